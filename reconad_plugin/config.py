@@ -1,0 +1,146 @@
+"""Settings of a reconad installation, validated once when they are read.
+
+They come from one TOML file (``reconad.toml``, or the path in ``RECONAD_CONFIG``). Credentials
+never stand in it: they come the usual AWS way (environment, profile or role), and the addresses
+of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
+"""
+
+import os
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.networks.registry import MODELS
+
+CONFIG_VARIABLE = "RECONAD_CONFIG"
+DEFAULT_CONFIG_PATH = Path("reconad.toml")
+
+ProductName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def _known_model(name: str) -> str:
+    if name not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(sorted(MODELS))}; got {name!r}")
+    return name
+
+
+def _network_size(size_px: int) -> int:
+    if not 32 <= size_px <= 1024 or size_px & (size_px - 1):
+        raise ValueError(f"image_size_px must be a power of two from 32 to 1024; got {size_px}")
+    return size_px
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StorageSettings(_Frozen):
+    """Where the images are."""
+
+    bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)]
+    endpoint_url: str | None = None  # None: AWS
+    region: str = "us-east-1"
+    cache_dir: Path = Path(".reconad/cache")
+
+
+class MonitoringSettings(_Frozen):
+    """Where the Evidently workspace is."""
+
+    workspace: str = ".reconad/evidently"  # a folder, or the address of an Evidently server
+
+
+class TrainingSettings(_Frozen):
+    """One training or fine-tuning: it ends after ``steps`` or ``budget_s``, whichever is first."""
+
+    steps: Annotated[int, Field(ge=1)]
+    budget_s: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    light_augmentation: bool = False
+
+
+class ProductSettings(_Frozen):
+    """One product: a camera that looks at one kind of part."""
+
+    model: Annotated[str, AfterValidator(_known_model)] = "ae"
+    image_size_px: Annotated[int, AfterValidator(_network_size)] = 128
+    train: TrainingSettings = TrainingSettings(steps=600, budget_s=900)
+    finetune: TrainingSettings = TrainingSettings(
+        steps=300, budget_s=300, learning_rate=5e-4, light_augmentation=True
+    )
+    first_training_nights: Annotated[int, Field(ge=1)] = 3
+    retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
+    min_training_images: Annotated[int, Field(ge=2)] = 10
+    target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    false_alarms_per_year: Annotated[float, Field(gt=0)] = 1.0
+    max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    min_image_side_px: Annotated[int, Field(ge=1)] = 16
+    seed: int = 0
+
+
+class Settings(_Frozen):
+    """Everything in ``reconad.toml``."""
+
+    storage: StorageSettings
+    monitoring: MonitoringSettings = MonitoringSettings()
+    products: dict[ProductName, ProductSettings]
+
+    def product(self, name: str) -> ProductSettings:
+        """The settings of one product.
+
+        Raises:
+            ConfigError: the product is not in the file.
+        """
+        if name not in self.products:
+            known = ", ".join(sorted(self.products)) or "none"
+            raise ConfigError(
+                f"a product must stand in reconad.toml; got {name!r}, known: {known}: "
+                f"add a section [products.{name}]"
+            )
+        return self.products[name]
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read and validate the settings file.
+
+    Args:
+        path: the file; without it ``RECONAD_CONFIG``, else ``reconad.toml`` here.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or breaks a rule (all breaches are named).
+    """
+    path = path or Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"settings must be in a TOML file; {path} does not exist: "
+            f"write it (see reconad.example.toml) or point {CONFIG_VARIABLE} at it"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"settings must be TOML; {path}: {error}") from None
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        breaches = "; ".join(
+            f"{'.'.join(map(str, breach['loc']))}: {breach['msg']}" for breach in error.errors()
+        )
+        raise ConfigError(f"{path} breaks {error.error_count()} rule(s): {breaches}") from None
+
+
+def parse_night(text: str | date) -> date:
+    """A night is named by its date, ``YYYY-MM-DD``.
+
+    Raises:
+        ConfigError: the text is no such date.
+    """
+    if isinstance(text, date):
+        return text
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"a night is a date as YYYY-MM-DD; got {text!r}") from None

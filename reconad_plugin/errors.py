@@ -1,0 +1,79 @@
+"""The exceptions of reconad.
+
+ReconadError
+├── ConfigError (ValueError)             a setting breaks its rule
+├── InvalidImageError (ValueError)       bytes that are not a picture we can score
+├── NotEnoughImagesError (ValueError)    too few normal images to train or calibrate on
+├── TrainingDivergedError (ArithmeticError)
+├── UndefinedMetricError (ValueError)    a figure that does not exist for this input
+├── ModelFormatError (ValueError)        a saved model that cannot be read back
+├── StorageError (OSError)
+│   ├── BucketNotFoundError
+│   ├── AccessDeniedError
+│   └── StorageUnreachableError
+├── NoChampionError (LookupError)        nothing serves yet
+└── PlatformError (RuntimeError)         a server of the embedded platform did not start
+
+Everything a person can put right is one of these, and its message is one line that says the
+rule, what came, and what to do.
+"""
+
+
+class ReconadError(Exception):
+    """Base of all errors a user of reconad can act on."""
+
+
+class ConfigError(ReconadError, ValueError):
+    """A setting breaks its rule."""
+
+
+class InvalidImageError(ReconadError, ValueError):
+    """Bytes that are not a picture we can score.
+
+    ``reason`` is a short stable code (``empty``, ``not_an_image``, ``truncated``,
+    ``too_many_pixels``, ``too_small``, ``multiple_frames``) that stands in manifests.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotEnoughImagesError(ReconadError, ValueError):
+    """Too few normal images to train or calibrate on."""
+
+
+class TrainingDivergedError(ReconadError, ArithmeticError):
+    """The loss is no longer a finite number."""
+
+
+class UndefinedMetricError(ReconadError, ValueError):
+    """A figure that does not exist for this input, such as AUROC with a single class."""
+
+
+class ModelFormatError(ReconadError, ValueError):
+    """A saved model that cannot be read back."""
+
+
+class StorageError(ReconadError, OSError):
+    """The object store refused or failed."""
+
+
+class BucketNotFoundError(StorageError):
+    """The bucket does not exist."""
+
+
+class AccessDeniedError(StorageError):
+    """The credentials are wrong or do not allow this."""
+
+
+class StorageUnreachableError(StorageError):
+    """Nothing answers at the endpoint."""
+
+
+class NoChampionError(ReconadError, LookupError):
+    """No version of this product is in service yet."""
+
+
+class PlatformError(ReconadError, RuntimeError):
+    """A server of the embedded platform did not start or died."""

@@ -1,0 +1,62 @@
+"""What a detector does on the judge's images: the figures that the gate decides on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reconad_plugin.gate import Evidence
+from reconad_plugin.metrics import image_auroc, share_above
+from reconad_plugin.scoring import Detector
+from reconad_plugin.simulation.anomalies import simulate_anomalies
+
+REAL, SIMULATED = "real", "simulated"
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """Images every version is judged on, each (N, 3, S, S) uint8.
+
+    Attributes:
+        normal: held-out normal images.
+        anomalous: images with a defect.
+        kind: ``real`` or ``simulated`` defects.
+    """
+
+    normal: Tensor
+    anomalous: Tensor
+    kind: str
+
+
+def simulated_golden_set(normal: Tensor, seed: int, repeats: int = 4) -> GoldenSet:
+    """Held-out normal images, and the same images with simulated anomalies.
+
+    Args:
+        normal: (N, 3, S, S) uint8, the judge's.
+        seed: the same seed and images give the same set.
+        repeats: anomalies an image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    anomalous = simulate_anomalies(normal.repeat(repeats, 1, 1, 1), generator).image
+    return GoldenSet(normal, anomalous, SIMULATED)
+
+
+def gather_evidence(detector: Detector, golden: GoldenSet) -> Evidence:
+    """Score the golden set with one detector.
+
+    Raises:
+        UndefinedMetricError: there are no normal or no anomalous images.
+    """
+    normal = detector.score(golden.normal)
+    anomalous = detector.score(golden.anomalous)
+    threshold = detector.calibration.image_threshold
+    maps = normal.anomaly_map
+    spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)
+    return Evidence(
+        image_auroc=image_auroc(normal.pred_score, anomalous.pred_score),
+        recall=share_above(anomalous.pred_score, threshold),
+        fpr=share_above(normal.pred_score, threshold),
+        normal_images=len(normal.pred_score),
+        map_spread=float(spread.mean()),
+    )

@@ -1,0 +1,111 @@
+"""Bytes to pixels: every reason why a file is not a picture we can score is found here."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from reconad_plugin.errors import InvalidImageError
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """How large and how small a picture may be."""
+
+    max_pixels: int = 50_000_000
+    min_side_px: int = 16
+
+
+def decode_image(content: bytes, limits: ImageLimits = ImageLimits()) -> NDArray[np.uint8]:
+    """Decode a picture fully, or say why it cannot be.
+
+    The size is checked from the header before any pixel is decoded, so that a small file that
+    unfolds into gigabytes is refused cheaply. Grey, palette, 16-bit and transparent pictures
+    become RGB; the camera's orientation tag is applied.
+
+    Args:
+        content: the file's bytes.
+        limits: the allowed sizes.
+
+    Returns:
+        (H, W, 3) uint8 RGB in [0, 255].
+
+    Raises:
+        InvalidImageError: with the ``reason`` code of the first rule that is broken.
+    """
+    if not content:
+        raise InvalidImageError("empty", "an image must have bytes; got a 0-byte object")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # our own limits speak, in one line
+        image = _open(content)
+        _check_header(image, limits)
+        _check_complete(content, image.format)
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError, IndexError, EOFError) as error:
+            raise InvalidImageError(
+                "truncated", f"an image must decode to its last pixel; {error}"
+            ) from None
+        return np.array(_to_rgb(image), dtype=np.uint8)
+
+
+def _open(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InvalidImageError("too_many_pixels", f"{error}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        start = content[:8]
+        raise InvalidImageError(
+            "not_an_image",
+            f"an image must be one of {', '.join(FORMATS)}; got {len(content)} bytes "
+            f"that begin with {start!r}",
+        ) from None
+
+
+def _check_header(image: Image.Image, limits: ImageLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise InvalidImageError(
+            "too_many_pixels",
+            f"an image may have at most {limits.max_pixels:,} pixels; got {width} x {height} "
+            f"= {width * height:,}: crop it or raise max_image_pixels",
+        )
+    if min(width, height) < limits.min_side_px:
+        raise InvalidImageError(
+            "too_small",
+            f"an image's sides must be at least {limits.min_side_px} px; got {width} x {height}",
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise InvalidImageError(
+            "multiple_frames", f"an image must hold one picture; got {image.n_frames} frames"
+        )
+
+
+def _check_complete(content: bytes, file_format: str | None) -> None:
+    """Pillow fills the missing end of some PNGs and JPEGs with grey; a cut file must not pass."""
+    complete = True
+    if file_format == "PNG":
+        complete = b"IEND" in content[-64:]
+    elif file_format == "JPEG":
+        complete = b"\xff\xd9" in content[-4096:]
+    if not complete:
+        raise InvalidImageError(
+            "truncated", f"a {file_format} file must end with its end mark; it is cut off"
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):  # 16-bit grey: keep the upper 8 bits
+        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+        image = Image.fromarray(grey)
+    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(opaque, image.convert("RGBA"))
+    return image.convert("RGB")

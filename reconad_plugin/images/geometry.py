@@ -1,0 +1,25 @@
+"""Pictures of any shape to the square that a network takes."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+
+def to_square(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) uint8 to (size_px, size_px, 3) uint8, antialiased.
+
+    The aspect ratio is given up: a fixed camera distorts every picture alike, and nothing of
+    the part is cropped away.
+    """
+    resized = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def stack_images(images: list[NDArray[np.uint8]], size_px: int) -> Tensor:
+    """Pictures of any shapes -> (N, 3, size_px, size_px) uint8 in [0, 255]."""
+    batch = np.empty((len(images), size_px, size_px, 3), dtype=np.uint8)
+    for row, image in zip(batch, images, strict=True):
+        row[:] = to_square(image, size_px)
+    return torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()  # NHWC -> NCHW

@@ -1,0 +1,69 @@
+"""Light: the reference a model was trained under, and pictures brought back to it.
+
+A lamp that is dimmed or changes its colour moves each colour of the whole picture alike; a
+defect does not. Matching a picture's colours to the reference therefore answers the question
+"would this picture still look anomalous if the light were as before?", which is what keeps a
+change of lamp and a defect apart.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ENCODING_EXPONENT = 2.2  # of sRGB-like pictures, to a good approximation
+_SMALLEST_DEVIATION = 1e-3  # of a flat picture, so that noise is not blown up
+
+
+@dataclass(frozen=True)
+class LightReference:
+    """Mean and standard deviation of each colour over the training images, in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+    @classmethod
+    def fit(cls, images: Tensor) -> "LightReference":
+        """Average the colours of (N, 3, S, S) uint8 training images, picture by picture."""
+        mean, deviation = zip(*(_colour_moments(image[None] / 255) for image in images), strict=True)
+        return cls(
+            mean=tuple(torch.cat(mean).mean(0).flatten().tolist()),
+            deviation=tuple(torch.cat(deviation).mean(0).flatten().tolist()),
+        )
+
+    def match(self, image: Tensor) -> Tensor:
+        """Scale and shift each colour of each picture to the reference.
+
+        Args:
+            image: (B, 3, S, S) float in [0, 1].
+
+        Returns:
+            (B, 3, S, S) float in [0, 1].
+        """
+        mean, deviation = _colour_moments(image)
+        shape = (1, 3, 1, 1)
+        reference_mean = image.new_tensor(self.mean).view(shape)
+        reference_deviation = image.new_tensor(self.deviation).view(shape)
+        matched = (image - mean) / deviation * reference_deviation + reference_mean
+        return matched.clamp(0, 1)
+
+
+def dim_lamp(image: Tensor, power: float | Tensor) -> Tensor:
+    """What a camera sees when the lamp gives ``power`` times its light.
+
+    Pixel values are encoded for the eye; light adds up linearly. So they are decoded with the
+    usual exponent 2.2, scaled, and encoded again.
+
+    Args:
+        image: any shape, float in [0, 1].
+        power: 1 leaves the picture as it is, 0.5 is half the light; a tensor that broadcasts
+            against the image gives each picture its own.
+    """
+    encoded_gain = power ** (1 / ENCODING_EXPONENT)  # (image^2.2 * power)^(1/2.2)
+    return (image * encoded_gain).clamp(0, 1)
+
+
+def _colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 3, S, S) -> mean and deviation of each colour, each (B, 3, 1, 1)."""
+    deviation, mean = torch.std_mean(image, dim=(2, 3), keepdim=True, correction=0)
+    return mean, deviation.clamp_min(_SMALLEST_DEVIATION)

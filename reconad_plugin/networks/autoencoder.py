@@ -1,0 +1,89 @@
+"""Convolutional autoencoder: the plainest reconstruction-based detector.
+
+An encoder halves the picture down to a 4x4 grid, a linear bottleneck keeps ``latent_dim``
+numbers, and the mirrored decoder rebuilds the picture. Trained on normal images alone it
+rebuilds what it has seen; what it cannot rebuild is anomalous.
+
+Source: Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks",
+Science 2006, for the idea; the convolutional form is common practice.
+"""
+
+import torch
+from torch import Tensor, nn
+
+GRID_PX = 4  # the encoder ends on a GRID_PX x GRID_PX grid
+
+
+class Autoencoder(nn.Module):
+    """Encoder, bottleneck vector and mirrored decoder, built from ready parts.
+
+    Args:
+        encoder: (B, 3, S, S) -> (B, C, 4, 4).
+        to_latent: (B, C*16) -> (B, latent_dim).
+        from_latent: (B, latent_dim) -> (B, C*16).
+        decoder: (B, C, 4, 4) -> (B, 3, S, S) logits.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, to_latent: nn.Linear, from_latent: nn.Linear, decoder: nn.Module
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.to_latent = to_latent
+        self.from_latent = from_latent
+        self.decoder = decoder
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Image (B, 3, S, S) float in [0, 1] -> latent (B, latent_dim)."""
+        return self.to_latent(self.encoder(image).flatten(1))  # (B, C, 4, 4) -> (B, C*16)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latent (B, latent_dim) -> reconstruction (B, 3, S, S) in [0, 1]."""
+        grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
+        return torch.sigmoid(self.decoder(grid))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, 3, S, S) float in [0, 1] -> reconstruction of the same shape."""
+        return self.decode(self.encode(image))
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Absolute error summed over the colours: (B, 3, S, S) -> (B, S, S) in [0, 3]."""
+        return (self(image).float() - image).abs().sum(1)
+
+
+def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Autoencoder:
+    """Size an autoencoder for square images.
+
+    Args:
+        image_size_px: side of the square input; a power of two of at least 32.
+        width: channels after the first halving; doubles with each halving up to 4x.
+        latent_dim: numbers in the bottleneck.
+    """
+    halvings = (image_size_px // GRID_PX).bit_length() - 1
+    channels = [min(width * 2**i, width * 4) for i in range(halvings)]
+
+    encoder = nn.Sequential()
+    for inputs, outputs in zip([3, *channels], channels, strict=False):
+        encoder.append(_convolution(inputs, outputs, stride=2))
+
+    decoder = nn.Sequential()
+    for inputs, outputs in zip(channels[::-1], [*channels[-2::-1], width], strict=True):
+        decoder.append(nn.Upsample(scale_factor=2, mode="nearest"))
+        decoder.append(_convolution(inputs, outputs, stride=1))
+    decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
+
+    grid_features = channels[-1] * GRID_PX * GRID_PX
+    return Autoencoder(
+        encoder,
+        nn.Linear(grid_features, latent_dim),
+        nn.Linear(latent_dim, grid_features),
+        decoder,
+    )
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(0.1, inplace=True),
+    )

@@ -1,0 +1,118 @@
+"""A trained network to maps, scores and labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from reconad_plugin.calibration import Calibration
+from reconad_plugin.images.light import LightReference
+from reconad_plugin.networks.registry import model_spec
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Maps and scores of N images.
+
+    Attributes:
+        pred_score: (N,) higher is more anomalous.
+        anomaly_map: (N, S, S) float32, smoothed over the score window.
+    """
+
+    pred_score: NDArray[np.float64]
+    anomaly_map: NDArray[np.float32]
+
+
+def image_score(anomaly_map: Tensor) -> Tensor:
+    """The image's score is the maximum of its smoothed map: (B, S, S) -> (B,)."""
+    return anomaly_map.amax((-2, -1))
+
+
+def smooth_map(anomaly_map: Tensor, window_px: int) -> Tensor:
+    """Average a map over a square window, whose parts beyond the border do not count.
+
+    Args:
+        anomaly_map: (B, S, S).
+        window_px: odd side of the window.
+    """
+    pooled = F.avg_pool2d(
+        anomaly_map[:, None], window_px, stride=1, padding=window_px // 2, count_include_pad=False
+    )
+    return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
+
+
+def score_images(
+    network: nn.Module,
+    images: Tensor,
+    window_px: int,
+    light: LightReference | None = None,
+    device: str = "cpu",
+) -> Scores:
+    """Score images in batches.
+
+    Args:
+        network: in eval mode, with ``anomaly_map``.
+        images: (N, 3, S, S) uint8 in [0, 255].
+        window_px: odd side of the smoothing window.
+        light: bring each image to this light first.
+        device: where the network is.
+    """
+    size_px = images.shape[-1]
+    maps = torch.empty((len(images), size_px, size_px))
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE].to(device).float() / 255
+            if light is not None:
+                batch = light.match(batch)
+            raw_map = network.anomaly_map(batch.contiguous(memory_format=torch.channels_last))
+            maps[start : start + BATCH_SIZE] = smooth_map(raw_map, window_px).cpu()
+    scores = image_score(maps) if len(images) else torch.empty(0)
+    return Scores(scores.double().numpy(), maps.numpy())
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained network with all that turns its maps into a decision.
+
+    Attributes:
+        model: name in the registry of models.
+        sizes: arguments the network was built with, besides the image size.
+        image_size_px: side of the square that the network takes.
+        network: in eval mode.
+        light: the light it was trained under.
+        calibration: thresholds on images as they come.
+        matched_calibration: thresholds on images brought to the reference light.
+    """
+
+    model: str
+    sizes: dict[str, int]
+    image_size_px: int
+    network: nn.Module
+    light: LightReference
+    calibration: Calibration
+    matched_calibration: Calibration
+
+    @property
+    def window_px(self) -> int:
+        """Side of the smoothing window in pixels."""
+        return model_spec(self.model).score_window_px(self.image_size_px)
+
+    def score(self, images: Tensor) -> Scores:
+        """Score (N, 3, S, S) uint8 images as they come."""
+        return score_images(self.network, images, self.window_px)
+
+    def score_matched(self, images: Tensor) -> Scores:
+        """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
+        return score_images(self.network, images, self.window_px, light=self.light)
+
+    def reconstructions(self, images: Tensor) -> Iterator[Tensor]:
+        """What the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH_SIZE):
+                yield self.network(images[start : start + BATCH_SIZE].float() / 255)

@@ -1,0 +1,33 @@
+"""Bytes of images on the local disk, found by their SHA-256."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+class ContentCache:
+    """A folder of files named by the hash of their content. Safe with several writers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, sha256: str, content: bytes) -> None:
+        """Keep bytes under their hash."""
+        path = self._path(sha256)
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        os.replace(file.name, path)  # a reader sees the whole file or none
+
+    def get(self, sha256: str, fetch: Callable[[], bytes]) -> bytes:
+        """The bytes of a hash, fetched and kept where they are not here."""
+        path = self._path(sha256)
+        if not path.exists():
+            self.put(sha256, fetch())
+        return path.read_bytes()
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256

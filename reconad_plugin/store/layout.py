@@ -1,0 +1,60 @@
+"""Where things are in the bucket: the one place that builds a key.
+
+Factories write ``incoming/``, ``golden/`` and ``textures/``; reconad writes under ``_reconad/``
+alone.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import PurePosixPath
+
+OWN_FOLDER = "_reconad"
+
+
+@dataclass(frozen=True)
+class ProductLayout:
+    """Keys of one product."""
+
+    product: str
+
+    def incoming(self, night: date) -> str:
+        """Prefix of the images that arrived for a night."""
+        return f"{self.product}/incoming/{night.isoformat()}/"
+
+    @property
+    def golden(self) -> str:
+        """Prefix of the images that every version is judged on."""
+        return f"{self.product}/golden/"
+
+    @property
+    def manifests(self) -> str:
+        """Prefix of all manifests."""
+        return self._own("manifests/")
+
+    def manifest(self, night: date) -> str:
+        """The night's manifest."""
+        return self._own(f"manifests/{night.isoformat()}.parquet")
+
+    def quarantine(self, night: date, key: str) -> str:
+        """The note that says why an image was set aside."""
+        return self._own(f"quarantine/{night.isoformat()}/{PurePosixPath(key).name}.json")
+
+    def scores(self, night: date) -> str:
+        """Scores and features of the night's images."""
+        return self._own(f"scores/{night.isoformat()}.parquet")
+
+    def review(self, night: date) -> str:
+        """The night's images that wait for a person, and what the person said."""
+        return self._own(f"reviews/{night.isoformat()}.parquet")
+
+    @property
+    def nights(self) -> str:
+        """Prefix of all night records."""
+        return self._own("nights/")
+
+    def night_record(self, night: date) -> str:
+        """What the night's monitoring saw and decided."""
+        return self._own(f"nights/{night.isoformat()}.json")
+
+    def _own(self, name: str) -> str:
+        return f"{self.product}/{OWN_FOLDER}/{name}"
