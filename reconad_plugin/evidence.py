@@ -28,6 +28,10 @@ class GoldenSet:
     anomalous: Tensor
     kind: str
 
+    def with_normal(self, images: Tensor) -> "GoldenSet":
+        """The same set with more normal images."""
+        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, self.kind)
+
 
 def simulated_golden_set(normal: Tensor, seed: int, repeats: int = 4) -> GoldenSet:
     """Held-out normal images, and the same images with simulated anomalies.

@@ -1,0 +1,21 @@
+"""How commands end: 0 done, 2 wrong input with one clear line, 1 our own failure."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from reconad_plugin.errors import ReconadError
+
+
+def run_command(command: Callable[[], object]) -> int:
+    """Run a command and turn its end into an exit code."""
+    logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # we say it once, below
+    try:
+        command()
+    except ReconadError as error:
+        print(f"reconad: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("reconad: stopped", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,52 @@
+"""Fine-tune the champion after a drift that is no defect."""
+
+from datetime import date
+
+from prefect import flow, get_run_logger
+
+from flows.failures import fails_clearly
+from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
+from flows.product import open_product
+from flows.promote import promote
+from mlflow_models import registry
+from monitoring.triage import LEARNING_CAUSES, LIGHT
+from reconad_plugin.config import parse_night
+from reconad_plugin.errors import ConfigError
+
+
+@flow(name="finetune", flow_run_name="finetune {product} {night}")
+@fails_clearly
+def finetune(product: str, night: date, event_id: str = "") -> str:
+    """Fine-tune the champion on the night's normal images, then let the gate decide.
+
+    The night's own record decides what may be learnt; where it names defects, or is unclear,
+    nothing is.
+
+    Args:
+        product: the product.
+        night: the night whose alarm led here.
+        event_id: the event that started this run, for the lineage.
+
+    Returns:
+        What became of it: ``promoted <version>`` or ``rejected <version>``.
+
+    Raises:
+        ConfigError: the night has no alarm that may be learnt from.
+        NoChampionError: there is nothing to fine-tune.
+    """
+    night = parse_night(night)
+    opened = open_product(product)
+    cause = (opened.records.record(night) or {}).get("cause", "none")
+    if cause not in LEARNING_CAUSES:
+        raise ConfigError(
+            f"only a drift with the cause {' or '.join(LEARNING_CAUSES)} is learnt from; "
+            f"{product} {night} has {cause!r}: review its images first"
+        )
+    get_run_logger().info("cause %s, event %s", cause, event_id or "none")
+    champion = registry.champion(product)
+    settings = opened.settings.finetune.model_copy(update={"light_augmentation": cause == LIGHT})
+    lesson = choose_lesson(opened, night, "finetune", settings, champion, cause)
+    with one_training_at_a_time(product):
+        version = fit_and_register(opened, lesson)
+    registry.challenge(product, version.number)
+    return promote(product, night)

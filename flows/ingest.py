@@ -1,0 +1,71 @@
+"""Take in a night: every object gets its row, none is lost."""
+
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger, task
+
+from flows.events import IMAGES_QUARANTINED, tell
+from flows.failures import fails_clearly
+from flows.product import Product, open_product
+from reconad_plugin.errors import StorageUnreachableError
+from reconad_plugin.store.manifest import (
+    ACCEPTED,
+    DUPLICATE,
+    QUARANTINED,
+    build_manifest,
+    is_current,
+    read_manifest,
+    write_manifest,
+)
+
+
+@flow(name="ingest", flow_run_name="ingest {product} {night}", validate_parameters=False)
+@fails_clearly
+def ingest(product: str, night: date) -> dict[str, int]:
+    """Validate what arrived for a night and write its manifest.
+
+    Returns:
+        How many images have each verdict.
+
+    Raises:
+        StorageError: the bucket is not there, or access is refused.
+    """
+    opened = open_product(product)
+    manifest = take_in(opened, night)
+    set_aside(opened, night, manifest)
+    counts = manifest["verdict"].value_counts()
+    summary = {name: int(counts.get(name, 0)) for name in (ACCEPTED, QUARANTINED, DUPLICATE)}
+    get_run_logger().info("night %s: %s", night, summary)
+    return summary
+
+
+def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), StorageUnreachableError)
+
+
+@task(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
+@fails_clearly
+def take_in(product: Product, night: date) -> pd.DataFrame:
+    """The night's manifest: kept where the bucket still holds the same objects."""
+    known = read_manifest(product.store, product.layout, night)
+    if known is not None and is_current(product.store, product.layout, known, night):
+        return known
+    manifest = build_manifest(
+        product.store, product.cache, product.layout, night, product.limits, known
+    )
+    if len(manifest):
+        write_manifest(product.store, product.layout, night, manifest)
+    return manifest
+
+
+@task
+def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
+    """Note why images were quarantined, and tell the platform."""
+    rows = manifest[manifest["verdict"] == QUARANTINED].to_dict("records")
+    for row in rows:
+        product.records.write_quarantine_note(night, row)
+    if rows:
+        reasons = {row["key"]: row["reason"] for row in rows}
+        tell(IMAGES_QUARANTINED, product.name, {"night": night.isoformat(), "reasons": reasons})

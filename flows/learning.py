@@ -1,0 +1,226 @@
+"""The steps that training and fine-tuning share: choose, fit, log, register."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+from prefect import get_client, task
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists
+from tqdm import tqdm
+
+from flows.failures import fails_clearly
+from flows.product import Product
+from mlflow_models import flavor, registry
+from mlflow_models.tracking import TrainingRecord, log_training
+from monitoring.triage import HOLDING_CAUSES, LIGHT
+from reconad_plugin.config import TrainingSettings
+from reconad_plugin.plots import plot_loss, plot_maps
+from reconad_plugin.store.images import load_images
+from reconad_plugin.store.manifest import (
+    accepted_rows,
+    known_nights,
+    manifest_digest,
+    read_manifest,
+)
+from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.training.fit import NormalImages, fit_detector
+from reconad_plugin.training.loop import Progress
+from reconad_plugin.training.selection import learnable_images, oversample_new
+
+RETRAIN_WAIT_S = 3600  # for another training of the same product to end
+PICTURES = 6  # in the plot of maps
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a training is to learn, and from what.
+
+    Attributes:
+        purpose: ``train`` or ``finetune``.
+        night: the last night it learns from.
+        rows: learnable rows of manifests.
+        manifests: address -> manifest of each night.
+        settings: steps, budget, rate, augmentation.
+        base: the version to start from, or None.
+        cause: of the alarm that led here, or ``none``.
+    """
+
+    purpose: str
+    night: date
+    rows: pd.DataFrame
+    manifests: dict[str, pd.DataFrame]
+    settings: TrainingSettings
+    base: registry.Version | None
+    cause: str
+
+    @property
+    def new_night(self) -> str | None:
+        """The night whose images are new to the base version."""
+        return self.night.isoformat() if self.base is not None else None
+
+    def request(self, product: Product) -> str:
+        """A hash of everything that decides the weights."""
+        content = {
+            "purpose": self.purpose,
+            "images": self.rows["sha256"].tolist(),
+            "manifests": [manifest_digest(manifest) for manifest in self.manifests.values()],
+            "settings": self.settings.model_dump(),
+            "model": product.settings.model,
+            "image_size_px": product.settings.image_size_px,
+            "target_fpr": product.settings.target_fpr,
+            "seed": product.settings.seed,
+            "base": self.base.number if self.base else None,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@task
+@fails_clearly
+def choose_lesson(
+    product: Product,
+    night: date,
+    purpose: str,
+    settings: TrainingSettings,
+    base: registry.Version | None = None,
+    cause: str = "none",
+) -> Lesson:
+    """Choose the learnable images of all nights up to this one."""
+    manifests = read_manifests(product, night)
+    rows = learnable_rows(product, night, manifests)
+    return Lesson(purpose, night, rows, manifests, settings, base, cause)
+
+
+@task
+@fails_clearly
+def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
+    """Train, log and register a version; the one that exists where this lesson was learnt before."""
+    request = lesson.request(product)
+    learnt = registry.find_by_request(product.name, request)
+    if learnt is not None:
+        return learnt
+    images = load_lesson_images(product, lesson)
+    base = flavor.load_model(lesson.base.uri) if lesson.base else None
+    with _progress_bar(f"{lesson.purpose} {product.name}", lesson.settings) as on_progress:
+        detector, report = fit_detector(
+            images, product.settings, lesson.settings, base, on_progress=on_progress
+        )
+    shown = images.calibration[:PICTURES]
+    calibration = detector.calibration
+    record = TrainingRecord(
+        product=product.name,
+        run_name=f"{lesson.purpose} {lesson.night.isoformat()}",
+        params={
+            **{name: value for name, value in product.settings if name not in _STEPS_OF},
+            **dict(lesson.settings),
+            "purpose": lesson.purpose,
+            "planned_steps": report.planned_steps,
+            "images_train": len(images.train),
+            "images_calibration": len(images.calibration),
+            "base_version": lesson.base.number if lesson.base else "none",
+        },
+        metrics={
+            "elapsed_s": report.elapsed_s,
+            "steps": report.steps,
+            "image_threshold": calibration.image_threshold,
+            "supported_fpr": calibration.supported_fpr,
+        },
+        curve=report.curve,
+        manifests=lesson.manifests,
+        figures={
+            "loss.png": plot_loss(report.curve, f"{lesson.purpose} {product.name}"),
+            "maps.png": plot_maps(
+                detector, shown, ["held-out normal"] * len(shown), "Held-out normal images"
+            ),
+        },
+        tags={
+            registry.REQUEST_TAG: request,
+            registry.NIGHT_TAG: lesson.night.isoformat(),
+            registry.PURPOSE_TAG: lesson.purpose,
+            registry.CAUSE_TAG: lesson.cause,
+            registry.MANIFESTS_TAG: json.dumps(list(lesson.manifests)),
+        },
+    )
+    return log_training(record, detector)
+
+
+_STEPS_OF = ("train", "finetune")  # product settings that are logged as the lesson's own
+
+
+@contextmanager
+def one_training_at_a_time(product: str) -> Iterator[None]:
+    """Hold the product's only place for training; wait for it where another holds it."""
+    name = f"retrain:{product}"
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_global_concurrency_limit(
+                GlobalConcurrencyLimitCreate(name=name, limit=1)
+            )
+        except ObjectAlreadyExists:
+            pass
+    with concurrency(name, strict=True, timeout_seconds=RETRAIN_WAIT_S, lease_duration=60):
+        yield
+
+
+def read_manifests(product: Product, night: date) -> dict[str, pd.DataFrame]:
+    """Address -> manifest of every night up to this one, oldest first."""
+    nights = [*known_nights(product.store, product.layout, before=night), night]
+    found = {earlier: read_manifest(product.store, product.layout, earlier) for earlier in nights}
+    return {
+        product.store.uri(product.layout.manifest(earlier)): manifest
+        for earlier, manifest in found.items()
+        if manifest is not None
+    }
+
+
+def learnable_rows(
+    product: Product, night: date, manifests: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Rows of the manifests that may be learnt from."""
+    accepted = accepted_rows(manifests.values())
+    records = product.records.records_before(night)
+    tonight = product.records.record(night)
+    if tonight is not None:
+        records[night] = tonight
+    scores = {day.isoformat(): product.records.scores(day) for day in records}
+    causes = {day.isoformat(): record["cause"] for day, record in records.items()}
+    reviews = pd.concat([product.records.review(day) for day in [*records, night]])
+    return learnable_images(
+        accepted,
+        {day: table for day, table in scores.items() if table is not None},
+        relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
+        held_nights=frozenset(day for day, cause in causes.items() if cause in HOLDING_CAUSES),
+        reviews=reviews,
+    )
+
+
+def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
+    """Pixels of a lesson by what they are for; a new night's are rehearsed as often as the old."""
+
+    def load(split: str) -> object:
+        rows = lesson.rows[lesson.rows["split"] == split]
+        if lesson.new_night is not None and split == TRAIN:
+            rows = oversample_new(rows, lesson.new_night)
+        return load_images(
+            product.store, product.cache, rows, product.settings.image_size_px, product.limits
+        )
+
+    return NormalImages(train=load(TRAIN), calibration=load(CALIBRATION), judge=load(JUDGE))
+
+
+@contextmanager
+def _progress_bar(title: str, settings: TrainingSettings) -> Iterator[object]:
+    """A bar on a terminal, nothing elsewhere."""
+    with tqdm(total=settings.steps, desc=title, unit="step", disable=None, leave=False) as bar:
+
+        def advance(progress: Progress) -> None:
+            bar.total = progress.planned_steps
+            bar.set_postfix(loss=f"{progress.loss:.4f}", refresh=False)
+            bar.update()
+
+        yield advance

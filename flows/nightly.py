@@ -1,0 +1,106 @@
+"""The whole night: take in, score, watch, learn when that is right, promote when proven.
+
+Without a server: ``python -m flows.nightly --product P --night YYYY-MM-DD``.
+"""
+
+import argparse
+import sys
+from datetime import date
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows.events import DRIFT_DETECTED, tell
+from flows.failures import fails_clearly
+from flows.ingest import ingest
+from flows.monitor import monitor
+from flows.product import Product, open_product
+from flows.promote import promote
+from flows.train import train
+from mlflow_models import registry
+from reconad_plugin.config import parse_night
+from reconad_plugin.schedule import is_first_training_due, is_retraining_due
+from reconad_plugin.store.manifest import known_nights
+
+
+@flow(name="nightly", flow_run_name="nightly {product} {night}")
+@fails_clearly
+def nightly(product: str, night: date | None = None) -> dict[str, Any]:
+    """Run one night of a product.
+
+    Args:
+        product: a product of the settings file.
+        night: the night; a scheduled run takes the date it was scheduled for.
+
+    Returns:
+        What was taken in, what the watch said, and what was done.
+
+    Raises:
+        ConfigError: unknown product.
+        StorageError: the bucket is not there, or access is refused.
+    """
+    night = night or flow_run.scheduled_start_time.date()
+    opened = open_product(product)
+    arrived = ingest(product, night)
+    if registry.version_by_alias(product, registry.CHAMPION) is None:
+        action, record = begin(opened, night, arrived["accepted"]), None
+    else:
+        record = monitor(product, night)
+        action = react(opened, night, record)
+    get_run_logger().info("night %s: %s", night, action)
+    return {"night": night.isoformat(), **arrived, "record": record, "action": action}
+
+
+def begin(product: Product, night: date, accepted: int) -> str:
+    """Before any version serves: gather images, then train and promote the first."""
+    nights = len(known_nights(product.store, product.layout, before=night)) + bool(accepted)
+    if not is_first_training_due(nights, product.settings.first_training_nights):
+        return f"gathering: {nights} of {product.settings.first_training_nights} nights"
+    train(product.name, night)
+    return promote(product.name, night)
+
+
+def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
+    """After the watch: tell of drift, hold for a person, retrain when it is time, or nothing."""
+    if record is None:
+        return "no images"
+    if record["is_alarm"]:
+        payload = {name: record[name] for name in ("night", "cause", "evidence", "model_version")}
+        tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
+        return "hold for review" if record["is_holding"] else "drift event sent"
+    trained = parse_night(registry.champion(product.name).tags[registry.NIGHT_TAG])
+    nights_since = sum(
+        day > trained for day in known_nights(product.store, product.layout, before=night)
+    )
+    if is_retraining_due(nights_since + 1, product.settings.retrain_every_nights):
+        train(product.name, night)
+        return promote(product.name, night)
+    return "none"
+
+
+def main() -> int:
+    """Run one night from the command line."""
+    from flows.command import run_command
+
+    parser = argparse.ArgumentParser(prog="python -m flows.nightly", description=main.__doc__)
+    parser.add_argument("--product", required=True, help="a product of reconad.toml")
+    parser.add_argument("--night", required=True, help="YYYY-MM-DD")
+    options = parser.parse_args()
+    return run_command(lambda: print_night(nightly(options.product, parse_night(options.night))))
+
+
+def print_night(result: dict[str, Any]) -> None:
+    """One line a fact."""
+    record = result["record"] or {}
+    print(f"night        {result['night']}")
+    print(f"images       {result['accepted']} accepted, {result['quarantined']} quarantined, "
+          f"{result['duplicate']} duplicate")
+    print(f"alarm        {record.get('cause', 'none') if record.get('is_alarm') else 'no'}")
+    if record:
+        print(f"evidence     {record['evidence']}")
+    print(f"action       {result['action']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

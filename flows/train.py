@@ -1,0 +1,29 @@
+"""Train a challenger from scratch."""
+
+from datetime import date
+
+from prefect import flow
+
+from flows.failures import fails_clearly
+from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
+from flows.product import open_product
+from mlflow_models import registry
+
+
+@flow(name="train", flow_run_name="train {product} {night}", validate_parameters=False)
+@fails_clearly
+def train(product: str, night: date) -> str:
+    """Train on all learnable images up to a night and register the version as challenger.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        NotEnoughImagesError: fewer normal images than the product asks for.
+    """
+    opened = open_product(product)
+    lesson = choose_lesson(opened, night, "train", opened.settings.train)
+    with one_training_at_a_time(product):
+        version = fit_and_register(opened, lesson)
+    registry.challenge(product, version.number)
+    return version.number

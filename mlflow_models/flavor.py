@@ -1,0 +1,179 @@
+"""The MLflow flavor of a detector: save, log, load, and serve as a pyfunc.
+
+``loader_module`` in saved models names this module for ever: it must not move.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import yaml
+from mlflow import pyfunc
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+from mlflow.models.utils import _save_example
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+from mlflow.tracking.artifact_utils import _download_artifact_from_uri
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.utils.environment import (
+    _CONDA_ENV_FILE_NAME,
+    _PYTHON_ENV_FILE_NAME,
+    _REQUIREMENTS_FILE_NAME,
+    _process_pip_requirements,
+    _PythonEnv,
+)
+from mlflow.utils.file_utils import write_to
+from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
+
+from reconad_plugin.images.decode import ImageLimits
+from reconad_plugin.persistence import load_detector, save_detector
+from reconad_plugin.prediction import predict_encoded, to_records
+from reconad_plugin.scoring import Detector
+
+FLAVOR_NAME: Final = "reconad"
+DATA_FOLDER: Final = "detector"
+MAP_PARAMETER: Final = "anomaly_map"
+REQUIRED_PACKAGES: Final = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "reconad",
+    "safetensors",
+    "scikit-learn",
+    "torch",
+)
+
+SIGNATURE: Final = ModelSignature(
+    inputs=Schema([ColSpec(DataType.string, "image")]),
+    outputs=Schema(
+        [
+            ColSpec(DataType.double, "pred_score", required=False),
+            ColSpec(DataType.boolean, "pred_label", required=False),
+            ColSpec(DataType.double, "image_threshold"),
+            ColSpec(DataType.double, "p_value", required=False),
+            ColSpec(DataType.string, "anomaly_map", required=False),
+            ColSpec(DataType.string, "model_version"),
+            ColSpec(DataType.string, "error", required=False),
+        ]
+    ),
+    params=ParamSchema([ParamSpec(MAP_PARAMETER, DataType.boolean, default=False)]),
+)
+
+
+def default_requirements() -> list[str]:
+    """The packages that serving needs, at the versions that are installed."""
+    return [f"{package}=={version(package)}" for package in REQUIRED_PACKAGES]
+
+
+def save_model(
+    detector: Detector,
+    path: str,
+    mlflow_model: Model | None = None,
+    input_example: pd.DataFrame | None = None,
+    pip_requirements: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Save a detector as an MLflow model: safetensors and JSON, no pickle.
+
+    Args:
+        detector: the model.
+        path: a folder that does not exist yet or is empty.
+        mlflow_model: the description to fill in; MLflow passes it when logging.
+        input_example: rows with the ``image`` column.
+        pip_requirements: what serving installs; ``default_requirements`` by default.
+        metadata: free entries of the model's description.
+    """
+    _validate_and_prepare_target_save_path(path)
+    folder = Path(path)
+    save_detector(detector, folder / DATA_FOLDER)
+    mlflow_model = mlflow_model or Model()
+    mlflow_model.signature = SIGNATURE
+    if metadata is not None:
+        mlflow_model.metadata = metadata
+    if input_example is not None:
+        _save_example(mlflow_model, input_example, path)
+    pyfunc.add_to_model(
+        mlflow_model,
+        loader_module=__name__,
+        data=DATA_FOLDER,
+        conda_env=_CONDA_ENV_FILE_NAME,
+        python_env=_PYTHON_ENV_FILE_NAME,
+    )
+    mlflow_model.add_flavor(
+        FLAVOR_NAME,
+        reconad_version=version("reconad"),
+        model=detector.model,
+        image_size_px=detector.image_size_px,
+        data=DATA_FOLDER,
+    )
+    mlflow_model.model_size_bytes = sum(
+        file.stat().st_size for file in folder.rglob("*") if file.is_file()
+    )
+    mlflow_model.save(str(folder / MLMODEL_FILE_NAME))
+    conda_env, requirements, _ = _process_pip_requirements(
+        default_requirements(), pip_requirements, extra_pip_requirements=None
+    )
+    with (folder / _CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:
+        yaml.safe_dump(conda_env, file, default_flow_style=False)
+    write_to(str(folder / _REQUIREMENTS_FILE_NAME), "\n".join(requirements))
+    _PythonEnv.current().to_yaml(str(folder / _PYTHON_ENV_FILE_NAME))
+
+
+def log_model(detector: Detector, name: str = "model", **log_options: Any) -> ModelInfo:
+    """Log a detector to the active run.
+
+    Args:
+        detector: the model.
+        name: of the logged model.
+        log_options: of ``mlflow.models.Model.log`` and ``save_model``, such as
+            ``registered_model_name``, ``input_example`` and ``metadata``.
+    """
+    import mlflow_models.flavor as this_module
+
+    return Model.log(
+        artifact_path=None, name=name, flavor=this_module, detector=detector, **log_options
+    )
+
+
+def load_model(model_uri: str) -> Detector:
+    """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI."""
+    return load_detector(Path(_download_artifact_from_uri(model_uri)) / DATA_FOLDER)
+
+
+class DetectorPyfunc:
+    """Rows with base64 images in, rows of predictions out. Safe for many threads."""
+
+    def __init__(self, detector: Detector, model_version: str, limits: ImageLimits) -> None:
+        self.detector = detector
+        self.model_version = model_version
+        self._limits = limits
+
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Predict each row of ``image``; with ``params={"anomaly_map": True}`` also its map."""
+        predictions = predict_encoded(
+            self.detector,
+            model_input["image"].tolist(),
+            self._limits,
+            self.model_version,
+            with_map=bool((params or {}).get(MAP_PARAMETER, False)),
+        )
+        return pd.DataFrame(to_records(predictions)).astype({"pred_label": "object"})
+
+
+def _load_pyfunc(path: str) -> DetectorPyfunc:
+    """Called by ``mlflow.pyfunc.load_model`` with the folder of the saved detector."""
+    folder = Path(path)
+    return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent), ImageLimits())
+
+
+def _registered_version(model_folder: Path) -> str:
+    """The version that MLflow notes beside a model downloaded from the registry."""
+    note = model_folder / REGISTERED_MODEL_META_FILE_NAME
+    if not note.exists():
+        return "unregistered"
+    return str(yaml.safe_load(note.read_text(encoding="utf-8"))["model_version"])

@@ -1,0 +1,148 @@
+"""Versions and aliases: which model serves, which challenges, and why."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from reconad_plugin.errors import NoChampionError
+
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+PREVIOUS_CHAMPION: Final = "previous_champion"
+
+REQUEST_TAG: Final = "reconad.request"  # hash of manifests, settings, seed and base version
+NIGHT_TAG: Final = "reconad.night"
+PURPOSE_TAG: Final = "reconad.purpose"
+CAUSE_TAG: Final = "reconad.cause"
+MANIFESTS_TAG: Final = "reconad.manifests"
+STATE_TAG: Final = "reconad.state"  # challenger, promoted, rejected
+VERDICT_TAG: Final = "reconad.verdict"
+REASON_TAG: Final = "reconad.reason"
+PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
+
+PROMOTED, REJECTED = "promoted", "rejected"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version.
+
+    Attributes:
+        number: as the registry counts, ``"1"``, ``"2"``...
+        uri: ``models:/reconad-<product>/<number>``.
+        tags: what reconad noted on it.
+        run_id: the run that trained it.
+    """
+
+    number: str
+    uri: str
+    tags: dict[str, str]
+    run_id: str
+
+
+def model_name(product: str) -> str:
+    """Name of a product's registered model."""
+    return f"reconad-{product}"
+
+
+def version_by_alias(product: str, alias: str) -> Version | None:
+    """The version an alias points to, or None."""
+    registered = _registered_model(product)
+    if registered is None or alias not in registered.aliases:
+        return None
+    return version(product, str(registered.aliases[alias]))
+
+
+def champion(product: str) -> Version:
+    """The version in service.
+
+    Raises:
+        NoChampionError: nothing serves yet.
+    """
+    serving = version_by_alias(product, CHAMPION)
+    if serving is None:
+        raise NoChampionError(
+            f"{model_name(product)} has no version with the alias {CHAMPION!r}: "
+            f"train one with nightly/{product}"
+        )
+    return serving
+
+
+def version(product: str, number: str) -> Version:
+    """One version by its number."""
+    return _version(MlflowClient().get_model_version(model_name(product), number))
+
+
+def versions(product: str) -> list[Version]:
+    """All versions, oldest first."""
+    if _registered_model(product) is None:
+        return []
+    found = MlflowClient().search_model_versions(f"name = '{model_name(product)}'")
+    return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
+
+
+def find_by_request(product: str, request: str) -> Version | None:
+    """The newest version that was trained on exactly this request, or None."""
+    same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) == request]
+    return same[-1] if same else None
+
+
+def challenge(product: str, number: str) -> None:
+    """Point the challenger's alias at a version."""
+    MlflowClient().set_registered_model_alias(model_name(product), CHALLENGER, number)
+
+
+def promote(product: str, number: str, night: str, verdict: dict[str, Any]) -> None:
+    """Put a version into service.
+
+    ``previous_champion`` is written first and the champion's alias moves last but for clearing
+    up, so that whenever this is interrupted the champion is a whole version, and promoting
+    again completes it.
+    """
+    client, name = MlflowClient(), model_name(product)
+    serving = version_by_alias(product, CHAMPION)
+    _note_verdict(client, name, number, verdict)
+    if serving is not None and serving.number != number:
+        client.set_registered_model_alias(name, PREVIOUS_CHAMPION, serving.number)
+    client.set_registered_model_alias(name, CHAMPION, number)
+    client.set_model_version_tag(name, number, STATE_TAG, PROMOTED)
+    client.set_model_version_tag(name, number, PROMOTED_NIGHT_TAG, night)
+    _clear_challenger(client, product, number)
+
+
+def reject(product: str, number: str, verdict: dict[str, Any]) -> None:
+    """Mark a challenger with what it failed; it keeps its alias until the next one comes."""
+    client, name = MlflowClient(), model_name(product)
+    _note_verdict(client, name, number, verdict)
+    client.set_model_version_tag(name, number, STATE_TAG, REJECTED)
+
+
+def _note_verdict(client: MlflowClient, name: str, number: str, verdict: dict[str, Any]) -> None:
+    client.set_model_version_tag(name, number, VERDICT_TAG, json.dumps(verdict))
+    client.set_model_version_tag(name, number, REASON_TAG, verdict["reason"])
+    client.update_model_version(name, number, description=verdict["reason"])
+
+
+def _clear_challenger(client: MlflowClient, product: str, number: str) -> None:
+    challenger = version_by_alias(product, CHALLENGER)
+    if challenger is not None and challenger.number == number:
+        client.delete_registered_model_alias(model_name(product), CHALLENGER)
+
+
+def _registered_model(product: str) -> RegisteredModel | None:
+    try:
+        return MlflowClient().get_registered_model(model_name(product))
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return None
+        raise
+
+
+def _version(entry: ModelVersion) -> Version:
+    number = str(entry.version)
+    return Version(number, f"models:/{entry.name}/{number}", dict(entry.tags), entry.run_id)

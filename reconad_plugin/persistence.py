@@ -1,0 +1,83 @@
+"""A detector as files: weights in safetensors, all else in JSON. No pickle, so that loading a
+model can never run code."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from reconad_plugin.calibration import Calibration
+from reconad_plugin.errors import ModelFormatError
+from reconad_plugin.images.light import LightReference
+from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.scoring import Detector
+
+FORMAT_VERSION: Final = 1
+WEIGHTS_FILE: Final = "weights.safetensors"
+DETECTOR_FILE: Final = "detector.json"
+
+
+def save_detector(detector: Detector, folder: Path) -> None:
+    """Write a detector into a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.contiguous() for name, value in detector.network.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "model": detector.model,
+        "sizes": detector.sizes,
+        "image_size_px": detector.image_size_px,
+        "light": asdict(detector.light),
+        "calibration": asdict(detector.calibration),
+        "matched_calibration": asdict(detector.matched_calibration),
+    }
+    (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+
+def load_detector(folder: Path) -> Detector:
+    """Read a detector back, ready to score.
+
+    Raises:
+        ModelFormatError: a file is missing or broken, or was written by a newer reconad.
+    """
+    try:
+        description = json.loads((folder / DETECTOR_FILE).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS_FILE)
+    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        raise ModelFormatError(
+            f"a saved detector is {DETECTOR_FILE} and {WEIGHTS_FILE}; {folder}: {error}"
+        ) from None
+    version = description.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelFormatError(
+            f"this reconad reads format {FORMAT_VERSION}; {folder} has {version!r}: "
+            "load it with the reconad that wrote it"
+        )
+    try:
+        return _build(description, weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelFormatError(f"{folder} does not fit together: {error}") from None
+
+
+def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
+    spec = MODELS[description["model"]]
+    network = spec.build_network(description["image_size_px"], **description["sizes"])
+    network.load_state_dict(weights)
+    return Detector(
+        model=description["model"],
+        sizes=description["sizes"],
+        image_size_px=description["image_size_px"],
+        network=network.eval(),
+        light=LightReference(
+            tuple(description["light"]["mean"]), tuple(description["light"]["deviation"])
+        ),
+        calibration=_calibration(description["calibration"]),
+        matched_calibration=_calibration(description["matched_calibration"]),
+    )
+
+
+def _calibration(description: dict[str, Any]) -> Calibration:
+    return Calibration(**description | {"normal_scores": tuple(description["normal_scores"])})

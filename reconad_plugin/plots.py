@@ -1,0 +1,89 @@
+"""Plots that people look at: the loss, and where a detector sees anomalies."""
+
+from typing import Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reconad_plugin.scoring import Detector
+from reconad_plugin.training.loop import Progress
+
+INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
+MAP_COLOURS: Final = "inferno"
+
+
+def plot_loss(curve: list[Progress], title: str) -> Figure:
+    """Loss of training and of held-out images over the steps."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    steps = [point.step for point in curve]
+    axes.plot(steps, [point.loss for point in curve], color=GREY, label="training batch")
+    axes.plot(steps, [point.held_out_loss for point in curve], color=BLUE, label="held out")
+    axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_maps(
+    detector: Detector, images: Tensor, titles: list[str], heading: str = ""
+) -> Figure:
+    """Image, reconstruction and anomaly map, one column an image.
+
+    Args:
+        detector: the model.
+        images: (N, 3, S, S) uint8, a few.
+        titles: one an image; the score is added.
+        heading: above all.
+    """
+    scores = detector.score(images)
+    rebuilt = [image for batch in detector.reconstructions(images) for image in batch]
+    threshold = detector.calibration.image_threshold
+    figure = Figure(figsize=(2.1 * len(images), 6.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(3, len(images), squeeze=False)
+    for column, title in enumerate(titles):
+        score = scores.pred_score[column]
+        is_anomalous = score > threshold
+        pictures = (_to_hwc(images[column]), rebuilt[column].permute(1, 2, 0).numpy())
+        for axes, picture in zip(grid[:, column], pictures, strict=False):
+            axes.imshow(picture, aspect="auto")
+        grid[2, column].imshow(
+            scores.anomaly_map[column], cmap=MAP_COLOURS, vmin=0, vmax=2 * threshold, aspect="auto"
+        )
+        grid[0, column].set_title(title, fontsize=9, color=INK)
+        grid[2, column].set_title(
+            f"{score:.2f} {'anomalous' if is_anomalous else 'normal'}",
+            fontsize=9,
+            color=ORANGE if is_anomalous else INK,
+        )
+    for axes, label in zip(grid[:, 0], ("image", "rebuilt", "anomaly map"), strict=True):
+        axes.set_ylabel(label)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def plot_scores(
+    scores: NDArray[np.float64],
+    calibration_scores: tuple[float, ...],
+    threshold: float,
+    title: str,
+) -> Figure:
+    """Scores of tonight's images over those of held-out normal images, with the threshold."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    bins = np.histogram_bin_edges(np.concatenate([scores, calibration_scores]), bins=30)
+    axes.hist(calibration_scores, bins, density=True, color=GREY, alpha=0.6, label="held-out normal")
+    axes.hist(scores, bins, density=True, color=BLUE, alpha=0.6, label="tonight")
+    axes.axvline(threshold, color=ORANGE, label="threshold")
+    axes.set(title=title, xlabel="pred_score", ylabel="density")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _to_hwc(image: Tensor) -> NDArray[np.uint8]:
+    return image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)

@@ -1,0 +1,114 @@
+"""Encoded pictures to the prediction that every consumer reads: the contract of serving."""
+
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.decode import ImageLimits, decode_image
+from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.scoring import Detector
+
+MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one image.
+
+    Attributes:
+        pred_score: higher is more anomalous; None for a row that could not be read.
+        pred_label: whether the score is above the threshold.
+        image_threshold: the threshold.
+        p_value: share of held-out normal images that score at least this.
+        anomaly_map: base64 of a grey PNG, 0 to ``MAP_FULL_SCALE`` times the threshold, if asked.
+        model_version: the version that answered.
+        error: why the row could not be read, else None.
+    """
+
+    pred_score: float | None
+    pred_label: bool | None
+    image_threshold: float
+    p_value: float | None
+    anomaly_map: str | None
+    model_version: str
+    error: str | None
+
+
+def predict_encoded(
+    detector: Detector,
+    images: Sequence[object],
+    limits: ImageLimits,
+    model_version: str,
+    with_map: bool = False,
+) -> list[Prediction]:
+    """Predict base64 pictures, row by row: a bad row has its error, and spoils no other.
+
+    Args:
+        detector: the model.
+        images: base64 text of a picture file each, with or without a ``data:`` prefix.
+        limits: allowed sizes.
+        model_version: stands in every row.
+        with_map: whether to encode the maps.
+    """
+    pictures: list[NDArray[np.uint8]] = []
+    errors: list[str | None] = []
+    for encoded in images:
+        try:
+            pictures.append(decode_image(_decode_base64(encoded), limits))
+            errors.append(None)
+        except InvalidImageError as error:
+            errors.append(f"{error.reason}: {error}")
+    scores = detector.score(stack_images(pictures, detector.image_size_px))
+    threshold = detector.calibration.image_threshold
+    p_values = detector.calibration.p_values(scores.pred_score)
+    read = iter(zip(scores.pred_score, p_values, scores.anomaly_map, strict=True))
+
+    def row(error: str | None) -> Prediction:
+        if error is not None:
+            return Prediction(None, None, threshold, None, None, model_version, error)
+        score, p_value, anomaly_map = next(read)
+        encoded_map = encode_map(anomaly_map, threshold) if with_map else None
+        return Prediction(
+            pred_score=float(score),
+            pred_label=bool(score > threshold),
+            image_threshold=threshold,
+            p_value=float(p_value),
+            anomaly_map=encoded_map,
+            model_version=model_version,
+            error=None,
+        )
+
+    return [row(error) for error in errors]
+
+
+def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
+    """A (S, S) map as base64 of a grey PNG; the threshold is mid-grey."""
+    scaled = (anomaly_map / (MAP_FULL_SCALE * threshold) * 255).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(scaled).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def to_records(predictions: Sequence[Prediction]) -> list[dict[str, object]]:
+    """Predictions as plain dictionaries."""
+    return [asdict(prediction) for prediction in predictions]
+
+
+def _decode_base64(encoded: object) -> bytes:
+    if not isinstance(encoded, str):
+        raise InvalidImageError(
+            "not_base64", f"an image must be base64 text; got {type(encoded).__name__}"
+        )
+    try:
+        return base64.b64decode(encoded.partition("base64,")[2] or encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImageError(
+            "not_base64", f"an image must be base64 text; got {len(encoded)} other characters"
+        ) from None

@@ -1,0 +1,41 @@
+"""The golden set of a bucket: real defects that every version is judged on."""
+
+from collections.abc import Iterable
+
+import torch
+
+from reconad_plugin.evidence import REAL, GoldenSet
+from reconad_plugin.images.decode import ImageLimits, decode_image
+from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.objects import ObjectStore
+
+_NORMAL, _MASKS = "normal", "masks"
+
+
+def read_golden(
+    store: ObjectStore, layout: ProductLayout, size_px: int, limits: ImageLimits
+) -> GoldenSet | None:
+    """Read ``golden/normal/`` and every ``golden/<defect>/``.
+
+    Returns:
+        The set, or None where the bucket holds no real defect. It may have no normal images:
+        ``GoldenSet.with_normal`` adds held-out ones.
+
+    Raises:
+        InvalidImageError: a golden image cannot be read.
+    """
+    keys: dict[str, list[str]] = {_NORMAL: [], "defect": []}
+    for info in store.list_objects(layout.golden):
+        folder = info.key.removeprefix(layout.golden).split("/")[0]
+        if folder != _MASKS:
+            keys[_NORMAL if folder == _NORMAL else "defect"].append(info.key)
+    if not keys["defect"]:
+        return None
+
+    def load(chosen: Iterable[str]) -> torch.Tensor:
+        return stack_images(
+            [decode_image(store.read(key).content, limits) for key in chosen], size_px
+        )
+
+    return GoldenSet(load(keys[_NORMAL]), load(keys["defect"]), REAL)

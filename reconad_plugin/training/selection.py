@@ -1,0 +1,63 @@
+"""Which images may be learnt from. A defect that is learnt as normal is never found again, so
+every doubt keeps an image out."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reconad_plugin.store.records import DEFECT, NORMAL
+
+
+def learnable_images(
+    accepted: pd.DataFrame,
+    scores: Mapping[str, pd.DataFrame],
+    relit_nights: frozenset[str],
+    held_nights: frozenset[str],
+    reviews: pd.DataFrame,
+) -> pd.DataFrame:
+    """Choose the images that count as normal.
+
+    An image joins when it came before any version served (the first nights are taken as
+    normal, as the product's owner promises); or when it scored as normal under the version
+    that served its night; or when a person said so. On a night whose light has changed
+    every picture scores high, so there an image joins when it is normal with its light
+    matched. Of a night that is held for a person, only what the person released joins.
+
+    Args:
+        accepted: accepted rows of manifests.
+        scores: night -> its table of scores, for the nights that a version scored.
+        relit_nights: nights whose alarm had the cause light.
+        held_nights: nights that wait for a person.
+        reviews: what persons decided, with ``sha256`` and ``decision``.
+
+    Returns:
+        The chosen rows, in the same order.
+    """
+    released = set(reviews.loc[reviews["decision"] == NORMAL, "sha256"])
+    refused = set(reviews.loc[reviews["decision"] == DEFECT, "sha256"])
+    normal = {
+        sha256
+        for night, table in scores.items()
+        if night not in held_nights
+        for sha256 in _normal_hashes(table, is_relit=night in relit_nights)
+    }
+    before_any_version = ~accepted["night"].isin(set(scores) | held_nights)
+    chosen = before_any_version | accepted["sha256"].isin(normal | released)
+    return accepted[chosen & ~accepted["sha256"].isin(refused)].reset_index(drop=True)
+
+
+def _normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:
+    is_normal = ~table["is_suspect"]
+    if not is_relit:
+        is_normal &= ~table["pred_label"]
+    return table.loc[is_normal, "sha256"]
+
+
+def oversample_new(rows: pd.DataFrame, new_night: str) -> pd.DataFrame:
+    """Repeat the new night's images until they are about as many as the old ones, so that
+    fine-tuning learns the new world and rehearses the old one."""
+    new, old = rows[rows["night"] == new_night], rows[rows["night"] != new_night]
+    if new.empty or old.empty:
+        return rows
+    repeats = max(1, round(len(old) / len(new)))
+    return pd.concat([old, *([new] * repeats)], ignore_index=True)
