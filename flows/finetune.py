@@ -4,10 +4,10 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
-from flows.failures import fails_clearly
 from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
 from flows.product import open_product
 from flows.promote import promote
+from flows.steps import fails_clearly
 from mlflow_models import registry
 from monitoring.triage import LEARNING_CAUSES, LIGHT
 from reconad_plugin.config import parse_night

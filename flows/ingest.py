@@ -4,11 +4,11 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 
 from flows.events import IMAGES_QUARANTINED, tell
-from flows.failures import fails_clearly
 from flows.product import Product, open_product
+from flows.steps import fails_clearly, step
 from reconad_plugin.errors import StorageUnreachableError
 from reconad_plugin.store.manifest import (
     ACCEPTED,
@@ -45,8 +45,7 @@ def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), StorageUnreachableError)
 
 
-@task(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
-@fails_clearly
+@step(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
 def take_in(product: Product, night: date) -> pd.DataFrame:
     """The night's manifest: kept where the bucket still holds the same objects."""
     known = read_manifest(product.store, product.layout, night)
@@ -60,7 +59,7 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
     return manifest
 
 
-@task
+@step()
 def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
     """Note why images were quarantined, and tell the platform."""
     rows = manifest[manifest["verdict"] == QUARANTINED].to_dict("records")

@@ -2,20 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
-from prefect import get_client, task
+from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
+from torch import Tensor
 from tqdm import tqdm
 
-from flows.failures import fails_clearly
 from flows.product import Product
+from flows.steps import step
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import TrainingRecord, log_training
 from monitoring.triage import HOLDING_CAUSES, LIGHT
@@ -80,8 +81,7 @@ class Lesson:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@task
-@fails_clearly
+@step()
 def choose_lesson(
     product: Product,
     night: date,
@@ -96,10 +96,9 @@ def choose_lesson(
     return Lesson(purpose, night, rows, manifests, settings, base, cause)
 
 
-@task
-@fails_clearly
+@step()
 def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
-    """Train, log and register a version; the one that exists where this lesson was learnt before."""
+    """Train, log and register a version; where the same lesson was learnt before, take that one."""
     request = lesson.request(product)
     learnt = registry.find_by_request(product.name, request)
     if learnt is not None:
@@ -156,13 +155,8 @@ _STEPS_OF = ("train", "finetune")  # product settings that are logged as the les
 def one_training_at_a_time(product: str) -> Iterator[None]:
     """Hold the product's only place for training; wait for it where another holds it."""
     name = f"retrain:{product}"
-    with get_client(sync_client=True) as client:
-        try:
-            client.create_global_concurrency_limit(
-                GlobalConcurrencyLimitCreate(name=name, limit=1)
-            )
-        except ObjectAlreadyExists:
-            pass
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
     with concurrency(name, strict=True, timeout_seconds=RETRAIN_WAIT_S, lease_duration=60):
         yield
 
@@ -202,7 +196,7 @@ def learnable_rows(
 def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
     """Pixels of a lesson by what they are for; a new night's are rehearsed as often as the old."""
 
-    def load(split: str) -> object:
+    def load(split: str) -> Tensor:
         rows = lesson.rows[lesson.rows["split"] == split]
         if lesson.new_night is not None and split == TRAIN:
             rows = oversample_new(rows, lesson.new_night)
@@ -214,7 +208,7 @@ def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
 
 
 @contextmanager
-def _progress_bar(title: str, settings: TrainingSettings) -> Iterator[object]:
+def _progress_bar(title: str, settings: TrainingSettings) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, nothing elsewhere."""
     with tqdm(total=settings.steps, desc=title, unit="step", disable=None, leave=False) as bar:
 

@@ -1,6 +1,5 @@
 """Score the night with the champion, decide whether the world has drifted, and say why."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.failures import fails_clearly
 from flows.product import Product, open_product
+from flows.steps import fails_clearly, step
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import log_night
 from monitoring.alarms import check_night
@@ -70,8 +69,7 @@ def monitor(product: str, night: date) -> dict[str, Any] | None:
     return record
 
 
-@task
-@fails_clearly
+@step()
 def score_night(product: Product, night: date) -> ScoredNight | None:
     """Score the night's accepted images with the version that serves, or served, that night."""
     manifest = read_manifest(product.store, product.layout, night)
@@ -84,9 +82,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
         else registry.champion(product.name)
     )
     detector = flavor.load_model(version.uri)
-    images = load_images(
-        product.store, product.cache, rows, detector.image_size_px, product.limits
-    )
+    images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
     table = score_table(detector, rows, images, version.number)
     product.records.write_scores(night, table)
     statistics = summarise_night(
@@ -101,8 +97,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
     return ScoredNight(version, detector, table, statistics)
 
 
-@task
-@fails_clearly
+@step()
 def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]:
     """Test the night against those before it, name the cause, and keep the record."""
     records = product.records.records_before(night)
@@ -133,11 +128,8 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     return record
 
 
-@task
-@fails_clearly
-def ask_persons(
-    product: Product, night: date, scored: ScoredNight, record: dict[str, Any]
-) -> None:
+@step()
+def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict[str, Any]) -> None:
     """Put suspects, and all images of a held night, on the list for a person to look at."""
     table = scored.table
     waiting = table if record["is_holding"] else table[table["is_suspect"]]
@@ -145,8 +137,7 @@ def ask_persons(
     product.records.ask_for_review(night, waiting.assign(why=why))
 
 
-@task
-@fails_clearly
+@step()
 def report(product: Product, night: date, scored: ScoredNight, record: dict[str, Any]) -> None:
     """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
     from monitoring.dashboard import add_night, open_workspace
@@ -232,7 +223,7 @@ def _figures(product: Product, scored: ScoredNight, record: dict[str, Any]) -> d
     images = load_images(
         product.store, product.cache, highest, scored.detector.image_size_px, product.limits
     )
-    titles = [os.path.basename(key)[-18:] for key in highest["key"]]
+    titles = [Path(key).name[-18:] for key in highest["key"]]
     calibration = scored.detector.calibration
     heading = f"{record['night']}: most anomalous with the light matched, cause {record['cause']}"
     return {

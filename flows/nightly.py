@@ -12,15 +12,14 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.events import DRIFT_DETECTED, tell
-from flows.failures import fails_clearly
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.product import Product, open_product
 from flows.promote import promote
+from flows.steps import fails_clearly
 from flows.train import train
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.schedule import is_first_training_due, is_retraining_due
 from reconad_plugin.store.manifest import known_nights
 
 
@@ -55,7 +54,7 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
 def begin(product: Product, night: date, accepted: int) -> str:
     """Before any version serves: gather images, then train and promote the first."""
     nights = len(known_nights(product.store, product.layout, before=night)) + bool(accepted)
-    if not is_first_training_due(nights, product.settings.first_training_nights):
+    if nights < product.settings.first_training_nights:
         return f"gathering: {nights} of {product.settings.first_training_nights} nights"
     train(product.name, night)
     return promote(product.name, night)
@@ -69,14 +68,20 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
         payload = {name: record[name] for name in ("night", "cause", "evidence", "model_version")}
         tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
         return "hold for review" if record["is_holding"] else "drift event sent"
-    trained = parse_night(registry.champion(product.name).tags[registry.NIGHT_TAG])
-    nights_since = sum(
-        day > trained for day in known_nights(product.store, product.layout, before=night)
-    )
-    if is_retraining_due(nights_since + 1, product.settings.retrain_every_nights):
+    if is_retraining_due(product, night):
         train(product.name, night)
         return promote(product.name, night)
     return "none"
+
+
+def is_retraining_due(product: Product, night: date) -> bool:
+    """Whether enough nights with images have passed since the champion was trained."""
+    if not product.settings.retrain_every_nights:
+        return False
+    trained = parse_night(registry.champion(product.name).tags[registry.NIGHT_TAG])
+    earlier = known_nights(product.store, product.layout, before=night)
+    nights_since = 1 + sum(day > trained for day in earlier)
+    return nights_since >= product.settings.retrain_every_nights
 
 
 def main() -> int:
@@ -94,8 +99,10 @@ def print_night(result: dict[str, Any]) -> None:
     """One line a fact."""
     record = result["record"] or {}
     print(f"night        {result['night']}")
-    print(f"images       {result['accepted']} accepted, {result['quarantined']} quarantined, "
-          f"{result['duplicate']} duplicate")
+    print(
+        f"images       {result['accepted']} accepted, {result['quarantined']} quarantined, "
+        f"{result['duplicate']} duplicate"
+    )
     print(f"alarm        {record.get('cause', 'none') if record.get('is_alarm') else 'no'}")
     if record:
         print(f"evidence     {record['evidence']}")

@@ -3,14 +3,14 @@
 from datetime import date
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from torch import Tensor
 
 from flows.events import MODEL_PROMOTED, MODEL_REJECTED, tell
-from flows.failures import fails_clearly
 from flows.learning import learnable_rows, read_manifests
 from flows.product import Product, open_product
+from flows.steps import fails_clearly, step
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import log_verdict
 from reconad_plugin.config import parse_night
@@ -49,8 +49,7 @@ def promote(product: str, night: date) -> str:
     return carry_out(opened, night, challenger, verdict)
 
 
-@task
-@fails_clearly
+@step()
 def gather_golden(product: Product, night: date) -> GoldenSet:
     """Golden images of the bucket, or simulated anomalies on held-out normal images."""
     real = read_golden(
@@ -69,8 +68,7 @@ def gather_golden(product: Product, night: date) -> GoldenSet:
     return real.with_normal(normal) if real else simulated_golden_set(normal, product.settings.seed)
 
 
-@task
-@fails_clearly
+@step()
 def judge_versions(
     product: Product,
     challenger: registry.Version,
@@ -86,11 +84,8 @@ def judge_versions(
     return verdict
 
 
-@task
-@fails_clearly
-def carry_out(
-    product: Product, night: date, challenger: registry.Version, verdict: Verdict
-) -> str:
+@step()
+def carry_out(product: Product, night: date, challenger: registry.Version, verdict: Verdict) -> str:
     """Move the champion's alias or not, and say so everywhere."""
     content = verdict.to_dict()
     create_table_artifact(

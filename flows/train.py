@@ -4,9 +4,9 @@ from datetime import date
 
 from prefect import flow
 
-from flows.failures import fails_clearly
 from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
 from flows.product import open_product
+from flows.steps import fails_clearly
 from mlflow_models import registry
 
 

@@ -93,7 +93,7 @@ def log_night(
             mlflow.log_figure(figure, file_name)
         for file_name, text in files.items():
             mlflow.log_text(text, file_name)
-        return run.info.run_id
+        return str(run.info.run_id)
 
 
 @contextmanager

@@ -17,7 +17,13 @@ from typing import Any, Final
 
 from scipy import stats
 
-from monitoring.night import SCORE_STATISTIC, STATISTICS, STEADY_DEVIATION, Exceedances, NightStatistics
+from monitoring.night import (
+    SCORE_STATISTIC,
+    STATISTICS,
+    STEADY_DEVIATION,
+    Exceedances,
+    NightStatistics,
+)
 
 NIGHTS_A_YEAR: Final = 365
 EWMA_WEIGHT: Final = 0.1

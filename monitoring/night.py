@@ -79,9 +79,7 @@ class NightStatistics:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "NightStatistics":
         """Back from JSON."""
-        exceedances = {
-            name: Exceedances(**content[name]) for name in ("alarming", "suspects")
-        }
+        exceedances = {name: Exceedances(**content[name]) for name in ("alarming", "suspects")}
         return cls(**content | exceedances)
 
 

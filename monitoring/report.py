@@ -4,7 +4,7 @@ from datetime import date, datetime, time
 from typing import Final
 
 import pandas as pd
-from evidently import Dataset, DataDefinition, Report
+from evidently import DataDefinition, Dataset, Report
 from evidently.core.report import Snapshot
 from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 

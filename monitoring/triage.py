@@ -84,7 +84,9 @@ def find_cause(
     hint = exceedance_p_value(tonight.suspects)
     if hint < MAX_DEFECT_HINT:
         moved = _describe(light + camera) if light + camera else _alarming(tonight)
-        return Triage(True, UNCLEAR, f"{moved}, but defects cannot be ruled out: {_suspects(tonight)}")
+        return Triage(
+            True, UNCLEAR, f"{moved}, but defects cannot be ruled out: {_suspects(tonight)}"
+        )
     if camera:
         return Triage(True, CAMERA, _describe(camera + light))
     if light:

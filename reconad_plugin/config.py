@@ -11,7 +11,14 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.networks.registry import MODELS
@@ -42,7 +49,7 @@ class StorageSettings(_Frozen):
     """Where the images are."""
 
     bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)]
-    endpoint_url: str | None = None  # None: AWS
+    endpoint_url: str | None = None  # None: AWS_ENDPOINT_URL_S3 where it is set, else AWS
     region: str = "us-east-1"
     cache_dir: Path = Path(".reconad/cache")
 

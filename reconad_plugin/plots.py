@@ -20,16 +20,15 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
     axes = figure.add_subplot()
     steps = [point.step for point in curve]
     axes.plot(steps, [point.loss for point in curve], color=GREY, label="training batch")
-    axes.plot(steps, [point.held_out_loss for point in curve], color=BLUE, label="held out")
+    held_out = [point.held_out_loss or float("nan") for point in curve]
+    axes.plot(steps, held_out, color=BLUE, label="held out")
     axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def plot_maps(
-    detector: Detector, images: Tensor, titles: list[str], heading: str = ""
-) -> Figure:
+def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: str = "") -> Figure:
     """Image, reconstruction and anomaly map, one column an image.
 
     Args:
@@ -75,8 +74,10 @@ def plot_scores(
     """Scores of tonight's images over those of held-out normal images, with the threshold."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    bins = np.histogram_bin_edges(np.concatenate([scores, calibration_scores]), bins=30)
-    axes.hist(calibration_scores, bins, density=True, color=GREY, alpha=0.6, label="held-out normal")
+    bins = np.histogram_bin_edges(np.concatenate([scores, calibration_scores]), bins=30).tolist()
+    axes.hist(
+        calibration_scores, bins, density=True, color=GREY, alpha=0.6, label="held-out normal"
+    )
     axes.hist(scores, bins, density=True, color=BLUE, alpha=0.6, label="tonight")
     axes.axvline(threshold, color=ORANGE, label="threshold")
     axes.set(title=title, xlabel="pred_score", ylabel="density")

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from reconad_plugin.calibration import Calibration
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 
 BATCH_SIZE = 32
@@ -48,7 +49,7 @@ def smooth_map(anomaly_map: Tensor, window_px: int) -> Tensor:
 
 
 def score_images(
-    network: nn.Module,
+    network: AnomalyNetwork,
     images: Tensor,
     window_px: int,
     light: LightReference | None = None,
@@ -93,7 +94,7 @@ class Detector:
     model: str
     sizes: dict[str, int]
     image_size_px: int
-    network: nn.Module
+    network: AnomalyNetwork
     light: LightReference
     calibration: Calibration
     matched_calibration: Calibration
@@ -115,4 +116,4 @@ class Detector:
         """What the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
-                yield self.network(images[start : start + BATCH_SIZE].float() / 255)
+                yield self.network.reconstruct(images[start : start + BATCH_SIZE].float() / 255)

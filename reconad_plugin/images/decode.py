@@ -81,9 +81,10 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
             "too_small",
             f"an image's sides must be at least {limits.min_side_px} px; got {width} x {height}",
         )
-    if getattr(image, "n_frames", 1) > 1:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
         raise InvalidImageError(
-            "multiple_frames", f"an image must hold one picture; got {image.n_frames} frames"
+            "multiple_frames", f"an image must hold one picture; got {frames} frames"
         )
 
 

@@ -55,7 +55,7 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def _mean_square_laplacian(luma: NDArray[np.float32]) -> float:
+def _mean_square_laplacian(luma: NDArray[np.floating]) -> float:
     laplacian = (
         luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
     )

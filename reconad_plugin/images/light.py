@@ -25,7 +25,9 @@ class LightReference:
     @classmethod
     def fit(cls, images: Tensor) -> "LightReference":
         """Average the colours of (N, 3, S, S) uint8 training images, picture by picture."""
-        mean, deviation = zip(*(_colour_moments(image[None] / 255) for image in images), strict=True)
+        mean, deviation = zip(
+            *(_colour_moments(image[None] / 255) for image in images), strict=True
+        )
         return cls(
             mean=tuple(torch.cat(mean).mean(0).flatten().tolist()),
             deviation=tuple(torch.cat(deviation).mean(0).flatten().tolist()),

@@ -11,10 +11,12 @@ Science 2006, for the idea; the convolutional form is common practice.
 import torch
 from torch import Tensor, nn
 
+from reconad_plugin.networks.base import AnomalyNetwork
+
 GRID_PX = 4  # the encoder ends on a GRID_PX x GRID_PX grid
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(AnomalyNetwork):
     """Encoder, bottleneck vector and mirrored decoder, built from ready parts.
 
     Args:
@@ -35,20 +37,26 @@ class Autoencoder(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """Image (B, 3, S, S) float in [0, 1] -> latent (B, latent_dim)."""
-        return self.to_latent(self.encoder(image).flatten(1))  # (B, C, 4, 4) -> (B, C*16)
+        grid: Tensor = self.encoder(image)  # (B, C, 4, 4)
+        latent: Tensor = self.to_latent(grid.flatten(1))
+        return latent
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent (B, latent_dim) -> reconstruction (B, 3, S, S) in [0, 1]."""
         grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
         return torch.sigmoid(self.decoder(grid))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def reconstruct(self, image: Tensor) -> Tensor:
         """Image (B, 3, S, S) float in [0, 1] -> reconstruction of the same shape."""
         return self.decode(self.encode(image))
 
+    def forward(self, image: Tensor) -> Tensor:
+        """The reconstruction."""
+        return self.reconstruct(image)
+
     def anomaly_map(self, image: Tensor) -> Tensor:
         """Absolute error summed over the colours: (B, 3, S, S) -> (B, S, S) in [0, 3]."""
-        return (self(image).float() - image).abs().sum(1)
+        return (self.reconstruct(image).float() - image).abs().sum(1)
 
 
 def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Autoencoder:

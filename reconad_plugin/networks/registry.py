@@ -1,22 +1,18 @@
 """The models by name: one line a model, nothing imported until it is asked for.
 
-A model is a network that can say where a picture is anomalous (``AnomalyNetwork``) and a recipe
+A model is a network that can say where a picture is anomalous (``networks.base``) and a recipe
 that trains it. Serving loads the first and never the second.
 """
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 from reconad_plugin.errors import ConfigError
 
-
-class AnomalyNetwork(Protocol):
-    """What every network offers besides being an ``nn.Module``."""
-
-    def anomaly_map(self, image: Any) -> Any:
-        """Image (B, 3, S, S) float in [0, 1] -> map (B, S, S), higher is more anomalous."""
-        ...
+if TYPE_CHECKING:  # torch must not be imported to know which models there are
+    from reconad_plugin.networks.base import AnomalyNetwork
+    from reconad_plugin.training.loop import Recipe
 
 
 @dataclass(frozen=True)
@@ -32,13 +28,13 @@ class ModelSpec:
     recipe: str
     score_window: float
 
-    def build_network(self, image_size_px: int, **sizes: int) -> Any:
+    def build_network(self, image_size_px: int, **sizes: int) -> "AnomalyNetwork":
         """The untrained network for square images of this side."""
-        return _load(self.network)(image_size_px, **sizes)
+        return cast("AnomalyNetwork", _load(self.network)(image_size_px, **sizes))
 
-    def build_recipe(self, network: Any) -> Any:
+    def build_recipe(self, network: "AnomalyNetwork") -> "Recipe":
         """The training recipe around a network. Imports the training code."""
-        return _load(self.recipe)(network)
+        return cast("Recipe", _load(self.recipe)(network))
 
     def score_window_px(self, image_size_px: int) -> int:
         """The window's side in pixels, odd."""

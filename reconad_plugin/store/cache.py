@@ -1,6 +1,5 @@
 """Bytes of images on the local disk, found by their SHA-256."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ class ContentCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
-        os.replace(file.name, path)  # a reader sees the whole file or none
+        Path(file.name).replace(path)  # a reader sees the whole file or none
 
     def get(self, sha256: str, fetch: Callable[[], bytes]) -> bytes:
         """The bytes of a hash, fetched and kept where they are not here."""

@@ -7,7 +7,7 @@ again gives the same rows.
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Final
@@ -109,7 +109,9 @@ def write_manifest(
     return store.uri(key)
 
 
-def is_current(store: ObjectStore, layout: ProductLayout, manifest: pd.DataFrame, night: date) -> bool:
+def is_current(
+    store: ObjectStore, layout: ProductLayout, manifest: pd.DataFrame, night: date
+) -> bool:
     """Whether a manifest still lists exactly the objects that are there."""
     listed = {(info.key, info.etag) for info in store.list_objects(layout.incoming(night))}
     return listed == set(zip(manifest["key"], manifest["etag"], strict=True))
@@ -165,7 +167,10 @@ def _unchanged_rows(
 ) -> dict[tuple[str, str], dict[str, object]]:
     if previous is None:
         return {}
-    return {(row["key"], row["etag"]): row for row in previous.to_dict("records")}
+    rows = [
+        {str(name): value for name, value in row.items()} for row in previous.to_dict("records")
+    ]
+    return {(str(row["key"]), str(row["etag"])): row for row in rows}
 
 
 def _deal_out(rows: list[dict[str, object]]) -> None:

@@ -51,7 +51,6 @@ class ObjectStore:
 
     def __init__(self, settings: StorageSettings) -> None:
         self.bucket = settings.bucket
-        self._endpoint = settings.endpoint_url or "AWS"
         self._client: Any = boto3.client(
             "s3",
             endpoint_url=settings.endpoint_url,
@@ -63,6 +62,7 @@ class ObjectStore:
                 max_pool_connections=16,
             ),
         )
+        self._endpoint: str = self._client.meta.endpoint_url
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects under a prefix in order of key, folders' own markers left out.
@@ -94,7 +94,7 @@ class ObjectStore:
         try:
             with self._explained(f"read {key}"):
                 answer = self._client.get_object(Bucket=self.bucket, Key=key)
-                return answer["Body"].read()
+                return bytes(answer["Body"].read())
         except StorageError as error:
             if _code_of(error.__cause__) in _ABSENT:
                 return None

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Hashable, Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ class NightRecords:
                 found[earlier] = json.loads(self._store.read(info.key).content)
         return dict(sorted(found.items()))
 
-    def write_quarantine_note(self, night: date, row: dict[str, Any]) -> None:
+    def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
         """Keep why an image was set aside; the image itself stays where the factory put it."""
         note = {name: row[name] for name in ("key", "version_id", "sha256", "size_bytes", "reason")}
         key = self._layout.quarantine(night, str(row["key"]))

@@ -5,12 +5,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reconad_plugin.calibration import calibrate
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.scoring import Detector, score_images
 from reconad_plugin.training.loop import Progress, TrainingReport, train
@@ -88,7 +89,7 @@ def fit_detector(
     return detector, report
 
 
-def _network(product: ProductSettings, base: Detector | None) -> nn.Module:
+def _network(product: ProductSettings, base: Detector | None) -> AnomalyNetwork:
     if base is not None:
         return deepcopy(base.network)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
+from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.training.augment import vary_light
 
 WARMUP_SHARE: Final = 0.05  # of the steps, in which the rate rises to its full height
@@ -25,7 +26,7 @@ AVERAGING_DECAY: Final = 0.98  # of the running average of the weights
 class Recipe(Protocol):
     """What a model brings to the loop."""
 
-    network: nn.Module
+    network: AnomalyNetwork
 
     def losses(self, image: Tensor) -> dict[str, Tensor]:
         """Losses of a (B, 3, S, S) float batch by name; ``total`` is descended."""
@@ -40,7 +41,7 @@ class Progress:
     planned_steps: int
     elapsed_s: float
     loss: float
-    held_out_loss: float | None
+    held_out_loss: float | None  # measured now and then
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def train(
     if len(images) == 0:
         raise NotEnoughImagesError("training needs at least one image; got none")
     precision = precision or best_precision(device)
-    network = recipe.network.to(device, memory_format=torch.channels_last).train()
+    network = recipe.network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     averaged = torch.optim.swa_utils.AveragedModel(
         network,
@@ -197,9 +198,7 @@ def _rate_at(step: int, planned_steps: int) -> float:
     return 0.5 + 0.5 * math.cos(phase * math.pi)
 
 
-def _look(
-    recipe: Recipe, loss: Tensor, held_out: Tensor, clock: _Clock, device: str
-) -> Progress:
+def _look(recipe: Recipe, loss: Tensor, held_out: Tensor, clock: _Clock, device: str) -> Progress:
     value = float(loss.detach())
     if not math.isfinite(value):
         raise TrainingDivergedError(

@@ -1,0 +1,35 @@
+# Needs python3 (3.11 or newer) and make; all else is set up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo platform test check clean help
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: .venv/.complete ## make .venv with everything reconad needs
+
+.venv/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("reconad needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": set PYTHON=") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## replay fourteen nights; KEEP=1 leaves the servers up
+	@$(BIN)/reconad demo $(if $(KEEP),--keep)
+
+platform: setup ## bring the demo's servers up again
+	@$(BIN)/reconad platform
+
+test: setup ## all tests, on real servers
+	$(BIN)/python -m pytest
+
+check: setup ## style, types, floors, doctests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --doctest-modules reconad_plugin --quiet
+
+clean: ## remove what the targets made
+	rm -rf .venv .reconad demo-report .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,48 @@
+"""How the steps of our flows run and fail.
+
+Prefect's own cache of results is off. It would pickle what steps pass on, and it is not needed:
+a step leaves its result in S3 or in the registry under a name that follows from its inputs, and
+finds it there when a run that died is started again.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed
+
+from reconad_plugin.errors import ReconadError
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def fails_clearly(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a flow or task end as Failed with the message of a ``ReconadError``; whoever called
+    it still gets the error itself. Anything else is our own failure and keeps its traceback.
+    """
+
+    @functools.wraps(step)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return step(*args, **kwargs)
+        except ReconadError as error:
+            return cast(Result, Failed(message=str(error), data=error))  # Prefect unpacks it
+
+    return run
+
+
+def step(**options: Any) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """A Prefect task that fails clearly and is not cached.
+
+    Args:
+        options: of ``prefect.task``, such as ``retries``.
+    """
+
+    def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        decorated = task(cache_policy=NO_CACHE, **options)(fails_clearly(function))
+        return cast(Callable[Arguments, Result], decorated)
+
+    return decorate
