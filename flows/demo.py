@@ -116,7 +116,7 @@ class DemoNight:
 
 def full_plan() -> DemoPlan:
     """All fourteen days."""
-    return DemoPlan(nights=tuple(sorted({row.night for row in _labels()})))
+    return DemoPlan(nights=tuple(sorted({row.night for row in labels()})))
 
 
 def short_plan() -> DemoPlan:
@@ -242,7 +242,7 @@ class _Factory:
     def __init__(self, platform: EmbeddedPlatform, plan: DemoPlan) -> None:
         self._client = s3_client(platform.environment)
         self._plan = plan
-        self._labels = list(_labels())
+        self._labels = list(labels())
 
     def deliver(self, night: date) -> None:
         """Put the night's pictures into the bucket."""
@@ -269,7 +269,7 @@ class _Factory:
         """How many of the night's pictures show pitting, by the data set's labels."""
         return sum(row.is_pitted for row in self._of(night))
 
-    def _of(self, night: date) -> list["_Label"]:
+    def _of(self, night: date) -> list["Label"]:
         return [row for row in self._labels if row.night == night]
 
     def _picture(self, path: Path, night: date) -> bytes:
@@ -293,17 +293,26 @@ class _Factory:
 
 
 @dataclass(frozen=True)
-class _Label:
+class Label:
+    """One picture of the demo's data.
+
+    Attributes:
+        path: its file.
+        night: the real day it was taken on.
+        is_pitted: whether it shows pitting. For the report alone.
+    """
+
     path: Path
     night: date
     is_pitted: bool
 
 
-def _labels() -> Iterator[_Label]:
+def labels() -> Iterator[Label]:
+    """What the data set says of each picture of the demo."""
     with (DATA / "manifest.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             day = date.fromisoformat(Path(row["path"]).parent.name)
-            yield _Label(DATA / row["path"], day, row["label"] != "normal")
+            yield Label(DATA / row["path"], day, row["label"] != "normal")
 
 
 def _to_jpeg(image: Image.Image) -> bytes:

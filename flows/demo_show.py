@@ -5,7 +5,16 @@ import time
 from pathlib import Path
 from typing import Final
 
-from flows.demo import BUCKET, PRODUCT, DemoNight, full_plan, replay, short_plan, write_settings
+from flows.demo import (
+    BUCKET,
+    PRODUCT,
+    DemoNight,
+    DemoPlan,
+    full_plan,
+    replay,
+    short_plan,
+    write_settings,
+)
 from flows.platform import EmbeddedPlatform, running_platform
 
 _COLUMNS: Final = (
@@ -43,7 +52,7 @@ def show_demo(state: Path, report: Path, is_short: bool, is_kept: bool) -> None:
         )
         print("".join(heading.ljust(width) for heading, width in _COLUMNS), flush=True)
         nights = replay(platform, plan, _print_row)
-        page = _write_report(platform, plan, nights, report)
+        page = _write_report(plan, nights, report)
         print(f"\n{_truth(nights)}")
         print(f"\nReport: {page}    ({time.monotonic() - start_s:.0f} s in all)")
         if is_kept:
@@ -101,12 +110,10 @@ def _truth(nights: list[DemoNight]) -> str:
     return "\n".join(lines)
 
 
-def _write_report(
-    platform: EmbeddedPlatform, plan: object, nights: list[DemoNight], folder: Path
-) -> Path:
+def _write_report(plan: DemoPlan, nights: list[DemoNight], folder: Path) -> Path:
     from flows.demo_report import write_report
 
-    return write_report(platform, nights, folder)
+    return write_report(plan, nights, folder)
 
 
 def _leave_up(platform: EmbeddedPlatform) -> None:

@@ -57,7 +57,7 @@ def begin(product: Product, night: date, accepted: int) -> str:
     if nights < product.settings.first_training_nights:
         return f"gathering: {nights} of {product.settings.first_training_nights} nights"
     train(product.name, night)
-    return promote(product.name, night)
+    return f"trained, {promote(product.name, night)}"
 
 
 def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
@@ -70,7 +70,7 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
         return "hold for review" if record["is_holding"] else "drift event sent"
     if is_retraining_due(product, night):
         train(product.name, night)
-        return promote(product.name, night)
+        return f"retrained, {promote(product.name, night)}"
     return "none"
 
 

@@ -86,6 +86,7 @@ class EmbeddedPlatform:
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_LOGGING_LEVEL": "WARNING",
             "MLFLOW_LOGGING_LEVEL": "WARNING",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "RECONAD_CONFIG": str(self.state / "reconad.toml"),

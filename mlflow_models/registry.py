@@ -1,12 +1,14 @@
 """Versions and aliases: which model serves, which challenges, and why."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from reconad_plugin.errors import NoChampionError
@@ -90,6 +92,17 @@ def find_by_request(product: str, request: str) -> Version | None:
     """The newest version that was trained on exactly this request, or None."""
     same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) == request]
     return same[-1] if same else None
+
+
+def register(product: str, logged: ModelInfo, tags: Mapping[str, str]) -> Version:
+    """Register a logged model as a new version; its tags are there from the first moment."""
+    client, name = MlflowClient(), model_name(product)
+    if _registered_model(product) is None:
+        client.create_registered_model(name)
+    entry = client.create_model_version(
+        name, logged.model_uri, logged.run_id, tags=dict(tags), model_id=logged.model_id
+    )
+    return _version(entry)
 
 
 def challenge(product: str, number: str) -> None:

@@ -48,11 +48,7 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
             name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
             dataset = mlflow.data.from_pandas(manifest, source=uri, name=f"manifest-{name}")
             mlflow.log_input(dataset, context="training")
-        info = flavor.log_model(
-            detector,
-            registered_model_name=registry.model_name(record.product),
-            metadata=dict(record.tags),
-        )
+        info = flavor.log_model(detector, metadata=dict(record.tags))
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
             if point.held_out_loss is not None:
@@ -61,9 +57,7 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
         mlflow.log_metrics(dict(record.metrics), model_id=info.model_id)
         for file_name, figure in record.figures.items():
             mlflow.log_figure(figure, file_name)
-        number = str(info.registered_model_version)
-        _tag_version(record, number)
-        return registry.version(record.product, number)
+        return registry.register(record.product, info, record.tags)
 
 
 def log_verdict(
@@ -103,9 +97,3 @@ def _product_run(product: str, run_name: str, tags: Mapping[str, str]) -> Iterat
         experiment_id=experiment.experiment_id, run_name=run_name, tags=dict(tags)
     ) as run:
         yield run
-
-
-def _tag_version(record: TrainingRecord, number: str) -> None:
-    client, name = MlflowClient(), registry.model_name(record.product)
-    for key, value in record.tags.items():
-        client.set_model_version_tag(name, number, key, value)
