@@ -4,7 +4,9 @@ import logging
 import sys
 from collections.abc import Callable
 
-from reconad_plugin.errors import ReconadError
+from reconad_plugin.errors import PlatformError, ReconadError, TrainingDivergedError
+
+OUR_OWN = (PlatformError, TrainingDivergedError)
 
 
 def run_command(command: Callable[[], object]) -> int:
@@ -14,7 +16,7 @@ def run_command(command: Callable[[], object]) -> int:
         command()
     except ReconadError as error:
         print(f"reconad: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, OUR_OWN) else 2
     except KeyboardInterrupt:
         print("reconad: stopped", file=sys.stderr)
         return 130

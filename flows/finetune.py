@@ -44,7 +44,9 @@ def finetune(product: str, night: date, event_id: str = "") -> str:
         )
     get_run_logger().info("cause %s, event %s", cause, event_id or "none")
     champion = registry.champion(product)
-    settings = opened.settings.finetune.model_copy(update={"light_augmentation": cause == LIGHT})
+    settings = opened.settings.finetune
+    if cause == LIGHT:
+        settings = settings.model_copy(update={"light_augmentation": True})
     lesson = choose_lesson(opened, night, "finetune", settings, champion, cause)
     with one_training_at_a_time(product):
         version = fit_and_register(opened, lesson)

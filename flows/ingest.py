@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from flows.events import IMAGES_QUARANTINED, tell
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
+from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
 from reconad_plugin.store.manifest import (
     ACCEPTED,
@@ -21,7 +22,7 @@ from reconad_plugin.store.manifest import (
 )
 
 
-@flow(name="ingest", flow_run_name="ingest {product} {night}", validate_parameters=False)
+@flow(name="ingest", flow_run_name="ingest {product} {night}")
 @fails_clearly
 def ingest(product: str, night: date) -> dict[str, int]:
     """Validate what arrived for a night and write its manifest.
@@ -32,6 +33,7 @@ def ingest(product: str, night: date) -> dict[str, int]:
     Raises:
         StorageError: the bucket is not there, or access is refused.
     """
+    night = parse_night(night)
     opened = open_product(product)
     manifest = take_in(opened, night)
     set_aside(opened, night, manifest)

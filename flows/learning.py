@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
-from prefect import get_client
+from prefect import get_client, get_run_logger
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
@@ -25,6 +25,7 @@ from reconad_plugin.plots import plot_loss, plot_maps
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import (
     accepted_rows,
+    golden_hashes,
     known_nights,
     manifest_digest,
     read_manifest,
@@ -111,6 +112,14 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
         )
     shown = images.calibration[:PICTURES]
     calibration = detector.calibration
+    if not calibration.is_target_supported:
+        get_run_logger().warning(
+            "%d held-out images can vouch for %.1f %% false alarms at best, not for target_fpr "
+            "%.1f %%: bring more normal images",
+            len(calibration.normal_scores),
+            100 * calibration.supported_fpr,
+            100 * calibration.target_fpr,
+        )
     record = TrainingRecord(
         product=product.name,
         run_name=f"{lesson.purpose} {lesson.night.isoformat()}",
@@ -177,6 +186,8 @@ def learnable_rows(
 ) -> pd.DataFrame:
     """Rows of the manifests that may be learnt from."""
     accepted = accepted_rows(manifests.values())
+    golden = golden_hashes(product.store, product.layout)
+    accepted = accepted[~accepted["sha256"].isin(golden)]
     records = product.records.records_before(night)
     tonight = product.records.record(night)
     if tonight is not None:
@@ -187,6 +198,7 @@ def learnable_rows(
     return learnable_images(
         accepted,
         {day: table for day, table in scores.items() if table is not None},
+        trusted_until=registry.trusted_until(product.name) or night.isoformat(),
         relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
         held_nights=frozenset(day for day, cause in causes.items() if cause in HOLDING_CAUSES),
         reviews=reviews,

@@ -24,6 +24,7 @@ from reconad_plugin.score_table import score_table
 from reconad_plugin.scoring import Detector
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import accepted_rows, known_nights, read_manifest
+from reconad_plugin.training.selection import normal_hashes
 
 SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
 REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
@@ -46,7 +47,7 @@ class ScoredNight:
     statistics: NightStatistics
 
 
-@flow(name="monitor", flow_run_name="monitor {product} {night}", validate_parameters=False)
+@flow(name="monitor", flow_run_name="monitor {product} {night}")
 @fails_clearly
 def monitor(product: str, night: date) -> dict[str, Any] | None:
     """Score a night and decide on it.
@@ -130,10 +131,14 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
 
 @step()
 def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict[str, Any]) -> None:
-    """Put suspects, and all images of a held night, on the list for a person to look at."""
+    """List for a person every image that is not learnt from without one."""
     table = scored.table
-    waiting = table if record["is_holding"] else table[table["is_suspect"]]
-    why = waiting["is_suspect"].map({True: "suspect", False: f"night held: {record['cause']}"})
+    if record["is_holding"]:
+        waiting, otherwise = table, f"night held: {record['cause']}"
+    else:
+        normal = normal_hashes(table, is_relit=record["cause"] == LIGHT)
+        waiting, otherwise = table[~table["sha256"].isin(normal)], "scored anomalous"
+    why = waiting["is_suspect"].map({True: "suspect", False: otherwise})
     product.records.ask_for_review(night, waiting.assign(why=why))
 
 
@@ -190,8 +195,7 @@ def _adapted_nights(product: str, night: date) -> dict[str, str]:
         version.tags[registry.NIGHT_TAG]: version.tags[registry.CAUSE_TAG]
         for version in registry.versions(product)
         if version.tags.get(registry.PURPOSE_TAG) == "finetune"
-        and registry.PROMOTED_NIGHT_TAG in version.tags
-        and version.tags[registry.NIGHT_TAG] < night.isoformat()
+        and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
     }
 
 

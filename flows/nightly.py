@@ -42,8 +42,12 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     night = night or flow_run.scheduled_start_time.date()
     opened = open_product(product)
     arrived = ingest(product, night)
-    if registry.version_by_alias(product, registry.CHAMPION) is None:
-        action, record = begin(opened, night, arrived["accepted"]), None
+    record = None
+    trusted_until = registry.trusted_until(product)
+    if trusted_until is None:
+        action = begin(opened, night, arrived["accepted"])
+    elif night.isoformat() <= trusted_until:
+        action = "trained the first version"
     else:
         record = monitor(product, night)
         action = react(opened, night, record)
@@ -65,6 +69,9 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
     if record is None:
         return "no images"
     if record["is_alarm"]:
+        learnt = registry.find_finetuned(product.name, night.isoformat())
+        if learnt is not None:  # the night is run again
+            return f"fine-tuned, {learnt.tags[registry.STATE_TAG]} {learnt.number}"
         payload = {name: record[name] for name in ("night", "cause", "evidence", "model_version")}
         tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
         return "hold for review" if record["is_holding"] else "drift event sent"
@@ -75,12 +82,12 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
 
 
 def is_retraining_due(product: Product, night: date) -> bool:
-    """Whether enough nights with images have passed since the champion was trained."""
+    """Whether enough nights with images have passed since a version was last trained."""
     if not product.settings.retrain_every_nights:
         return False
-    trained = parse_night(registry.champion(product.name).tags[registry.NIGHT_TAG])
+    trained = max(version.tags[registry.NIGHT_TAG] for version in registry.versions(product.name))
     earlier = known_nights(product.store, product.layout, before=night)
-    nights_since = 1 + sum(day > trained for day in earlier)
+    nights_since = 1 + sum(day.isoformat() > trained for day in earlier)
     return nights_since >= product.settings.retrain_every_nights
 
 

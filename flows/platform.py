@@ -121,10 +121,12 @@ class EmbeddedPlatform:
         return url
 
     def stop(self) -> None:
-        """Stop every process that was started, the last one first."""
-        while self._processes:
-            _, process = self._processes.popitem()
-            _end(process)
+        """Stop every process that was started: the worker, which needs the others, first."""
+        worker = self._processes.pop("worker", None)
+        if worker is not None:
+            _end([worker])
+        _end(list(self._processes.values()))
+        self._processes.clear()
 
     def _start_s3(self, port: int) -> str:
         secret = secrets.token_hex(16)
@@ -149,6 +151,9 @@ class EmbeddedPlatform:
                 f"-s3.port={port}",
                 f"-s3.port.grpc={ports['s3.grpc']}",
                 f"-s3.config={identities}",
+                "-volume.preStopSeconds=0",
+                "-s3.port.iceberg=0",  # these two would take fixed ports
+                "-s3.port.lance=0",
                 f"-ip={LOOPBACK}",
                 f"-ip.bind={LOOPBACK}",
                 f"-master.port={ports['master']}",
@@ -328,16 +333,21 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process and its children to end, then make them."""
-    for sent, wait_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, STOP_TIMEOUT_S)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sent)
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Ask processes and their children to end, then make them."""
+    for process in processes:
+        _signal_group(process, signal.SIGTERM)
+    deadline_s = time.monotonic() + STOP_TIMEOUT_S
+    for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(wait_s)
-            break
+            process.wait(max(0.1, deadline_s - time.monotonic()))
+        _signal_group(process, signal.SIGKILL)  # it, or what it left behind
+        process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # what the leader left behind
+        os.killpg(process.pid, number)
 
 
 def _write_private(path: Path, content: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reconad_plugin.config import ProductSettings, Settings, load_settings
-from reconad_plugin.images.decode import ImageLimits
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -25,7 +25,7 @@ class Product:
     @property
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
-        return ImageLimits(self.settings.max_image_pixels, self.settings.min_image_side_px)
+        return self.settings.limits
 
 
 def open_product(name: str, settings: Settings | None = None) -> Product:

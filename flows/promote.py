@@ -32,7 +32,8 @@ def promote(product: str, night: date) -> str:
     """Judge the challenger against the champion on the same images.
 
     Returns:
-        ``promoted <version>`` or ``rejected <version>``.
+        ``promoted <version>`` or ``rejected <version>``. A promotion that was interrupted
+        half-way is completed.
 
     Raises:
         NoChampionError: there is no challenger to judge.
@@ -44,6 +45,9 @@ def promote(product: str, night: date) -> str:
     if challenger is None:
         raise NoChampionError(f"{product} has no challenger to judge: train or fine-tune one first")
     champion = registry.version_by_alias(product, registry.CHAMPION)
+    if champion is not None and champion.number == challenger.number:
+        registry.finish_promotion(product, champion.number, night.isoformat())
+        return f"{registry.PROMOTED} {champion.number}"
     golden = gather_golden(opened, night)
     verdict = judge_versions(opened, challenger, champion, golden)
     return carry_out(opened, night, challenger, verdict)
@@ -77,9 +81,12 @@ def judge_versions(
 ) -> Verdict:
     """Score the golden images with both versions, decide, and keep the reasons with the run."""
     candidate = flavor.load_model(challenger.uri)
-    evidence = gather_evidence(candidate, golden)
-    serving = champion and gather_evidence(flavor.load_model(champion.uri), golden)
-    verdict = judge(evidence, serving or None, product.settings.target_fpr, golden.kind)
+    target_fpr = product.settings.target_fpr
+    evidence = gather_evidence(candidate, golden, target_fpr)
+    serving = (
+        gather_evidence(flavor.load_model(champion.uri), golden, target_fpr) if champion else None
+    )
+    verdict = judge(evidence, serving, target_fpr, golden.kind)
     log_verdict(challenger, verdict.to_dict(), {"golden_maps.png": _picture(candidate, golden)})
     return verdict
 

@@ -11,8 +11,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+import reconad_plugin.telemetry  # noqa: F401  every flow imports this module, before MLflow and Evidently
 from reconad_plugin.errors import ReconadError
 
 Arguments = ParamSpec("Arguments")
@@ -43,6 +45,12 @@ def step(**options: Any) -> Callable[[Callable[Arguments, Result]], Callable[Arg
 
     def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         decorated = task(cache_policy=NO_CACHE, **options)(fails_clearly(function))
-        return cast(Callable[Arguments, Result], decorated)
+
+        @functools.wraps(function)
+        def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            outcome: Any = decorated(*args, **kwargs)
+            return cast(Result, outcome.result() if isinstance(outcome, State) else outcome)
+
+        return run
 
     return decorate

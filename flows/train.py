@@ -8,9 +8,10 @@ from flows.learning import choose_lesson, fit_and_register, one_training_at_a_ti
 from flows.product import open_product
 from flows.steps import fails_clearly
 from mlflow_models import registry
+from reconad_plugin.config import parse_night
 
 
-@flow(name="train", flow_run_name="train {product} {night}", validate_parameters=False)
+@flow(name="train", flow_run_name="train {product} {night}")
 @fails_clearly
 def train(product: str, night: date) -> str:
     """Train on all learnable images up to a night and register the version as challenger.
@@ -21,6 +22,7 @@ def train(product: str, night: date) -> str:
     Raises:
         NotEnoughImagesError: fewer normal images than the product asks for.
     """
+    night = parse_night(night)
     opened = open_product(product)
     lesson = choose_lesson(opened, night, "train", opened.settings.train)
     with one_training_at_a_time(product):

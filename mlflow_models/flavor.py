@@ -26,9 +26,8 @@ from mlflow.utils.environment import (
 from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
-from reconad_plugin.images.decode import ImageLimits
 from reconad_plugin.persistence import load_detector, save_detector
-from reconad_plugin.prediction import predict_encoded, to_records
+from reconad_plugin.prediction import predict_encoded, to_table
 from reconad_plugin.scoring import Detector
 
 FLAVOR_NAME: Final = "reconad"
@@ -146,10 +145,9 @@ def load_model(model_uri: str) -> Detector:
 class DetectorPyfunc:
     """Rows with base64 images in, rows of predictions out. Safe for many threads."""
 
-    def __init__(self, detector: Detector, model_version: str, limits: ImageLimits) -> None:
+    def __init__(self, detector: Detector, model_version: str) -> None:
         self.detector = detector
         self.model_version = model_version
-        self._limits = limits
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -158,17 +156,16 @@ class DetectorPyfunc:
         predictions = predict_encoded(
             self.detector,
             model_input["image"].tolist(),
-            self._limits,
             self.model_version,
             with_map=bool((params or {}).get(MAP_PARAMETER, False)),
         )
-        return pd.DataFrame(to_records(predictions)).astype({"pred_label": "object"})
+        return to_table(predictions)
 
 
 def _load_pyfunc(path: str) -> DetectorPyfunc:
     """Called by ``mlflow.pyfunc.load_model`` with the folder of the saved detector."""
     folder = Path(path)
-    return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent), ImageLimits())
+    return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent))
 
 
 def _registered_version(model_folder: Path) -> str:

@@ -88,6 +88,25 @@ def versions(product: str) -> list[Version]:
     return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
 
 
+def trusted_until(product: str) -> str | None:
+    """The last night that the first promoted version was trained on, ``YYYY-MM-DD``; None while
+    no version has served. Up to it images were taken as normal on the owner's word."""
+    promoted = [entry for entry in versions(product) if PROMOTED_NIGHT_TAG in entry.tags]
+    return promoted[0].tags[NIGHT_TAG] if promoted else None
+
+
+def find_finetuned(product: str, night: str) -> Version | None:
+    """The newest judged version that was fine-tuned on a night, or None."""
+    judged = [
+        entry
+        for entry in versions(product)
+        if entry.tags.get(PURPOSE_TAG) == "finetune"
+        and entry.tags.get(NIGHT_TAG) == night
+        and STATE_TAG in entry.tags
+    ]
+    return judged[-1] if judged else None
+
+
 def find_by_request(product: str, request: str) -> Version | None:
     """The newest version that was trained on exactly this request, or None."""
     same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) == request]
@@ -123,6 +142,13 @@ def promote(product: str, number: str, night: str, verdict: dict[str, Any]) -> N
     if serving is not None and serving.number != number:
         client.set_registered_model_alias(name, PREVIOUS_CHAMPION, serving.number)
     client.set_registered_model_alias(name, CHAMPION, number)
+    finish_promotion(product, number, night)
+
+
+def finish_promotion(product: str, number: str, night: str) -> None:
+    """Note that the champion was promoted, and clear the challenger's alias: what is left to do
+    when a promotion was interrupted after the champion's alias had moved."""
+    client, name = MlflowClient(), model_name(product)
     client.set_model_version_tag(name, number, STATE_TAG, PROMOTED)
     client.set_model_version_tag(name, number, PROMOTED_NIGHT_TAG, night)
     _clear_challenger(client, product, number)

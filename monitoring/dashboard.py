@@ -4,12 +4,36 @@ from typing import Final
 
 from evidently.core.report import Snapshot
 from evidently.sdk.models import PanelMetric
-from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
+from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel, text_panel
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace, WorkspaceBase
 
 from monitoring.report import TAIL, lean
 
 _TAB: Final = "Nights"
+
+COUNTERS: Final = (
+    ("Alarm tonight", "alarm"),
+    ("Model version", "model_version"),
+    ("Images above the threshold, share", "share_above_threshold"),
+    ("Suspects, share", "share_suspect"),
+)
+SCORES: Final = ("pred_score", "matched_score", "image_threshold")
+LINES: Final = (
+    (
+        "Images that stand out",
+        "Share above the threshold; share that is so with the light matched (suspects)",
+        ("share_above_threshold", "share_suspect"),
+    ),
+    ("Light: luminance and contrast", "In [0, 1]", ("luminance", "contrast")),
+    (
+        "Light: colour balance",
+        "Log ratio to green",
+        ("red_green_balance", "blue_green_balance"),
+    ),
+    ("Light: clipped pixels", "Share of the picture", ("clipped_share",)),
+    ("Camera: sharpness", "Log; falls out of focus", ("sharpness",)),
+    ("Model version in service", "Steps up when a challenger is promoted", ("model_version",)),
+)
 
 
 def open_workspace(location: str) -> WorkspaceBase:
@@ -40,65 +64,45 @@ def _project(workspace: WorkspaceBase, product: str) -> Project:
 
 
 def _add_panels(project: Project) -> None:
-    add = project.dashboard.add_panel
-    add(
+    panels = [
         text_panel(
             title="Is tonight fine?",
-            description="Alarm is 0 on an ordinary night and 1 when a person should look; its "
-            "cause is the line that rises with it. An alarm about light leads to fine-tuning; "
-            "one about defects never does.",
+            description="Alarm is 0 on an ordinary night and 1 when a person should look; the "
+            "bars name its cause. An alarm about light leads to fine-tuning; one about defects "
+            "never does.",
         ),
-        tab=_TAB,
-    )
-    for title, column in (
-        ("Alarm tonight", "alarm"),
-        ("Images above the threshold, share", "share_above_threshold"),
-        ("Model version", "model_version"),
-    ):
-        add(counter_panel(title, [_mean(column)], size="half"), tab=_TAB)
-    for title, description, columns in (
-        (
+        *(counter_panel(title, [_mean(column)], size="half") for title, column in COUNTERS),
+        bar_plot_panel(
             "Alarms and their cause",
-            "0: ordinary, 1: alarm",
-            ("alarm_light", "alarm_defects", "alarm_other"),
+            [_mean(column) for column in ("alarm_light", "alarm_defects", "alarm_other")],
+            description="0: ordinary night, 1: alarm",
+            size="full",
+            stacked=True,
         ),
-        (
-            "Scores",
-            "Mean a night, and the threshold",
-            ("pred_score", "matched_score", "image_threshold"),
-        ),
-        (
-            "Images that stand out",
-            "Share above the threshold; share that does so with the light matched (suspects)",
-            ("share_above_threshold", "share_suspect"),
-        ),
-        ("Light: luminance and contrast", "In [0, 1]", ("luminance", "contrast")),
-        (
-            "Light: colour balance",
-            "Log ratio to green",
-            ("red_green_balance", "blue_green_balance"),
-        ),
-        ("Light: clipped pixels", "Share of the picture", ("clipped_share",)),
-        ("Camera: sharpness", "Log; falls out of focus", ("sharpness",)),
-        ("Model version in service", "Steps up when a challenger is promoted", ("model_version",)),
-    ):
-        values = [_mean(column) for column in columns]
-        if "pred_score" in columns:
-            values.append(
-                PanelMetric(
-                    legend="pred_score, 95 %",
-                    metric="QuantileValue",
-                    metric_labels={"column": "pred_score", "quantile": str(TAIL)},
-                )
-            )
-        add(line_plot_panel(title, values, description=description, size="half"), tab=_TAB)
-    add(
         line_plot_panel(
-            "Images a night", [PanelMetric(legend="images", metric="RowCount")], size="full"
+            "Scores",
+            [*(_mean(column) for column in SCORES), _score_tail()],
+            description="Mean a night, its upper tail, and the threshold",
+            size="half",
         ),
-        tab=_TAB,
-    )
+        *(
+            line_plot_panel(title, [_mean(column) for column in columns], about, size="half")
+            for title, about, columns in LINES
+        ),
+        line_plot_panel(
+            "Images a night", [PanelMetric(legend="images", metric="RowCount")], size="half"
+        ),
+    ]
+    for panel in panels:
+        project.dashboard.add_panel(panel, tab=_TAB)
 
 
 def _mean(column: str) -> PanelMetric:
     return PanelMetric(legend=column, metric="MeanValue", metric_labels={"column": column})
+
+
+def _score_tail() -> PanelMetric:
+    labels = {"column": "pred_score", "quantile": str(TAIL)}
+    return PanelMetric(
+        legend=f"pred_score, {TAIL:.0%}", metric="QuantileValue", metric_labels=labels
+    )

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.registry import MODELS
 
 CONFIG_VARIABLE = "RECONAD_CONFIG"
@@ -48,8 +49,10 @@ class _Frozen(BaseModel):
 class StorageSettings(_Frozen):
     """Where the images are."""
 
-    bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)]
-    endpoint_url: str | None = None  # None: AWS_ENDPOINT_URL_S3 where it is set, else AWS
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    endpoint_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] | None = (
+        None  # None: AWS_ENDPOINT_URL_S3 where it is set, else AWS
+    )
     region: str = "us-east-1"
     cache_dir: Path = Path(".reconad/cache")
 
@@ -63,11 +66,19 @@ class MonitoringSettings(_Frozen):
 class TrainingSettings(_Frozen):
     """One training or fine-tuning: it ends after ``steps`` or ``budget_s``, whichever is first."""
 
-    steps: Annotated[int, Field(ge=1)]
-    budget_s: Annotated[float, Field(gt=0)]
+    steps: Annotated[int, Field(ge=1)] = 600
+    budget_s: Annotated[float, Field(gt=0)] = 900
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 16
     light_augmentation: bool = False
+
+
+class FinetuneSettings(TrainingSettings):
+    """A fine-tuning. The light is varied whenever the cause is light, whatever is set here."""
+
+    steps: Annotated[int, Field(ge=1)] = 300
+    budget_s: Annotated[float, Field(gt=0)] = 300
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
 
 
 class ProductSettings(_Frozen):
@@ -75,10 +86,8 @@ class ProductSettings(_Frozen):
 
     model: Annotated[str, AfterValidator(_known_model)] = "ae"
     image_size_px: Annotated[int, AfterValidator(_network_size)] = 128
-    train: TrainingSettings = TrainingSettings(steps=600, budget_s=900)
-    finetune: TrainingSettings = TrainingSettings(
-        steps=300, budget_s=300, learning_rate=5e-4, light_augmentation=True
-    )
+    train: TrainingSettings = TrainingSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
     first_training_nights: Annotated[int, Field(ge=1)] = 3
     retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
     min_training_images: Annotated[int, Field(ge=2)] = 10
@@ -87,6 +96,11 @@ class ProductSettings(_Frozen):
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=1)] = 16
     seed: int = 0
+
+    @property
+    def limits(self) -> ImageLimits:
+        """Allowed image sizes."""
+        return ImageLimits(self.max_image_pixels, self.min_image_side_px)
 
 
 class Settings(_Frozen):
@@ -128,7 +142,9 @@ def load_settings(path: Path | None = None) -> Settings:
             f"settings must be in a TOML file; {path} does not exist: "
             f"write it (see reconad.example.toml) or point {CONFIG_VARIABLE} at it"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ConfigError(f"settings must be in a file; {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"settings must be TOML; {path}: {error}") from None
     try:
         return Settings.model_validate(content)
@@ -148,6 +164,9 @@ def parse_night(text: str | date) -> date:
     if isinstance(text, date):
         return text
     try:
-        return date.fromisoformat(text)
+        night = date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"a night is a date as YYYY-MM-DD; got {text!r}") from None
+        night = None
+    if night is None or night.isoformat() != text:
+        raise ConfigError(f"a night is a date as YYYY-MM-DD; got {text!r}")
+    return night

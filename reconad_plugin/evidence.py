@@ -46,8 +46,13 @@ def simulated_golden_set(normal: Tensor, seed: int, repeats: int = 4) -> GoldenS
     return GoldenSet(normal, anomalous, SIMULATED)
 
 
-def gather_evidence(detector: Detector, golden: GoldenSet) -> Evidence:
+def gather_evidence(detector: Detector, golden: GoldenSet, target_fpr: float) -> Evidence:
     """Score the golden set with one detector.
+
+    Args:
+        detector: the version in question.
+        golden: the same images for every version.
+        target_fpr: the product's wished-for false-positive rate.
 
     Raises:
         UndefinedMetricError: there are no normal or no anomalous images.
@@ -59,6 +64,9 @@ def gather_evidence(detector: Detector, golden: GoldenSet) -> Evidence:
     spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)
     return Evidence(
         image_auroc=image_auroc(normal.pred_score, anomalous.pred_score),
+        recall_at_equal_fpr=share_above(
+            anomalous.pred_score, np.quantile(normal.pred_score, 1 - target_fpr, method="higher")
+        ),
         recall=share_above(anomalous.pred_score, threshold),
         fpr=share_above(normal.pred_score, threshold),
         normal_images=len(normal.pred_score),

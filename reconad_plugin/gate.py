@@ -10,6 +10,8 @@ from typing import Any, Final
 
 AUROC_MARGIN: Final = 0.02  # a challenger may be this much worse in ranking, not more
 FPR_GAIN: Final = 0.05  # false alarms must fall by this much to count as better
+RECALL_MARGIN: Final = 0.1  # at equal false alarms, few images swing by this much
+MIN_RECALL: Final = 0.3  # of golden anomalies above the threshold that would be in force
 FIRST_MIN_AUROC: Final = 0.6  # a first version must at least tell simulated anomalies apart
 FPR_SLACK: Final = 2.0  # standard errors over the target that few images may show by chance
 
@@ -21,6 +23,8 @@ class Evidence:
     Attributes:
         image_auroc: on the golden set.
         recall: share of golden anomalies above the version's own threshold.
+        recall_at_equal_fpr: the same above the threshold that lets the target share of the
+            judge's own normal images through, so that two versions are compared alike.
         fpr: share of the judge's normal images above it.
         normal_images: how many normal images that share is of.
         map_spread: standard deviation over mean of the maps' pixels; 0 is a map that says the
@@ -29,6 +33,7 @@ class Evidence:
 
     image_auroc: float
     recall: float
+    recall_at_equal_fpr: float
     fpr: float
     normal_images: int
     map_spread: float
@@ -79,11 +84,16 @@ def judge(
         target_fpr: the product's wished-for false-positive rate.
         golden_kind: ``real`` or ``simulated``.
     """
-    checks = [_maps_say_something(challenger), _false_alarms_bounded(challenger, target_fpr)]
+    checks = [
+        _maps_say_something(challenger),
+        _false_alarms_bounded(challenger, target_fpr),
+        _finds_anomalies(challenger, golden_kind),
+    ]
     if champion is None:
         checks.append(_first_is_useful(challenger, golden_kind))
     else:
         checks.append(_ranks_no_worse(challenger, champion, golden_kind))
+        checks.append(_misses_no_more(challenger, champion, golden_kind))
         checks.append(_is_better(challenger, champion))
     return Verdict(all(check.is_passed for check in checks), golden_kind, tuple(checks))
 
@@ -113,6 +123,30 @@ def _false_alarms_bounded(challenger: Evidence, target_fpr: float) -> Check:
     )
 
 
+def _finds_anomalies(challenger: Evidence, golden_kind: str) -> Check:
+    return Check(
+        "recall",
+        challenger.recall,
+        MIN_RECALL,
+        challenger.recall >= MIN_RECALL,
+        f"{challenger.recall:.1%} of {golden_kind} anomalies lie above its threshold "
+        f"(at least {MIN_RECALL:.0%} wanted)",
+    )
+
+
+def _misses_no_more(challenger: Evidence, champion: Evidence, golden_kind: str) -> Check:
+    limit = champion.recall_at_equal_fpr - RECALL_MARGIN
+    return Check(
+        "recall_no_worse",
+        challenger.recall_at_equal_fpr,
+        limit,
+        challenger.recall_at_equal_fpr >= limit,
+        f"at equal false alarms it finds {challenger.recall_at_equal_fpr:.1%} of {golden_kind} "
+        f"anomalies, the champion {champion.recall_at_equal_fpr:.1%} "
+        f"(at least {limit:.1%} wanted)",
+    )
+
+
 def _first_is_useful(challenger: Evidence, golden_kind: str) -> Check:
     return Check(
         "first_version_auroc",
@@ -138,7 +172,7 @@ def _ranks_no_worse(challenger: Evidence, champion: Evidence, golden_kind: str) 
 
 
 def _is_better(challenger: Evidence, champion: Evidence) -> Check:
-    """Fewer false alarms at no less recall worth having, or a better ranking."""
+    """Fewer false alarms or a better ranking; the other rules see to it that nothing is lost."""
     fpr_gain = champion.fpr - challenger.fpr
     auroc_gain = challenger.image_auroc - champion.image_auroc
     fewer_alarms = fpr_gain >= FPR_GAIN

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from reconad_plugin.calibration import Calibration
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.scoring import Detector
 
@@ -33,6 +34,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "light": asdict(detector.light),
         "calibration": asdict(detector.calibration),
         "matched_calibration": asdict(detector.matched_calibration),
+        "limits": asdict(detector.limits),
     }
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
@@ -76,6 +78,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         ),
         calibration=_calibration(description["calibration"]),
         matched_calibration=_calibration(description["matched_calibration"]),
+        limits=ImageLimits(**description["limits"]),
     )
 
 

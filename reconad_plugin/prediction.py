@@ -4,14 +4,15 @@ import base64
 import binascii
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.decode import ImageLimits, decode_image
+from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.scoring import Detector
 
@@ -44,7 +45,6 @@ class Prediction:
 def predict_encoded(
     detector: Detector,
     images: Sequence[object],
-    limits: ImageLimits,
     model_version: str,
     with_map: bool = False,
 ) -> list[Prediction]:
@@ -53,7 +53,6 @@ def predict_encoded(
     Args:
         detector: the model.
         images: base64 text of a picture file each, with or without a ``data:`` prefix.
-        limits: allowed sizes.
         model_version: stands in every row.
         with_map: whether to encode the maps.
     """
@@ -61,7 +60,7 @@ def predict_encoded(
     errors: list[str | None] = []
     for encoded in images:
         try:
-            pictures.append(decode_image(_decode_base64(encoded), limits))
+            pictures.append(decode_image(_decode_base64(encoded), detector.limits))
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")
@@ -96,9 +95,10 @@ def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def to_records(predictions: Sequence[Prediction]) -> list[dict[str, object]]:
-    """Predictions as plain dictionaries."""
-    return [asdict(prediction) for prediction in predictions]
+def to_table(predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """One row a prediction. What is absent is None, which becomes null in JSON, never NaN."""
+    names = [field.name for field in fields(Prediction)]
+    return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
 
 
 def _decode_base64(encoded: object) -> bytes:

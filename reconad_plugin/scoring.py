@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reconad_plugin.calibration import Calibration
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 
@@ -89,6 +90,7 @@ class Detector:
         light: the light it was trained under.
         calibration: thresholds on images as they come.
         matched_calibration: thresholds on images brought to the reference light.
+        limits: allowed sizes of pictures, as at ingest.
     """
 
     model: str
@@ -98,6 +100,7 @@ class Detector:
     light: LightReference
     calibration: Calibration
     matched_calibration: Calibration
+    limits: ImageLimits
 
     @property
     def window_px(self) -> int:

@@ -1,7 +1,7 @@
 """Importing this switches off the usage reporting of the libraries that come after it.
 
-A factory's servers report to nobody unless their owner asks for it: set ``DO_NOT_TRACK=false``
-before starting to let Prefect, MLflow and Evidently report as they come.
+A factory's servers report to nobody unless their owner asks for it. A variable that is already
+set is left as it is; Evidently takes ``DO_NOT_TRACK`` with any value as a no.
 """
 
 import os

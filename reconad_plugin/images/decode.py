@@ -2,26 +2,19 @@
 
 import io
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.limits import ImageLimits
 
+DEFAULT_LIMITS = ImageLimits()
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
-@dataclass(frozen=True)
-class ImageLimits:
-    """How large and how small a picture may be."""
-
-    max_pixels: int = 50_000_000
-    min_side_px: int = 16
-
-
-def decode_image(content: bytes, limits: ImageLimits = ImageLimits()) -> NDArray[np.uint8]:
+def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """Decode a picture fully, or say why it cannot be.
 
     The size is checked from the header before any pixel is decoded, so that a small file that
@@ -58,7 +51,9 @@ def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise InvalidImageError("too_many_pixels", f"{error}") from None
+        raise InvalidImageError(
+            "too_many_pixels", f"an image may not be as large as this one: {error}"
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         start = content[:8]
         raise InvalidImageError(

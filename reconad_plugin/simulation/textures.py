@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.images.decode import ImageLimits, decode_image
+from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.images.limits import ImageLimits
 
 PACKAGED_TEXTURES = Path(__file__).parent / "textures"  # CC0, see its README
 

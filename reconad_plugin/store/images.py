@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.images.decode import ImageLimits, decode_image
+from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images, to_square
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.objects import ObjectStore
 

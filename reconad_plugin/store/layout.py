@@ -6,7 +6,6 @@ alone.
 
 from dataclasses import dataclass
 from datetime import date
-from pathlib import PurePosixPath
 
 OWN_FOLDER = "_reconad"
 
@@ -37,7 +36,8 @@ class ProductLayout:
 
     def quarantine(self, night: date, key: str) -> str:
         """The note that says why an image was set aside."""
-        return self._own(f"quarantine/{night.isoformat()}/{PurePosixPath(key).name}.json")
+        name = key.removeprefix(self.incoming(night))
+        return self._own(f"quarantine/{night.isoformat()}/{name}.json")
 
     def scores(self, night: date) -> str:
         """Scores and features of the night's images."""

@@ -15,8 +15,9 @@ from typing import Final
 import pandas as pd
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.decode import ImageLimits, decode_image
+from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import FEATURES, describe_image
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectInfo, ObjectStore

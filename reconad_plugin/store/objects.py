@@ -7,7 +7,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from reconad_plugin.config import StorageSettings
 from reconad_plugin.errors import (
@@ -26,6 +33,12 @@ _DENIED = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
+_NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 _ABSENT = {"404", "NoSuchKey"}
 
 
@@ -51,18 +64,20 @@ class ObjectStore:
 
     def __init__(self, settings: StorageSettings) -> None:
         self.bucket = settings.bucket
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=settings.endpoint_url,
-            region_name=settings.region,
-            config=Config(
-                connect_timeout=5,
-                read_timeout=60,
-                retries={"max_attempts": 4, "mode": "standard"},
-                max_pool_connections=16,
-            ),
-        )
-        self._endpoint: str = self._client.meta.endpoint_url
+        self._endpoint = settings.endpoint_url or "AWS"
+        with self._explained("connect"):
+            self._client: Any = boto3.client(
+                "s3",
+                endpoint_url=settings.endpoint_url,
+                region_name=settings.region,
+                config=Config(
+                    connect_timeout=5,
+                    read_timeout=60,
+                    retries={"max_attempts": 4, "mode": "standard"},
+                    max_pool_connections=16,
+                ),
+            )
+        self._endpoint = self._client.meta.endpoint_url
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects under a prefix in order of key, folders' own markers left out.
@@ -123,9 +138,9 @@ class ObjectStore:
     def _explained(self, action: str) -> Iterator[None]:
         try:
             yield
-        except NoCredentialsError as error:
+        except _NO_CREDENTIALS as error:
             raise AccessDeniedError(
-                f"cannot {action} in bucket {self.bucket!r}: no credentials found: "
+                f"cannot {action} in bucket {self.bucket!r}: no usable credentials ({error}): "
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role"
             ) from error
         except ClientError as error:

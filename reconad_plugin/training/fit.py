@@ -55,10 +55,11 @@ def fit_detector(
             calibrate on.
         TrainingDivergedError: the loss is not a number.
     """
-    if len(images.train) + len(images.calibration) < product.min_training_images:
+    count = len(images.train) + len(images.calibration) + len(images.judge)
+    if count < product.min_training_images:
         raise NotEnoughImagesError(
             f"training needs at least {product.min_training_images} accepted normal images; got "
-            f"{len(images.train) + len(images.calibration)}: wait for more, or lower "
+            f"{count}: wait for more, or lower "
             "min_training_images"
         )
     network = _network(product, base)
@@ -85,6 +86,7 @@ def fit_detector(
         light=light,
         calibration=calibrate(as_they_come.pred_score, product.target_fpr),
         matched_calibration=calibrate(matched.pred_score, product.target_fpr),
+        limits=product.limits,
     )
     return detector, report
 

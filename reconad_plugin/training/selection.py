@@ -11,14 +11,15 @@ from reconad_plugin.store.records import DEFECT, NORMAL
 def learnable_images(
     accepted: pd.DataFrame,
     scores: Mapping[str, pd.DataFrame],
+    trusted_until: str,
     relit_nights: frozenset[str],
     held_nights: frozenset[str],
     reviews: pd.DataFrame,
 ) -> pd.DataFrame:
     """Choose the images that count as normal.
 
-    An image joins when it came before any version served (the first nights are taken as
-    normal, as the product's owner promises); or when it scored as normal under the version
+    An image joins when its night is one of the first, which are taken as normal because the
+    product's owner says so; or when it scored as normal under the version
     that served its night; or when a person said so. On a night whose light has changed
     every picture scores high, so there an image joins when it is normal with its light
     matched. Of a night that is held for a person, only what the person released joins.
@@ -26,6 +27,8 @@ def learnable_images(
     Args:
         accepted: accepted rows of manifests.
         scores: night -> its table of scores, for the nights that a version scored.
+        trusted_until: the last of the first nights, ``YYYY-MM-DD``. A later night that was
+            never scored teaches nothing.
         relit_nights: nights whose alarm had the cause light.
         held_nights: nights that wait for a person.
         reviews: what persons decided, with ``sha256`` and ``decision``.
@@ -39,14 +42,20 @@ def learnable_images(
         sha256
         for night, table in scores.items()
         if night not in held_nights
-        for sha256 in _normal_hashes(table, is_relit=night in relit_nights)
+        for sha256 in normal_hashes(table, is_relit=night in relit_nights)
     }
-    before_any_version = ~accepted["night"].isin(set(scores) | held_nights)
-    chosen = before_any_version | accepted["sha256"].isin(normal | released)
+    is_trusted = accepted["night"] <= trusted_until
+    chosen = is_trusted | accepted["sha256"].isin(normal | released)
     return accepted[chosen & ~accepted["sha256"].isin(refused)].reset_index(drop=True)
 
 
-def _normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:
+def normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:
+    """SHA-256 of the images of a table of scores that count as normal without a person.
+
+    Args:
+        table: the night's scores.
+        is_relit: whether the night's alarm had the cause light; then only suspects stay out.
+    """
     is_normal = ~table["is_suspect"]
     if not is_relit:
         is_normal &= ~table["pred_label"]

@@ -1,0 +1,87 @@
+"""Shared by all tests: real servers, started once, and a factory that delivers pictures."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import reconad_plugin.telemetry  # noqa: F401  first: switches off reporting of what follows
+from flows.platform import EmbeddedPlatform, running_platform, s3_client
+from tests.factory import BUCKET, Factory
+
+_numbers = itertools.count(1)
+
+SETTINGS = """
+[storage]
+bucket = "{bucket}"
+cache_dir = "{cache}"
+[monitoring]
+workspace = "{workspace}"
+[products.{product}]
+model = "ae"
+image_size_px = 32
+first_training_nights = {first_training_nights}
+retrain_every_nights = {retrain_every_nights}
+max_image_pixels = 100_000
+[products.{product}.train]
+steps = 150
+budget_s = 60
+[products.{product}.finetune]
+steps = 80
+budget_s = 60
+"""
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPlatform]:
+    """S3, MLflow and Prefect, for the whole session."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    state = tmp_path_factory.mktemp("platform") / "state"
+    with (
+        running_platform(state, BUCKET) as running,
+        temporary_settings(
+            {
+                PREFECT_API_URL: running.environment["PREFECT_API_URL"],
+                PREFECT_HOME: running.environment["PREFECT_HOME"],
+            }
+        ),
+    ):
+        yield running
+
+
+@pytest.fixture
+def new_factory(
+    platform: EmbeddedPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Factory]:
+    """Makes factories of new products, whose settings are then the ones in force."""
+
+    def make(first_training_nights: int = 1, retrain_every_nights: int = 0) -> Factory:
+        product = f"part{next(_numbers)}"
+        settings = tmp_path / f"{product}.toml"
+        content = SETTINGS.format(
+            bucket=BUCKET,
+            cache=tmp_path / "cache",
+            workspace=tmp_path / "evidently",
+            product=product,
+            first_training_nights=first_training_nights,
+            retrain_every_nights=retrain_every_nights,
+        )
+        settings.write_text(content, encoding="utf-8")
+        monkeypatch.setenv("RECONAD_CONFIG", str(settings))
+        return Factory(product, s3_client(platform.environment), settings)
+
+    return make
+
+
+@pytest.fixture
+def factory(new_factory: Callable[..., Factory]) -> Factory:
+    """One product that trains on its first night."""
+    return new_factory()
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)

@@ -1,0 +1,248 @@
+"""The flavor and the registry on a real MLflow server."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from flows.nightly import nightly
+from flows.platform import EmbeddedPlatform, free_ports
+from mlflow_models import flavor, registry
+from reconad_plugin.scoring import Detector
+from tests.factory import Factory, normal_picture, to_png, with_scratch
+
+NIGHT = date(2026, 5, 1)
+
+
+def encoded(seed: int, is_scratched: bool = False) -> str:
+    picture = normal_picture(np.random.default_rng(seed))
+    picture = with_scratch(picture) if is_scratched else picture
+    return base64.b64encode(to_png((picture.clip(0, 1) * 255).astype(np.uint8))).decode()
+
+
+@pytest.fixture
+def served(factory: Factory) -> Factory:
+    """A product whose first version is the champion."""
+    factory.deliver(NIGHT)
+    nightly(factory.product, NIGHT)
+    return factory
+
+
+def champion_uri(factory: Factory) -> str:
+    return f"models:/{registry.model_name(factory.product)}@champion"
+
+
+def test_pyfunc_and_native_answer_alike(served: Factory) -> None:
+    """The pyfunc's scores are the detector's own, with the version that answered."""
+    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    detector = flavor.load_model(champion_uri(served))
+    picture = (normal_picture(np.random.default_rng(5)).clip(0, 1) * 255).astype(np.uint8)
+    from reconad_plugin.images.geometry import stack_images
+
+    answer = pyfunc.predict(pd.DataFrame({"image": [encoded(5)]})).iloc[0]
+
+    native = detector.score(stack_images([picture], detector.image_size_px))
+    assert answer["pred_score"] == pytest.approx(native.pred_score[0], abs=1e-6)
+    assert answer["model_version"] == "1"
+    assert answer["image_threshold"] == detector.calibration.image_threshold
+
+
+def test_a_scratch_scores_above_the_threshold(served: Factory) -> None:
+    """The served model tells a damaged part, and gives its map only when asked."""
+    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    rows = pd.DataFrame({"image": [encoded(6), encoded(6, is_scratched=True)]})
+
+    plain = pyfunc.predict(rows)
+    with_map = pyfunc.predict(rows, params={"anomaly_map": True})
+
+    assert plain["pred_label"].tolist() == [False, True]
+    assert plain["anomaly_map"].isna().all()
+    assert base64.b64decode(with_map["anomaly_map"][1]).startswith(b"\x89PNG")
+
+
+def test_one_bad_row_spoils_no_other(served: Factory) -> None:
+    """A row that is no picture has its error; the others have their scores."""
+    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+
+    answer = pyfunc.predict(pd.DataFrame({"image": [encoded(1), "@@@", encoded(2)]}))
+
+    assert answer["error"].isna().tolist() == [True, False, True]
+    assert answer["error"][1].startswith("not_base64")
+    assert np.isnan(answer["pred_score"][1])
+
+
+def test_many_threads_get_the_same_answers(served: Factory) -> None:
+    """Servers call predict from several threads at once."""
+    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    rows = pd.DataFrame({"image": [encoded(seed) for seed in range(6)]})
+    expected = pyfunc.predict(rows)["pred_score"]
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: pyfunc.predict(rows)["pred_score"], range(8)))
+
+    for answer in answers:
+        pd.testing.assert_series_equal(answer, expected)
+
+
+def test_a_wrong_column_is_refused_by_the_signature(served: Factory) -> None:
+    """The signature names the column that is missing."""
+    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+
+    with pytest.raises(MlflowException, match=r"missing inputs \['image'\]"):
+        pyfunc.predict(pd.DataFrame({"picture": [encoded(1)]}))
+
+
+def test_models_hold_no_pickle(served: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model loads with unpickling forbidden, and none of its files is a pickle."""
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+    folder = Path(mlflow.artifacts.download_artifacts(champion_uri(served)))
+    mlflow.pyfunc.load_model(champion_uri(served))
+
+    names = {file.name for file in folder.rglob("*") if file.is_file()}
+    assert {"weights.safetensors", "detector.json", "MLmodel"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+
+
+def test_a_version_names_its_whole_lineage(served: Factory) -> None:
+    """From the version one finds the run, its manifests as dataset inputs, curve and pictures."""
+    version = registry.champion(served.product)
+    run = MlflowClient().get_run(version.run_id)
+
+    sources = [json.loads(each.dataset.source)["uri"] for each in run.inputs.dataset_inputs]
+    assert sources == [f"s3://factory/{served.product}/_reconad/manifests/2026-05-01.parquet"]
+    assert json.loads(version.tags[registry.MANIFESTS_TAG]) == sources
+    artifacts = {entry.path for entry in MlflowClient().list_artifacts(version.run_id)}
+    assert {"loss.png", "maps.png", "gate"} <= artifacts
+    assert len(MlflowClient().get_metric_history(version.run_id, "held_out_loss")) >= 10
+    assert "trained" not in version.tags[registry.REASON_TAG]
+    assert json.loads(version.tags[registry.VERDICT_TAG])["golden_kind"] == "simulated"
+
+
+def test_same_manifests_settings_and_seed_give_the_same_weights(
+    served: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training again on the same night gives bit-equal weights."""
+    first = flavor.load_model(champion_uri(served))
+    monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
+    from flows.train import train
+
+    number = train(served.product, NIGHT)
+
+    second = flavor.load_model(f"models:/{registry.model_name(served.product)}/{number}")
+    assert number == "2"
+    assert_same_weights(first, second)
+
+
+def assert_same_weights(one: Detector, other: Detector) -> None:
+    others = other.network.state_dict()
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, others[name]), name
+
+
+def test_an_interrupted_promotion_is_completed_by_the_next(
+    served: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two aliases, the champion is still whole; promoting again completes."""
+    second = register_copy(served)
+    verdict = {"reason": "better", "checks": []}
+
+    def dies(self: MlflowClient, name: str, alias: str, version: str) -> None:
+        if alias == registry.CHAMPION:
+            raise KeyboardInterrupt
+        real_set(self, name, alias, version)
+
+    real_set = MlflowClient.set_registered_model_alias
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", dies)
+    with pytest.raises(KeyboardInterrupt):
+        registry.promote(served.product, second, "2026-05-02", verdict)
+    monkeypatch.undo()
+
+    assert registry.champion(served.product).number == "1"
+    registry.promote(served.product, second, "2026-05-02", verdict)
+    assert registry.champion(served.product).number == second
+    assert registry.version_by_alias(served.product, registry.PREVIOUS_CHAMPION).number == "1"
+
+
+def register_copy(factory: Factory) -> str:
+    """Another version with the champion's model; its number."""
+    version = registry.champion(factory.product)
+    entry = MlflowClient().create_model_version(
+        registry.model_name(factory.product), version.uri, version.run_id, tags=version.tags
+    )
+    return str(entry.version)
+
+
+@pytest.fixture
+def scoring_server(served: Factory, platform: EmbeddedPlatform) -> Iterator[str]:
+    """``mlflow models serve`` as the README starts it; its address."""
+    (port,) = free_ports(1)
+    log = platform.state / "logs" / "serve.log"
+    with log.open("wb") as file:
+        server = subprocess.Popen(
+            [
+                Path(sys.executable).parent / "mlflow", "models", "serve",
+                "-m", champion_uri(served), "--env-manager", "local", "--port", str(port),
+            ],
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline_s = time.monotonic() + 90
+        while time.monotonic() < deadline_s:
+            try:
+                urllib.request.urlopen(f"{url}/ping", timeout=2)
+                break
+            except OSError:
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.3)
+        yield url
+    finally:
+        import os
+        import signal
+
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+def ask(url: str, body: dict) -> dict:
+    request = urllib.request.Request(
+        f"{url}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_serving_answers_over_http(scoring_server: str) -> None:
+    """A good and a damaged part over HTTP: score, label and map; a wrong request is a clean 400."""
+    records = [{"image": encoded(8)}, {"image": encoded(8, is_scratched=True)}]
+
+    answer = ask(scoring_server, {"dataframe_records": records, "params": {"anomaly_map": True}})[
+        "predictions"
+    ]
+
+    assert [row["pred_label"] for row in answer] == [False, True]
+    assert answer[1]["pred_score"] > answer[1]["image_threshold"] > answer[0]["pred_score"]
+    assert base64.b64decode(answer[1]["anomaly_map"]).startswith(b"\x89PNG")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(scoring_server, {"dataframe_records": [{"picture": "x"}]})
+    text = refused.value.read().decode()
+    assert refused.value.code == 400
+    assert "Traceback" not in text

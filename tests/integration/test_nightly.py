@@ -1,0 +1,150 @@
+"""The nightly story on real servers, with a small network and made-up parts."""
+
+from datetime import date, timedelta
+
+import pytest
+
+from flows.finetune import finetune
+from flows.nightly import nightly
+from flows.product import open_product
+from flows.review import review_night
+from mlflow_models import registry
+from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
+from tests.factory import Factory, under_dim_lamp, with_scratch
+
+START = date(2026, 4, 1)
+
+
+def nights(count: int) -> list[date]:
+    return [START + timedelta(day) for day in range(count)]
+
+
+def run_quiet_nights(factory: Factory, count: int) -> list[dict]:
+    results = []
+    for night in nights(count):
+        factory.deliver(night)
+        results.append(nightly(factory.product, night))
+    return results
+
+
+def test_first_nights_train_and_promote_then_stay_quiet(factory: Factory) -> None:
+    """The first version serves after the first night, and ordinary nights raise nothing."""
+    results = run_quiet_nights(factory, 3)
+
+    assert results[0]["action"] == "trained, promoted 1"
+    assert [result["record"]["is_alarm"] for result in results[1:]] == [False, False]
+    champion = registry.champion(factory.product)
+    assert champion.number == "1"
+    assert champion.tags[registry.NIGHT_TAG] == "2026-04-01"
+
+
+def test_a_product_gathers_nights_before_its_first_training(new_factory) -> None:
+    """With first_training_nights = 2 the first night only gathers."""
+    factory = new_factory(first_training_nights=2)
+
+    results = run_quiet_nights(factory, 2)
+
+    assert results[0]["action"] == "gathering: 1 of 2 nights"
+    assert results[1]["action"] == "trained, promoted 1"
+
+
+def test_scheduled_retraining_comes_when_it_is_due(new_factory) -> None:
+    """With retrain_every_nights = 2 a challenger is trained on the second night after."""
+    factory = new_factory(retrain_every_nights=2)
+
+    results = run_quiet_nights(factory, 3)
+
+    assert results[1]["action"] == "none"
+    assert results[2]["action"].startswith("retrained, ")
+    assert len(registry.versions(factory.product)) == 2
+
+
+def test_running_a_night_again_changes_nothing(factory: Factory) -> None:
+    """A replay trains nothing new and gives the same record."""
+    first = run_quiet_nights(factory, 2)
+
+    again = [nightly(factory.product, night) for night in nights(2)]
+
+    assert again[1]["record"] == first[1]["record"]
+    assert len(registry.versions(factory.product)) == 1
+
+
+def test_a_night_without_images_ends_well(factory: Factory) -> None:
+    """Nothing arrived, before and after a version serves."""
+    empty_before = nightly(factory.product, START - timedelta(1))
+    run_quiet_nights(factory, 1)
+    empty_after = nightly(factory.product, START + timedelta(1))
+
+    assert empty_before["action"] == "gathering: 0 of 1 nights"
+    assert empty_after["action"] == "no images"
+
+
+def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:
+    """The message says how many are needed, how many came, and what to do."""
+    factory.deliver(START, count=5)
+
+    with pytest.raises(NotEnoughImagesError, match=r"at least 10 accepted normal images; got 4"):
+        nightly(factory.product, START)
+
+
+def test_defects_alarm_and_are_never_learnt(factory: Factory) -> None:
+    """A night of scratched parts is named defects, waits for a person, and cannot be learnt."""
+    run_quiet_nights(factory, 2)
+    bad_night = nights(3)[-1]
+    factory.deliver(bad_night, change=with_scratch)
+
+    result = nightly(factory.product, bad_night)
+
+    assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
+    waiting = open_product(factory.product).records.review(bad_night)
+    assert set(waiting["decision"]) == {"waiting"}
+    assert len(waiting) == 20
+    with pytest.raises(ConfigError, match="has 'defects': review its images first"):
+        finetune(factory.product, bad_night)
+    assert len(registry.versions(factory.product)) == 1
+
+
+def test_a_person_releases_an_image(factory: Factory, capsys: pytest.CaptureFixture) -> None:
+    """A decision stands, and an unknown key is refused by name."""
+    run_quiet_nights(factory, 2)
+    bad_night = nights(3)[-1]
+    factory.deliver(bad_night, change=with_scratch)
+    nightly(factory.product, bad_night)
+    records = open_product(factory.product).records
+    key = records.review(bad_night)["key"].iloc[0]
+
+    review_night(factory.product, bad_night, normal=[key], defect=None)
+
+    decided = records.review(bad_night).set_index("key")["decision"]
+    assert decided[key] == "normal"
+    assert key in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="'nowhere' is not on it"):
+        review_night(factory.product, bad_night, normal=["nowhere"], defect=None)
+
+
+def test_a_dimmed_lamp_is_named_and_learnt(factory: Factory) -> None:
+    """The lamp loses half its light: cause light, fine-tuning, promotion, and quiet again."""
+    run_quiet_nights(factory, 7)
+    dimmed, after = nights(9)[7:]
+    factory.deliver(dimmed, change=under_dim_lamp)
+
+    result = nightly(factory.product, dimmed)
+    outcome = finetune(factory.product, dimmed)
+    factory.deliver(after, change=under_dim_lamp)
+    next_night = nightly(factory.product, after)
+
+    assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
+    assert outcome == "promoted 2"
+    assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
+    assert next_night["record"]["model_version"] == "2"
+    assert not next_night["record"]["is_alarm"]
+
+
+def test_finetuning_without_a_champion_is_refused(factory: Factory) -> None:
+    """A night that nothing scored has no cause, so nothing is learnt from it."""
+    factory.deliver(START)
+
+    with pytest.raises(ConfigError, match="has 'none'"):
+        finetune(factory.product, START)
+    with pytest.raises(NoChampionError, match="has no version with the alias 'champion'"):
+        registry.champion(factory.product)

@@ -1,0 +1,97 @@
+"""Small worlds that the unit tests share: 32-pixel pictures and a network of a few weights."""
+
+import io
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+from torch import Generator, Tensor
+
+from reconad_plugin.calibration import calibrate
+from reconad_plugin.images.light import LightReference
+from reconad_plugin.networks.autoencoder import build_autoencoder
+from reconad_plugin.scoring import Detector, score_images
+
+SIZE_PX = 32
+
+# Derandomised, so that a red run is red again; no database, so that nothing is left on disk.
+settings.register_profile("unit", derandomize=True, deadline=None, database=None)
+settings.load_profile("unit")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks of 32 pixels are quickest on one thread, above all on a machine that is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def make_normal() -> Callable[[int, int], Tensor]:
+    """Normal pictures of a part: a ramp of grey, a wave of random phase, a little noise."""
+
+    def make(count: int, seed: int) -> Tensor:
+        generator = Generator().manual_seed(seed)
+        ramp = torch.linspace(0.3, 0.6, SIZE_PX).view(1, 1, 1, SIZE_PX)
+        phase = torch.rand(count, 1, 1, 1, generator=generator)
+        row = torch.arange(SIZE_PX).view(1, 1, SIZE_PX, 1)
+        wave = 0.1 * torch.sin(2 * torch.pi * row / 16 + phase)
+        noise = 0.01 * torch.randn(count, 3, SIZE_PX, SIZE_PX, generator=generator)
+        return ((ramp + wave + noise).clamp(0, 1) * 255).round().byte()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def plant_defect() -> Callable[[Tensor], Tensor]:
+    """A copy of the pictures, each with a bright square of 8 x 8 pixels."""
+
+    def plant(images: Tensor) -> Tensor:
+        defective = images.clone()
+        defective[..., 10:18, 10:18] = 230
+        return defective
+
+    return plant
+
+
+@pytest.fixture
+def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
+    """A detector with few and untrained weights, calibrated on nine normal pictures."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_autoencoder(SIZE_PX, width=4, latent_dim=8).eval()
+    normal = make_normal(9, 1)
+    light = LightReference.fit(normal)
+    return Detector(
+        model="ae",
+        sizes={"width": 4, "latent_dim": 8},
+        image_size_px=SIZE_PX,
+        network=network,
+        light=light,
+        calibration=calibrate(score_images(network, normal, 1).pred_score, 0.1),
+        matched_calibration=calibrate(score_images(network, normal, 1, light).pred_score, 0.1),
+    )
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """A PIL image or an array as the bytes of a picture file."""
+
+    def to_bytes(image: Image.Image | np.ndarray, file_format: str, **options: object) -> bytes:
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        buffer = io.BytesIO()
+        picture.save(buffer, file_format, **options)
+        return buffer.getvalue()
+
+    return to_bytes
+
+
+@pytest.fixture(scope="session")
+def speckle() -> np.ndarray:
+    """(20, 32, 3) uint8 of random colours: every pixel is told from every other."""
+    return np.random.default_rng(7).integers(0, 256, (20, 32, 3), dtype=np.uint8)

@@ -1,0 +1,432 @@
+"""Bytes to pixels: what is a picture, and the reason for everything that is not."""
+
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from reconad_plugin.errors import InvalidImageError, ReconadError
+from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.limits import ImageLimits
+
+ORIENTATION_TAG = 0x0112
+LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
+ALL_FORMATS = LOSSLESS | {"JPEG": {"quality": 95}}
+
+REASONS = {
+    "empty",
+    "not_an_image",
+    "truncated",
+    "too_many_pixels",
+    "too_small",
+    "multiple_frames",
+}
+CUT_OFF = r"an image must|must end with its end mark"
+
+
+def formats(*names):
+    """The formats as parameters."""
+    return [pytest.param(name, id=name) for name in names]
+
+
+def outcome(content):
+    """Decoded, or the reason why not."""
+    try:
+        decode_image(content)
+    except InvalidImageError as error:
+        return error.reason
+    return "decoded"
+
+
+def png_chunk(name, body):
+    """One chunk of a PNG file with a correct checksum."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png_that_claims(width, height):
+    """A PNG of under 100 bytes whose header speaks of any size, and which has no pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    empty = zlib.compress(b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", empty)
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def bmp_that_claims(width, height):
+    """The header of a BMP of any size without a pixel."""
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 2835, 2835, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + info
+
+
+def frames(encode, file_format):
+    """Three pictures in one file."""
+    pictures = [Image.new("RGB", (32, 32), (80 * shade, 10, 10)) for shade in range(3)]
+    return encode(pictures[0], file_format, save_all=True, append_images=pictures[1:])
+
+
+@pytest.mark.parametrize("file_format", formats(*LOSSLESS))
+def test_lossless_formats_keep_every_pixel(encode, speckle, file_format):
+    """What was written without loss is read back bit by bit."""
+    content = encode(speckle, file_format, **LOSSLESS[file_format])
+
+    image = decode_image(content)
+
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, speckle)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, id="baseline"), pytest.param({"progressive": True}, id="progressive")],
+)
+def test_jpeg_keeps_a_flat_colour(encode, options):
+    """A flat JPEG comes back with its colour, up to the loss of the format."""
+    flat = np.full((24, 40, 3), (200, 100, 50), dtype=np.uint8)
+
+    image = decode_image(encode(flat, "JPEG", quality=95, **options))
+
+    assert image.shape == (24, 40, 3)
+    np.testing.assert_allclose(image, flat, atol=3)
+
+
+def test_grey_becomes_three_equal_colours(encode, speckle):
+    """A grey picture has the same value in red, green and blue."""
+    grey = speckle[..., 0]
+
+    image = decode_image(encode(grey, "PNG"))
+
+    np.testing.assert_array_equal(image, np.stack([grey] * 3, axis=-1))
+
+
+def test_black_and_white_becomes_0_and_255(encode):
+    """A picture of one bit a pixel spans the whole range."""
+    bits = Image.new("1", (32, 32), 1)
+    bits.putpixel((3, 2), 0)
+
+    image = decode_image(encode(bits, "PNG"))
+
+    assert image[2, 3].tolist() == [0, 0, 0]
+    assert image[0, 0].tolist() == [255, 255, 255]
+
+
+def test_palette_becomes_its_colours(encode):
+    """A palette picture has the colours that its palette names."""
+    indexed = Image.new("P", (32, 32), 1)
+    indexed.putpalette([0, 0, 0, 10, 200, 30])
+
+    image = decode_image(encode(indexed, "PNG"))
+
+    assert image[5, 5].tolist() == [10, 200, 30]
+
+
+@pytest.mark.parametrize("file_format", formats("PNG", "TIFF"))
+def test_16_bit_grey_keeps_its_upper_8_bits(encode, file_format):
+    """A 16-bit grey picture is scaled to 8 bits, not clipped at 255."""
+    deep = np.linspace(0, 65535, 32 * 20).astype(np.uint16).reshape(20, 32)
+
+    image = decode_image(encode(deep, file_format))
+
+    np.testing.assert_array_equal(image, np.stack([deep >> 8] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [
+        pytest.param(255, (200, 100, 50), id="opaque keeps its colour"),
+        pytest.param(0, (0, 0, 0), id="transparent is black"),
+        pytest.param(102, (80, 40, 20), id="two fifths of the colour over black"),
+    ],
+)
+def test_transparency_is_laid_over_black(encode, alpha, expected):
+    """Transparent pixels show black, whatever colour hides under them."""
+    picture = Image.new("RGBA", (32, 32), (200, 100, 50, alpha))
+
+    image = decode_image(encode(picture, "PNG"))
+
+    assert image.shape == (32, 32, 3)
+    np.testing.assert_allclose(image[0, 0], expected, atol=1)
+
+
+def test_transparent_palette_entry_is_black(encode):
+    """A palette entry that is marked transparent shows black as well."""
+    indexed = Image.new("P", (32, 32), 1)
+    indexed.putpalette([255, 255, 255, 10, 200, 30])
+    indexed.putpixel((0, 0), 0)
+
+    image = decode_image(encode(indexed, "PNG", transparency=0))
+
+    assert image[0, 0].tolist() == [0, 0, 0]
+    assert image[1, 1].tolist() == [10, 200, 30]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        pytest.param(1, lambda stored: stored, id="upright"),
+        pytest.param(2, lambda stored: stored[:, ::-1], id="mirrored"),
+        pytest.param(3, lambda stored: stored[::-1, ::-1], id="upside down"),
+        pytest.param(4, lambda stored: stored[::-1], id="mirrored upside down"),
+        pytest.param(5, lambda stored: stored.swapaxes(0, 1), id="transposed"),
+        pytest.param(6, lambda stored: np.rot90(stored, -1), id="needs a quarter clockwise"),
+        pytest.param(
+            7, lambda stored: stored[::-1, ::-1].swapaxes(0, 1), id="transposed the other way"
+        ),
+        pytest.param(8, lambda stored: np.rot90(stored), id="needs a quarter anticlockwise"),
+    ],
+)
+def test_orientation_tag_is_applied(encode, speckle, orientation, turn):
+    """The picture stands as the camera's orientation tag says."""
+    tags = Image.Exif()
+    tags[ORIENTATION_TAG] = orientation
+
+    image = decode_image(encode(speckle, "PNG", exif=tags))
+
+    np.testing.assert_array_equal(image, turn(speckle))
+
+
+def test_orientation_of_16_bit_grey_is_applied(encode):
+    """Depth and orientation do not get into each other's way."""
+    deep = (np.arange(20 * 32, dtype=np.uint16) * 100).reshape(20, 32)
+    tags = Image.Exif()
+    tags[ORIENTATION_TAG] = 6
+
+    image = decode_image(encode(deep, "PNG", exif=tags))
+
+    np.testing.assert_array_equal(image[..., 0], np.rot90(deep >> 8, -1))
+
+
+def test_no_bytes_are_empty():
+    """An object of 0 bytes has the reason empty."""
+    with pytest.raises(InvalidImageError, match="an image must have bytes; got a 0-byte") as raised:
+        decode_image(b"")
+
+    assert raised.value.reason == "empty"
+
+
+def test_text_is_not_an_image():
+    """A text file has the reason not_an_image, and the message shows how it begins."""
+    with pytest.raises(
+        InvalidImageError,
+        match="must be one of PNG, JPEG, BMP, TIFF, WEBP; got 19 bytes that begin with b'shift re'",
+    ) as raised:
+        decode_image(b"shift report, 06:00")
+
+    assert raised.value.reason == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda encode: encode(Image.new("P", (32, 32)), "GIF"), id="still GIF"),
+        pytest.param(lambda encode: frames(encode, "GIF"), id="animated GIF"),
+        pytest.param(lambda encode: b"\x89PNG\r\n\x1a\n", id="signature of a PNG alone"),
+        pytest.param(lambda encode: b"\xff\xd8\xff", id="signature of a JPEG alone"),
+        pytest.param(lambda encode: b"%PDF-1.7\n", id="PDF"),
+    ],
+)
+def test_other_files_are_not_an_image(encode, make):
+    """What is none of the formats that cameras write has the reason not_an_image."""
+    with pytest.raises(InvalidImageError, match="an image must be one of") as raised:
+        decode_image(make(encode))
+
+    assert raised.value.reason == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param(png_that_claims, id="PNG"),
+        pytest.param(bmp_that_claims, id="BMP"),
+    ],
+)
+def test_size_is_checked_before_pixels(claim):
+    """A file that claims 100 million pixels and holds none is refused by its header alone."""
+    with pytest.raises(
+        InvalidImageError, match="at most 50,000,000 pixels; got 10000 x 10000 = 100,000,000"
+    ) as raised:
+        decode_image(claim(10_000, 10_000))
+
+    assert raised.value.reason == "too_many_pixels"
+
+
+def test_message_names_our_limit_however_many_pixels_are_claimed():
+    """Beyond Pillow's own limit too the message says our rule and how to change it."""
+    with pytest.raises(
+        InvalidImageError, match=r"at most 50,000,000 pixels; got 20000 x 20000.*max_image_pixels"
+    ) as raised:
+        decode_image(png_that_claims(20_000, 20_000))
+
+    assert raised.value.reason == "too_many_pixels"
+
+
+def test_raised_limit_is_the_limit():
+    """Where a product allows a thousand million pixels, four hundred million are not too many."""
+    limits = ImageLimits(max_pixels=1_000_000_000)
+    without_pixels = png_that_claims(20_000, 20_000)[:-12]  # no end mark: refused, but later
+
+    with pytest.raises(InvalidImageError, match="end mark") as raised:
+        decode_image(without_pixels, limits)
+
+    assert raised.value.reason == "truncated"
+
+
+def test_as_many_pixels_as_allowed_pass(encode, speckle):
+    """The limit itself is allowed; one pixel less of limit is not."""
+    content = encode(speckle, "PNG")
+
+    assert decode_image(content, ImageLimits(max_pixels=640)).shape == (20, 32, 3)
+    with pytest.raises(InvalidImageError, match="at most 639 pixels; got 32 x 20 = 640") as raised:
+        decode_image(content, ImageLimits(max_pixels=639))
+    assert raised.value.reason == "too_many_pixels"
+
+
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param((15, 100), id="too narrow"), pytest.param((100, 15), id="too low")],
+)
+def test_too_small_is_refused(encode, size):
+    """Either side under 16 pixels is too small."""
+    content = encode(Image.new("RGB", size), "PNG")
+
+    with pytest.raises(
+        InvalidImageError, match=f"at least 16 px; got {size[0]} x {size[1]}"
+    ) as raised:
+        decode_image(content)
+
+    assert raised.value.reason == "too_small"
+
+
+def test_smallest_allowed_side_passes(encode):
+    """16 by 16 is allowed."""
+    assert decode_image(encode(Image.new("RGB", (16, 16)), "PNG")).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "file_format",
+    [
+        pytest.param("WEBP", id="animated WEBP"),
+        pytest.param("TIFF", id="TIFF of several pages"),
+        pytest.param("PNG", id="animated PNG"),
+        pytest.param("MPO", id="JPEG of several pictures"),
+    ],
+)
+def test_several_pictures_are_refused(encode, file_format):
+    """A file with three pictures does not say which one is meant."""
+    with pytest.raises(InvalidImageError, match="must hold one picture; got 3 frames") as raised:
+        decode_image(frames(encode, file_format))
+
+    assert raised.value.reason == "multiple_frames"
+
+
+@pytest.mark.parametrize(
+    "share", [pytest.param(share, id=f"{share:.0%} left") for share in (0.3, 0.6, 0.9, 0.99)]
+)
+@pytest.mark.parametrize("file_format", formats(*ALL_FORMATS))
+def test_cut_file_is_refused(encode, speckle, file_format, share):
+    """A file of which the end is missing is no picture, though its start still opens."""
+    whole = encode(speckle, file_format, **ALL_FORMATS[file_format])
+    cut = whole[: int(share * len(whole))]
+
+    with pytest.raises(InvalidImageError, match=CUT_OFF) as raised:
+        decode_image(cut)
+
+    assert raised.value.reason in {"truncated", "not_an_image"}
+
+
+@pytest.mark.parametrize("file_format", formats("PNG", "JPEG"))
+@given(share=st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_no_cut_of_png_or_jpeg_passes(encode, speckle, file_format, share):
+    """Wherever a PNG or a JPEG is cut, it is refused."""
+    whole = encode(speckle, file_format, **ALL_FORMATS[file_format])
+    cut = whole[: max(1, int(share * len(whole)))]
+
+    with pytest.raises(InvalidImageError, match=CUT_OFF):
+        decode_image(cut)
+
+
+@pytest.mark.parametrize(
+    "missing", [pytest.param(count, id=f"last {count} bytes gone") for count in (1, 2, 4, 5, 12)]
+)
+@pytest.mark.parametrize("file_format", formats("PNG", "JPEG"))
+def test_cut_within_the_end_mark_is_refused(encode, speckle, file_format, missing):
+    """A file that ends inside its end mark is cut off as well."""
+    whole = encode(speckle, file_format, **ALL_FORMATS[file_format])
+
+    with pytest.raises(InvalidImageError, match=CUT_OFF) as raised:
+        decode_image(whole[:-missing])
+
+    assert raised.value.reason == "truncated"
+
+
+def test_end_mark_of_a_thumbnail_does_not_hide_a_cut(encode, speckle):
+    """A JPEG whose preview is whole and whose picture is cut is refused."""
+    preview = encode(speckle, "JPEG", quality=30)
+    start, rest = (content := encode(speckle, "JPEG", quality=95))[:2], content[2:]
+    body = b"Exif\x00\x00" + preview
+    with_preview = start + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + rest
+    assert decode_image(with_preview).shape == speckle.shape
+
+    with pytest.raises(InvalidImageError, match=CUT_OFF) as raised:
+        decode_image(with_preview[:-300])
+
+    assert raised.value.reason == "truncated"
+
+
+@pytest.mark.parametrize("file_format", formats(*ALL_FORMATS))
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damaged_file_is_decoded_or_has_a_reason(encode, speckle, file_format, changes):
+    """Damage anywhere in a file gives a picture or our own error, never another one."""
+    damaged = bytearray(encode(speckle, file_format, **ALL_FORMATS[file_format]))
+    for place, value in changes:
+        damaged[int(place * (len(damaged) - 1))] = value
+
+    assert outcome(bytes(damaged)) in REASONS | {"decoded"}
+
+
+def test_tiff_that_points_to_a_broken_page_has_a_reason(encode, speckle):
+    """A TIFF whose directory names a second page that is all zeros is refused with a reason."""
+    content = bytearray(encode(speckle, "TIFF") + bytes(16))
+    directory = struct.unpack_from("<I", content, 4)[0]
+    entries = struct.unpack_from("<H", content, directory)[0]
+    struct.pack_into("<I", content, directory + 2 + 12 * entries, len(content) - 16)
+
+    assert outcome(bytes(content)) in {"truncated", "multiple_frames"}
+
+
+@pytest.mark.parametrize("file_format", formats("PNG", "WEBP"))
+def test_broken_camera_tags_have_a_reason(encode, speckle, file_format):
+    """A picture whose block of camera tags is garbage is decoded, or refused with a reason."""
+    content = encode(speckle, file_format, exif=b"Exif\x00\x00no tags at all")
+
+    assert outcome(content) in {"decoded", "truncated"}
+
+
+def test_reasons_are_errors_that_people_can_act_on():
+    """An invalid image is caught as an error of ours and as a ValueError."""
+    with pytest.raises(ReconadError, match="0-byte"):
+        decode_image(b"")
+    with pytest.raises(ValueError, match="0-byte"):
+        decode_image(b"")
+
+
+def test_decoding_in_threads_leaves_warnings_as_they_were(encode):
+    """Many pictures at once do not silence the warnings of the rest of the program."""
+    noise = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    content = encode(noise, "PNG")
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        before = list(warnings.filters)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: decode_image(content), range(64)))
+
+        assert warnings.filters == before

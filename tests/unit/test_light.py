@@ -1,0 +1,118 @@
+"""Light: what a lamp does to a picture, and how it is undone."""
+
+import pytest
+import torch
+
+from reconad_plugin.images.light import LightReference, dim_lamp
+
+
+@pytest.fixture
+def picture():
+    """(2, 3, 16, 16) float with room above and below, each colour with its own mean."""
+    generator = torch.Generator().manual_seed(5)
+    colours = torch.tensor([0.3, 0.4, 0.35]).view(1, 3, 1, 1)
+    return colours + 0.2 * torch.rand(2, 3, 16, 16, generator=generator)
+
+
+@pytest.fixture
+def reference(picture):
+    """The light of the first picture, free of the rounding to 8 bits."""
+    first = picture[0].flatten(1)
+    deviation, mean = torch.std_mean(first, dim=1, correction=0)
+    return LightReference(tuple(mean.tolist()), tuple(deviation.tolist()))
+
+
+def test_full_power_leaves_the_picture(picture):
+    """A lamp at its full power changes nothing."""
+    torch.testing.assert_close(dim_lamp(picture, 1), picture, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [
+        pytest.param(0.5, 0.8 * 0.5 ** (1 / 2.2), id="half the light"),
+        pytest.param(0.0, 0.0, id="no light"),
+        pytest.param(2.0, 1.0, id="too much light is clipped"),
+    ],
+)
+def test_power_acts_on_linear_light(power, expected):
+    """A pixel of 0.8 is decoded with exponent 2.2, scaled and encoded again."""
+    dimmed = dim_lamp(torch.tensor([0.8]), power)
+
+    assert dimmed.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_picture_has_its_own_power(picture):
+    """A tensor of powers dims each picture by its own."""
+    powers = torch.tensor([1.0, 0.25]).view(2, 1, 1, 1)
+
+    dimmed = dim_lamp(picture, powers)
+
+    torch.testing.assert_close(dimmed[0], picture[0])
+    torch.testing.assert_close(dimmed[1], picture[1] * 0.25 ** (1 / 2.2))
+
+
+def test_fit_averages_over_pictures_by_hand():
+    """The reference is the mean of the pictures' means and of their deviations."""
+    flat = torch.full((3, 4, 4), 51, dtype=torch.uint8)
+    halves = torch.zeros(3, 4, 4, dtype=torch.uint8)
+    halves[:, :2] = 255
+
+    light = LightReference.fit(torch.stack([flat, halves]))
+
+    assert light.mean == pytest.approx((0.35,) * 3)  # (0.2 + 0.5) / 2
+    assert light.deviation == pytest.approx((0.2505,) * 3)  # (0.001 at least + 0.5) / 2
+
+
+@pytest.mark.parametrize("power", [pytest.param(p, id=f"lamp at {p:.0%}") for p in (0.3, 0.7, 1.2)])
+def test_match_undoes_the_lamp(picture, reference, power):
+    """However strong the lamp, the matched picture is the one taken at full power."""
+    dimmed = dim_lamp(picture[:1], power)
+    assert (dimmed - picture[:1]).abs().mean() > 0.02
+
+    matched = reference.match(dimmed)
+
+    torch.testing.assert_close(matched, picture[:1], rtol=0, atol=1e-4)
+
+
+def test_match_undoes_a_colour_cast(picture, reference):
+    """A lamp that turned warm is undone colour by colour."""
+    warm = picture[:1] * torch.tensor([1.1, 1.0, 0.8]).view(1, 3, 1, 1)
+
+    torch.testing.assert_close(reference.match(warm), picture[:1], rtol=0, atol=1e-4)
+
+
+def test_defect_survives_the_match(picture, reference):
+    """After a change of lamp is undone, a spot stands out as before and the rest does not."""
+    defective = picture[:1].clone()
+    defective[:, :, 4:7, 4:7] += 0.4
+
+    difference = (reference.match(dim_lamp(defective, 0.5)) - picture[:1]).abs().amax(1)[0]
+
+    assert difference[4:7, 4:7].min() > 0.15
+    outside = difference.clone()
+    outside[4:7, 4:7] = 0
+    assert outside.max() < 0.5 * difference[4:7, 4:7].min()
+
+
+def test_match_of_a_flat_picture_is_finite(reference):
+    """A picture without any contrast becomes the reference's mean colour."""
+    matched = reference.match(torch.full((1, 3, 16, 16), 0.9))
+
+    torch.testing.assert_close(matched[0, :, 0, 0], torch.tensor(reference.mean), rtol=0, atol=1e-5)
+
+
+def test_match_stays_within_the_range():
+    """A matched picture is clipped to [0, 1]."""
+    bright = LightReference((0.95,) * 3, (0.3,) * 3)
+    ramp = torch.linspace(0, 1, 256).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+
+    matched = bright.match(ramp)
+
+    assert matched.min() >= 0
+    assert matched.max() == 1
+
+
+def test_pictures_are_matched_one_by_one(picture, reference):
+    """The other pictures of a batch do not matter."""
+    torch.testing.assert_close(reference.match(picture)[1:], reference.match(picture[1:]))

@@ -1,0 +1,177 @@
+"""Saved detectors that cannot be read back."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from reconad_plugin.errors import ModelFormatError
+from reconad_plugin.persistence import DETECTOR_FILE, WEIGHTS_FILE, load_detector, save_detector
+
+
+@pytest.fixture
+def saved(tiny_detector, tmp_path):
+    """The folder of a saved detector."""
+    save_detector(tiny_detector, tmp_path)
+    return tmp_path
+
+
+def rewrite(folder, **changes):
+    """Change entries of a saved description."""
+    path = folder / DETECTOR_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_sizes_of_the_network_are_kept(saved, tiny_detector, make_normal):
+    """A network of unusual width is built again with that width."""
+    loaded = load_detector(saved)
+
+    assert loaded.sizes == {"width": 4, "latent_dim": 8}
+    images = make_normal(3, 20)
+    np.testing.assert_array_equal(
+        loaded.score(images).anomaly_map, tiny_detector.score(images).anomaly_map
+    )
+
+
+def test_folder_is_made(tiny_detector, tmp_path):
+    """Folders on the way are made."""
+    save_detector(tiny_detector, tmp_path / "deep" / "down")
+
+    assert load_detector(tmp_path / "deep" / "down").model == "ae"
+
+
+def test_saving_twice_replaces(tiny_detector, saved):
+    """The last detector that was saved into a folder is the one that is loaded."""
+    with torch.no_grad():
+        tiny_detector.network.to_latent.bias.fill_(0.25)
+
+    save_detector(tiny_detector, saved)
+
+    assert load_detector(saved).network.to_latent.bias.tolist() == [0.25] * 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(DETECTOR_FILE, id="description"), pytest.param(WEIGHTS_FILE, id="weights")],
+)
+def test_missing_file_is_named(saved, name):
+    """Without one of the two files there is no detector, and the message says which."""
+    (saved / name).unlink()
+
+    with pytest.raises(ModelFormatError, match=f"a saved detector is .*{name}"):
+        load_detector(saved)
+
+
+def test_missing_folder_is_named(tmp_path):
+    """A folder that is not there is an error that names it."""
+    with pytest.raises(ModelFormatError, match="nowhere"):
+        load_detector(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b'{"format_version": 1, "mod', id="cut off"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff\xfe\x00{", id="not text"),
+        pytest.param(b"[1, 2]", id="a list"),
+        pytest.param(b"null", id="nothing"),
+    ],
+)
+def test_broken_description_is_refused(saved, content):
+    """A description that is no JSON object is an error of ours."""
+    (saved / DETECTOR_FILE).write_bytes(content)
+
+    with pytest.raises(ModelFormatError, match=saved.name):
+        load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: content[: len(content) // 2], id="cut off"),
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: b"\x80\x04" + content, id="begins like a pickle"),
+        pytest.param(
+            lambda content: content[:8] + b"\x00" * 64 + content[72:], id="header of zeros"
+        ),
+    ],
+)
+def test_broken_weights_are_refused(saved, damage):
+    """Weights that are no safetensors file are an error of ours."""
+    path = saved / WEIGHTS_FILE
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(ModelFormatError, match="a saved detector is"):
+        load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(2, id="newer"), pytest.param(None, id="none"), pytest.param("1", id="text")],
+)
+def test_other_format_versions_are_refused(saved, version):
+    """What another reconad wrote in another format is not guessed at."""
+    rewrite(saved, format_version=version)
+
+    with pytest.raises(ModelFormatError, match=rf"reads format 1; .* has {version!r}"):
+        load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        pytest.param("model", "transformer", id="unknown model"),
+        pytest.param("model", None, id="no model"),
+        pytest.param("sizes", {"width": 8, "latent_dim": 8}, id="other width than the weights"),
+        pytest.param("sizes", {"depth": 3}, id="size that the model does not have"),
+        pytest.param("sizes", None, id="no sizes"),
+        pytest.param("image_size_px", 64, id="other image size than the weights"),
+        pytest.param("image_size_px", 0, id="image size of zero"),
+        pytest.param("image_size_px", "large", id="image size in words"),
+        pytest.param("light", {"mean": [0.5, 0.5, 0.5]}, id="light without deviation"),
+        pytest.param("light", None, id="no light"),
+        pytest.param("calibration", {}, id="empty calibration"),
+        pytest.param("calibration", None, id="no calibration"),
+        pytest.param("matched_calibration", {"threshold": 1}, id="calibration of other names"),
+    ],
+)
+def test_description_that_does_not_fit_is_refused(saved, entry, value):
+    """A description that contradicts the weights, or lacks a part, is an error of ours."""
+    rewrite(saved, **{entry: value})
+
+    with pytest.raises(ModelFormatError, match="does not fit together"):
+        load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    "threshold", [pytest.param("NaN", id="NaN"), pytest.param("null", id="nothing")]
+)
+def test_threshold_that_is_no_number_is_refused(saved, threshold):
+    """A threshold that is no number would call every image normal, so it is not loaded."""
+    path = saved / DETECTOR_FILE
+    description = json.loads(path.read_text())
+    description["calibration"]["image_threshold"] = "HERE"
+    path.write_text(json.dumps(description).replace('"HERE"', threshold))
+
+    with pytest.raises(ModelFormatError, match="does not fit together"):
+        load_detector(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda weights: weights.pop("to_latent.bias"), id="a weight is missing"),
+        pytest.param(lambda weights: weights.update(extra=torch.zeros(1)), id="a weight too many"),
+    ],
+)
+def test_weights_of_another_network_are_refused(saved, change):
+    """Weights must be the network's own, no less and no more."""
+    weights = load_file(saved / WEIGHTS_FILE)
+    change(weights)
+    save_file(weights, saved / WEIGHTS_FILE)
+
+    with pytest.raises(ModelFormatError, match="does not fit together"):
+        load_detector(saved)

@@ -1,0 +1,174 @@
+"""Base64 pictures to predictions, row by row."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reconad_plugin.images.decode import ImageLimits
+from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.prediction import MAP_FULL_SCALE, encode_map, predict_encoded, to_records
+
+LIMITS = ImageLimits()
+
+
+@pytest.fixture
+def picture(make_normal, plant_defect):
+    """(40, 48, 3) uint8 of a part with a defect."""
+    part = plant_defect(make_normal(1, 30))[0].permute(1, 2, 0).numpy()
+    return np.asarray(Image.fromarray(part).resize((48, 40)))
+
+
+@pytest.fixture
+def encoded(encode, picture):
+    """The picture as base64 of a PNG."""
+    return as_text(encode(picture, "PNG"))
+
+
+def as_text(content):
+    """Bytes as base64 text."""
+    return base64.b64encode(content).decode()
+
+
+def map_pixels(text):
+    """A map's grey values."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def test_prediction_is_the_detectors_own(tiny_detector, picture, encoded):
+    """Score, label, p-value and threshold are those of the detector on the resized picture."""
+    (row,) = predict_encoded(tiny_detector, [encoded], LIMITS, "7")
+
+    score = tiny_detector.score(stack_images([picture], 32)).pred_score[0]
+    assert row.pred_score == pytest.approx(score)
+    assert row.image_threshold == tiny_detector.calibration.image_threshold
+    assert row.pred_label is bool(score > row.image_threshold)
+    assert row.p_value == tiny_detector.calibration.p_values(np.array([score]))[0]
+    assert (row.model_version, row.error, row.anomaly_map) == ("7", None, None)
+
+
+def test_label_says_whether_the_score_is_above_the_threshold(tiny_detector, encode, make_normal):
+    """Of the calibration's own pictures those above the threshold are labelled, and no other."""
+    pictures = [image.permute(1, 2, 0).numpy() for image in make_normal(9, 1)]
+
+    rows = predict_encoded(
+        tiny_detector, [as_text(encode(one, "PNG")) for one in pictures], LIMITS, "1"
+    )
+
+    threshold = tiny_detector.calibration.image_threshold
+    assert [row.pred_label for row in rows] == [row.pred_score > threshold for row in rows]
+    assert all(0 < row.p_value <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        pytest.param("data:image/png;base64,", id="with its type"),
+        pytest.param("data:;base64,", id="without a type"),
+        pytest.param("data:image/png;name=a.png;base64,", id="with a file name"),
+    ],
+)
+def test_data_prefix_is_understood(tiny_detector, encoded, prefix):
+    """Text as a browser writes it gives the same prediction."""
+    plain, prefixed = predict_encoded(tiny_detector, [encoded, prefix + encoded], LIMITS, "1")
+
+    assert prefixed == plain
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        pytest.param("not base64 at all!", "not_base64: an image must be base64", id="words"),
+        pytest.param("Zm9vö", "not_base64: an image must be base64", id="beyond ASCII"),
+        pytest.param("abc", "not_base64: an image must be base64", id="wrong length"),
+        pytest.param(None, "not_base64: an image must be base64 text; got NoneType", id="nothing"),
+        pytest.param(3.5, "not_base64: an image must be base64 text; got float", id="a number"),
+        pytest.param(b"aGk=", "not_base64: an image must be base64 text; got bytes", id="bytes"),
+        pytest.param("", "empty: an image must have bytes", id="empty text"),
+        pytest.param(as_text(b"hello"), "not_an_image: an image must be one of", id="no picture"),
+    ],
+)
+def test_bad_row_has_its_error_and_spoils_no_other(tiny_detector, encoded, bad, error):
+    """Rows before and after a bad one are predicted as if it were not there."""
+    (alone,) = predict_encoded(tiny_detector, [encoded], LIMITS, "1", with_map=True)
+
+    first, broken, last = predict_encoded(
+        tiny_detector, [encoded, bad, encoded], LIMITS, "1", with_map=True
+    )
+
+    assert broken.error.startswith(error)
+    assert (broken.pred_score, broken.pred_label, broken.p_value) == (None, None, None)
+    assert broken.anomaly_map is None
+    assert broken.image_threshold == alone.image_threshold
+    for row in (first, last):
+        assert row.error is None
+        assert row.pred_score == pytest.approx(alone.pred_score, rel=1e-5)
+
+
+def test_rows_keep_their_order(tiny_detector, encode, make_normal, plant_defect):
+    """Among bad rows each good one has its own score."""
+    images = plant_defect(make_normal(3, 31))
+    images[1] = make_normal(1, 32)[0]
+    good = [as_text(encode(image.permute(1, 2, 0).numpy(), "PNG")) for image in images]
+    expected = tiny_detector.score(images).pred_score
+
+    rows = predict_encoded(tiny_detector, ["?", good[0], "?", "?", good[1], good[2]], LIMITS, "1")
+
+    assert [row.error is None for row in rows] == [False, True, False, False, True, True]
+    found = [row.pred_score for row in rows if row.error is None]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_limits_are_applied(tiny_detector, encoded):
+    """A picture larger than allowed is refused in its row."""
+    (row,) = predict_encoded(tiny_detector, [encoded], ImageLimits(max_pixels=1000), "1")
+
+    assert row.error.startswith("too_many_pixels: an image may have at most 1,000 pixels")
+
+
+@pytest.mark.parametrize(
+    "images", [pytest.param([], id="no rows"), pytest.param(["?", None], id="bad rows alone")]
+)
+def test_nothing_to_score_is_no_failure(tiny_detector, images):
+    """Without a single readable row the answer has as many rows as the question."""
+    rows = predict_encoded(tiny_detector, images, LIMITS, "1", with_map=True)
+
+    assert len(rows) == len(images)
+    assert all(row.error for row in rows)
+
+
+def test_map_is_mid_grey_at_the_threshold():
+    """Zero is black, the threshold is mid-grey, and twice the threshold and more are white."""
+    anomaly_map = np.array([[0.0, 0.1], [0.2, 0.4], [0.8, 5.0]], dtype=np.float32)
+
+    pixels = map_pixels(encode_map(anomaly_map, 0.2))
+
+    assert MAP_FULL_SCALE == 2
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels, [[0, 63.5], [127.5, 255], [255, 255]], atol=0.6)
+
+
+def test_map_of_a_prediction_is_the_detectors(tiny_detector, picture, encoded):
+    """The map that is asked for is the detector's map, scaled by its threshold."""
+    (row,) = predict_encoded(tiny_detector, [encoded], LIMITS, "1", with_map=True)
+
+    raw = tiny_detector.score(stack_images([picture], 32)).anomaly_map[0]
+    pixels = map_pixels(row.anomaly_map)
+    assert pixels.shape == (32, 32)
+    expected = (raw / (2 * row.image_threshold) * 255).clip(0, 255)
+    np.testing.assert_allclose(pixels, expected, atol=1.01)
+
+
+def test_records_can_be_sent_as_json(tiny_detector, encoded):
+    """Good and bad rows become plain JSON."""
+    rows = predict_encoded(tiny_detector, [encoded, "?"], LIMITS, "3", with_map=True)
+
+    good, bad = json.loads(json.dumps(to_records(rows), allow_nan=False))
+
+    assert set(good) == set(bad)
+    assert good["model_version"] == bad["model_version"] == "3"
+    assert isinstance(good["pred_label"], bool)
+    assert bad["pred_score"] is None

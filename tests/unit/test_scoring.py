@@ -1,0 +1,155 @@
+"""A network's maps to scores."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import uniform_filter
+
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.light import LightReference, dim_lamp
+from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.registry import MODELS, model_spec
+from reconad_plugin.scoring import image_score, score_images, smooth_map
+
+
+class Brightness(AnomalyNetwork):
+    """Rebuilds black, so that its map is the picture's red."""
+
+    def reconstruct(self, image):
+        return torch.zeros_like(image)
+
+    def anomaly_map(self, image):
+        return image[:, 0]
+
+
+def test_smoothing_by_hand():
+    """A single bright pixel spreads evenly over the window, and border windows are smaller."""
+    spot = torch.zeros(1, 4, 4)
+    spot[0, 0, 0] = 36.0
+
+    smooth = smooth_map(spot, 3)
+
+    expected = torch.tensor([[9, 6, 0, 0], [6, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    torch.testing.assert_close(smooth[0], expected.float())
+
+
+@pytest.mark.parametrize("window_px", [pytest.param(w, id=f"window of {w}") for w in (1, 3, 5, 11)])
+def test_smoothing_against_scipy(window_px):
+    """The mean over a window equals scipy's box filter, corrected for what is beyond the border."""
+    generator = torch.Generator().manual_seed(2)
+    maps = torch.rand(2, 16, 16, generator=generator)
+
+    smooth = smooth_map(maps, window_px)
+
+    inside = uniform_filter(np.ones((16, 16)), window_px, mode="constant")
+    for raw, found in zip(maps.double().numpy(), smooth.numpy(), strict=True):
+        expected = uniform_filter(raw, window_px, mode="constant") / inside
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_flat_map_stays_flat():
+    """Smoothing neither darkens the border nor moves the level."""
+    torch.testing.assert_close(
+        smooth_map(torch.full((1, 8, 8), 0.7), 5), torch.full((1, 8, 8), 0.7)
+    )
+
+
+def test_image_score_is_the_maximum_of_each_map():
+    """Every image has the highest value of its own map."""
+    maps = torch.arange(18.0).view(2, 3, 3)
+
+    assert image_score(maps).tolist() == [8.0, 17.0]
+
+
+def test_score_by_hand():
+    """Pixels are brought to [0, 1], mapped, smoothed, and the highest value is the score."""
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    images[1, 0, 2:5, 2:5] = 255
+    images[1, 0, 3, 3] = 0
+
+    scores = score_images(Brightness(), images, window_px=3)
+
+    np.testing.assert_allclose(scores.pred_score, [0, 8 / 9], atol=1e-6)
+    assert scores.pred_score.dtype == np.float64
+    assert scores.anomaly_map.shape == (2, 8, 8)
+    assert scores.anomaly_map[1, 3, 3] == pytest.approx(8 / 9)
+
+
+def test_more_images_than_a_batch_keep_their_order():
+    """The scores of 70 images are those of the images one by one."""
+    images = torch.arange(70, dtype=torch.uint8).view(70, 1, 1, 1).expand(70, 3, 8, 8)
+
+    scores = score_images(Brightness(), images, window_px=1)
+
+    np.testing.assert_allclose(scores.pred_score, np.arange(70) / 255, atol=1e-6)
+
+
+def test_light_is_matched_before_scoring():
+    """With a reference light, a dimmed image has the score of the one at full power."""
+    generator = torch.Generator().manual_seed(3)
+    images = (60 + 120 * torch.rand(4, 3, 16, 16, generator=generator)).byte()
+    dimmed = (dim_lamp(images / 255, 0.5) * 255).round().byte()
+    light = LightReference.fit(images)
+
+    bright = score_images(Brightness(), images, 1, light).pred_score
+    matched = score_images(Brightness(), dimmed, 1, light).pred_score
+    as_they_come = score_images(Brightness(), dimmed, 1).pred_score
+
+    np.testing.assert_allclose(matched, bright, atol=0.01)
+    assert (as_they_come < bright - 0.1).all()
+
+
+def test_no_images_have_no_scores():
+    """An empty batch gives empty arrays, not an error."""
+    scores = score_images(Brightness(), torch.empty(0, 3, 8, 8, dtype=torch.uint8), 3)
+
+    assert scores.pred_score.shape == (0,)
+    assert scores.anomaly_map.shape == (0, 8, 8)
+
+
+def test_scoring_keeps_no_gradients(tiny_detector, make_normal):
+    """Scores leave no trace in the network."""
+    tiny_detector.score(make_normal(2, 0))
+
+    assert all(weight.grad is None for weight in tiny_detector.network.parameters())
+
+
+def test_reconstructions_come_in_order(tiny_detector, make_normal):
+    """More images than a batch are rebuilt one for one, in [0, 1]."""
+    images = make_normal(35, 4)
+
+    rebuilt = torch.cat(list(tiny_detector.reconstructions(images)))
+
+    with torch.inference_mode():
+        last = tiny_detector.network.reconstruct(images[34:].float() / 255)
+    assert rebuilt.shape == images.shape
+    torch.testing.assert_close(rebuilt[34:], last)
+
+
+@pytest.mark.parametrize(
+    ("image_size_px", "window_px"),
+    [
+        pytest.param(32, 1, id="32 pixels"),
+        pytest.param(64, 3, id="64 pixels"),
+        pytest.param(128, 5, id="128 pixels"),
+        pytest.param(256, 11, id="256 pixels"),
+    ],
+)
+def test_window_of_the_autoencoder_by_hand(image_size_px, window_px):
+    """4 percent of the side, made odd."""
+    assert model_spec("ae").score_window_px(image_size_px) == window_px
+
+
+@pytest.mark.parametrize("model", [pytest.param(name, id=name) for name in MODELS])
+def test_windows_are_odd_at_every_size(model):
+    """A window has a middle pixel, whatever the image's size."""
+    windows = [model_spec(model).score_window_px(2**power) for power in range(5, 11)]
+
+    assert all(window % 2 == 1 for window in windows)
+    assert windows == sorted(windows)
+
+
+def test_unknown_model_is_refused():
+    """A name that no model has is an error that lists the names."""
+    with pytest.raises(ConfigError, match=r"model must be one of .*ae.*; got 'autoencoder'"):
+        model_spec("autoencoder")

@@ -1,0 +1,194 @@
+"""Which images may be learnt from: every doubt keeps one out."""
+
+import pandas as pd
+import pytest
+
+from reconad_plugin.store.records import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
+from reconad_plugin.training.selection import learnable_images, oversample_new
+
+FIRST, SECOND, THIRD = "2024-05-01", "2024-05-02", "2024-05-03"
+
+
+def accepted(*images):
+    """Accepted rows from (hash, night)."""
+    return pd.DataFrame(images, columns=["sha256", "night"])
+
+
+def scored(*images):
+    """A night's table from (hash, is above the threshold, is so with the light matched)."""
+    return pd.DataFrame(images, columns=["sha256", "pred_label", "is_suspect"])
+
+
+def reviewed(**decisions):
+    """Reviews from hash to decision."""
+    table = pd.DataFrame(columns=list(REVIEW_COLUMNS))
+    return table.assign(sha256=list(decisions), decision=list(decisions.values()))
+
+
+def learnable(rows, scores, relit=(), held=(), reviews=None):
+    """The hashes that are chosen."""
+    reviews = reviewed() if reviews is None else reviews
+    chosen = learnable_images(rows, scores, frozenset(relit), frozenset(held), reviews)
+    return chosen["sha256"].tolist()
+
+
+def test_nights_before_any_version_join():
+    """Before any version served, every accepted image counts as normal."""
+    rows = accepted(("a", FIRST), ("b", FIRST), ("c", SECOND))
+
+    assert learnable(rows, {}) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("is_above", "is_suspect", "joins"),
+    [
+        pytest.param(False, False, True, id="normal both ways"),
+        pytest.param(True, False, False, id="above the threshold as it came"),
+        pytest.param(False, True, False, id="suspect with the light matched"),
+        pytest.param(True, True, False, id="both"),
+    ],
+)
+def test_scored_image_joins_when_normal_in_every_way(is_above, is_suspect, joins):
+    """On an ordinary night an image joins only where neither score is above its threshold."""
+    scores = {SECOND: scored(("a", is_above, is_suspect))}
+
+    assert learnable(accepted(("a", SECOND)), scores) == (["a"] if joins else [])
+
+
+@pytest.mark.parametrize(
+    ("is_above", "is_suspect", "joins"),
+    [
+        pytest.param(True, False, True, id="above the threshold through the light alone"),
+        pytest.param(False, False, True, id="normal both ways"),
+        pytest.param(True, True, False, id="suspect with the light matched"),
+        pytest.param(False, True, False, id="suspect only with the light matched"),
+    ],
+)
+def test_relit_night_is_judged_with_the_light_matched(is_above, is_suspect, joins):
+    """On a night of changed light the score with the light matched decides."""
+    scores = {SECOND: scored(("a", is_above, is_suspect))}
+
+    assert learnable(accepted(("a", SECOND)), scores, relit=[SECOND]) == (["a"] if joins else [])
+
+
+def test_relit_night_says_nothing_of_other_nights():
+    """Changed light on one night does not excuse an image of another."""
+    scores = {SECOND: scored(("a", True, False)), THIRD: scored(("b", True, False))}
+    rows = accepted(("a", SECOND), ("b", THIRD))
+
+    assert learnable(rows, scores, relit=[SECOND]) == ["a"]
+
+
+def test_held_night_gives_only_what_a_person_released():
+    """Of a night that waits for a person, normal scores do not count."""
+    scores = {SECOND: scored(("a", False, False), ("b", False, False), ("c", True, True))}
+    rows = accepted(("a", SECOND), ("b", SECOND), ("c", SECOND))
+
+    chosen = learnable(rows, scores, held=[SECOND], reviews=reviewed(a=WAITING, b=NORMAL, c=NORMAL))
+
+    assert chosen == ["b", "c"]
+
+
+def test_held_night_without_scores_gives_nothing():
+    """A held night is not mistaken for one before any version."""
+    assert learnable(accepted(("a", SECOND)), {}, held=[SECOND]) == []
+
+
+def test_held_night_stays_held_when_its_light_changed_too():
+    """Changed light does not release a held night."""
+    scores = {SECOND: scored(("a", True, False))}
+
+    assert learnable(accepted(("a", SECOND)), scores, relit=[SECOND], held=[SECOND]) == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "held"),
+    [
+        pytest.param({}, [], id="before any version"),
+        pytest.param({SECOND: scored(("a", False, False))}, [], id="normal score"),
+        pytest.param({SECOND: scored(("a", False, False))}, [SECOND], id="held night"),
+    ],
+)
+def test_what_a_person_called_a_defect_never_joins(scores, held):
+    """A person's word is above every score."""
+    assert learnable(accepted(("a", SECOND)), scores, held=held, reviews=reviewed(a=DEFECT)) == []
+
+
+def test_what_a_person_called_normal_joins_against_the_score():
+    """A suspect that a person released is learnt."""
+    scores = {SECOND: scored(("a", True, True))}
+
+    assert learnable(accepted(("a", SECOND)), scores, reviews=reviewed(a=NORMAL)) == ["a"]
+
+
+def test_two_persons_who_disagree_keep_it_out():
+    """Where one review says normal and another defect, the doubt decides."""
+    reviews = pd.concat([reviewed(a=NORMAL), reviewed(a=DEFECT)])
+
+    assert learnable(accepted(("a", FIRST)), {}, reviews=reviews) == []
+
+
+def test_image_that_came_after_its_night_was_scored_waits():
+    """A late arrival that stands in no table of scores is not learnt unseen."""
+    scores = {SECOND: scored(("a", False, False))}
+
+    assert learnable(accepted(("a", SECOND), ("late", SECOND)), scores) == ["a"]
+
+
+def test_night_that_was_never_scored_waits():
+    """A night after the first scored one is not learnt unseen, though it has no scores."""
+    scores = {SECOND: scored(("b", False, False))}
+    rows = accepted(("a", FIRST), ("b", SECOND), ("c", THIRD))
+
+    assert learnable(rows, scores) == ["a", "b"]
+
+
+def test_order_and_columns_are_kept():
+    """The chosen rows are those of the manifest, in its order, numbered from zero."""
+    rows = accepted(("c", FIRST), ("a", SECOND), ("b", SECOND)).assign(split=["x", "y", "z"])
+    scores = {SECOND: scored(("b", False, False), ("a", True, True))}
+
+    chosen = learnable_images(rows, scores, frozenset(), frozenset(), reviewed())
+
+    pd.testing.assert_frame_equal(chosen, rows.iloc[[0, 2]].reset_index(drop=True))
+
+
+def test_new_night_is_repeated_until_it_weighs_as_much():
+    """Six old images and two new: the new come three times each, the old once."""
+    rows = accepted(*((f"old{i}", FIRST) for i in range(6)), ("x", SECOND), ("y", SECOND))
+
+    counts = oversample_new(rows, SECOND)["sha256"].value_counts()
+
+    assert counts[["x", "y"]].tolist() == [3, 3]
+    assert counts.drop(["x", "y"]).tolist() == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "repeats"),
+    [
+        pytest.param(2, 6, 1, id="more new than old"),
+        pytest.param(5, 2, 2, id="two and a half times as many"),
+        pytest.param(9, 2, 4, id="four and a half times as many"),
+        pytest.param(4, 4, 1, id="as many"),
+    ],
+)
+def test_repeats_are_rounded_and_never_none(old, new, repeats):
+    """New images stand at least once, and old ones exactly once."""
+    rows = accepted(
+        *((f"old{i}", FIRST) for i in range(old)), *((f"new{i}", SECOND) for i in range(new))
+    )
+
+    nights = oversample_new(rows, SECOND)["night"].value_counts()
+
+    assert nights[FIRST] == old
+    assert nights[SECOND] == repeats * new
+
+
+@pytest.mark.parametrize(
+    "night", [pytest.param(FIRST, id="all are new"), pytest.param(THIRD, id="none is new")]
+)
+def test_one_world_alone_is_not_repeated(night):
+    """Without old images, or without new ones, there is nothing to balance."""
+    rows = accepted(("a", FIRST), ("b", FIRST))
+
+    pd.testing.assert_frame_equal(oversample_new(rows, night), rows)
