@@ -24,6 +24,7 @@ from monitoring.night import (
     Exceedances,
     NightStatistics,
 )
+from reconad_plugin.calibration import exceedance_p_value
 
 NIGHTS_A_YEAR: Final = 365
 EWMA_WEIGHT: Final = 0.1
@@ -176,24 +177,16 @@ def jump_limit(false_alarms_per_year: float) -> float:
     return float(stats.norm.isf(_share_a_test(false_alarms_per_year) / 2))
 
 
-def exceedance_p_value(seen: Exceedances) -> float:
-    """Chance that so many normal images exceed the threshold.
-
-    Tonight's images and the calibration's are exchangeable when nothing has changed, so the
-    number above follows the beta-binomial law; with few calibration images it is honestly wide.
-
-    Source: Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", 1941.
-    """
-    if not seen.images:
-        return 1.0
-    at_or_above = max(seen.calibration_above, 1)
-    below = seen.calibration_images - at_or_above + 1
-    return float(stats.betabinom.sf(seen.above - 1, seen.images, at_or_above, below))
+def chance_of(seen: Exceedances) -> float:
+    """Chance that a normal night shows so many images above the threshold."""
+    return exceedance_p_value(
+        seen.above, seen.images, seen.calibration_images, seen.calibration_above
+    )
 
 
 def is_exceedance_alarm(seen: Exceedances, false_alarms_per_year: float) -> bool:
     """Whether more images exceed the threshold than normal nights ever show."""
-    return exceedance_p_value(seen) < _share_a_test(false_alarms_per_year)
+    return chance_of(seen) < _share_a_test(false_alarms_per_year)
 
 
 def _start_levels(charts: dict[str, _Chart]) -> None:

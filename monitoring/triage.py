@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitoring.alarms import StatisticCheck, exceedance_p_value, is_exceedance_alarm
+from monitoring.alarms import StatisticCheck, chance_of, is_exceedance_alarm
 from monitoring.night import (
     CAMERA_STATISTICS,
     LIGHT_STATISTICS,
@@ -81,7 +81,7 @@ def find_cause(
         return Triage(True, DEFECTS, f"{_suspects(tonight)}{also}")
     if not (light or camera or has_scores):
         return Triage(False, NONE, f"all statistics as on other nights; {_suspects(tonight)}")
-    hint = exceedance_p_value(tonight.suspects)
+    hint = chance_of(tonight.suspects)
     if hint < MAX_DEFECT_HINT:
         moved = _describe(light + camera) if light + camera else _alarming(tonight)
         return Triage(
@@ -115,7 +115,7 @@ def _suspects(tonight: NightStatistics) -> str:
     seen = tonight.suspects
     return (
         f"{seen.above} of {seen.images} images are locally anomalous "
-        f"(chance in a normal night {exceedance_p_value(seen):.2g})"
+        f"(chance in a normal night {chance_of(seen):.2g})"
     )
 
 

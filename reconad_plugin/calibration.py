@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from reconad_plugin.errors import NotEnoughImagesError
 
@@ -50,6 +51,35 @@ class Calibration:
         normals = np.asarray(self.normal_scores)
         at_least = len(normals) - np.searchsorted(normals, scores, side="left")
         return (1 + at_least) / (1 + len(normals))
+
+    @property
+    def scores_at_threshold(self) -> int:
+        """How many held-out normal images lie at or above the threshold."""
+        return sum(score >= self.image_threshold for score in self.normal_scores)
+
+
+def exceedance_p_value(
+    above: int, images: int, calibration_images: int, calibration_above: int
+) -> float:
+    """Chance that at least so many of some normal images exceed a calibrated threshold.
+
+    New and calibration images are exchangeable when nothing has changed, so the number above
+    follows the beta-binomial law; with few calibration images it is honestly wide.
+
+    Args:
+        above: images above the threshold.
+        images: images in all.
+        calibration_images: held-out normal images that the threshold came from, at least one.
+        calibration_above: how many of them lie at or above the threshold.
+
+    Source: Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals of
+    Mathematical Statistics 12, 1941.
+    """
+    if not images:
+        return 1.0
+    at_or_above = max(calibration_above, 1)
+    below = calibration_images - at_or_above + 1
+    return float(stats.betabinom.sf(above - 1, images, at_or_above, below))
 
 
 def calibrate(scores: Sequence[float] | NDArray[np.float64], target_fpr: float) -> Calibration:

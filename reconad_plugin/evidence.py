@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reconad_plugin.calibration import exceedance_p_value
 from reconad_plugin.gate import Evidence
 from reconad_plugin.metrics import image_auroc, share_above
 from reconad_plugin.scoring import Detector
@@ -60,6 +61,7 @@ def gather_evidence(detector: Detector, golden: GoldenSet, target_fpr: float) ->
     normal = detector.score(golden.normal)
     anomalous = detector.score(golden.anomalous)
     threshold = detector.calibration.image_threshold
+    above = int((normal.pred_score > threshold).sum())
     maps = normal.anomaly_map
     spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)
     return Evidence(
@@ -70,5 +72,11 @@ def gather_evidence(detector: Detector, golden: GoldenSet, target_fpr: float) ->
         recall=share_above(anomalous.pred_score, threshold),
         fpr=share_above(normal.pred_score, threshold),
         normal_images=len(normal.pred_score),
+        fpr_chance=exceedance_p_value(
+            above,
+            len(normal.pred_score),
+            len(detector.calibration.normal_scores),
+            detector.calibration.scores_at_threshold,
+        ),
         map_spread=float(spread.mean()),
     )

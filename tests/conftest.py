@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,13 @@ first_training_nights = {first_training_nights}
 retrain_every_nights = {retrain_every_nights}
 max_image_pixels = 100_000
 [products.{product}.train]
-steps = 150
+steps = 450
 budget_s = 60
+learning_rate = 3e-3
 [products.{product}.finetune]
-steps = 80
+steps = 300
 budget_s = 60
+learning_rate = 2e-3
 """
 
 
@@ -52,28 +55,35 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPlatf
         yield running
 
 
+def make_factory(
+    platform: EmbeddedPlatform,
+    folder: Path,
+    environment: pytest.MonkeyPatch,
+    first_training_nights: int = 1,
+    retrain_every_nights: int = 0,
+) -> Factory:
+    """A factory of a new product, whose settings are then the ones in force."""
+    product = f"part{next(_numbers)}"
+    settings = folder / f"{product}.toml"
+    content = SETTINGS.format(
+        bucket=BUCKET,
+        cache=folder / "cache",
+        workspace=folder / "evidently",
+        product=product,
+        first_training_nights=first_training_nights,
+        retrain_every_nights=retrain_every_nights,
+    )
+    settings.write_text(content, encoding="utf-8")
+    environment.setenv("RECONAD_CONFIG", str(settings))
+    return Factory(product, s3_client(platform.environment), settings)
+
+
 @pytest.fixture
 def new_factory(
     platform: EmbeddedPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Factory]:
-    """Makes factories of new products, whose settings are then the ones in force."""
-
-    def make(first_training_nights: int = 1, retrain_every_nights: int = 0) -> Factory:
-        product = f"part{next(_numbers)}"
-        settings = tmp_path / f"{product}.toml"
-        content = SETTINGS.format(
-            bucket=BUCKET,
-            cache=tmp_path / "cache",
-            workspace=tmp_path / "evidently",
-            product=product,
-            first_training_nights=first_training_nights,
-            retrain_every_nights=retrain_every_nights,
-        )
-        settings.write_text(content, encoding="utf-8")
-        monkeypatch.setenv("RECONAD_CONFIG", str(settings))
-        return Factory(product, s3_client(platform.environment), settings)
-
-    return make
+    """Makes factories with their own schedule."""
+    return partial(make_factory, platform, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Factory:
     def deliver(
         self,
         night: date,
-        count: int = 20,
+        count: int = 40,
         change: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda image: image,
     ) -> None:
         """Deliver a night of normal pictures, each passed through ``change``."""

@@ -66,7 +66,7 @@ class ObjectStore:
         self.bucket = settings.bucket
         self._endpoint = settings.endpoint_url or "AWS"
         with self._explained("connect"):
-            self._client: Any = boto3.client(
+            self._client: Any = boto3.session.Session().client(
                 "s3",
                 endpoint_url=settings.endpoint_url,
                 region_name=settings.region,

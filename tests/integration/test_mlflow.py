@@ -22,8 +22,10 @@ from mlflow.exceptions import MlflowException
 
 from flows.nightly import nightly
 from flows.platform import EmbeddedPlatform, free_ports
+from flows.promote import promote
 from mlflow_models import flavor, registry
 from reconad_plugin.scoring import Detector
+from tests.conftest import make_factory
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 NIGHT = date(2026, 5, 1)
@@ -35,11 +37,25 @@ def encoded(seed: int, is_scratched: bool = False) -> str:
     return base64.b64encode(to_png((picture.clip(0, 1) * 255).astype(np.uint8))).decode()
 
 
+@pytest.fixture(scope="module")
+def served(
+    platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Factory]:
+    """A product whose first version is the champion; tests only read it."""
+    with pytest.MonkeyPatch.context() as environment:
+        factory = make_factory(platform, tmp_path_factory.mktemp("served"), environment)
+        yield serve_first_version(factory)
+
+
 @pytest.fixture
-def served(factory: Factory) -> Factory:
-    """A product whose first version is the champion."""
+def own(factory: Factory) -> Factory:
+    """The same, for a test that changes its versions."""
+    return serve_first_version(factory)
+
+
+def serve_first_version(factory: Factory) -> Factory:
     factory.deliver(NIGHT)
-    nightly(factory.product, NIGHT)
+    assert nightly(factory.product, NIGHT)["action"] == "trained, promoted 1"
     return factory
 
 
@@ -81,9 +97,10 @@ def test_one_bad_row_spoils_no_other(served: Factory) -> None:
 
     answer = pyfunc.predict(pd.DataFrame({"image": [encoded(1), "@@@", encoded(2)]}))
 
-    assert answer["error"].isna().tolist() == [True, False, True]
+    assert answer["error"].tolist()[::2] == [None, None]
     assert answer["error"][1].startswith("not_base64")
-    assert np.isnan(answer["pred_score"][1])
+    assert answer["pred_score"][1] is None
+    assert answer["pred_score"][0] is not None
 
 
 def test_many_threads_get_the_same_answers(served: Factory) -> None:
@@ -135,16 +152,16 @@ def test_a_version_names_its_whole_lineage(served: Factory) -> None:
 
 
 def test_same_manifests_settings_and_seed_give_the_same_weights(
-    served: Factory, monkeypatch: pytest.MonkeyPatch
+    own: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Training again on the same night gives bit-equal weights."""
-    first = flavor.load_model(champion_uri(served))
+    first = flavor.load_model(champion_uri(own))
     monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
     from flows.train import train
 
-    number = train(served.product, NIGHT)
+    number = train(own.product, NIGHT)
 
-    second = flavor.load_model(f"models:/{registry.model_name(served.product)}/{number}")
+    second = flavor.load_model(f"models:/{registry.model_name(own.product)}/{number}")
     assert number == "2"
     assert_same_weights(first, second)
 
@@ -156,10 +173,11 @@ def assert_same_weights(one: Detector, other: Detector) -> None:
 
 
 def test_an_interrupted_promotion_is_completed_by_the_next(
-    served: Factory, monkeypatch: pytest.MonkeyPatch
+    own: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the two aliases, the champion is still whole; promoting again completes."""
-    second = register_copy(served)
+    second = register_copy(own)
+    real_set = MlflowClient.set_registered_model_alias
     verdict = {"reason": "better", "checks": []}
 
     def dies(self: MlflowClient, name: str, alias: str, version: str) -> None:
@@ -167,16 +185,26 @@ def test_an_interrupted_promotion_is_completed_by_the_next(
             raise KeyboardInterrupt
         real_set(self, name, alias, version)
 
-    real_set = MlflowClient.set_registered_model_alias
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", dies)
     with pytest.raises(KeyboardInterrupt):
-        registry.promote(served.product, second, "2026-05-02", verdict)
+        registry.promote(own.product, second, "2026-05-02", verdict)
     monkeypatch.undo()
 
-    assert registry.champion(served.product).number == "1"
-    registry.promote(served.product, second, "2026-05-02", verdict)
-    assert registry.champion(served.product).number == second
-    assert registry.version_by_alias(served.product, registry.PREVIOUS_CHAMPION).number == "1"
+    assert registry.champion(own.product).number == "1"
+    registry.promote(own.product, second, "2026-05-02", verdict)
+    assert registry.champion(own.product).number == second
+    assert registry.version_by_alias(own.product, registry.PREVIOUS_CHAMPION).number == "1"
+
+
+def test_a_promotion_cut_off_at_its_end_is_completed(own: Factory) -> None:
+    """The champion's alias has moved but the challenger's is still there: promoting completes."""
+    registry.challenge(own.product, "1")
+
+    outcome = promote(own.product, NIGHT)
+
+    assert outcome == "promoted 1"
+    assert registry.version_by_alias(own.product, registry.CHALLENGER) is None
+    assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
 
 
 def register_copy(factory: Factory) -> str:
@@ -227,18 +255,23 @@ def ask(url: str, body: dict) -> dict:
         f"{url}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+        return json.loads(answer.read(), parse_constant=refuse_constant)
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
 
 
 def test_serving_answers_over_http(scoring_server: str) -> None:
     """A good and a damaged part over HTTP: score, label and map; a wrong request is a clean 400."""
-    records = [{"image": encoded(8)}, {"image": encoded(8, is_scratched=True)}]
+    records = [{"image": encoded(8)}, {"image": encoded(8, is_scratched=True)}, {"image": "?"}]
 
     answer = ask(scoring_server, {"dataframe_records": records, "params": {"anomaly_map": True}})[
         "predictions"
     ]
 
-    assert [row["pred_label"] for row in answer] == [False, True]
+    assert [row["pred_label"] for row in answer] == [False, True, None]
+    assert answer[2]["error"].startswith("not_base64")
     assert answer[1]["pred_score"] > answer[1]["image_threshold"] > answer[0]["pred_score"]
     assert base64.b64decode(answer[1]["anomaly_map"]).startswith(b"\x89PNG")
     with pytest.raises(urllib.error.HTTPError) as refused:

@@ -5,6 +5,8 @@ from datetime import date, timedelta
 import pytest
 
 from flows.finetune import finetune
+from flows.ingest import ingest
+from flows.learning import learnable_rows, read_manifests
 from flows.nightly import nightly
 from flows.product import open_product
 from flows.review import review_night
@@ -65,6 +67,8 @@ def test_running_a_night_again_changes_nothing(factory: Factory) -> None:
 
     again = [nightly(factory.product, night) for night in nights(2)]
 
+    assert again[0]["action"] == "trained the first version"
+    assert again[0]["record"] is None
     assert again[1]["record"] == first[1]["record"]
     assert len(registry.versions(factory.product)) == 1
 
@@ -83,7 +87,7 @@ def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:
     """The message says how many are needed, how many came, and what to do."""
     factory.deliver(START, count=5)
 
-    with pytest.raises(NotEnoughImagesError, match=r"at least 10 accepted normal images; got 4"):
+    with pytest.raises(NotEnoughImagesError, match=r"at least 10 accepted normal images; got 5"):
         nightly(factory.product, START)
 
 
@@ -98,7 +102,7 @@ def test_defects_alarm_and_are_never_learnt(factory: Factory) -> None:
     assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
     waiting = open_product(factory.product).records.review(bad_night)
     assert set(waiting["decision"]) == {"waiting"}
-    assert len(waiting) == 20
+    assert len(waiting) == 40
     with pytest.raises(ConfigError, match="has 'defects': review its images first"):
         finetune(factory.product, bad_night)
     assert len(registry.versions(factory.product)) == 1
@@ -138,6 +142,35 @@ def test_a_dimmed_lamp_is_named_and_learnt(factory: Factory) -> None:
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
     assert next_night["record"]["model_version"] == "2"
     assert not next_night["record"]["is_alarm"]
+
+
+def test_a_relit_night_run_again_learns_once(factory: Factory) -> None:
+    """The alarm of a night that was learnt from leads to no second fine-tuning."""
+    run_quiet_nights(factory, 7)
+    dimmed = nights(8)[-1]
+    factory.deliver(dimmed, change=under_dim_lamp)
+    first = nightly(factory.product, dimmed)
+    finetune(factory.product, dimmed)
+
+    again = nightly(factory.product, dimmed)
+
+    assert again["action"] == "fine-tuned, promoted 2"
+    assert again["record"] == first["record"]
+    assert len(registry.versions(factory.product)) == 2
+
+
+def test_a_night_that_was_never_watched_teaches_nothing(new_factory) -> None:
+    """A night whose watch died is not taken for one of the trusted first nights."""
+    factory = new_factory(retrain_every_nights=2)
+    run_quiet_nights(factory, 1)
+    unwatched = nights(2)[-1]
+    factory.deliver(unwatched, change=with_scratch)
+    ingest(factory.product, unwatched)
+    opened = open_product(factory.product)
+
+    rows = learnable_rows(opened, unwatched, read_manifests(opened, unwatched))
+
+    assert set(rows["night"]) == {"2026-04-01"}
 
 
 def test_finetuning_without_a_champion_is_refused(factory: Factory) -> None:

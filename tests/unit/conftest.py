@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from reconad_plugin.calibration import calibrate
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.scoring import Detector, score_images
 
@@ -23,12 +24,18 @@ settings.load_profile("unit")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def module_on_one_thread() -> Iterator[None]:
     """Networks of 32 pixels are quickest on one thread, above all on a machine that is busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def on_one_thread() -> None:
+    """The same for each test, whatever was set for it before."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +82,7 @@ def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
         light=light,
         calibration=calibrate(score_images(network, normal, 1).pred_score, 0.1),
         matched_calibration=calibrate(score_images(network, normal, 1, light).pred_score, 0.1),
+        limits=ImageLimits(),
     )
 
 

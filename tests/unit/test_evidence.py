@@ -52,9 +52,11 @@ def test_more_normal_images_can_join(make_normal):
 
 def test_evidence_by_hand(tiny_detector, make_normal, plant_defect):
     """Each figure follows from the detector's own scores and maps."""
-    golden = GoldenSet(make_normal(20, 41), plant_defect(make_normal(12, 42)), "real")
+    invisible = make_normal(9, 44)  # defects that cannot be told from normal
+    anomalous = torch.cat([plant_defect(make_normal(3, 42)), invisible])
+    golden = GoldenSet(make_normal(20, 41), anomalous, "real")
 
-    evidence = gather_evidence(tiny_detector, golden)
+    evidence = gather_evidence(tiny_detector, golden, target_fpr=0.1)
 
     normal, anomalous = tiny_detector.score(golden.normal), tiny_detector.score(golden.anomalous)
     threshold = tiny_detector.calibration.image_threshold
@@ -63,6 +65,8 @@ def test_evidence_by_hand(tiny_detector, make_normal, plant_defect):
     assert evidence.image_auroc == pytest.approx(roc_auc_score(labels, scores))
     assert evidence.fpr == np.mean(normal.pred_score > threshold)
     assert evidence.recall == np.mean(anomalous.pred_score > threshold)
+    tenth_highest = np.quantile(normal.pred_score, 0.9, method="higher")
+    assert evidence.recall_at_equal_fpr == np.mean(anomalous.pred_score > tenth_highest)
     assert evidence.normal_images == 20
     spreads = [one.std() / one.mean() for one in normal.anomaly_map]
     assert evidence.map_spread == pytest.approx(np.mean(spreads), rel=1e-4)
@@ -78,4 +82,4 @@ def test_half_a_golden_set_is_refused(tiny_detector, make_normal, normal, anomal
     golden = GoldenSet(images[:normal], images[:anomalous], "real")
 
     with pytest.raises(UndefinedMetricError, match=f"got {normal} and {anomalous}"):
-        gather_evidence(tiny_detector, golden)
+        gather_evidence(tiny_detector, golden, target_fpr=0.1)

@@ -103,7 +103,8 @@ def test_balance_is_the_log_of_the_ratio():
 def test_clipped_share_counts_pixels_at_either_end():
     """A pixel with one colour fully dark or bright has lost detail; 3 and 252 have not."""
     image = flat((100, 100, 100), height=10, width=10)
-    image[0, :] = (255, 100, 100)
+    image[0, :5] = (255, 100, 100)
+    image[0, 5:] = (100, 100, 253)
     image[1, :5] = (100, 2, 100)
     image[2, :] = (3, 252, 100)
 

@@ -12,15 +12,26 @@ from reconad_plugin.gate import (
     AUROC_MARGIN,
     FIRST_MIN_AUROC,
     FPR_GAIN,
+    MIN_RECALL,
+    RECALL_MARGIN,
     Evidence,
     judge,
 )
 
-CHAMPION = Evidence(image_auroc=0.85, recall=0.7, fpr=0.10, normal_images=50, map_spread=0.4)
-BETTER = Evidence(image_auroc=0.90, recall=0.75, fpr=0.02, normal_images=50, map_spread=0.4)
+CHAMPION = Evidence(
+    image_auroc=0.85,
+    recall=0.7,
+    recall_at_equal_fpr=0.6,
+    fpr=0.10,
+    normal_images=50,
+    map_spread=0.4,
+)
+BETTER = replace(CHAMPION, image_auroc=0.90, recall=0.75, recall_at_equal_fpr=0.65, fpr=0.02)
 
 shares = st.floats(0, 1)
-any_evidence = st.builds(Evidence, shares, shares, shares, st.integers(1, 500), st.floats(0, 2))
+any_evidence = st.builds(
+    Evidence, shares, shares, shares, shares, st.integers(1, 500), st.floats(0, 2)
+)
 
 
 def verdict(challenger, champion=CHAMPION, target_fpr=0.02):
@@ -42,7 +53,9 @@ def test_better_challenger_passes():
     assert [check.rule for check in found.checks] == [
         "map_sanity",
         "false_alarms",
+        "recall",
         "auroc_no_worse",
+        "recall_no_worse",
         "is_better",
     ]
     assert found.reason.startswith("false alarms 10.0% -> 2.0%, image_AUROC 0.850 -> 0.900")
@@ -140,7 +153,37 @@ def test_fewer_alarms_bought_with_blindness_are_refused():
     """A threshold so high that no anomaly is found any more is no improvement."""
     blind = replace(CHAMPION, recall=0.0, fpr=0.0)
 
-    assert not verdict(blind).is_passed
+    assert failed(verdict(blind)) == ["recall"]
+
+
+@pytest.mark.parametrize(
+    ("recall", "is_passed"),
+    [pytest.param(0.3, True, id="at the limit"), pytest.param(0.29, False, id="below")],
+)
+@pytest.mark.parametrize(
+    "champion", [pytest.param(None, id="first version"), pytest.param(CHAMPION, id="with champion")]
+)
+def test_anomalies_must_be_found(champion, recall, is_passed):
+    """Three in ten golden anomalies must lie above the threshold that would be in force."""
+    found = verdict(replace(BETTER, recall=recall), champion)
+
+    assert MIN_RECALL == 0.3
+    assert failed(found) == ([] if is_passed else ["recall"])
+
+
+@pytest.mark.parametrize(
+    ("recall", "is_passed"),
+    [
+        pytest.param(0.5001, True, id="less by about the margin"),
+        pytest.param(0.499, False, id="less by more"),
+    ],
+)
+def test_at_equal_false_alarms_no_more_may_be_missed(recall, is_passed):
+    """With thresholds set alike a challenger finds as many anomalies, up to the margin."""
+    found = verdict(replace(BETTER, recall_at_equal_fpr=recall))
+
+    assert RECALL_MARGIN == 0.1
+    assert failed(found) == ([] if is_passed else ["recall_no_worse"])
 
 
 @pytest.mark.parametrize(
@@ -172,7 +215,10 @@ def test_first_version_keeps_the_other_rules():
 )
 @pytest.mark.parametrize(
     "figure",
-    [pytest.param(name, id=name) for name in ("image_auroc", "recall", "fpr", "map_spread")],
+    [
+        pytest.param(name, id=name)
+        for name in ("image_auroc", "recall", "recall_at_equal_fpr", "fpr", "map_spread")
+    ],
 )
 def test_figure_that_is_no_number_is_refused(figure, champion):
     """NaN in any of the challenger's figures keeps it out."""
@@ -181,9 +227,12 @@ def test_figure_that_is_no_number_is_refused(figure, champion):
     assert not verdict(replace(BETTER, **{figure: math.nan}), champion).is_passed
 
 
-def test_champion_whose_ranking_is_no_number_cannot_be_beaten():
+@pytest.mark.parametrize(
+    "figure", [pytest.param(name, id=name) for name in ("image_auroc", "recall_at_equal_fpr")]
+)
+def test_champion_whose_figure_is_no_number_cannot_be_beaten(figure):
     """A comparison with NaN proves nothing."""
-    assert not verdict(BETTER, replace(CHAMPION, image_auroc=math.nan)).is_passed
+    assert not verdict(BETTER, replace(CHAMPION, **{figure: math.nan})).is_passed
 
 
 def test_gain_over_a_rate_that_is_no_number_does_not_count():
@@ -221,10 +270,10 @@ def test_no_version_beats_itself(evidence, target_fpr):
 
 def test_reason_names_every_rule_that_failed():
     """All that is wrong is said at once."""
-    found = verdict(Evidence(0.5, 0.1, 0.5, 50, 0.0))
+    found = verdict(Evidence(0.5, 0.1, 0.1, 0.5, 50, 0.0))
 
-    assert failed(found) == ["map_sanity", "false_alarms", "auroc_no_worse", "is_better"]
-    assert found.reason.count(";") == 3
+    assert failed(found) == [check.rule for check in found.checks]
+    assert found.reason.count(";") == 5
 
 
 def test_kind_of_anomalies_is_said():

@@ -310,7 +310,7 @@ def test_progress_is_told_step_by_step(product, normal):
 
 def test_too_few_images_are_refused(product, normal):
     """Fewer normal images than the product asks for are not trained on."""
-    few = NormalImages(normal.train[:5], normal.calibration[:4], normal.judge)
+    few = NormalImages(normal.train[:5], normal.calibration[:2], normal.judge[:2])
 
     with pytest.raises(
         NotEnoughImagesError, match="at least 10 accepted normal images; got 9: wait for more"

@@ -3,16 +3,21 @@
 import base64
 import io
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from reconad_plugin.images.decode import ImageLimits
 from reconad_plugin.images.geometry import stack_images
-from reconad_plugin.prediction import MAP_FULL_SCALE, encode_map, predict_encoded, to_records
-
-LIMITS = ImageLimits()
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.prediction import (
+    MAP_FULL_SCALE,
+    Prediction,
+    encode_map,
+    predict_encoded,
+    to_table,
+)
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def map_pixels(text):
 
 def test_prediction_is_the_detectors_own(tiny_detector, picture, encoded):
     """Score, label, p-value and threshold are those of the detector on the resized picture."""
-    (row,) = predict_encoded(tiny_detector, [encoded], LIMITS, "7")
+    (row,) = predict_encoded(tiny_detector, [encoded], "7")
 
     score = tiny_detector.score(stack_images([picture], 32)).pred_score[0]
     assert row.pred_score == pytest.approx(score)
@@ -54,9 +59,7 @@ def test_label_says_whether_the_score_is_above_the_threshold(tiny_detector, enco
     """Of the calibration's own pictures those above the threshold are labelled, and no other."""
     pictures = [image.permute(1, 2, 0).numpy() for image in make_normal(9, 1)]
 
-    rows = predict_encoded(
-        tiny_detector, [as_text(encode(one, "PNG")) for one in pictures], LIMITS, "1"
-    )
+    rows = predict_encoded(tiny_detector, [as_text(encode(one, "PNG")) for one in pictures], "1")
 
     threshold = tiny_detector.calibration.image_threshold
     assert [row.pred_label for row in rows] == [row.pred_score > threshold for row in rows]
@@ -73,7 +76,7 @@ def test_label_says_whether_the_score_is_above_the_threshold(tiny_detector, enco
 )
 def test_data_prefix_is_understood(tiny_detector, encoded, prefix):
     """Text as a browser writes it gives the same prediction."""
-    plain, prefixed = predict_encoded(tiny_detector, [encoded, prefix + encoded], LIMITS, "1")
+    plain, prefixed = predict_encoded(tiny_detector, [encoded, prefix + encoded], "1")
 
     assert prefixed == plain
 
@@ -83,6 +86,7 @@ def test_data_prefix_is_understood(tiny_detector, encoded, prefix):
     [
         pytest.param("not base64 at all!", "not_base64: an image must be base64", id="words"),
         pytest.param("Zm9vö", "not_base64: an image must be base64", id="beyond ASCII"),
+        pytest.param("abcd!efgh", "not_base64: an image must be base64", id="other signs within"),
         pytest.param("abc", "not_base64: an image must be base64", id="wrong length"),
         pytest.param(None, "not_base64: an image must be base64 text; got NoneType", id="nothing"),
         pytest.param(3.5, "not_base64: an image must be base64 text; got float", id="a number"),
@@ -93,10 +97,10 @@ def test_data_prefix_is_understood(tiny_detector, encoded, prefix):
 )
 def test_bad_row_has_its_error_and_spoils_no_other(tiny_detector, encoded, bad, error):
     """Rows before and after a bad one are predicted as if it were not there."""
-    (alone,) = predict_encoded(tiny_detector, [encoded], LIMITS, "1", with_map=True)
+    (alone,) = predict_encoded(tiny_detector, [encoded], "1", with_map=True)
 
     first, broken, last = predict_encoded(
-        tiny_detector, [encoded, bad, encoded], LIMITS, "1", with_map=True
+        tiny_detector, [encoded, bad, encoded], "1", with_map=True
     )
 
     assert broken.error.startswith(error)
@@ -115,16 +119,18 @@ def test_rows_keep_their_order(tiny_detector, encode, make_normal, plant_defect)
     good = [as_text(encode(image.permute(1, 2, 0).numpy(), "PNG")) for image in images]
     expected = tiny_detector.score(images).pred_score
 
-    rows = predict_encoded(tiny_detector, ["?", good[0], "?", "?", good[1], good[2]], LIMITS, "1")
+    rows = predict_encoded(tiny_detector, ["?", good[0], "?", "?", good[1], good[2]], "1")
 
     assert [row.error is None for row in rows] == [False, True, False, False, True, True]
     found = [row.pred_score for row in rows if row.error is None]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_limits_are_applied(tiny_detector, encoded):
-    """A picture larger than allowed is refused in its row."""
-    (row,) = predict_encoded(tiny_detector, [encoded], ImageLimits(max_pixels=1000), "1")
+def test_limits_of_the_detector_are_applied(tiny_detector, encoded):
+    """A picture larger than the product allows is refused in its row."""
+    strict = replace(tiny_detector, limits=ImageLimits(max_pixels=1000))
+
+    (row,) = predict_encoded(strict, [encoded], "1")
 
     assert row.error.startswith("too_many_pixels: an image may have at most 1,000 pixels")
 
@@ -134,7 +140,7 @@ def test_limits_are_applied(tiny_detector, encoded):
 )
 def test_nothing_to_score_is_no_failure(tiny_detector, images):
     """Without a single readable row the answer has as many rows as the question."""
-    rows = predict_encoded(tiny_detector, images, LIMITS, "1", with_map=True)
+    rows = predict_encoded(tiny_detector, images, "1", with_map=True)
 
     assert len(rows) == len(images)
     assert all(row.error for row in rows)
@@ -153,7 +159,7 @@ def test_map_is_mid_grey_at_the_threshold():
 
 def test_map_of_a_prediction_is_the_detectors(tiny_detector, picture, encoded):
     """The map that is asked for is the detector's map, scaled by its threshold."""
-    (row,) = predict_encoded(tiny_detector, [encoded], LIMITS, "1", with_map=True)
+    (row,) = predict_encoded(tiny_detector, [encoded], "1", with_map=True)
 
     raw = tiny_detector.score(stack_images([picture], 32)).anomaly_map[0]
     pixels = map_pixels(row.anomaly_map)
@@ -162,13 +168,29 @@ def test_map_of_a_prediction_is_the_detectors(tiny_detector, picture, encoded):
     np.testing.assert_allclose(pixels, expected, atol=1.01)
 
 
-def test_records_can_be_sent_as_json(tiny_detector, encoded):
-    """Good and bad rows become plain JSON."""
-    rows = predict_encoded(tiny_detector, [encoded, "?"], LIMITS, "3", with_map=True)
+def test_table_has_a_row_a_prediction(tiny_detector, encoded):
+    """Rows and columns are those of the predictions, in their order."""
+    rows = predict_encoded(tiny_detector, [encoded, "?"], "3")
 
-    good, bad = json.loads(json.dumps(to_records(rows), allow_nan=False))
+    table = to_table(rows)
 
-    assert set(good) == set(bad)
-    assert good["model_version"] == bad["model_version"] == "3"
+    assert table.to_dict("records") == [asdict(row) for row in rows]
+
+
+def test_table_can_be_sent_as_json(tiny_detector, encoded):
+    """What is absent becomes null, never NaN, and labels stay truth values."""
+    rows = predict_encoded(tiny_detector, [encoded, "?"], "3", with_map=True)
+
+    sent = to_table(rows).to_json(orient="records")
+    again = json.dumps(to_table(rows).to_dict("records"), allow_nan=False)
+
+    good, bad = json.loads(sent)
     assert isinstance(good["pred_label"], bool)
-    assert bad["pred_score"] is None
+    assert (good["error"], bad["pred_score"], bad["pred_label"]) == (None, None, None)
+    assert json.loads(again)[1]["error"] == bad["error"]
+    assert json.loads(again)[1]["p_value"] is None
+
+
+def test_table_of_nothing_has_its_columns():
+    """Without rows the columns are still there."""
+    assert list(to_table([]).columns) == list(Prediction.__dataclass_fields__)

@@ -25,18 +25,20 @@ def reviewed(**decisions):
     return table.assign(sha256=list(decisions), decision=list(decisions.values()))
 
 
-def learnable(rows, scores, relit=(), held=(), reviews=None):
+def learnable(rows, scores, relit=(), held=(), reviews=None, trusted_until=FIRST):
     """The hashes that are chosen."""
     reviews = reviewed() if reviews is None else reviews
-    chosen = learnable_images(rows, scores, frozenset(relit), frozenset(held), reviews)
+    chosen = learnable_images(
+        rows, scores, trusted_until, frozenset(relit), frozenset(held), reviews
+    )
     return chosen["sha256"].tolist()
 
 
-def test_nights_before_any_version_join():
-    """Before any version served, every accepted image counts as normal."""
-    rows = accepted(("a", FIRST), ("b", FIRST), ("c", SECOND))
+def test_first_nights_join():
+    """Up to the night that the owner vouches for, every accepted image counts as normal."""
+    rows = accepted(("a", FIRST), ("b", SECOND), ("c", THIRD))
 
-    assert learnable(rows, {}) == ["a", "b", "c"]
+    assert learnable(rows, {}, trusted_until=SECOND) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_held_night_gives_only_what_a_person_released():
 
 
 def test_held_night_without_scores_gives_nothing():
-    """A held night is not mistaken for one before any version."""
+    """A held night is not mistaken for one of the first."""
     assert learnable(accepted(("a", SECOND)), {}, held=[SECOND]) == []
 
 
@@ -102,16 +104,18 @@ def test_held_night_stays_held_when_its_light_changed_too():
 
 
 @pytest.mark.parametrize(
-    ("scores", "held"),
+    ("night", "scores", "held"),
     [
-        pytest.param({}, [], id="before any version"),
-        pytest.param({SECOND: scored(("a", False, False))}, [], id="normal score"),
-        pytest.param({SECOND: scored(("a", False, False))}, [SECOND], id="held night"),
+        pytest.param(FIRST, {}, [], id="first night"),
+        pytest.param(SECOND, {SECOND: scored(("a", False, False))}, [], id="normal score"),
+        pytest.param(SECOND, {SECOND: scored(("a", False, False))}, [SECOND], id="held night"),
     ],
 )
-def test_what_a_person_called_a_defect_never_joins(scores, held):
+def test_what_a_person_called_a_defect_never_joins(night, scores, held):
     """A person's word is above every score."""
-    assert learnable(accepted(("a", SECOND)), scores, held=held, reviews=reviewed(a=DEFECT)) == []
+    rows = accepted(("a", night), ("b", FIRST))
+
+    assert learnable(rows, scores, held=held, reviews=reviewed(a=DEFECT)) == ["b"]
 
 
 def test_what_a_person_called_normal_joins_against_the_score():
@@ -135,12 +139,18 @@ def test_image_that_came_after_its_night_was_scored_waits():
     assert learnable(accepted(("a", SECOND), ("late", SECOND)), scores) == ["a"]
 
 
-def test_night_that_was_never_scored_waits():
-    """A night after the first scored one is not learnt unseen, though it has no scores."""
-    scores = {SECOND: scored(("b", False, False))}
-    rows = accepted(("a", FIRST), ("b", SECOND), ("c", THIRD))
+@pytest.mark.parametrize(
+    "scores",
+    [
+        pytest.param({SECOND: scored(("b", False, False))}, id="after scored nights"),
+        pytest.param({}, id="where no night was scored"),
+    ],
+)
+def test_night_that_was_never_scored_waits(scores):
+    """A night after the first ones is not learnt unseen, though nothing speaks against it."""
+    rows = accepted(("a", FIRST), ("c", THIRD))
 
-    assert learnable(rows, scores) == ["a", "b"]
+    assert learnable(rows, scores) == ["a"]
 
 
 def test_order_and_columns_are_kept():
@@ -148,7 +158,7 @@ def test_order_and_columns_are_kept():
     rows = accepted(("c", FIRST), ("a", SECOND), ("b", SECOND)).assign(split=["x", "y", "z"])
     scores = {SECOND: scored(("b", False, False), ("a", True, True))}
 
-    chosen = learnable_images(rows, scores, frozenset(), frozenset(), reviewed())
+    chosen = learnable_images(rows, scores, FIRST, frozenset(), frozenset(), reviewed())
 
     pd.testing.assert_frame_equal(chosen, rows.iloc[[0, 2]].reset_index(drop=True))
 

@@ -41,6 +41,14 @@ def test_noise_has_its_range(cells):
     assert abs(noise.mean()) < 0.05
 
 
+def test_noise_comes_near_one():
+    """In the middle of a cell whose four gradients all point inward the noise is one."""
+    middle = perlin_noise(5000, 1, (1, 1), Generator().manual_seed(0))
+
+    assert 0.9 < middle.max() <= 1.0001
+    assert -1.0001 <= middle.min() < -0.9
+
+
 def test_noise_differs_from_draw_to_draw():
     """Images of a batch, and batches of a generator, are independent."""
     generator = Generator().manual_seed(0)

@@ -1,0 +1,357 @@
+"""Settings: every rule, said at once and in one line."""
+
+import math
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reconad_plugin.config import (
+    CONFIG_VARIABLE,
+    ProductSettings,
+    load_settings,
+    parse_night,
+)
+from reconad_plugin.errors import ConfigError, ReconadError
+from reconad_plugin.images.features import describe_image
+
+MINIMAL = """
+[storage]
+bucket = "parts"
+[products.bolt]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a settings file and gives its path."""
+
+    def to_file(text):
+        path = tmp_path / "reconad.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return to_file
+
+
+def test_smallest_file_has_defaults(write):
+    """A bucket and the name of a product are enough."""
+    settings = load_settings(write(MINIMAL))
+
+    product = settings.product("bolt")
+    assert settings.storage.bucket == "parts"
+    assert product == ProductSettings()
+    assert (product.model, product.image_size_px) == ("ae", 128)
+    assert product.train.steps > product.finetune.steps
+
+
+def test_every_setting_can_be_set(write):
+    """What stands in the file is what is in force."""
+    settings = load_settings(
+        write(
+            """
+[storage]
+bucket = "parts"
+endpoint_url = "http://localhost:8333"
+region = "eu-central-1"
+cache_dir = "/var/cache/reconad"
+[monitoring]
+workspace = "http://localhost:8000"
+[products.bolt_m8]
+model = "ae"
+image_size_px = 256
+first_training_nights = 5
+retrain_every_nights = 30
+min_training_images = 50
+target_fpr = 0.01
+false_alarms_per_year = 0.5
+max_image_pixels = 1_000_000
+min_image_side_px = 64
+seed = 7
+[products.bolt_m8.train]
+steps = 1000
+budget_s = 1800
+learning_rate = 2e-3
+batch_size = 8
+light_augmentation = true
+[products.bolt_m8.finetune]
+steps = 100
+"""
+        )
+    )
+
+    product = settings.product("bolt_m8")
+    assert settings.storage.endpoint_url == "http://localhost:8333"
+    assert settings.storage.cache_dir == Path("/var/cache/reconad")
+    assert settings.monitoring.workspace == "http://localhost:8000"
+    assert (product.train.steps, product.train.learning_rate) == (1000, 2e-3)
+    assert product.train.light_augmentation
+    assert product.finetune.steps == 100
+    assert product.finetune.budget_s == ProductSettings().finetune.budget_s
+    assert (product.limits.max_pixels, product.limits.min_side_px) == (1_000_000, 64)
+    assert (product.false_alarms_per_year, product.seed) == (0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param('model = "gpt"', r"model: .*must be one of .*ae.*; got 'gpt'", id="model"),
+        pytest.param(
+            "image_size_px = 100",
+            "image_size_px: .*power of two from 32 to 1024; got 100",
+            id="image size that is no power of two",
+        ),
+        pytest.param("image_size_px = 16", "image_size_px: .*got 16", id="image size too small"),
+        pytest.param(
+            "image_size_px = 2048", "image_size_px: .*got 2048", id="image size too large"
+        ),
+        pytest.param("image_size_px = -64", "image_size_px: .*got -64", id="negative image size"),
+        pytest.param(
+            "first_training_nights = 0",
+            "first_training_nights: .*greater than or equal to 1",
+            id="no first night",
+        ),
+        pytest.param(
+            "retrain_every_nights = -1",
+            "retrain_every_nights: .*greater than or equal to 0",
+            id="negative interval",
+        ),
+        pytest.param(
+            "min_training_images = 1",
+            "min_training_images: .*greater than or equal to 2",
+            id="a single training image",
+        ),
+        pytest.param("target_fpr = 0", "target_fpr: .*greater than 0", id="rate of zero"),
+        pytest.param("target_fpr = 1", "target_fpr: .*less than 1", id="rate of one"),
+        pytest.param("target_fpr = nan", "target_fpr: ", id="rate that is no number"),
+        pytest.param('target_fpr = "few"', "target_fpr: .*valid number", id="rate in words"),
+        pytest.param(
+            "false_alarms_per_year = 0",
+            "false_alarms_per_year: .*greater than 0",
+            id="no false alarm ever",
+        ),
+        pytest.param("max_image_pixels = 0", "max_image_pixels: .*equal to 1", id="no pixels"),
+        pytest.param("min_image_side_px = 0", "min_image_side_px: .*equal to", id="no side"),
+        pytest.param("seed = 1.5", "seed: .*valid integer", id="seed that is no integer"),
+        pytest.param("train.steps = 0", "train.steps: .*equal to 1", id="no steps"),
+        pytest.param("train.budget_s = 0", "train.budget_s: .*greater than 0", id="no budget"),
+        pytest.param("train.budget_s = -5", "train.budget_s: .*greater than 0", id="debts"),
+        pytest.param("train.learning_rate = 0", "learning_rate: .*greater than 0", id="no rate"),
+        pytest.param("train.batch_size = 0", "batch_size: .*equal to 1", id="empty batch"),
+        pytest.param("finetune.steps = 0", "finetune.steps: .*equal to 1", id="no fine-tuning"),
+        pytest.param("imagesize = 64", "imagesize: Extra inputs are not permitted", id="misspelt"),
+        pytest.param(
+            "train.step = 64", "train.step: Extra inputs are not permitted", id="misspelt deeper"
+        ),
+    ],
+)
+def test_breach_of_a_products_rule_is_named(write, line, said):
+    """A product's setting that breaks its rule is named with its place and its rule."""
+    with pytest.raises(ConfigError, match=rf"breaks 1 rule\(s\): products.bolt.*{said}"):
+        load_settings(write(MINIMAL + line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("train.budget_s = inf", id="budget"),
+        pytest.param("train.learning_rate = inf", id="learning rate"),
+        pytest.param("false_alarms_per_year = inf", id="false alarms"),
+    ],
+)
+def test_infinity_is_refused(write, line):
+    """A figure without end, which TOML can write, would fail or silence something later."""
+    with pytest.raises(ConfigError, match=rf"products.bolt.*{line.split(' ')[0].split('.')[-1]}"):
+        load_settings(write(MINIMAL + line))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("[products.bolt]", "storage: Field required", id="no storage"),
+        pytest.param('[storage]\nbucket = "parts"', "products: Field required", id="no products"),
+        pytest.param("[storage]\n[products.bolt]", "storage.bucket: Field req", id="no bucket"),
+        pytest.param(
+            '[storage]\nbucket = "ab"\n[products.bolt]',
+            "storage.bucket: .*should match pattern",
+            id="bucket name too short",
+        ),
+        pytest.param(
+            '[storage]\nbucket = "Parts Here"\n[products.bolt]',
+            "storage.bucket: .*should match pattern",
+            id="bucket name with capitals",
+        ),
+        pytest.param(
+            '[storage]\nbucket = "parts"\nendpoint_url = "localhost:8333"\n[products.bolt]',
+            "storage.endpoint_url: .*should match pattern",
+            id="address without http",
+        ),
+        pytest.param(
+            '[storage]\nbucket = "parts"\nsecret_key = "x"\n[products.bolt]',
+            "storage.secret_key: Extra inputs are not permitted",
+            id="credentials do not stand here",
+        ),
+        pytest.param(
+            '[storage]\nbucket = "parts"\n[products."Big Bolt"]',
+            "products.Big Bolt.*should match pattern",
+            id="product name with capitals and a space",
+        ),
+        pytest.param(
+            '[storage]\nbucket = "parts"\n[products._reconad]',
+            "products._reconad.*should match pattern",
+            id="product name that begins with an underscore",
+        ),
+        pytest.param(
+            MINIMAL + "[mlflow]\nuri = 'x'",
+            "mlflow: Extra inputs are not permitted",
+            id="unknown section",
+        ),
+        pytest.param(
+            MINIMAL + "[monitoring]\nport = 80",
+            "monitoring.port: Extra inputs are not permitted",
+            id="unknown key",
+        ),
+    ],
+)
+def test_breach_elsewhere_is_named(write, text, said):
+    """Every other part of the file has its rules as well."""
+    with pytest.raises(ConfigError, match=rf"breaks 1 rule\(s\): {said}"):
+        load_settings(write(text))
+
+
+def test_all_breaches_are_named_at_once(write):
+    """Two mistakes are two sentences of one message of one line."""
+    with pytest.raises(ConfigError, match=r"breaks 2 rule\(s\): .*seed.*; .*nonsense") as raised:
+        load_settings(write(MINIMAL + 'seed = "x"\nnonsense = 1'))
+
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_file_says_what_to_do(tmp_path):
+    """A file that is not there is named, with what to do."""
+    with pytest.raises(
+        ConfigError, match=rf"nowhere.toml does not exist: write it .* {CONFIG_VARIABLE}"
+    ):
+        load_settings(tmp_path / "nowhere.toml")
+
+
+def test_broken_toml_says_where(write):
+    """A file that is no TOML is named with the place of the mistake."""
+    with pytest.raises(ConfigError, match=r"settings must be TOML; .*reconad.toml: .*line 2"):
+        load_settings(write("[storage]\nbucket = parts"))
+
+
+def test_file_that_is_no_text_is_refused(tmp_path):
+    """A file in another encoding is named, not a traceback."""
+    path = tmp_path / "reconad.toml"
+    path.write_bytes('[storage]\nbucket = "größe"'.encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"settings must be TOML; .*reconad.toml"):
+        load_settings(path)
+
+
+def test_folder_is_no_settings_file(tmp_path):
+    """A path that is a folder is named, not a traceback."""
+    with pytest.raises(ConfigError, match="settings must be in a file"):
+        load_settings(tmp_path)
+
+
+def test_variable_points_at_the_file(write, tmp_path, monkeypatch):
+    """Without an argument the environment's file is read, whatever lies in the folder."""
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(MINIMAL.replace("bolt", "nut"))
+    write(MINIMAL)
+    monkeypatch.setenv(CONFIG_VARIABLE, str(elsewhere))
+
+    assert list(load_settings().products) == ["nut"]
+
+
+def test_file_in_the_working_folder_is_the_default(write, tmp_path, monkeypatch):
+    """Without an argument and a variable it is reconad.toml here."""
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    write(MINIMAL)
+
+    assert list(load_settings().products) == ["bolt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        pytest.param(MINIMAL + "[products.nut]", "bolt, nut", id="others are known"),
+        pytest.param('products = {}\n[storage]\nbucket = "parts"', "none", id="none is known"),
+    ],
+)
+def test_unknown_product_says_which_are_known(write, text, known):
+    """A product that does not stand in the file is an error with the known ones and the fix."""
+    settings = load_settings(write(text))
+
+    with pytest.raises(
+        ConfigError, match=rf"got 'screw', known: {known}: add a section \[products.screw\]"
+    ):
+        settings.product("screw")
+
+
+def test_settings_do_not_change(write):
+    """Nobody changes settings once they are read."""
+    product = load_settings(write(MINIMAL)).product("bolt")
+
+    with pytest.raises(ValueError, match="frozen"):
+        product.seed = 3
+
+
+def test_errors_are_ours():
+    """A wrong night, like every wrong setting, is an error that people can act on."""
+    with pytest.raises(ReconadError, match="YYYY-MM-DD"):
+        parse_night("tonight")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("2024-05-01", id="as text"),
+        pytest.param(date(2024, 5, 1), id="as a date"),
+    ],
+)
+def test_night_is_a_date(text):
+    """A night can be given as text or as a date."""
+    assert parse_night(text) == date(2024, 5, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("2024-5-1", id="without zeros"),
+        pytest.param("01.05.2024", id="as it is written elsewhere"),
+        pytest.param("2024-02-30", id="no such day"),
+        pytest.param("20240501", id="without dashes"),
+        pytest.param("2024-05-01T03:00", id="with a time"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_night_that_is_no_date_is_refused(text):
+    """Anything but YYYY-MM-DD is refused with what came."""
+    with pytest.raises(ConfigError, match=f"a night is a date as YYYY-MM-DD; got {text!r}"):
+        parse_night(text)
+
+
+def test_smallest_side_that_is_allowed_can_be_described(write):
+    """The smallest picture that the settings can allow still has a finite number for all."""
+    allowed = [
+        side for side in range(1, 6) if accepts(write, MINIMAL + f"min_image_side_px = {side}")
+    ]
+
+    found = describe_image(np.full((allowed[0], 32, 3), 100, dtype=np.uint8))
+
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def accepts(write, text):
+    """Whether a settings file breaks no rule."""
+    try:
+        load_settings(write(text))
+    except ConfigError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""What is imported when: looking at settings or at the help must not cost seconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "mlflow", "evidently", "prefect")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        pytest.param("reconad_plugin.config", id="settings"),
+        pytest.param("reconad_plugin.networks.registry", id="registry of models"),
+        pytest.param("flows.cli", id="command line"),
+    ],
+)
+def test_light_modules_import_nothing_heavy(module):
+    """Torch, MLflow, Evidently and Prefect are not imported before they are needed."""
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+
+    assert answer.stdout.strip() == "[]"
+
+
+def test_help_imports_nothing_heavy():
+    """The command line's help is there at once."""
+    code = (
+        "import sys\nfrom flows.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        f"finally:\n    print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+
+    assert "nightly" in answer.stdout
+    assert answer.stdout.strip().endswith("[]")
