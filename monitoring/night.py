@@ -4,6 +4,7 @@ The night is the unit of everything that follows: images of one night share its 
 operator and its machine, so a night counts once however many images it has.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -112,6 +113,7 @@ def summarise_night(
         raise ValueError("a night's statistics need at least one scored image; got none")
     values = {name: float(table[name].mean()) for name in STATISTICS if name in table}
     values[SCORE_STATISTIC] = float(np.log(table["pred_score"].clip(lower=1e-12)).mean())
+    values = {name: value for name, value in values.items() if math.isfinite(value)}
     return NightStatistics(
         night=night,
         model_version=str(table["model_version"].iloc[0]),

@@ -7,7 +7,7 @@ of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
 
 import os
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +67,8 @@ class TrainingSettings(_Frozen):
     """One training or fine-tuning: it ends after ``steps`` or ``budget_s``, whichever is first."""
 
     steps: Annotated[int, Field(ge=1)] = 600
-    budget_s: Annotated[float, Field(gt=0)] = 900
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 16
     light_augmentation: bool = False
 
@@ -77,8 +77,8 @@ class FinetuneSettings(TrainingSettings):
     """A fine-tuning. The light is varied whenever the cause is light, whatever is set here."""
 
     steps: Annotated[int, Field(ge=1)] = 300
-    budget_s: Annotated[float, Field(gt=0)] = 300
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
 
 
 class ProductSettings(_Frozen):
@@ -92,9 +92,9 @@ class ProductSettings(_Frozen):
     retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
     min_training_images: Annotated[int, Field(ge=2)] = 10
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    false_alarms_per_year: Annotated[float, Field(gt=0)] = 1.0
+    false_alarms_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
-    min_image_side_px: Annotated[int, Field(ge=1)] = 16
+    min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: int = 0
 
     @property
@@ -161,6 +161,8 @@ def parse_night(text: str | date) -> date:
     Raises:
         ConfigError: the text is no such date.
     """
+    if isinstance(text, datetime):
+        return text.date()
     if isinstance(text, date):
         return text
     try:

@@ -41,4 +41,6 @@ def share_above(scores: NDArray[np.float64], threshold: float) -> float:
     """
     if not len(scores):
         raise UndefinedMetricError("a share needs at least one score; got none")
+    if not (np.isfinite(scores).all() and np.isfinite(threshold)):
+        raise UndefinedMetricError("a share needs finite scores and threshold; got NaN or infinity")
     return float((scores > threshold).mean())

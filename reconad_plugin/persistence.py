@@ -2,10 +2,12 @@
 model can never run code."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -48,11 +50,11 @@ def load_detector(folder: Path) -> Detector:
     try:
         description = json.loads((folder / DETECTOR_FILE).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS_FILE)
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelFormatError(
             f"a saved detector is {DETECTOR_FILE} and {WEIGHTS_FILE}; {folder}: {error}"
         ) from None
-    version = description.get("format_version")
+    version = description.get("format_version") if isinstance(description, dict) else None
     if version != FORMAT_VERSION:
         raise ModelFormatError(
             f"this reconad reads format {FORMAT_VERSION}; {folder} has {version!r}: "
@@ -60,7 +62,7 @@ def load_detector(folder: Path) -> Detector:
         )
     try:
         return _build(description, weights)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ModelFormatError(f"{folder} does not fit together: {error}") from None
 
 
@@ -72,7 +74,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         model=description["model"],
         sizes=description["sizes"],
         image_size_px=description["image_size_px"],
-        network=network.eval(),
+        network=network.eval().to(memory_format=torch.channels_last),
         light=LightReference(
             tuple(description["light"]["mean"]), tuple(description["light"]["deviation"])
         ),
@@ -83,4 +85,9 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
 
 
 def _calibration(description: dict[str, Any]) -> Calibration:
-    return Calibration(**description | {"normal_scores": tuple(description["normal_scores"])})
+    calibration = Calibration(
+        **description | {"normal_scores": tuple(description["normal_scores"])}
+    )
+    if not math.isfinite(calibration.image_threshold):
+        raise ValueError(f"the threshold must be a number; it is {calibration.image_threshold}")
+    return calibration

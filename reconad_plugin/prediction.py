@@ -107,7 +107,8 @@ def _decode_base64(encoded: object) -> bytes:
             "not_base64", f"an image must be base64 text; got {type(encoded).__name__}"
         )
     try:
-        return base64.b64decode(encoded.partition("base64,")[2] or encoded, validate=True)
+        text = "".join((encoded.partition("base64,")[2] or encoded).split())
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImageError(
             "not_base64", f"an image must be base64 text; got {len(encoded)} other characters"

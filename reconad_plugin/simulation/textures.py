@@ -28,7 +28,9 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Tensor:
     Raises:
         NotEnoughImagesError: the folder holds no picture.
     """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in {".jpg", ".png"})
+    files = sorted(
+        path for path in folder.glob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
+    )
     if not files:
         raise NotEnoughImagesError(
             f"simulated anomalies need at least one texture; {folder} holds no .jpg or .png: "

@@ -69,6 +69,7 @@ def build_manifest(
         StorageError: the bucket is not there, or access is refused.
     """
     known = known_hashes(store, layout, before=night)
+    accepted_before = len(known)
     golden = golden_hashes(store, layout)
     kept = _unchanged_rows(previous)
     known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
@@ -91,7 +92,7 @@ def build_manifest(
                 "reason": f"golden: same bytes as {golden[str(row['sha256'])]}, "
                 "which judges versions and never trains them",
             }
-    _deal_out(rows)
+    _deal_out(rows, accepted_before)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -174,10 +175,11 @@ def _unchanged_rows(
     return {(str(row["key"]), str(row["etag"])): row for row in rows}
 
 
-def _deal_out(rows: list[dict[str, object]]) -> None:
+def _deal_out(rows: list[dict[str, object]], accepted_before: int) -> None:
     accepted = [row for row in rows if row["verdict"] == ACCEPTED]
     new = [row for row in accepted if not row["split"]]
-    splits = assign_splits([str(row["sha256"]) for row in new], len(accepted) - len(new))
+    already = accepted_before + len(accepted) - len(new)
+    splits = assign_splits([str(row["sha256"]) for row in new], already)
     for row in new:
         row["split"] = splits[str(row["sha256"])]
 

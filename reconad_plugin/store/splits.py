@@ -17,7 +17,8 @@ def assign_splits(hashes: Sequence[str], already: int) -> dict[str, str]:
     Args:
         hashes: SHA-256 of the new accepted images. Their order does not matter: they are dealt
             in order of hash, which has nothing to do with time or camera position.
-        already: accepted images of this night that have their side, where the turn goes on.
+        already: accepted images that have their side, of this and earlier nights, where the
+            turn goes on.
     """
     return {
         sha256: _TURN[(already + place) % len(_TURN)] for place, sha256 in enumerate(sorted(hashes))

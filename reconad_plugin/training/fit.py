@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reconad_plugin.calibration import calibrate
+from reconad_plugin.calibration import MIN_CALIBRATION_IMAGES, calibrate
 from reconad_plugin.config import ProductSettings, TrainingSettings
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
@@ -62,6 +62,11 @@ def fit_detector(
             f"{count}: wait for more, or lower "
             "min_training_images"
         )
+    if len(images.calibration) < MIN_CALIBRATION_IMAGES:
+        raise NotEnoughImagesError(
+            f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
+            f"{len(images.calibration)}: wait for more"
+        )
     network = _network(product, base)
     recipe = model_spec(product.model).build_recipe(network)
     report = train(
@@ -80,7 +85,7 @@ def fit_detector(
     matched = score_images(network, images.calibration, window_px, light=light)
     detector = Detector(
         model=product.model,
-        sizes={},
+        sizes=base.sizes if base else {},
         image_size_px=product.image_size_px,
         network=network,
         light=light,
@@ -93,6 +98,12 @@ def fit_detector(
 
 def _network(product: ProductSettings, base: Detector | None) -> AnomalyNetwork:
     if base is not None:
+        if (base.model, base.image_size_px) != (product.model, product.image_size_px):
+            raise ConfigError(
+                "fine-tuning needs the model and image size of the version it starts from, "
+                f"{base.model} at {base.image_size_px} px; the settings say {product.model} at "
+                f"{product.image_size_px} px: train from scratch"
+            )
         return deepcopy(base.network)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)

@@ -6,7 +6,7 @@ and the check that the loss stays a number.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -108,7 +108,7 @@ def train(
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     averaged = torch.optim.swa_utils.AveragedModel(
         network,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGING_DECAY),
+        multi_avg_fn=_average_weights,
         use_buffers=True,
     )
     batches = _Batches(images, settings, Generator().manual_seed(seed), device)
@@ -137,8 +137,16 @@ def train(
     return TrainingReport(clock.step, clock.planned_steps, clock.elapsed_s, ended_by, curve)
 
 
+def _average_weights(
+    averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
+) -> None:
+    """Running average that forgets the first, untrained weights: it starts short and grows."""
+    decay = min(AVERAGING_DECAY, (1 + int(updates)) / (10 + int(updates)))
+    torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averaged, current, updates)
+
+
 class _Batches:
-    """Batches without end: every image once a round, in random order."""
+    """Batches without end: round after round in random order; what fills no batch is dropped."""
 
     def __init__(
         self, images: Tensor, settings: TrainingSettings, generator: Generator, device: str
@@ -200,16 +208,20 @@ def _rate_at(step: int, planned_steps: int) -> float:
 
 def _look(recipe: Recipe, loss: Tensor, held_out: Tensor, clock: _Clock, device: str) -> Progress:
     value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingDivergedError(
-            f"the loss must stay a finite number; it is {value} at step {clock.step}: "
-            "lower learning_rate"
-        )
+    _check_finite(value, clock.step)
     held_out_loss = None
     every = max(1, clock.planned_steps // HELD_OUT_CHECKS)
     if not clock.step % every or not clock.goes_on():
         held_out_loss = _loss_on(recipe, held_out, device) if len(held_out) else value
+        _check_finite(held_out_loss, clock.step)
     return Progress(clock.step, clock.planned_steps, clock.elapsed_s, value, held_out_loss)
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise TrainingDivergedError(
+            f"the loss must stay a finite number; it is {loss} at step {step}: lower learning_rate"
+        )
 
 
 def _loss_on(recipe: Recipe, images: Tensor, device: str) -> float:

@@ -13,8 +13,8 @@ from scipy import stats
 from monitoring.alarms import (
     EWMA_WEIGHT,
     MAX_SCORE,
+    chance_of,
     check_night,
-    exceedance_p_value,
     is_exceedance_alarm,
     jump_limit,
 )
@@ -439,7 +439,7 @@ def test_exceedance_p_value_against_simulation(above, images, calibration, rank)
     tonight = generator.random((draws, images))
     share = np.mean((tonight > threshold[:, None]).sum(1) >= above)
 
-    p_value = exceedance_p_value(Exceedances(above, images, calibration, rank))
+    p_value = chance_of(Exceedances(above, images, calibration, rank))
 
     # three standard errors of a share among 60,000 draws are at most 0.0062
     assert p_value == pytest.approx(share, abs=0.0062)
@@ -447,15 +447,15 @@ def test_exceedance_p_value_against_simulation(above, images, calibration, rank)
 
 def test_exceedance_p_value_by_hand():
     """One new image above the largest of nine held-out ones has the chance of one in ten."""
-    assert exceedance_p_value(Exceedances(1, 1, 9, 1)) == pytest.approx(0.1)
-    assert exceedance_p_value(Exceedances(1, 1, 9, 2)) == pytest.approx(0.2)
+    assert chance_of(Exceedances(1, 1, 9, 1)) == pytest.approx(0.1)
+    assert chance_of(Exceedances(1, 1, 9, 2)) == pytest.approx(0.2)
     # both of two new images are the largest two of four
-    assert exceedance_p_value(Exceedances(2, 2, 2, 1)) == pytest.approx(1 / 6)
+    assert chance_of(Exceedances(2, 2, 2, 1)) == pytest.approx(1 / 6)
 
 
 def test_night_without_images_exceeds_nothing():
     """Where there is nothing to count nothing is remarkable."""
-    assert exceedance_p_value(NOTHING) == 1.0
+    assert chance_of(NOTHING) == 1.0
     assert not is_exceedance_alarm(NOTHING, 1.0)
 
 
@@ -469,11 +469,11 @@ def test_more_images_above_are_less_likely(images, calibration, rank, above):
     """The chance is a probability that falls with the number of images above."""
     above, rank = min(above, images), min(rank, calibration)
 
-    p_value = exceedance_p_value(Exceedances(above, images, calibration, rank))
+    p_value = chance_of(Exceedances(above, images, calibration, rank))
 
     assert 0 <= p_value <= 1 + 1e-12
     if above:
-        assert p_value <= exceedance_p_value(Exceedances(above - 1, images, calibration, rank))
+        assert p_value <= chance_of(Exceedances(above - 1, images, calibration, rank))
     else:
         assert p_value == pytest.approx(1)
 

@@ -24,13 +24,14 @@ CHAMPION = Evidence(
     recall_at_equal_fpr=0.6,
     fpr=0.10,
     normal_images=50,
+    fpr_chance=0.5,
     map_spread=0.4,
 )
 BETTER = replace(CHAMPION, image_auroc=0.90, recall=0.75, recall_at_equal_fpr=0.65, fpr=0.02)
 
 shares = st.floats(0, 1)
 any_evidence = st.builds(
-    Evidence, shares, shares, shares, shares, st.integers(1, 500), st.floats(0, 2)
+    Evidence, shares, shares, shares, shares, st.integers(1, 500), shares, st.floats(0, 2)
 )
 
 
@@ -89,24 +90,19 @@ def test_maps_must_say_something(spread, is_passed):
 
 
 @pytest.mark.parametrize(
-    ("images", "fpr", "is_passed"),
+    ("fpr", "chance", "is_passed"),
     [
-        # 0.02 + 2 sqrt(0.02 * 0.98 / 100) = 0.048
-        pytest.param(100, 0.04, True, id="4 of 100 may be chance at a target of 2 percent"),
-        pytest.param(100, 0.05, False, id="5 of 100 may not"),
-        # 1/11 + 2 sqrt(1/11 * 10/11 / 10) = 0.273
-        pytest.param(10, 0.2, True, id="2 of 10 may be chance: so few images show no better"),
-        pytest.param(10, 0.3, False, id="3 of 10 may not"),
-        # 0.02 + 2 sqrt(0.02 * 0.98 / 10000) = 0.0228
-        pytest.param(10_000, 0.0228, True, id="many images, just within"),
-        pytest.param(10_000, 0.0229, False, id="many images, just beyond"),
+        pytest.param(0.02, 0.001, True, id="at the target, whatever the chance"),
+        pytest.param(0.2, 0.01, True, id="above it, as chance still explains"),
+        pytest.param(0.2, 0.0099, False, id="above it, and chance does not explain it"),
+        pytest.param(0.2, math.nan, False, id="above it, with a chance that is no number"),
     ],
 )
-def test_false_alarms_are_bounded(images, fpr, is_passed):
+def test_false_alarms_are_bounded(fpr, chance, is_passed):
     """More false alarms than the target and chance explain are refused, however good the rest."""
     champion = replace(CHAMPION, fpr=0.9)
 
-    found = verdict(replace(BETTER, normal_images=images, fpr=fpr), champion)
+    found = verdict(replace(BETTER, fpr=fpr, fpr_chance=chance), champion)
 
     assert found.is_passed is is_passed
     assert failed(found) == ([] if is_passed else ["false_alarms"])
@@ -205,7 +201,7 @@ def test_first_version_must_be_useful(auroc, is_passed):
 
 def test_first_version_keeps_the_other_rules():
     """A first version with too many false alarms or empty maps is refused too."""
-    found = verdict(replace(BETTER, fpr=0.5, map_spread=0.0), champion=None)
+    found = verdict(replace(BETTER, fpr=0.5, fpr_chance=1e-6, map_spread=0.0), champion=None)
 
     assert failed(found) == ["map_sanity", "false_alarms"]
 
@@ -270,7 +266,7 @@ def test_no_version_beats_itself(evidence, target_fpr):
 
 def test_reason_names_every_rule_that_failed():
     """All that is wrong is said at once."""
-    found = verdict(Evidence(0.5, 0.1, 0.1, 0.5, 50, 0.0))
+    found = verdict(Evidence(0.5, 0.1, 0.1, 0.5, 50, 0.001, 0.0))
 
     assert failed(found) == [check.rule for check in found.checks]
     assert found.reason.count(";") == 5

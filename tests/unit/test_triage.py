@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.alarms import StatisticCheck, exceedance_p_value, is_exceedance_alarm
+from monitoring.alarms import StatisticCheck, chance_of, is_exceedance_alarm
 from monitoring.night import (
     CAMERA_STATISTICS,
     LIGHT_STATISTICS,
@@ -59,8 +59,8 @@ def cause(night, found):
 
 def test_examples_are_what_they_are_called():
     """The counts of this file are no alarm, a hint, and an alarm."""
-    assert exceedance_p_value(FEW) > MAX_DEFECT_HINT
-    assert exceedance_p_value(HINT) < MAX_DEFECT_HINT
+    assert chance_of(FEW) > MAX_DEFECT_HINT
+    assert chance_of(HINT) < MAX_DEFECT_HINT
     assert not is_exceedance_alarm(HINT, 1.0)
     assert is_exceedance_alarm(MANY, 1.0)
 
@@ -195,9 +195,7 @@ def test_nothing_is_learnt_that_may_hold_defects(suspects, alarming, jumps, shif
     """Whatever else moved, a night with defects, or a hint of them, is never learnt from."""
     found = find_cause(tonight(suspects, alarming), checks(*jumps, shifts=shifts), rate)
 
-    may_hold_defects = (
-        is_exceedance_alarm(suspects, rate) or exceedance_p_value(suspects) < MAX_DEFECT_HINT
-    )
+    may_hold_defects = is_exceedance_alarm(suspects, rate) or chance_of(suspects) < MAX_DEFECT_HINT
     assert not (found.is_learning and may_hold_defects)
     assert found.is_alarm is (found.cause != NONE)
     assert found.is_alarm is (found.is_learning or found.is_holding)
