@@ -111,6 +111,7 @@ def _maps_say_something(challenger: Evidence) -> Check:
 
 
 def _false_alarms_bounded(challenger: Evidence, target_fpr: float) -> Check:
+    chance = f"{challenger.fpr_chance:.2g}"
     seen = f"{challenger.fpr:.1%} of {challenger.normal_images} held-out normal images would alarm"
     wanted = f"at most {target_fpr:.1%}, or what chance gives in {MIN_ALARM_CHANCE:.0%} of cases"
     is_met = challenger.fpr <= target_fpr
@@ -120,7 +121,7 @@ def _false_alarms_bounded(challenger: Evidence, target_fpr: float) -> Check:
         challenger.fpr,
         target_fpr,
         challenger.normal_images > 0 and (is_met or is_chance),
-        f"{seen}, of which chance gives so many with {challenger.fpr_chance:.2g} (wanted: {wanted})",
+        f"{seen}; so many are chance with {chance} (wanted: {wanted})",
     )
 
 
