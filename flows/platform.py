@@ -74,7 +74,7 @@ class EmbeddedPlatform:
         self.state.mkdir(parents=True, exist_ok=True)
         (self.state / _MARK).touch()
         s3_port, mlflow_port, prefect_port = free_ports(3)
-        secret = self._start_s3(s3_port)
+        secret = self._start_s3(s3_port)  # first: it would take credentials from its environment
         self.environment |= {
             **QUIET_ENVIRONMENT,
             "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
@@ -204,7 +204,7 @@ class EmbeddedPlatform:
         try:
             client.create_bucket(Bucket=bucket)
         except (BotoCoreError, ClientError) as error:  # there from before, or S3 is not up yet
-            return "BucketAlreadyExists" in str(error)
+            return "BucketAlready" in str(error)  # ...Exists or ...OwnedByYou
         return True
 
     def _spawn(self, name: str, command: list[str], **environment: str) -> None:
@@ -217,7 +217,7 @@ class EmbeddedPlatform:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.state,
-                env={**os.environ, **self.environment, **environment},
+                env={**_without_aws(os.environ), **self.environment, **environment},
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
             )
 
@@ -250,7 +250,8 @@ class EmbeddedPlatform:
 
     def _write_environment(self) -> None:
         """A file to source in a shell, so that a person can work with the platform too."""
-        lines = [
+        lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN"]
+        lines += [
             f"export {name}='{value}'" for name, value in self.environment.items() if name != "PATH"
         ]
         lines.append(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"")
@@ -276,6 +277,7 @@ def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterato
         shutil.rmtree(state)
     platform = EmbeddedPlatform(state.resolve())
     before = dict(os.environ)
+    _replace_environment(_without_aws(before))
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         platform.start(bucket)
@@ -284,8 +286,7 @@ def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterato
     finally:
         signal.signal(signal.SIGTERM, previous)
         platform.stop()
-        os.environ.clear()
-        os.environ.update(before)
+        _replace_environment(before)
 
 
 def s3_client(environment: Mapping[str, str]) -> Any:
@@ -318,6 +319,16 @@ def _check_own(state: Path) -> None:
             f"the platform's state folder must be empty or its own; {state} holds other files: "
             "choose another folder"
         )
+
+
+def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the person's own AWS keys, profile and token."""
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+
+
+def _replace_environment(environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def _tool(name: str) -> str:

@@ -1,6 +1,7 @@
 """Shared by all tests: real servers, started once, and a factory that delivers pictures."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,9 @@ import torch
 import reconad_plugin.telemetry  # noqa: F401  first: switches off reporting of what follows
 from flows.platform import EmbeddedPlatform, running_platform, s3_client
 from tests.factory import BUCKET, Factory
+
+# Flows would wait for their logs to reach the server. Set before any test imports Prefect.
+os.environ |= {"PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_LOGGING_TO_API_ENABLED": "false"}
 
 _numbers = itertools.count(1)
 

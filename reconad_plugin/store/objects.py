@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,6 +27,7 @@ from reconad_plugin.errors import (
 )
 from reconad_plugin.store.layout import OWN_FOLDER
 
+_BOTO_DATA = botocore.loaders.create_loader()
 _DENIED = {
     "403",
     "AccessDenied",
@@ -66,7 +69,7 @@ class ObjectStore:
         self.bucket = settings.bucket
         self._endpoint = settings.endpoint_url or "AWS"
         with self._explained("connect"):
-            self._client: Any = boto3.session.Session().client(
+            self._client: Any = _new_session().client(
                 "s3",
                 endpoint_url=settings.endpoint_url,
                 region_name=settings.region,
@@ -164,6 +167,13 @@ class ObjectStore:
                 f"({code}): check the access key, its secret and the bucket's policy"
             )
         return StorageError(f"cannot {action} in bucket {self.bucket!r}: {code}")
+
+
+def _new_session() -> boto3.session.Session:
+    """A session that looks for credentials anew, but does not read boto's own data again."""
+    session = botocore.session.Session()
+    session.register_component("data_loader", _BOTO_DATA)
+    return boto3.session.Session(botocore_session=session)
 
 
 def _code_of(error: BaseException | None) -> str:
