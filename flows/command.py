@@ -17,6 +17,11 @@ def run_command(command: Callable[[], object]) -> int:
     except ReconadError as error:
         print(f"reconad: {error}", file=sys.stderr)
         return 1 if isinstance(error, OUR_OWN) else 2
+    except RuntimeError as error:
+        if "Failed to reach API" not in str(error):
+            raise
+        print(f"reconad: Prefect does not answer: {error}: check PREFECT_API_URL", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("reconad: stopped", file=sys.stderr)
         return 130

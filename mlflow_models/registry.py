@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from reconad_plugin.errors import NoChampionError
+from reconad_plugin.errors import NoChampionError, PlatformError
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -179,6 +180,11 @@ def _registered_model(product: str) -> RegisteredModel | None:
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             return None
+        if "Max retries exceeded" in str(error):
+            raise PlatformError(
+                f"MLflow must answer at {mlflow.get_tracking_uri()}; it does not: start it, or "
+                "correct MLFLOW_TRACKING_URI"
+            ) from None
         raise
 
 

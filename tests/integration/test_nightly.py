@@ -30,14 +30,21 @@ def run_quiet_nights(factory: Factory, count: int) -> list[dict]:
 
 
 def test_first_nights_train_and_promote_then_stay_quiet(factory: Factory) -> None:
-    """The first version serves after the first night, and ordinary nights raise nothing."""
+    """The first version serves after the first night, ordinary nights raise nothing, a night
+    without images ends well, and running nights again changes nothing."""
+    empty_before = nightly(factory.product, START - timedelta(1))
     results = run_quiet_nights(factory, 3)
+    empty_after = nightly(factory.product, nights(4)[-1])
+    again = [nightly(factory.product, night) for night in nights(3)]
 
+    assert empty_before["action"] == "gathering: 0 of 1 nights"
     assert results[0]["action"] == "trained, promoted 1"
-    assert [result["record"]["is_alarm"] for result in results[1:]] == [False, False]
-    champion = registry.champion(factory.product)
-    assert champion.number == "1"
-    assert champion.tags[registry.NIGHT_TAG] == "2026-04-01"
+    assert [result["action"] for result in results[1:]] == ["none", "none"]
+    assert empty_after["action"] == "no images"
+    assert again[0]["action"] == "trained the first version"
+    assert [result["record"] for result in again] == [result["record"] for result in results]
+    (only,) = registry.versions(factory.product)
+    assert only.tags[registry.NIGHT_TAG] == "2026-04-01"
 
 
 def test_a_product_gathers_nights_before_its_first_training(new_factory) -> None:
@@ -61,28 +68,6 @@ def test_scheduled_retraining_comes_when_it_is_due(new_factory) -> None:
     assert len(registry.versions(factory.product)) == 2
 
 
-def test_running_a_night_again_changes_nothing(factory: Factory) -> None:
-    """A replay trains nothing new and gives the same record."""
-    first = run_quiet_nights(factory, 2)
-
-    again = [nightly(factory.product, night) for night in nights(2)]
-
-    assert again[0]["action"] == "trained the first version"
-    assert again[0]["record"] is None
-    assert again[1]["record"] == first[1]["record"]
-    assert len(registry.versions(factory.product)) == 1
-
-
-def test_a_night_without_images_ends_well(factory: Factory) -> None:
-    """Nothing arrived, before and after a version serves."""
-    empty_before = nightly(factory.product, START - timedelta(1))
-    run_quiet_nights(factory, 1)
-    empty_after = nightly(factory.product, START + timedelta(1))
-
-    assert empty_before["action"] == "gathering: 0 of 1 nights"
-    assert empty_after["action"] == "no images"
-
-
 def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:
     """The message says how many are needed, how many came, and what to do."""
     factory.deliver(START, count=5)
@@ -91,7 +76,9 @@ def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:
         nightly(factory.product, START)
 
 
-def test_defects_alarm_and_are_never_learnt(factory: Factory) -> None:
+def test_defects_are_held_and_never_learnt_until_a_person_says_so(
+    factory: Factory, capsys: pytest.CaptureFixture
+) -> None:
     """A night of scratched parts is named defects, waits for a person, and cannot be learnt."""
     run_quiet_nights(factory, 2)
     bad_night = nights(3)[-1]
@@ -100,62 +87,44 @@ def test_defects_alarm_and_are_never_learnt(factory: Factory) -> None:
     result = nightly(factory.product, bad_night)
 
     assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
-    waiting = open_product(factory.product).records.review(bad_night)
-    assert set(waiting["decision"]) == {"waiting"}
-    assert len(waiting) == 40
+    opened = open_product(factory.product)
+    waiting = opened.records.review(bad_night)
+    assert (len(waiting), set(waiting["decision"])) == (40, {"waiting"})
     with pytest.raises(ConfigError, match="has 'defects': review its images first"):
         finetune(factory.product, bad_night)
     assert len(registry.versions(factory.product)) == 1
 
-
-def test_a_person_releases_an_image(factory: Factory, capsys: pytest.CaptureFixture) -> None:
-    """A decision stands, and an unknown key is refused by name."""
-    run_quiet_nights(factory, 2)
-    bad_night = nights(3)[-1]
-    factory.deliver(bad_night, change=with_scratch)
-    nightly(factory.product, bad_night)
-    records = open_product(factory.product).records
-    key = records.review(bad_night)["key"].iloc[0]
-
+    key = waiting["key"].iloc[0]
     review_night(factory.product, bad_night, normal=[key], defect=None)
 
-    decided = records.review(bad_night).set_index("key")["decision"]
+    decided = opened.records.review(bad_night).set_index("key")["decision"]
     assert decided[key] == "normal"
     assert key in capsys.readouterr().out
+    learnt = learnable_rows(opened, bad_night, read_manifests(opened, bad_night))
+    assert learnt.loc[learnt["night"] == bad_night.isoformat(), "key"].tolist() == [key]
     with pytest.raises(ConfigError, match="'nowhere' is not on it"):
         review_night(factory.product, bad_night, normal=["nowhere"], defect=None)
 
 
-def test_a_dimmed_lamp_is_named_and_learnt(factory: Factory) -> None:
-    """The lamp loses half its light: cause light, fine-tuning, promotion, and quiet again."""
-    run_quiet_nights(factory, 7)
-    dimmed, after = nights(9)[7:]
+def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
+    """The lamp loses half its light: cause light, fine-tuning, promotion, quiet again; and the
+    night run again sends nobody to learn twice."""
+    run_quiet_nights(factory, 6)
+    dimmed, after = nights(8)[6:]
     factory.deliver(dimmed, change=under_dim_lamp)
 
     result = nightly(factory.product, dimmed)
     outcome = finetune(factory.product, dimmed)
     factory.deliver(after, change=under_dim_lamp)
     next_night = nightly(factory.product, after)
+    again = nightly(factory.product, dimmed)
 
     assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
     assert outcome == "promoted 2"
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
     assert next_night["record"]["model_version"] == "2"
     assert not next_night["record"]["is_alarm"]
-
-
-def test_a_relit_night_run_again_learns_once(factory: Factory) -> None:
-    """The alarm of a night that was learnt from leads to no second fine-tuning."""
-    run_quiet_nights(factory, 7)
-    dimmed = nights(8)[-1]
-    factory.deliver(dimmed, change=under_dim_lamp)
-    first = nightly(factory.product, dimmed)
-    finetune(factory.product, dimmed)
-
-    again = nightly(factory.product, dimmed)
-
-    assert again["action"] == "fine-tuned, promoted 2"
-    assert again["record"] == first["record"]
+    assert (again["action"], again["record"]) == ("fine-tuned, promoted 2", result["record"])
     assert len(registry.versions(factory.product)) == 2
 
 
