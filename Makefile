@@ -24,12 +24,12 @@ platform: setup ## bring the demo's servers up again
 test: setup ## all tests, on real servers
 	$(BIN)/python -m pytest
 
-check: setup ## style, types, floors, doctests
+check: setup ## style, types, floors, doctests and unit tests; no servers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --doctest-modules reconad_plugin --quiet
+	$(BIN)/python -m pytest --quiet --doctest-modules reconad_plugin tests/unit
 
 clean: ## remove what the targets made
 	rm -rf .venv .reconad demo-report .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -95,6 +95,13 @@ def calibrate(scores: Sequence[float] | NDArray[np.float64], target_fpr: float) 
     Raises:
         NotEnoughImagesError: fewer than two scores.
         ValueError: a score is not finite.
+
+    Example:
+        >>> calibration = calibrate([0.1, 0.4, 0.2, 0.3], target_fpr=0.25)
+        >>> calibration.image_threshold, calibration.supported_fpr
+        (0.4, 0.2)
+        >>> calibration.p_values(np.array([0.05, 0.35, 0.5])).tolist()
+        [1.0, 0.4, 0.2]
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     count = len(ordered)

@@ -160,6 +160,10 @@ def parse_night(text: str | date) -> date:
 
     Raises:
         ConfigError: the text is no such date.
+
+    Example:
+        >>> parse_night("2026-01-31")
+        datetime.date(2026, 1, 31)
     """
     if isinstance(text, datetime):
         return text.date()

@@ -12,7 +12,7 @@ from reconad_plugin.errors import ConfigError
 
 if TYPE_CHECKING:  # torch must not be imported to know which models there are
     from reconad_plugin.networks.base import AnomalyNetwork
-    from reconad_plugin.training.loop import Recipe
+    from reconad_plugin.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

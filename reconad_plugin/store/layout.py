@@ -12,7 +12,12 @@ OWN_FOLDER = "_reconad"
 
 @dataclass(frozen=True)
 class ProductLayout:
-    """Keys of one product."""
+    """Keys of one product.
+
+    Example:
+        >>> ProductLayout("gear").manifest(date(2026, 1, 31))
+        'gear/_reconad/manifests/2026-01-31.parquet'
+    """
 
     product: str
 

@@ -19,6 +19,10 @@ def assign_splits(hashes: Sequence[str], already: int) -> dict[str, str]:
             in order of hash, which has nothing to do with time or camera position.
         already: accepted images that have their side, of this and earlier nights, where the
             turn goes on.
+
+    Example:
+        >>> assign_splits(["b7", "a1", "c9"], already=0)
+        {'a1': 'train', 'b7': 'calibration', 'c9': 'train'}
     """
     return {
         sha256: _TURN[(already + place) % len(_TURN)] for place, sha256 in enumerate(sorted(hashes))

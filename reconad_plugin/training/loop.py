@@ -8,29 +8,19 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import Generator, Tensor
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
-from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.training.augment import vary_light
+from reconad_plugin.training.recipe import Recipe
 
 WARMUP_SHARE: Final = 0.05  # of the steps, in which the rate rises to its full height
 HELD_OUT_CHECKS: Final = 20  # how often a training looks at the held-out images
 AVERAGING_DECAY: Final = 0.98  # of the running average of the weights
-
-
-class Recipe(Protocol):
-    """What a model brings to the loop."""
-
-    network: AnomalyNetwork
-
-    def losses(self, image: Tensor) -> dict[str, Tensor]:
-        """Losses of a (B, 3, S, S) float batch by name; ``total`` is descended."""
-        ...
 
 
 @dataclass(frozen=True)
