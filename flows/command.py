@@ -1,6 +1,7 @@
 """How commands end: 0 done, 2 wrong input with one clear line, 1 our own failure."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ def run_command(command: Callable[[], object]) -> int:
             raise
         print(f"reconad: Prefect does not answer: {error}: check PREFECT_API_URL", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("reconad: stopped", file=sys.stderr)
         return 130

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import mlflow
 import pandas as pd
@@ -13,6 +13,9 @@ from mlflow import MlflowClient
 from mlflow_models import flavor, registry
 from reconad_plugin.scoring import Detector
 from reconad_plugin.training.loop import Progress
+
+EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
+MODEL_TRAINING: Final = "custom_model_development"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
         mlflow.log_params(dict(record.params))
         for uri, manifest in record.manifests.items():
             name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
-            dataset = mlflow.data.from_pandas(manifest, source=uri, name=f"manifest-{name}")
+            columns = manifest.astype(dict.fromkeys(manifest.select_dtypes("int"), "float64"))
+            dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
             mlflow.log_input(dataset, context="training")
         info = flavor.log_model(detector, metadata=dict(record.tags))
         for point in record.curve:
@@ -93,6 +97,8 @@ def log_night(
 @contextmanager
 def _product_run(product: str, run_name: str, tags: Mapping[str, str]) -> Iterator[Any]:
     experiment = mlflow.set_experiment(f"reconad/{product}")
+    if experiment.tags.get(EXPERIMENT_KIND_TAG) != MODEL_TRAINING:
+        mlflow.set_experiment_tag(EXPERIMENT_KIND_TAG, MODEL_TRAINING)
     with mlflow.start_run(
         experiment_id=experiment.experiment_id, run_name=run_name, tags=dict(tags)
     ) as run:
