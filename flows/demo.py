@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from flows.platform import CHECKOUT, EmbeddedPlatform, s3_client
+from reconad_plugin.errors import PlatformError
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import dim_lamp
@@ -308,7 +309,15 @@ class Label:
 
 
 def labels() -> Iterator[Label]:
-    """What the data set says of each picture of the demo."""
+    """What the data set says of each picture of the demo.
+
+    Raises:
+        PlatformError: this is an installed package without the pictures.
+    """
+    if not DATA.exists():
+        raise PlatformError(
+            f"the demo needs its pictures; {DATA} is not there: run it in a checkout"
+        )
     with (DATA / "manifest.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             day = date.fromisoformat(Path(row["path"]).parent.name)

@@ -59,8 +59,8 @@ def write_report(plan: DemoPlan, nights: list[DemoNight], folder: Path) -> Path:
     page = folder / "index.html"
     body = "\n".join(_sections(_gather(plan, nights)))
     page.write_text(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>reconad: fourteen '
-        f"nights of a ball screw</title><style>{STYLE}</style></head><body><main>{body}</main>"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>reconad: nights '
+        f"of a ball screw</title><style>{STYLE}</style></head><body><main>{body}</main>"
         "</body></html>",
         encoding="utf-8",
     )
@@ -119,16 +119,18 @@ def _heading(story: _Story) -> str:
     dimmed = story.plan.dimmed_from.isoformat()
     before = [row for row in quiet if row.night < dimmed]
     named = sum(row.cause == "defects" for row in pitted)
-    held = sum(row.is_alarm and row.cause != "defects" for row in pitted)
+    held = sum(bool(row.record and row.record["is_holding"]) for row in pitted) - named
+    passed = sum(not row.is_alarm for row in pitted)
     learnt = [row.night for row in watched if row.action.startswith("fine-tuned")]
     return (
-        "<h1>Fourteen real nights of a ball screw</h1>"
+        f"<h1>{len(story.nights)} real nights of a ball screw</h1>"
         f"<p class='lead'>{len(before)} ordinary watched nights gave "
         f"{sum(row.is_alarm for row in before)} alarms. From {dimmed} on the lamp gives "
         f"{LAMP_POWER:.0%} of its light (applied to the real pictures; the system is not told). "
         f"Fine-tuning learnt from {', '.join(learnt) or 'no night'}. Of {len(pitted)} watched "
         f"nights with pitting by the data set's labels, {named} were named defects, {held} were "
-        f"held with another cause, and {len(pitted) - named - held} passed without an alarm.</p>"
+        f"held with another cause, {passed} passed without an alarm, and "
+        f"{len(pitted) - named - held - passed} were learnt from.</p>"
         "<p class='quiet'>Photographs: Schlagenhauf et al., Industrial machine tool element "
         "surface defect dataset, 2021, CC BY-SA 4.0. Labels are used on this page alone; no "
         "step of the system reads them.</p>"

@@ -1,5 +1,6 @@
 """The demo as a person sees it: one table, a report, and how to look further."""
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -15,7 +16,8 @@ from flows.demo import (
     short_plan,
     write_settings,
 )
-from flows.platform import EmbeddedPlatform, running_platform
+from flows.platform import SETTINGS_FILE, EmbeddedPlatform, running_platform
+from reconad_plugin.errors import ConfigError
 
 _COLUMNS: Final = (
     ("night", 12),
@@ -67,6 +69,8 @@ def show_demo(state: Path, report: Path, is_short: bool, is_kept: bool) -> None:
 
 def show_platform(state: Path) -> None:
     """Bring an earlier demo's servers up again until Ctrl-C."""
+    if not (state / SETTINGS_FILE).exists():
+        raise ConfigError(f"there must be a demo to bring up; {state} holds none: run `make demo`")
     with running_platform(state, BUCKET, is_fresh=False) as platform:
         platform.deploy()
         _leave_up(platform)
@@ -105,7 +109,7 @@ def _truth(nights: list[DemoNight]) -> str:
     for row in missed:
         lines.append(
             f"  {row.night}: {row.pitted} of {row.images} pitted, {row.suspects} of its images "
-            "were kept from training as suspects; the pits are still small for this model."
+            "were kept from training as suspects."
         )
     return "\n".join(lines)
 
@@ -133,4 +137,5 @@ In another shell:
 Ctrl-C stops them.""",
         flush=True,
     )
-    signal.pause()
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()

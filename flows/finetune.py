@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 
 from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
 from flows.product import open_product
-from flows.promote import promote
+from flows.promote import judge_once
 from flows.steps import fails_clearly
 from mlflow_models import registry
 from monitoring.triage import LEARNING_CAUSES, LIGHT
@@ -17,7 +17,7 @@ from reconad_plugin.errors import ConfigError
 @flow(name="finetune", flow_run_name="finetune {product} {night}")
 @fails_clearly
 def finetune(product: str, night: date, event_id: str = "") -> str:
-    """Fine-tune the champion on the night's normal images, then let the gate decide.
+    """Fine-tune the version that served the night on its normal images, then let the gate decide.
 
     The night's own record decides what may be learnt; where it names defects, or is unclear,
     nothing is.
@@ -32,23 +32,22 @@ def finetune(product: str, night: date, event_id: str = "") -> str:
 
     Raises:
         ConfigError: the night has no alarm that may be learnt from.
-        NoChampionError: there is nothing to fine-tune.
     """
     night = parse_night(night)
     opened = open_product(product)
-    cause = (opened.records.record(night) or {}).get("cause", "none")
+    record = opened.records.record(night) or {"cause": "none"}
+    cause = record["cause"]
     if cause not in LEARNING_CAUSES:
         raise ConfigError(
             f"only a drift with the cause {' or '.join(LEARNING_CAUSES)} is learnt from; "
             f"{product} {night} has {cause!r}: review its images first"
         )
     get_run_logger().info("cause %s, event %s", cause, event_id or "none")
-    champion = registry.champion(product)
+    base = registry.version(product, record["model_version"])  # the one that served the night
     settings = opened.settings.finetune
     if cause == LIGHT:
         settings = settings.model_copy(update={"light_augmentation": True})
-    lesson = choose_lesson(opened, night, "finetune", settings, champion, cause)
+    lesson = choose_lesson(opened, night, "finetune", settings, base, cause)
     with one_training_at_a_time(product):
         version = fit_and_register(opened, lesson)
-    registry.challenge(product, version.number)
-    return promote(product, night)
+    return judge_once(product, night, version)

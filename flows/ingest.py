@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from flows.events import IMAGES_QUARANTINED, tell
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
+from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
 from reconad_plugin.store.manifest import (
@@ -53,10 +54,17 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
     known = read_manifest(product.store, product.layout, night)
     if known is not None and is_current(product.store, product.layout, known, night):
         return known
+    trusted_until = registry.trusted_until(product.name)
     manifest = build_manifest(
-        product.store, product.cache, product.layout, night, product.limits, known
+        product.store,
+        product.cache,
+        product.layout,
+        night,
+        product.limits,
+        previous=known,
+        is_closed=trusted_until is not None and night.isoformat() <= trusted_until,
     )
-    if len(manifest):
+    if len(manifest) or known is not None:
         write_manifest(product.store, product.layout, night, manifest)
     return manifest
 

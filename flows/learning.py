@@ -194,11 +194,12 @@ def learnable_rows(
         records[night] = tonight
     scores = {day.isoformat(): product.records.scores(day) for day in records}
     causes = {day.isoformat(): record["cause"] for day, record in records.items()}
+    trusted_until = registry.trusted_until(product.name)
     reviews = pd.concat([product.records.review(day) for day in [*records, night]])
     return learnable_images(
         accepted,
         {day: table for day, table in scores.items() if table is not None},
-        trusted_until=registry.trusted_until(product.name) or night.isoformat(),
+        trusted_until=night.isoformat() if trusted_until is None else trusted_until,
         relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
         held_nights=frozenset(day for day, cause in causes.items() if cause in HOLDING_CAUSES),
         reviews=reviews,

@@ -3,9 +3,12 @@
 Without a server: ``python -m flows.nightly --product P --night YYYY-MM-DD``.
 """
 
+import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its import
+
+# isort: split
 import argparse
 import sys
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -15,7 +18,6 @@ from flows.events import DRIFT_DETECTED, tell
 from flows.ingest import ingest
 from flows.monitor import monitor
 from flows.product import Product, open_product
-from flows.promote import promote
 from flows.steps import fails_clearly
 from flows.train import train
 from mlflow_models import registry
@@ -23,14 +25,20 @@ from reconad_plugin.config import parse_night
 from reconad_plugin.store.manifest import known_nights
 
 
-@flow(name="nightly", flow_run_name="nightly {product} {night}")
+def _run_name() -> str:
+    night = flow_run.parameters.get("night") or f"before {flow_run.scheduled_start_time:%Y-%m-%d}"
+    return f"nightly {flow_run.parameters['product']} {night}"
+
+
+@flow(name="nightly", flow_run_name=_run_name)
 @fails_clearly
 def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     """Run one night of a product.
 
     Args:
         product: a product of the settings file.
-        night: the night; a scheduled run takes the date it was scheduled for.
+        night: the night; a run without it takes the day before it was scheduled for, whose
+            images are all in.
 
     Returns:
         What was taken in, what the watch said, and what was done.
@@ -39,8 +47,9 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
         ConfigError: unknown product.
         StorageError: the bucket is not there, or access is refused.
     """
-    night = night or flow_run.scheduled_start_time.date()
+    night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
+    registry.complete_promotion(product)
     arrived = ingest(product, night)
     record = None
     trusted_until = registry.trusted_until(product)
@@ -60,8 +69,7 @@ def begin(product: Product, night: date, accepted: int) -> str:
     nights = len(known_nights(product.store, product.layout, before=night)) + bool(accepted)
     if nights < product.settings.first_training_nights:
         return f"gathering: {nights} of {product.settings.first_training_nights} nights"
-    train(product.name, night)
-    return f"trained, {promote(product.name, night)}"
+    return f"trained, {train(product.name, night)}"
 
 
 def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
@@ -76,16 +84,16 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
         tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
         return "hold for review" if record["is_holding"] else "drift event sent"
     if is_retraining_due(product, night):
-        train(product.name, night)
-        return f"retrained, {promote(product.name, night)}"
+        return f"retrained, {train(product.name, night)}"
     return "none"
 
 
 def is_retraining_due(product: Product, night: date) -> bool:
-    """Whether enough nights with images have passed since a version was last trained."""
+    """Whether enough nights with images had passed since a version was last trained."""
     if not product.settings.retrain_every_nights:
         return False
-    trained = max(version.tags[registry.NIGHT_TAG] for version in registry.versions(product.name))
+    nights = [version.tags[registry.NIGHT_TAG] for version in registry.versions(product.name)]
+    trained = max(trained for trained in nights if trained < night.isoformat())
     earlier = known_nights(product.store, product.layout, before=night)
     nights_since = 1 + sum(day.isoformat() > trained for day in earlier)
     return nights_since >= product.settings.retrain_every_nights

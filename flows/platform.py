@@ -2,6 +2,7 @@
 the tests. Everything listens on loopback, on free ports, and keeps its state in one folder."""
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +26,8 @@ LOOPBACK: Final = "127.0.0.1"
 WORK_POOL: Final = "reconad"
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S: Final = 120
-STOP_TIMEOUT_S: Final = 15
+STOP_TIMEOUT_S: Final = 5  # S3 would wait longer for idle streams; nothing is lost
+SETTINGS_FILE: Final = "reconad.toml"  # in the state folder
 _MARK: Final = ".reconad-platform"  # a state folder carries it, so that no other is ever emptied
 _ACCESS_KEY: Final = "reconad"
 
@@ -41,6 +44,7 @@ class EmbeddedPlatform:
     state: Path
     environment: dict[str, str] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _s3_ports: list[int] = field(default_factory=list)
 
     @property
     def mlflow_url(self) -> str:
@@ -51,11 +55,6 @@ class EmbeddedPlatform:
     def prefect_url(self) -> str:
         """Where Prefect's pages are."""
         return self.environment["PREFECT_API_URL"].removesuffix("/api")
-
-    @property
-    def s3_url(self) -> str:
-        """Where the bucket is."""
-        return self.environment["AWS_ENDPOINT_URL_S3"]
 
     @property
     def evidently_workspace(self) -> Path:
@@ -89,7 +88,7 @@ class EmbeddedPlatform:
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "RECONAD_CONFIG": str(self.state / "reconad.toml"),
+            "RECONAD_CONFIG": str(self.state / SETTINGS_FILE),
             "RECONAD_HOME": str(CHECKOUT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
@@ -127,6 +126,9 @@ class EmbeddedPlatform:
             _end([worker])
         _end(list(self._processes.values()))
         self._processes.clear()
+        for port in self._s3_ports:
+            for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
 
     def _start_s3(self, port: int) -> str:
         secret = secrets.token_hex(16)
@@ -141,6 +143,7 @@ class EmbeddedPlatform:
         data.mkdir(exist_ok=True)
         names = ("master", "volume", "filer", "master.grpc", "volume.grpc", "filer.grpc", "s3.grpc")
         ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._s3_ports = [port, *ports.values()]
         self._spawn(
             "s3",
             [
@@ -208,6 +211,11 @@ class EmbeddedPlatform:
         return True
 
     def _spawn(self, name: str, command: list[str], **environment: str) -> None:
+        if not Path(command[0]).exists():
+            raise PlatformError(
+                f"the embedded platform needs {command[0]}; it is not there: "
+                "pip install 'reconad[platform]'"
+            )
         logs = self.state / "logs"
         logs.mkdir(exist_ok=True)
         with (logs / f"{name}.log").open("ab") as log:
@@ -273,6 +281,11 @@ def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterato
         PlatformError: the folder holds something else, or a server does not start.
     """
     _check_own(state)
+    with _only_user(state):
+        yield from _run(state, bucket, is_fresh)
+
+
+def _run(state: Path, bucket: str, is_fresh: bool) -> Iterator[EmbeddedPlatform]:
     if is_fresh and state.exists():
         shutil.rmtree(state)
     platform = EmbeddedPlatform(state.resolve())
@@ -284,8 +297,11 @@ def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterato
         os.environ.update(platform.environment)
         yield platform
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         platform.stop()
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, previous)
         _replace_environment(before)
 
 
@@ -313,7 +329,24 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+@contextlib.contextmanager
+def _only_user(state: Path) -> Iterator[None]:
+    """Keep a second platform away from a state folder in use."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with (state.parent / f"{state.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PlatformError(
+                f"a state folder serves one platform at a time; {state} is in use: stop the "
+                "other one (Ctrl-C) or choose another folder"
+            ) from None
+        yield
+
+
 def _check_own(state: Path) -> None:
+    if state.is_file():
+        raise PlatformError(f"the platform's state must be a folder; {state} is a file")
     if state.exists() and any(state.iterdir()) and not (state / _MARK).exists():
         raise PlatformError(
             f"the platform's state folder must be empty or its own; {state} holds other files: "

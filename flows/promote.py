@@ -53,6 +53,16 @@ def promote(product: str, night: date) -> str:
     return carry_out(opened, night, challenger, verdict)
 
 
+def judge_once(product: str, night: date, version: registry.Version) -> str:
+    """Let a new version challenge the champion; of a version that was judged before, what came
+    of it."""
+    state = version.tags.get(registry.STATE_TAG)
+    if state is not None:
+        return f"{state} {version.number}"
+    registry.challenge(product, version.number)
+    return promote(product, night)
+
+
 @step()
 def gather_golden(product: Product, night: date) -> GoldenSet:
     """Golden images of the bucket, or simulated anomalies on held-out normal images."""

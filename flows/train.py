@@ -1,4 +1,4 @@
-"""Train a challenger from scratch."""
+"""Train a version from scratch."""
 
 from datetime import date
 
@@ -6,18 +6,18 @@ from prefect import flow
 
 from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
 from flows.product import open_product
+from flows.promote import judge_once
 from flows.steps import fails_clearly
-from mlflow_models import registry
 from reconad_plugin.config import parse_night
 
 
 @flow(name="train", flow_run_name="train {product} {night}")
 @fails_clearly
 def train(product: str, night: date) -> str:
-    """Train on all learnable images up to a night and register the version as challenger.
+    """Train on all learnable images up to a night, and let the gate decide.
 
     Returns:
-        The version's number.
+        What became of it: ``promoted <version>`` or ``rejected <version>``.
 
     Raises:
         NotEnoughImagesError: fewer normal images than the product asks for.
@@ -27,5 +27,4 @@ def train(product: str, night: date) -> str:
     lesson = choose_lesson(opened, night, "train", opened.settings.train)
     with one_training_at_a_time(product):
         version = fit_and_register(opened, lesson)
-    registry.challenge(product, version.number)
-    return version.number
+    return judge_once(product, night, version)

@@ -3,6 +3,7 @@
 ``loader_module`` in saved models names this module for ever: it must not move.
 """
 
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -38,10 +39,10 @@ REQUIRED_PACKAGES: Final = (
     "numpy",
     "pandas",
     "pillow",
-    "pydantic",
+    "pyyaml",
     "reconad",
     "safetensors",
-    "scikit-learn",
+    "scipy",
     "torch",
 )
 
@@ -139,7 +140,8 @@ def log_model(detector: Detector, name: str = "model", **log_options: Any) -> Mo
 
 def load_model(model_uri: str) -> Detector:
     """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI."""
-    return load_detector(Path(_download_artifact_from_uri(model_uri)) / DATA_FOLDER)
+    with tempfile.TemporaryDirectory() as folder:
+        return load_detector(Path(_download_artifact_from_uri(model_uri, folder)) / DATA_FOLDER)
 
 
 class DetectorPyfunc:

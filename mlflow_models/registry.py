@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -92,8 +93,11 @@ def versions(product: str) -> list[Version]:
 def trusted_until(product: str) -> str | None:
     """The last night that the first promoted version was trained on, ``YYYY-MM-DD``; None while
     no version has served. Up to it images were taken as normal on the owner's word."""
-    promoted = [entry for entry in versions(product) if PROMOTED_NIGHT_TAG in entry.tags]
-    return promoted[0].tags[NIGHT_TAG] if promoted else None
+    serving = version_by_alias(product, CHAMPION)
+    served = [
+        entry for entry in versions(product) if PROMOTED_NIGHT_TAG in entry.tags or entry == serving
+    ]
+    return served[0].tags.get(NIGHT_TAG, "") if served else None
 
 
 def find_finetuned(product: str, night: str) -> Version | None:
@@ -162,6 +166,13 @@ def reject(product: str, number: str, verdict: dict[str, Any]) -> None:
     client.set_model_version_tag(name, number, STATE_TAG, REJECTED)
 
 
+def complete_promotion(product: str) -> None:
+    """Finish a promotion that was interrupted after the champion's alias had moved, if any."""
+    serving = version_by_alias(product, CHAMPION)
+    if serving is not None and VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
+        finish_promotion(product, serving.number, serving.tags[NIGHT_TAG])
+
+
 def _note_verdict(client: MlflowClient, name: str, number: str, verdict: dict[str, Any]) -> None:
     client.set_model_version_tag(name, number, VERDICT_TAG, json.dumps(verdict))
     client.set_model_version_tag(name, number, REASON_TAG, verdict["reason"])
@@ -182,8 +193,8 @@ def _registered_model(product: str) -> RegisteredModel | None:
             return None
         if "Max retries exceeded" in str(error):
             raise PlatformError(
-                f"MLflow must answer at {mlflow.get_tracking_uri()}; it does not: start it, or "
-                "correct MLFLOW_TRACKING_URI"
+                f"MLflow must answer at {urlsplit(mlflow.get_tracking_uri()).hostname}; it does "
+                "not: start it, or correct MLFLOW_TRACKING_URI"
             ) from None
         raise
 

@@ -69,9 +69,7 @@ def log_verdict(
 ) -> None:
     """Add the gate's verdict to the run of the version it is about."""
     client = MlflowClient()
-    checks = pd.DataFrame(verdict["checks"])
     client.log_dict(version.run_id, verdict, "gate/verdict.json")
-    client.log_table(version.run_id, checks, "gate/checks.json")
     for file_name, figure in figures.items():
         client.log_figure(version.run_id, figure, f"gate/{file_name}")
 

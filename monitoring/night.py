@@ -11,14 +11,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-LIGHT_STATISTICS: Final = (
-    "luminance",
-    "contrast",
-    "red_green_balance",
-    "blue_green_balance",
-    "clipped_share",
-)
-CAMERA_STATISTICS: Final = ("sharpness",)
+from reconad_plugin.images.features import FOCUS_FEATURES, LIGHT_FEATURES
+
+LIGHT_STATISTICS: Final = LIGHT_FEATURES
+CAMERA_STATISTICS: Final = FOCUS_FEATURES
 SCORE_STATISTIC: Final = "log_score"
 STATISTICS: Final = (*LIGHT_STATISTICS, *CAMERA_STATISTICS, SCORE_STATISTIC)
 

@@ -8,16 +8,9 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.core.report import Snapshot
 from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
-IMAGE_COLUMNS: Final = (
-    "pred_score",
-    "matched_score",
-    "luminance",
-    "contrast",
-    "red_green_balance",
-    "blue_green_balance",
-    "clipped_share",
-    "sharpness",
-)
+from reconad_plugin.images.features import FEATURES
+
+IMAGE_COLUMNS: Final = ("pred_score", "matched_score", *FEATURES)
 NIGHT_COLUMNS: Final = (
     "alarm",
     "alarm_light",

@@ -121,7 +121,7 @@ def _false_alarms_bounded(challenger: Evidence, target_fpr: float) -> Check:
         challenger.fpr,
         target_fpr,
         challenger.normal_images > 0 and (is_met or is_chance),
-        f"{seen}; so many are chance with {chance} (wanted: {wanted})",
+        f"{seen}, and so many are chance with {chance} (wanted: {wanted})",
     )
 
 

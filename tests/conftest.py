@@ -31,11 +31,11 @@ first_training_nights = {first_training_nights}
 retrain_every_nights = {retrain_every_nights}
 max_image_pixels = 100_000
 [products.{product}.train]
-steps = 450
+steps = 300
 budget_s = 60
 learning_rate = 3e-3
 [products.{product}.finetune]
-steps = 300
+steps = 250
 budget_s = 60
 learning_rate = 2e-3
 """

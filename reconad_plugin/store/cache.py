@@ -1,8 +1,11 @@
 """Bytes of images on the local disk, found by their SHA-256."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from reconad_plugin.errors import StorageError
 
 
 class ContentCache:
@@ -22,10 +25,21 @@ class ContentCache:
         Path(file.name).replace(path)  # a reader sees the whole file or none
 
     def get(self, sha256: str, fetch: Callable[[], bytes]) -> bytes:
-        """The bytes of a hash, fetched and kept where they are not here."""
+        """The bytes of a hash, fetched and kept where they are not here.
+
+        Raises:
+            StorageError: what was fetched are other bytes.
+        """
         path = self._path(sha256)
         if not path.exists():
-            self.put(sha256, fetch())
+            content = fetch()
+            found = hashlib.sha256(content).hexdigest()
+            if found != sha256:
+                raise StorageError(
+                    f"an image must be the one that was taken in, {sha256[:12]}; the bucket now "
+                    f"holds {found[:12]} under its key: run its night again"
+                )
+            self.put(sha256, content)
         return path.read_bytes()
 
     def _path(self, sha256: str) -> Path:

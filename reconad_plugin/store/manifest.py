@@ -1,8 +1,7 @@
 """The manifest of a night: one row an image, and nothing lost.
 
 Every object under ``incoming/<night>/`` has a row: accepted, duplicate, or quarantined with the
-reason. A manifest depends on the bucket and the nights before it alone, so that building it
-again gives the same rows.
+reason. A manifest depends on the bucket and the other nights alone, never on the clock.
 """
 
 import hashlib
@@ -50,6 +49,7 @@ def build_manifest(
     night: date,
     limits: ImageLimits,
     previous: pd.DataFrame | None = None,
+    is_closed: bool = False,
 ) -> pd.DataFrame:
     """Look at every object that arrived for a night.
 
@@ -61,6 +61,8 @@ def build_manifest(
         limits: allowed image sizes.
         previous: the night's manifest so far; objects that stand in it unchanged keep their
             row, so that late arrivals cost only themselves.
+        is_closed: a version was already trained on this night before anything watched it; what
+            arrives later has no score to vouch for it, so it takes no side and trains nothing.
 
     Returns:
         One row an object in order of key, with ``COLUMNS``. No rows where nothing arrived.
@@ -68,7 +70,7 @@ def build_manifest(
     Raises:
         StorageError: the bucket is not there, or access is refused.
     """
-    known = known_hashes(store, layout, before=night)
+    known = known_hashes(store, layout, besides=night)
     accepted_before = len(known)
     golden = golden_hashes(store, layout)
     kept = _unchanged_rows(previous)
@@ -92,7 +94,8 @@ def build_manifest(
                 "reason": f"golden: same bytes as {golden[str(row['sha256'])]}, "
                 "which judges versions and never trains them",
             }
-    _deal_out(rows, accepted_before)
+    if not is_closed:
+        _deal_out(rows, accepted_before)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -114,7 +117,9 @@ def write_manifest(
 def is_current(
     store: ObjectStore, layout: ProductLayout, manifest: pd.DataFrame, night: date
 ) -> bool:
-    """Whether a manifest still lists exactly the objects that are there."""
+    """Whether a manifest still lists exactly the objects that are there, all of them usable."""
+    if (manifest["verdict"] == QUARANTINED).any():
+        return False
     listed = {(info.key, info.etag) for info in store.list_objects(layout.incoming(night))}
     return listed == set(zip(manifest["key"], manifest["etag"], strict=True))
 
@@ -134,10 +139,12 @@ def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> lis
     return sorted(night for night in nights if night < before)
 
 
-def known_hashes(store: ObjectStore, layout: ProductLayout, before: date) -> dict[str, str]:
-    """SHA-256 of every image accepted on an earlier night, with the key it came under."""
+def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
+    """SHA-256 of every image accepted on another night, with the key it came under."""
     known: dict[str, str] = {}
-    for night in known_nights(store, layout, before):
+    for night in known_nights(store, layout, before=date.max):
+        if night == besides:
+            continue
         manifest = read_manifest(store, layout, night)
         if manifest is not None:
             accepted = manifest[manifest["verdict"] == ACCEPTED]
@@ -169,9 +176,8 @@ def _unchanged_rows(
 ) -> dict[tuple[str, str], dict[str, object]]:
     if previous is None:
         return {}
-    rows = [
-        {str(name): value for name, value in row.items()} for row in previous.to_dict("records")
-    ]
+    kept = previous[previous["verdict"] != QUARANTINED]  # a limit may have been raised since
+    rows = [{str(name): value for name, value in row.items()} for row in kept.to_dict("records")]
     return {(str(row["key"]), str(row["etag"])): row for row in rows}
 
 

@@ -22,6 +22,7 @@ from reconad_plugin.config import StorageSettings
 from reconad_plugin.errors import (
     AccessDeniedError,
     BucketNotFoundError,
+    ConfigError,
     StorageError,
     StorageUnreachableError,
 )
@@ -148,6 +149,8 @@ class ObjectStore:
             ) from error
         except ClientError as error:
             raise self._translated(action, error) from error
+        except ValueError as error:
+            raise ConfigError(f"storage.endpoint_url must be an address of S3; {error}") from None
         except BotoCoreError as error:
             raise StorageUnreachableError(
                 f"cannot {action}: no S3 service answers at {self._endpoint} "

@@ -24,7 +24,7 @@ class NormalImages:
     Attributes:
         train: the network learns these.
         calibration: the thresholds come from these.
-        judge: versions are compared on these.
+        judge: kept for the gate; only counted here.
     """
 
     train: Tensor

@@ -83,6 +83,29 @@ def test_a_golden_image_never_becomes_training_data(factory: Factory) -> None:
     assert (row["verdict"], row["reason"][:7]) == ("quarantined", "golden:")
 
 
+def test_a_raised_limit_takes_the_picture_in(factory: Factory) -> None:
+    """After max_image_pixels is raised, running the night again accepts what was too large."""
+    factory.put(NIGHT, "large.png", to_png(np.zeros((400, 400, 3), np.uint8)))
+    before = ingest(factory.product, NIGHT)
+    text = factory.settings.read_text()
+    factory.settings.write_text(text.replace("max_image_pixels = 100_000", ""))
+
+    after = ingest(factory.product, NIGHT)
+
+    assert (before["quarantined"], after["accepted"]) == (1, 1)
+
+
+def test_filling_in_an_older_night_takes_no_image_twice(factory: Factory) -> None:
+    """A picture that a later night brought first is a duplicate in the night filled in."""
+    factory.put(NIGHT + timedelta(1), "a.png", picture(1))
+    factory.put(NIGHT, "b.png", picture(1))
+
+    ingest(factory.product, NIGHT + timedelta(1))
+    counts = ingest(factory.product, NIGHT)
+
+    assert counts["duplicate"] == 1
+
+
 def test_late_arrivals_join_and_move_nobody(factory: Factory) -> None:
     """A second run of the night adds what is new and keeps the rows and sides of the others."""
     for seed in range(7):

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
@@ -159,7 +159,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
     monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
     from flows.train import train
 
-    number = train(own.product, NIGHT)
+    _, number = train(own.product, NIGHT).split()
 
     second = flavor.load_model(f"models:/{registry.model_name(own.product)}/{number}")
     assert number == "2"
@@ -194,6 +194,18 @@ def test_an_interrupted_promotion_is_completed_by_the_next(
     registry.promote(own.product, second, "2026-05-02", verdict)
     assert registry.champion(own.product).number == second
     assert registry.version_by_alias(own.product, registry.PREVIOUS_CHAMPION).number == "1"
+
+
+def test_the_next_night_completes_a_promotion_that_was_cut_off(own: Factory) -> None:
+    """Killed between the alias and its tags, the version is marked promoted by the next night."""
+    name = registry.model_name(own.product)
+    MlflowClient().delete_model_version_tag(name, "1", registry.STATE_TAG)
+    MlflowClient().delete_model_version_tag(name, "1", registry.PROMOTED_NIGHT_TAG)
+
+    result = nightly(own.product, NIGHT + timedelta(days=1))
+
+    assert result["action"] == "no images"
+    assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
 
 
 def test_a_promotion_cut_off_at_its_end_is_completed(own: Factory) -> None:

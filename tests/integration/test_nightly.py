@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 
+import numpy as np
 import pytest
 
 from flows.finetune import finetune
@@ -12,7 +13,8 @@ from flows.product import open_product
 from flows.review import review_night
 from mlflow_models import registry
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
-from tests.factory import Factory, under_dim_lamp, with_scratch
+from reconad_plugin.store.manifest import read_manifest
+from tests.factory import Factory, normal_picture, to_png, under_dim_lamp, with_scratch
 
 START = date(2026, 4, 1)
 
@@ -126,6 +128,27 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     assert not next_night["record"]["is_alarm"]
     assert (again["action"], again["record"]) == ("fine-tuned, promoted 2", result["record"])
     assert len(registry.versions(factory.product)) == 2
+
+
+def test_late_files_of_a_closed_night_train_nothing(factory: Factory) -> None:
+    """What arrives after the first version was trained has no score to vouch for it."""
+    run_quiet_nights(factory, 1)
+    scratched = normal_picture(np.random.default_rng(77))
+    late = (with_scratch(scratched).clip(0, 1) * 255).astype(np.uint8)
+    factory.put(START, "late.png", to_png(late))
+
+    result = nightly(factory.product, START)
+
+    assert (result["accepted"], result["action"]) == (41, "trained the first version")
+    manifest = read_manifest(*place_of(factory), START)
+    assert (
+        manifest.set_index("key")["split"][f"{factory.product}/incoming/2026-04-01/late.png"] == ""
+    )
+
+
+def place_of(factory: Factory):
+    opened = open_product(factory.product)
+    return opened.store, opened.layout
 
 
 def test_a_night_that_was_never_watched_teaches_nothing(new_factory) -> None:
