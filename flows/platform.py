@@ -83,7 +83,7 @@ class EmbeddedPlatform:
             "MLFLOW_TRACKING_URI": f"http://{LOOPBACK}:{mlflow_port}",
             "PREFECT_API_URL": f"http://{LOOPBACK}:{prefect_port}/api",
             "PREFECT_HOME": str(self.state / "prefect"),
-            "PREFECT_LOGGING_LEVEL": "WARNING",
+            "PREFECT_LOGGING_LEVEL": "ERROR",
             "MLFLOW_LOGGING_LEVEL": "WARNING",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
