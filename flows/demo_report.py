@@ -133,7 +133,8 @@ def _heading(story: _Story) -> str:
         f"{len(pitted) - named - held - passed} were learnt from.</p>"
         "<p class='quiet'>Photographs: Schlagenhauf et al., Industrial machine tool element "
         "surface defect dataset, 2021, CC BY-SA 4.0. Labels are used on this page alone; no "
-        "step of the system reads them.</p>"
+        "step of the system reads them. From 2020-09-07 on the pictures have another crop, which "
+        "the maps show along their edges: part of what is named defects there is the framing.</p>"
     )
 
 
