@@ -8,25 +8,22 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from flows.processes import LOOPBACK, answers, end_processes, free_ports
 from reconad_plugin.errors import PlatformError
 from reconad_plugin.telemetry import QUIET_ENVIRONMENT
 
-LOOPBACK: Final = "127.0.0.1"
 WORK_POOL: Final = "reconad"
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S: Final = 120
-STOP_TIMEOUT_S: Final = 5  # S3 would wait longer for idle streams; nothing is lost
 SETTINGS_FILE: Final = "reconad.toml"  # in the state folder
 _MARK: Final = ".reconad-platform"  # a state folder carries it, so that no other is ever emptied
 _ACCESS_KEY: Final = "reconad"
@@ -95,8 +92,8 @@ class EmbeddedPlatform:
         self._start_mlflow(mlflow_port)
         self._start_prefect(prefect_port)
         self._wait("s3", lambda: self._make_bucket(bucket))
-        self._wait("mlflow", lambda: _answers(f"{self.mlflow_url}/health"))
-        self._wait("prefect", lambda: _answers(f"{self.prefect_url}/api/health"))
+        self._wait("mlflow", lambda: answers(f"{self.mlflow_url}/health"))
+        self._wait("prefect", lambda: answers(f"{self.prefect_url}/api/health"))
         self._write_environment()
 
     def deploy(self) -> None:
@@ -116,15 +113,15 @@ class EmbeddedPlatform:
         arguments = ["ui", "--workspace", workspace, "--host", LOOPBACK, "--port", str(port)]
         self._spawn("evidently", [_tool("evidently"), *arguments])
         url = f"http://{LOOPBACK}:{port}"
-        self._wait("evidently", lambda: _answers(url))
+        self._wait("evidently", lambda: answers(url))
         return url
 
     def stop(self) -> None:
         """Stop every process that was started: the worker, which needs the others, first."""
         worker = self._processes.pop("worker", None)
         if worker is not None:
-            _end([worker])
-        _end(list(self._processes.values()))
+            end_processes([worker])
+        end_processes(list(self._processes.values()))
         self._processes.clear()
         for port in self._s3_ports:
             for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
@@ -320,15 +317,6 @@ def s3_client(environment: Mapping[str, str]) -> Any:
     )
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 @contextlib.contextmanager
 def _only_user(state: Path) -> Iterator[None]:
     """Keep a second platform away from a state folder in use."""
@@ -367,31 +355,6 @@ def _replace_environment(environment: Mapping[str, str]) -> None:
 def _tool(name: str) -> str:
     """A program of this Python environment."""
     return str(Path(sys.executable).parent / name)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  our own http address
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Ask processes and their children to end, then make them."""
-    for process in processes:
-        _signal_group(process, signal.SIGTERM)
-    deadline_s = time.monotonic() + STOP_TIMEOUT_S
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.1, deadline_s - time.monotonic()))
-        _signal_group(process, signal.SIGKILL)  # it, or what it left behind
-        process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def _write_private(path: Path, content: str) -> None:

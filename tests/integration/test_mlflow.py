@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from flows.nightly import nightly
-from flows.platform import EmbeddedPlatform, free_ports
+from flows.platform import EmbeddedPlatform
+from flows.processes import free_ports
 from flows.promote import promote
 from mlflow_models import flavor, registry
 from reconad_plugin.scoring import Detector
