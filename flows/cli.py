@@ -4,11 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import reconad_plugin.telemetry  # noqa: F401  first: switches off reporting of what follows
 from flows.command import run_command
+from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.simulation.presets import PRESETS
 
 DEMO_STATE = Path(".reconad/demo")
+_PRESETS_HELP = f"look of simulated anomalies: {', '.join(PRESETS)} (default: general)"
 DEMO_REPORT = Path("demo-report")
 
 
@@ -20,11 +24,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="reconad",
         description="Nightly retraining and guarding of visual inspection, on MLflow and Prefect.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train on a folder of normal images")
+    _add_data(train)
+    train.add_argument("--model", default="draem", help=f"{', '.join(MODELS)} (default: draem)")
+    train.add_argument("--product", help="name of the registered model (default: the folder's)")
+    train.add_argument("--image-size", type=int, default=128, metavar="PX", help="(default: 128)")
+    train.add_argument("--width", metavar="NAME", help="size of the network (default: the least)")
+    train.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="such as sspcab=true"
+    )
+    _add_training(train)
+    _add_json(train)
+    train.set_defaults(run=_train)
+
+    finetune = commands.add_parser(
+        "finetune", help="go on training a version on new images, and rehearse the old ones"
+    )
+    finetune.add_argument("model_uri", metavar="MODEL_URI", help="such as models:/reconad-screw/3")
+    _add_data(finetune)
+    finetune.add_argument("--product", help="name of the registered model (default: the same)")
+    _add_training(finetune)
+    _add_json(finetune)
+    finetune.set_defaults(run=_finetune)
+
+    evaluate = commands.add_parser("evaluate", help="figures of a version on test/good, test/...")
+    evaluate.add_argument("model_uri", metavar="MODEL_URI")
+    _add_data(evaluate)
+    _add_json(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = commands.add_parser("predict", help="scores and labels of picture files")
+    predict.add_argument("model_uri", metavar="MODEL_URI")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", type=Path)
+    predict.add_argument("--maps", type=Path, metavar="DIR", help="write anomaly maps there")
+    _add_json(predict)
+    predict.set_defaults(run=_predict)
+
+    simulate = commands.add_parser(
+        "simulate", help="a sheet of simulated anomalies, to judge before spending a night"
+    )
+    _add_data(simulate)
+    simulate.add_argument("--preset", default="general", metavar="NAME", help=_PRESETS_HELP)
+    simulate.add_argument("--out", type=Path, required=True, metavar="DIR")
+    simulate.add_argument("--image-size", type=int, default=256, metavar="PX")
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.set_defaults(run=_simulate)
+
+    benchmark = commands.add_parser(
+        "benchmark", help="measure ours and a peer by turns (from a checkout)"
+    )
+    benchmark.add_argument("name", metavar="NAME", help="see benchmarks/README.md")
+    benchmark.add_argument("--peer-python", type=Path, metavar="PATH", help="the peer's Python")
+    benchmark.add_argument("--data", type=Path, metavar="DIR", help="train/good, test/...")
+    benchmark.add_argument(
+        "--textures", type=Path, metavar="DIR", help="pictures (default: the packaged ones)"
+    )
+    benchmark.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: 3)")
+    _add_json(benchmark)
+    benchmark.set_defaults(run=_benchmark)
 
     demo = commands.add_parser("demo", help="replay fourteen real nights on an embedded platform")
     demo.add_argument("--keep", action="store_true", help="leave the servers up until Ctrl-C")
@@ -56,6 +119,77 @@ def build_parser() -> argparse.ArgumentParser:
     decision.add_argument("--defect", nargs="+", metavar="KEY", help="never learn from, or all")
     review.set_defaults(run=_review)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"reconad: {message}: see {self.prog} --help\n")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", required=True, metavar="DIR|s3://..", help="train/good, test/..., or flat"
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--budget", metavar="TIME", help="wall-clock time, such as 90s, 15m or 1h")
+    parser.add_argument("--steps", type=int, help="end after so many steps at the latest")
+    parser.add_argument("--batch-size", type=int, help="images (default: the model's)")
+    parser.add_argument("--learning-rate", type=float, help="(default: the model's)")
+    parser.add_argument("--preset", default="general", metavar="NAME", help=_PRESETS_HELP)
+    parser.add_argument("--textures", metavar="DIR", help="pictures for simulated anomalies")
+    parser.add_argument(
+        "--geometry",
+        default="none",
+        metavar="NAME",
+        help="how parts may lie: none (fixed camera, the default), mirror or rotate",
+    )
+    parser.add_argument("--vary-light", action="store_true", help="learn under changing lamps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object there")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from flows.by_hand_output import run_train
+
+    run_train(options)
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from flows.by_hand_output import run_finetune
+
+    run_finetune(options)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from flows.by_hand_output import run_evaluate
+
+    run_evaluate(options)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from flows.by_hand_output import run_predict
+
+    run_predict(options)
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from flows.by_hand import simulate
+
+    print(simulate(options.data, options.preset, options.out, options.image_size, options.seed))
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from flows.benchmark import run_benchmark
+
+    run_benchmark(options)
 
 
 def _demo(options: argparse.Namespace) -> None:

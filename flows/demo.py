@@ -24,6 +24,7 @@ from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import dim_lamp
 from reconad_plugin.simulation.anomalies import simulate_anomalies
+from reconad_plugin.simulation.presets import PRESETS
 
 PRODUCT: Final = "ball_screw"
 BUCKET: Final = "factory"
@@ -259,8 +260,8 @@ class _Factory:
         normal = [row for row in self._of(last_good) if not row.is_pitted]
         pictures = [decode_image(self._picture(row.path, night)) for row in normal]
         generator = torch.Generator().manual_seed(0)
-        size_px = pictures[0].shape[1]
-        damaged = simulate_anomalies(stack_images(pictures, size_px), generator, (0.6, 1.0)).image
+        images = stack_images(pictures, pictures[0].shape[1])
+        damaged = simulate_anomalies(images, generator, PRESETS["electronics"]).pixels
         for row, image, picture in zip(normal, damaged, pictures, strict=True):
             height, width = picture.shape[:2]
             resized = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((width, height))

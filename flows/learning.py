@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -13,15 +13,13 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
 from torch import Tensor
-from tqdm import tqdm
 
+from flows.fitting import Fitting, fit_and_log, warning_of
 from flows.product import Product
 from flows.steps import step
 from mlflow_models import flavor, registry
-from mlflow_models.tracking import TrainingRecord, log_training
 from monitoring.triage import HOLDING_CAUSES, LIGHT
 from reconad_plugin.config import TrainingSettings
-from reconad_plugin.plots import plot_loss, plot_maps
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import (
     accepted_rows,
@@ -31,12 +29,10 @@ from reconad_plugin.store.manifest import (
     read_manifest,
 )
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
-from reconad_plugin.training.fit import NormalImages, fit_detector
-from reconad_plugin.training.loop import Progress
+from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.selection import learnable_images, oversample_new
 
 RETRAIN_WAIT_S = 3600  # for another training of the same product to end
-PICTURES = 6  # in the plot of maps
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,8 @@ class Lesson:
             "manifests": [manifest_digest(manifest) for manifest in self.manifests.values()],
             "settings": self.settings.model_dump(),
             "model": product.settings.model,
+            "width": product.settings.width,
+            "options": product.settings.options,
             "image_size_px": product.settings.image_size_px,
             "target_fpr": product.settings.target_fpr,
             "seed": product.settings.seed,
@@ -104,60 +102,29 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
     learnt = registry.find_by_request(product.name, request)
     if learnt is not None:
         return learnt
-    images = load_lesson_images(product, lesson)
-    base = flavor.load_model(lesson.base.uri) if lesson.base else None
-    with _progress_bar(f"{lesson.purpose} {product.name}", lesson.settings) as on_progress:
-        detector, report = fit_detector(
-            images, product.settings, lesson.settings, base, on_progress=on_progress
-        )
-    shown = images.calibration[:PICTURES]
-    calibration = detector.calibration
-    if not calibration.is_target_supported:
-        get_run_logger().warning(
-            "%d held-out images can vouch for %.1f %% false alarms at best, not for target_fpr "
-            "%.1f %%: bring more normal images",
-            len(calibration.normal_scores),
-            100 * calibration.supported_fpr,
-            100 * calibration.target_fpr,
-        )
-    record = TrainingRecord(
+    job = Fitting(
         product=product.name,
+        settings=product.settings,
+        training=lesson.settings,
+        images=load_lesson_images(product, lesson),
+        request=request,
+        purpose=lesson.purpose,
         run_name=f"{lesson.purpose} {lesson.night.isoformat()}",
-        params={
-            **{name: value for name, value in product.settings if name not in _STEPS_OF},
-            **dict(lesson.settings),
-            "purpose": lesson.purpose,
-            "planned_steps": report.planned_steps,
-            "images_train": len(images.train),
-            "images_calibration": len(images.calibration),
-            "base_version": lesson.base.number if lesson.base else "none",
-        },
-        metrics={
-            "elapsed_s": report.elapsed_s,
-            "steps": report.steps,
-            "image_threshold": calibration.image_threshold,
-            "supported_fpr": calibration.supported_fpr,
-        },
-        curve=report.curve,
-        manifests=lesson.manifests,
-        figures={
-            "loss.png": plot_loss(report.curve, f"{lesson.purpose} {product.name}"),
-            "maps.png": plot_maps(
-                detector, shown, ["held-out normal"] * len(shown), "Held-out normal images"
-            ),
-        },
+        base=flavor.load_model(lesson.base.uri) if lesson.base else None,
+        base_version=lesson.base.number if lesson.base else "none",
+        sources=lesson.manifests,
+        learnt=lesson.rows.assign(uri=lesson.rows["key"].map(product.store.uri)),
         tags={
-            registry.REQUEST_TAG: request,
             registry.NIGHT_TAG: lesson.night.isoformat(),
-            registry.PURPOSE_TAG: lesson.purpose,
             registry.CAUSE_TAG: lesson.cause,
             registry.MANIFESTS_TAG: json.dumps(list(lesson.manifests)),
         },
     )
-    return log_training(record, detector)
-
-
-_STEPS_OF = ("train", "finetune")  # product settings that are logged as the lesson's own
+    fitted = fit_and_log(job)
+    warning = warning_of(fitted.detector)
+    if warning is not None:
+        get_run_logger().warning(warning)
+    return fitted.version
 
 
 @contextmanager
@@ -218,16 +185,3 @@ def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
         )
 
     return NormalImages(train=load(TRAIN), calibration=load(CALIBRATION), judge=load(JUDGE))
-
-
-@contextmanager
-def _progress_bar(title: str, settings: TrainingSettings) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    with tqdm(total=settings.steps, desc=title, unit="step", disable=None, leave=False) as bar:
-
-        def advance(progress: Progress) -> None:
-            bar.total = progress.planned_steps
-            bar.set_postfix(loss=f"{progress.loss:.4f}", refresh=False)
-            bar.update()
-
-        yield advance

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 import yaml
 from mlflow import pyfunc
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
 from mlflow.models.utils import _save_example
@@ -27,6 +28,7 @@ from mlflow.utils.environment import (
 from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.persistence import load_detector, save_detector
 from reconad_plugin.prediction import predict_encoded, to_table
 from reconad_plugin.scoring import Detector
@@ -139,9 +141,22 @@ def log_model(detector: Detector, name: str = "model", **log_options: Any) -> Mo
 
 
 def load_model(model_uri: str) -> Detector:
-    """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI."""
+    """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI.
+
+    Raises:
+        ConfigError: there is no such model.
+        ModelFormatError: it is no model of ours, or broken.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        return load_detector(Path(_download_artifact_from_uri(model_uri, folder)) / DATA_FOLDER)
+        try:
+            path = _download_artifact_from_uri(model_uri, folder)
+        except (MlflowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                "a model URI must lead to a model, such as models:/reconad-screw/3; got "
+                f"{model_uri!r}: {reason}"
+            ) from None
+        return load_detector(Path(path) / DATA_FOLDER)
 
 
 class DetectorPyfunc:

@@ -1,20 +1,26 @@
 """One training as one MLflow run: what it learnt from, how it went, and what came out."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any, Final
 
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from mlflow_models import flavor, registry
+from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.scoring import Detector
 from reconad_plugin.training.loop import Progress
 
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
+LEARNT_FILE: Final = "images.csv"
+LEARNT_COLUMNS: Final = ["uri", "sha256", "split"]
 MODEL_TRAINING: Final = "custom_model_development"
 
 
@@ -28,7 +34,9 @@ class TrainingRecord:
         params: settings, by name.
         metrics: figures at the end, by name.
         curve: the loss over the steps.
-        manifests: address in S3 -> the night's manifest; the run's dataset inputs.
+        sources: address -> table of the images there; the run's dataset inputs.
+        learnt: ``uri``, ``sha256`` and ``split`` of every image that it learnt from or was
+            calibrated on.
         figures: file name -> plot.
         tags: of the run and of the registered version.
     """
@@ -38,7 +46,8 @@ class TrainingRecord:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     curve: list[Progress]
-    manifests: Mapping[str, pd.DataFrame]
+    sources: Mapping[str, pd.DataFrame]
+    learnt: pd.DataFrame
     figures: Mapping[str, Figure]
     tags: Mapping[str, str]
 
@@ -47,21 +56,42 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
     """Log a training and register its detector as a new version."""
     with _product_run(record.product, record.run_name, record.tags):
         mlflow.log_params(dict(record.params))
-        for uri, manifest in record.manifests.items():
+        for uri, table in record.sources.items():
             name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
-            columns = manifest.astype(dict.fromkeys(manifest.select_dtypes("int"), "float64"))
-            dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
+            columns = table.astype(dict.fromkeys(table.select_dtypes("int"), "float64"))
+            with warnings.catch_warnings():  # of two readers for local folders, both the same
+                warnings.filterwarnings("ignore", message="The specified dataset source")
+                dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
             mlflow.log_input(dataset, context="training")
+        mlflow.log_text(record.learnt[LEARNT_COLUMNS].to_csv(index=False), LEARNT_FILE)
         info = flavor.log_model(detector, metadata=dict(record.tags))
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
             if point.held_out_loss is not None:
                 values["held_out_loss"] = point.held_out_loss
+            if point.separation is not None:
+                values["separation"] = point.separation
             mlflow.log_metrics(values, step=point.step, model_id=info.model_id)
         mlflow.log_metrics(dict(record.metrics), model_id=info.model_id)
         for file_name, figure in record.figures.items():
             mlflow.log_figure(figure, file_name)
         return registry.register(record.product, info, record.tags)
+
+
+def read_learnt(model_uri: str) -> pd.DataFrame:
+    """The images that the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``.
+
+    Raises:
+        ModelFormatError: its training left no such list.
+    """
+    run_id = mlflow.models.get_model_info(model_uri).run_id
+    try:
+        return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{LEARNT_FILE}")))
+    except (MlflowException, OSError):
+        raise ModelFormatError(
+            f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
+            f"{LEARNT_FILE}: train it again with this reconad"
+        ) from None
 
 
 def log_verdict(

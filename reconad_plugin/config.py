@@ -6,10 +6,11 @@ of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
 """
 
 import os
+import re
 import tomllib
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,21 +19,30 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS
 
 CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
 
-ProductName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+ProductName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
 
 
 def _known_model(name: str) -> str:
     if name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(sorted(MODELS))}; got {name!r}")
+    return name
+
+
+def _known_preset(name: str) -> str:
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
     return name
 
 
@@ -64,27 +74,36 @@ class MonitoringSettings(_Frozen):
 
 
 class TrainingSettings(_Frozen):
-    """One training or fine-tuning: it ends after ``steps`` or ``budget_s``, whichever is first."""
+    """One training: it ends after ``steps`` or ``budget_s``, whichever is first.
 
-    steps: Annotated[int, Field(ge=1)] = 600
-    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    With a budget and no steps the schedule is stretched to the budget. With neither, the number
+    of images gives the steps (``training.length``).
+    """
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # the model's
+    batch_size: Annotated[int, Field(ge=1)] | None = None  # the model's
     light_augmentation: bool = False
+    geometric_augmentation: Literal["none", "mirror", "rotate"] = "none"  # a fixed camera: none
+    preset: Annotated[str, AfterValidator(_known_preset)] = DEFAULT_PRESET
+    textures: str | None = None  # a folder; None: the packaged ones
+    early_stopping: bool = True
 
 
 class FinetuneSettings(TrainingSettings):
     """A fine-tuning. The light is varied whenever the cause is light, whatever is set here."""
 
-    steps: Annotated[int, Field(ge=1)] = 300
-    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-4
+    steps: Annotated[int, Field(ge=1)] | None = 300
+    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 300
 
 
 class ProductSettings(_Frozen):
     """One product: a camera that looks at one kind of part."""
 
     model: Annotated[str, AfterValidator(_known_model)] = "ae"
+    width: str | None = None  # None: the model's default
+    options: dict[str, bool | float] = {}  # of the model
     image_size_px: Annotated[int, AfterValidator(_network_size)] = 128
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -96,6 +115,30 @@ class ProductSettings(_Frozen):
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _width_and_options_belong_to_model(self) -> "ProductSettings":
+        spec = MODELS[self.model]
+        if self.width is not None and self.width not in spec.widths:
+            raise ValueError(
+                f"width of {self.model} must be one of {', '.join(spec.widths)}; got {self.width!r}"
+            )
+        known = {**spec.network_options, **spec.recipe_options}
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            raise ValueError(
+                f"options of {self.model} are {', '.join(known) or 'none'}; got {unknown[0]!r}"
+            )
+        for name, value in self.options.items():
+            if isinstance(value, bool) != (known[name] is bool) or value < 0:
+                rule = "true or false" if known[name] is bool else "a number of at least 0"
+                raise ValueError(f"option {name} must be {rule}; got {value!r}")
+        return self
+
+    @property
+    def architecture(self) -> dict[str, float]:
+        """Arguments of the network's builder besides the image size."""
+        return MODELS[self.model].architecture(self.width, self.options)
 
     @property
     def limits(self) -> ImageLimits:
@@ -149,10 +192,32 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        breaches = "; ".join(
-            f"{'.'.join(map(str, breach['loc']))}: {breach['msg']}" for breach in error.errors()
+        raise ConfigError(
+            f"{path} breaks {error.error_count()} rule(s): {in_one_line(error)}"
+        ) from None
+
+
+def in_one_line(error: ValidationError) -> str:
+    """All rules that are broken, with the settings' names."""
+    return "; ".join(
+        f"{'.'.join(map(str, breach['loc'])) or 'settings'}: "
+        f"{breach['msg'].removeprefix('Value error, ')}"
+        for breach in error.errors()
+    )
+
+
+def check_product_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ConfigError: it cannot name a product.
+    """
+    if not re.fullmatch(_NAME_PATTERN, name):
+        raise ConfigError(
+            "a product's name has 1 to 63 lower-case letters, digits, - and _, and begins with a "
+            f"letter or digit; got {name!r}"
         )
-        raise ConfigError(f"{path} breaks {error.error_count()} rule(s): {breaches}") from None
+    return name
 
 
 def parse_night(text: str | date) -> date:

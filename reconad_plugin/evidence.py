@@ -43,7 +43,7 @@ def simulated_golden_set(normal: Tensor, seed: int, repeats: int = 4) -> GoldenS
         repeats: anomalies an image.
     """
     generator = torch.Generator().manual_seed(seed)
-    anomalous = simulate_anomalies(normal.repeat(repeats, 1, 1, 1), generator).image
+    anomalous = simulate_anomalies(normal.repeat(repeats, 1, 1, 1), generator).pixels
     return GoldenSet(normal, anomalous, SIMULATED)
 
 

@@ -31,7 +31,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
     description = {
         "format_version": FORMAT_VERSION,
         "model": detector.model,
-        "sizes": detector.sizes,
+        "architecture": detector.architecture,
         "image_size_px": detector.image_size_px,
         "light": asdict(detector.light),
         "calibration": asdict(detector.calibration),
@@ -68,11 +68,11 @@ def load_detector(folder: Path) -> Detector:
 
 def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     spec = MODELS[description["model"]]
-    network = spec.build_network(description["image_size_px"], **description["sizes"])
+    network = spec.build_network(description["image_size_px"], **description["architecture"])
     network.load_state_dict(weights)
     return Detector(
         model=description["model"],
-        sizes=description["sizes"],
+        architecture=description["architecture"],
         image_size_px=description["image_size_px"],
         network=network.eval().to(memory_format=torch.channels_last),
         light=LightReference(

@@ -65,6 +65,32 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
     return figure
 
 
+def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: str) -> Figure:
+    """A sheet of normal images, masks and simulated anomalies, four pictures a row.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        masks: (N, S, S) bool.
+        simulated: (N, 3, S, S) uint8.
+        heading: above all.
+    """
+    rows = -(-len(images) // 4)
+    figure = Figure(figsize=(16, 1.55 * rows + 0.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(rows, 12, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for place, (image, mask, result) in enumerate(zip(images, masks, simulated, strict=True)):
+        shown = grid[place // 4, place % 4 * 3 : place % 4 * 3 + 3]
+        shown[0].imshow(_to_hwc(image))
+        shown[1].imshow(mask.numpy(), cmap="gray")
+        shown[2].imshow(_to_hwc(result))
+        for axes, title in zip(shown, ("normal", "mask", "simulated"), strict=True):
+            if place < 4:
+                axes.set_title(title, fontsize=9, color=INK)
+    return figure
+
+
 def plot_scores(
     scores: NDArray[np.float64],
     calibration_scores: tuple[float, ...],

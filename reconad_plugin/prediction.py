@@ -3,8 +3,9 @@
 import base64
 import binascii
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.scoring import Detector
 
 MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
@@ -56,11 +56,23 @@ def predict_encoded(
         model_version: stands in every row.
         with_map: whether to encode the maps.
     """
+    return predict_contents(
+        detector, [partial(_decode_base64, each) for each in images], model_version, with_map
+    )
+
+
+def predict_contents(
+    detector: Detector,
+    contents: Sequence[Callable[[], bytes]],
+    model_version: str,
+    with_map: bool = False,
+) -> list[Prediction]:
+    """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
     pictures: list[NDArray[np.uint8]] = []
     errors: list[str | None] = []
-    for encoded in images:
+    for read_content in contents:
         try:
-            pictures.append(decode_image(_decode_base64(encoded), detector.limits))
+            pictures.append(decode_square(read_content(), detector.image_size_px, detector.limits))
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")

@@ -24,16 +24,12 @@ class Scores:
 
     Attributes:
         pred_score: (N,) higher is more anomalous.
-        anomaly_map: (N, S, S) float32, smoothed over the score window.
+        anomaly_map: (N, S, S) float32, higher is more anomalous; smoothed over the score window
+            where the network says so.
     """
 
     pred_score: NDArray[np.float64]
     anomaly_map: NDArray[np.float32]
-
-
-def image_score(anomaly_map: Tensor) -> Tensor:
-    """The image's score is the maximum of its smoothed map: (B, S, S) -> (B,)."""
-    return anomaly_map.amax((-2, -1))
 
 
 def smooth_map(anomaly_map: Tensor, window_px: int) -> Tensor:
@@ -67,14 +63,17 @@ def score_images(
     """
     size_px = images.shape[-1]
     maps = torch.empty((len(images), size_px, size_px))
+    scores = torch.empty(len(images))
     with torch.inference_mode():
         for start in range(0, len(images), BATCH_SIZE):
             batch = images[start : start + BATCH_SIZE].to(device).float() / 255
             if light is not None:
                 batch = light.match(batch)
-            raw_map = network.anomaly_map(batch.contiguous(memory_format=torch.channels_last))
-            maps[start : start + BATCH_SIZE] = smooth_map(raw_map, window_px).cpu()
-    scores = image_score(maps) if len(images) else torch.empty(0)
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            raw_map = network.anomaly_map(batch).float()
+            smoothed = smooth_map(raw_map, window_px)
+            maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else raw_map
+            scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
     return Scores(scores.double().numpy(), maps.numpy())
 
 
@@ -84,7 +83,7 @@ class Detector:
 
     Attributes:
         model: name in the registry of models.
-        sizes: arguments the network was built with, besides the image size.
+        architecture: arguments the network was built with, besides the image size.
         image_size_px: side of the square that the network takes.
         network: in eval mode.
         light: the light it was trained under.
@@ -94,7 +93,7 @@ class Detector:
     """
 
     model: str
-    sizes: dict[str, int]
+    architecture: dict[str, float]
     image_size_px: int
     network: AnomalyNetwork
     light: LightReference

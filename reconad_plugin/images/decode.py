@@ -15,7 +15,9 @@ _PNG_END = b"IEND\xaeB`\x82"
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
-def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+def decode_image(
+    content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest_px: int | None = None
+) -> NDArray[np.uint8]:
     """Decode a picture fully, or say why it cannot be.
 
     The size is checked from the header before any pixel is decoded, so that a small file that
@@ -25,6 +27,9 @@ def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArra
     Args:
         content: the file's bytes.
         limits: the allowed sizes.
+        smallest_px: the picture will be resized to a square of this side. A JPEG is then decoded
+            at a half, quarter or eighth of its size where that is still no smaller, which takes
+            less than half the time.
 
     Returns:
         (H, W, 3) uint8 RGB in [0, 255].
@@ -38,6 +43,8 @@ def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArra
     try:
         _check_header(image, limits)
         _check_complete(content, image.format)
+        if smallest_px is not None:
+            image.draft("RGB", (smallest_px, smallest_px))  # has no effect but on a JPEG
         image.load()
         return np.array(_to_rgb(image), dtype=np.uint8)
     except InvalidImageError:

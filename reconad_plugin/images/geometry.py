@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.limits import ImageLimits
+
 
 def to_square(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     """Resize (H, W, 3) uint8 to (size_px, size_px, 3) uint8, antialiased.
@@ -13,8 +16,19 @@ def to_square(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     The aspect ratio is given up: a fixed camera distorts every picture alike, and nothing of
     the part is cropped away.
     """
+    if image.shape[:2] == (size_px, size_px):
+        return image
     resized = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
     return np.asarray(resized)
+
+
+def decode_square(content: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.uint8]:
+    """A picture file -> (size_px, size_px, 3) uint8: what training and serving both see.
+
+    Raises:
+        InvalidImageError: see ``decode_image``.
+    """
+    return to_square(decode_image(content, limits, smallest_px=size_px), size_px)
 
 
 def stack_images(images: list[NDArray[np.uint8]], size_px: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 ENCODING_EXPONENT = 2.2  # of sRGB-like pictures, to a good approximation
+STANDARD_MEAN, STANDARD_DEVIATION = 0.45, 0.15  # of a picture in standard light
 _SMALLEST_DEVIATION = 1e-3  # of a flat picture, so that noise is not blown up
 
 
@@ -69,3 +70,27 @@ def _colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
     """(B, 3, S, S) -> mean and deviation of each colour, each (B, 3, 1, 1)."""
     deviation, mean = torch.std_mean(image, dim=(2, 3), keepdim=True, correction=0)
     return mean, deviation.clamp_min(_SMALLEST_DEVIATION)
+
+
+def standard_light(image: Tensor, like: Tensor) -> Tensor:
+    """Scale and shift a picture so that another comes to the standard light.
+
+    Brightness and contrast are taken out, colours stay: one mean and one deviation a picture.
+
+    Args:
+        image: (B, 3, S, S) float in [0, 1].
+        like: (B, 3, S, S), the pictures whose light is measured; often ``image`` itself.
+
+    Returns:
+        (B, 3, S, S) float, mostly in [0, 1].
+    """
+    deviation, mean = torch.std_mean(like, dim=(1, 2, 3), keepdim=True, correction=0)
+    scale = STANDARD_DEVIATION / deviation.clamp_min(_SMALLEST_DEVIATION)
+    return (image - mean) * scale + STANDARD_MEAN
+
+
+def own_light(image: Tensor, like: Tensor) -> Tensor:
+    """Bring a picture in standard light back to the light of ``like``."""
+    deviation, mean = torch.std_mean(like, dim=(1, 2, 3), keepdim=True, correction=0)
+    scale = deviation.clamp_min(_SMALLEST_DEVIATION) / STANDARD_DEVIATION
+    return (image - STANDARD_MEAN) * scale + mean

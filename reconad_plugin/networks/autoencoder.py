@@ -67,6 +67,26 @@ def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128
         width: channels after the first halving; doubles with each halving up to 4x.
         latent_dim: numbers in the bottleneck.
     """
+    encoder, decoder, grid_features = build_encoder_decoder(image_size_px, width)
+    return Autoencoder(
+        encoder,
+        nn.Linear(grid_features, latent_dim),
+        nn.Linear(latent_dim, grid_features),
+        decoder,
+    )
+
+
+def build_encoder_decoder(image_size_px: int, width: int) -> tuple[nn.Module, nn.Module, int]:
+    """Size what lies on either side of a bottleneck, for square images.
+
+    Args:
+        image_size_px: side of the square input; a power of two of at least 32.
+        width: channels after the first halving; doubles with each halving up to 4x.
+
+    Returns:
+        Encoder (B, 3, S, S) -> (B, C, 4, 4), decoder (B, C, 4, 4) -> (B, 3, S, S) logits, and
+        the C*16 features of the grid between them.
+    """
     halvings = (image_size_px // GRID_PX).bit_length() - 1
     channels = [min(width * 2**i, width * 4) for i in range(halvings)]
 
@@ -80,13 +100,7 @@ def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128
         decoder.append(_convolution(inputs, outputs, stride=1))
     decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
 
-    grid_features = channels[-1] * GRID_PX * GRID_PX
-    return Autoencoder(
-        encoder,
-        nn.Linear(grid_features, latent_dim),
-        nn.Linear(latent_dim, grid_features),
-        decoder,
-    )
+    return encoder, decoder, channels[-1] * GRID_PX * GRID_PX
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:

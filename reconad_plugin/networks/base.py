@@ -6,7 +6,14 @@ from torch import Tensor, nn
 
 
 class AnomalyNetwork(nn.Module, ABC):
-    """A module that rebuilds pictures and maps their anomalies."""
+    """A module that rebuilds pictures and maps their anomalies.
+
+    Attributes:
+        smooths_map: whether the map that people see is averaged over the score window, as that
+            of a plain difference of pixels should be.
+    """
+
+    smooths_map = True
 
     @abstractmethod
     def reconstruct(self, image: Tensor) -> Tensor:
@@ -15,3 +22,11 @@ class AnomalyNetwork(nn.Module, ABC):
     @abstractmethod
     def anomaly_map(self, image: Tensor) -> Tensor:
         """Image (B, 3, S, S) float in [0, 1] -> map (B, S, S), higher is more anomalous."""
+
+    def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
+        """Image (B, 3, S, S) and its map (B, S, S), averaged over the score window -> (B,).
+
+        The highest point of the map, unless a network knows better.
+        """
+        del image
+        return smoothed_map.amax((-2, -1))  # (B, S, S) -> (B,)

@@ -1,22 +1,37 @@
-"""Simulated anomalies on normal images: a Perlin mask filled with a texture.
+"""Simulated anomalies on normal images: a shape filled with a look and blended in.
 
-Source: Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021, section 3.3: noise of 2^k cells an
-axis, turned, thresholded at 0.5; texture blended with a random opacity.
+Source: Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021, section 3.3, for Perlin shapes filled
+with textures of random opacity. Patches of normal pictures as a look follow Li et al., "CutPaste",
+CVPR 2021.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.simulation.perlin import perlin_noise, rotate
-from reconad_plugin.simulation.textures import load_textures, random_textures
+from reconad_plugin.simulation.masks import (
+    MaskMaker,
+    blob_masks,
+    dilate,
+    erode,
+    perlin_masks,
+    polygon_masks,
+    soften,
+    soften_widely,
+    stroke_masks,
+    uniform,
+)
+from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset
+from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textures
 
-MASK_THRESHOLD: Final = 0.5
-MAX_CELLS_POWER: Final = 5  # up to 2^5 cells an axis
-MIN_MASK_SHARE: Final = 0.001  # of the picture; emptier masks are drawn again
+MIN_MASK_SHARE: Final = 0.0005  # of the picture; emptier masks are drawn again
+NOISE_DEVIATION: Final = (0.1, 0.3)
+SHADE: Final = (0.2, 0.8)  # how much lighter or darker
 _MAX_DRAWS: Final = 20
+_MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
 
 
 @dataclass(frozen=True)
@@ -24,43 +39,164 @@ class SimulatedAnomalies:
     """Images with an anomaly each, and where it is.
 
     Attributes:
-        image: (N, 3, S, S) uint8 in [0, 255].
+        image: (N, 3, S, S) float32 in [0, 1].
         mask: (N, S, S) bool, never empty.
     """
 
     image: Tensor
     mask: Tensor
 
+    @property
+    def pixels(self) -> Tensor:
+        """The images as (N, 3, S, S) uint8."""
+        return (self.image * 255).round().byte()
+
 
 def simulate_anomalies(
-    images: Tensor, generator: Generator, opacity: tuple[float, float] = (0.2, 1.0)
+    images: Tensor,
+    generator: Generator,
+    preset: Preset = PRESETS[DEFAULT_PRESET],
+    textures: Textures | None = None,
 ) -> SimulatedAnomalies:
     """Put one simulated anomaly on each image.
 
     Args:
-        images: (N, 3, S, S) uint8 normal images.
-        generator: the only source of randomness.
-        opacity: range that the texture's opacity is drawn from, within (0, 1].
+        images: (N, 3, S, S) normal images, uint8 or float in [0, 1], on any device.
+        generator: of the CPU; the only source of randomness.
+        preset: shapes, looks and blending.
+        textures: pictures to fill shapes with; the packaged ones by default.
     """
-    count, _, size_px, _ = images.shape
-    mask = torch.stack([_perlin_mask(size_px, generator) for _ in range(count)])
-    texture = random_textures(count, load_textures(size_px), generator)
-    low, high = opacity
-    strength = low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
-    clean = images.float() / 255
-    blended = torch.lerp(clean, texture, strength * mask[:, None])
-    return SimulatedAnomalies((blended * 255).round().byte(), mask.bool())
+    size_px = images.shape[-1]
+    clean = images.float() / 255 if images.dtype == torch.uint8 else images
+    textures = (textures or load_textures(size_px)).to(clean.device)
+    mask = draw_masks(len(clean), size_px, generator, preset)
+    alpha = _soften_edges(mask, generator, preset.blurred_share)
+    alpha *= uniform(generator, *preset.opacity, len(clean), 1, 1)
+    mask, alpha = mask.to(clean.device), alpha.to(clean.device)
+
+    # Few pixels change, so looks are made for these alone.
+    number, row, column = mask.nonzero(as_tuple=True)  # each (P,)
+    before = clean[number, :, row, column]
+    look = _draw_looks(clean, number, row, column, textures, generator, preset)
+    if _is_grey(clean):  # a camera without colours sees none
+        look = look.mean(1, keepdim=True).expand_as(look)
+    blended = clean.clone()
+    weight = alpha[number, row, column][:, None]
+    blended[number, :, row, column] = torch.lerp(before, look, weight)
+    return SimulatedAnomalies(blended, mask)
 
 
-def _perlin_mask(size_px: int, generator: Generator) -> Tensor:
-    """One (S, S) mask of 0 and 1 that covers at least ``MIN_MASK_SHARE`` of the picture."""
-    mask = torch.zeros(size_px, size_px)
+def draw_masks(count: int, size_px: int, generator: Generator, preset: Preset) -> Tensor:
+    """Random masks of a preset's shapes, none of them empty.
+
+    Returns:
+        (count, size_px, size_px) bool on the CPU.
+    """
+    makers = _mask_makers(preset)
+    shape = _choose(preset.shapes, count, generator)
+    mask = torch.zeros(count, size_px, size_px, dtype=torch.bool)
+    missing = torch.arange(count)
     for _ in range(_MAX_DRAWS):
-        powers = torch.randint(0, MAX_CELLS_POWER + 1, (2,), generator=generator).tolist()
-        noise = perlin_noise(1, size_px, (2 ** powers[0], 2 ** powers[1]), generator)
-        turn = 180 * torch.rand(1, generator=generator) - 90
-        mask = (rotate(noise, turn)[0] > MASK_THRESHOLD).float()
-        if mask.mean() >= MIN_MASK_SHARE:
+        for number, name in enumerate(preset.shapes):
+            some = missing[shape[missing] == number]
+            if len(some):
+                mask[some] = makers[name](len(some), size_px, generator)
+        mask[missing] = _change_edges(mask[missing], generator, preset.sharpened_share)
+        size = mask[missing].view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
+        missing = missing[size < MIN_MASK_SHARE * size_px**2]
+        if not len(missing):
             return mask
-    mask[size_px // 3 : size_px // 2, size_px // 3 : size_px // 2] = 1
+    middle = slice(size_px // 3, size_px // 2)
+    mask[missing, middle, middle] = True
     return mask
+
+
+def _mask_makers(preset: Preset) -> dict[str, MaskMaker]:
+    return {
+        "perlin": partial(perlin_masks, octaves=preset.octaves, threshold=preset.perlin_threshold),
+        "polygon": partial(polygon_masks, radius=preset.polygon_radius),
+        "stroke": partial(stroke_masks, length=preset.stroke_length, width=preset.stroke_width),
+        "blobs": partial(blob_masks, radius=preset.blob_radius, blobs=preset.blob_number),
+    }
+
+
+def _change_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
+    """Erode or dilate a share of the masks by a pixel or two, which straightens their edges."""
+    draw = torch.rand(len(mask), generator=generator)
+    for change, is_chosen in (
+        (lambda some: dilate(erode(some)), draw < share / 3),
+        (lambda some: erode(dilate(some)), (draw >= share / 3) & (draw < share * 2 / 3)),
+        (dilate, (draw >= share * 2 / 3) & (draw < share)),
+    ):
+        some = is_chosen.nonzero()[:, 0]
+        if len(some):
+            mask[some] = change(mask[some])
+    return mask
+
+
+def _soften_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
+    """Opacity of 1 in the mask; in a share of them it falls towards the edge, over one to three
+    pixels or, in a quarter of these, over a wide band: (N, S, S) bool -> float."""
+    alpha = mask.float()
+    draw = torch.rand(len(mask), generator=generator)
+    for blurs in range(1, _MAX_BLURS + 1):
+        some = (draw < share * 0.75 * (_MAX_BLURS + 1 - blurs) / _MAX_BLURS).nonzero()[:, 0]
+        if len(some):
+            alpha[some] = soften(alpha[some])
+    some = ((draw >= share * 0.75) & (draw < share)).nonzero()[:, 0]
+    if len(some):
+        alpha[some] = soften_widely(alpha[some])
+    return alpha
+
+
+def _draw_looks(
+    clean: Tensor,
+    number: Tensor,
+    row: Tensor,
+    column: Tensor,
+    textures: Textures,
+    generator: Generator,
+    preset: Preset,
+) -> Tensor:
+    """What shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]."""
+    count, size_px, device = len(clean), clean.shape[-1], clean.device
+    kind = _choose(preset.looks, count, generator).to(device)[number]
+    other = torch.randint(count, (count,), generator=generator).to(device)
+    shift = torch.randint(size_px // 8, size_px * 7 // 8, (count, 2), generator=generator)
+    shift = shift.to(device)
+    gain = uniform(generator, 0.7, 1.3, count, 1).to(device)
+    shade = (1 + uniform(generator, *SHADE, count, 1) * _sign(count, generator)).to(device)
+    deviation = uniform(generator, *NOISE_DEVIATION, count, 1).to(device)
+    drawn = TextureDraw.draw(count, textures, generator)
+    look = torch.empty(len(number), 3, device=device)
+    for place, name in enumerate(preset.looks):
+        some = (kind == place).nonzero()[:, 0]
+        image, down, across = number[some], row[some], column[some]
+        if name == "texture":
+            look[some] = drawn.at(image, down, across)
+        elif name == "noise":
+            grain = torch.randn(len(some), 3, generator=generator).to(device)
+            look[some] = clean[image, :, down, across] + deviation[image] * grain
+        elif name == "shade":
+            look[some] = clean[image, :, down, across] * shade[image]
+        else:  # patch: a normal picture, shifted, a little lighter or darker
+            down = (down + shift[image, 0]) % size_px
+            across = (across + shift[image, 1]) % size_px
+            look[some] = clean[other[image], :, down, across] * gain[image]
+    return look.clamp_(0, 1)
+
+
+def _sign(count: int, generator: Generator) -> Tensor:
+    return 1 - 2 * torch.randint(2, (count, 1), generator=generator).float()
+
+
+def _is_grey(image: Tensor) -> bool:
+    """Whether a camera without colours took all of these; every fourth pixel tells."""
+    red, green, blue = image[..., ::4, ::4].unbind(1)
+    return bool((red == green).all() and (green == blue).all())
+
+
+def _choose(shares: dict[str, float], count: int, generator: Generator) -> Tensor:
+    """Draw numbers of entries by their shares: (count,) long."""
+    weights = torch.tensor(list(shares.values()), dtype=torch.float32)
+    return torch.multinomial(weights, count, replacement=True, generator=generator)

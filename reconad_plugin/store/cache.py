@@ -12,7 +12,7 @@ class ContentCache:
     """A folder of files named by the hash of their content. Safe with several writers."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def put(self, sha256: str, content: bytes) -> None:
         """Keep bytes under their hash."""
@@ -43,4 +43,4 @@ class ContentCache:
         return path.read_bytes()
 
     def _path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256
+        return self.folder / sha256[:2] / sha256

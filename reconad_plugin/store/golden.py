@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.evidence import REAL, GoldenSet
-from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -38,13 +37,15 @@ def read_golden(
         return None
 
     def load(chosen: Iterable[str]) -> torch.Tensor:
-        return stack_images([_read_image(store, key, limits) for key in chosen], size_px)
+        return stack_images([_read_image(store, key, size_px, limits) for key in chosen], size_px)
 
     return GoldenSet(load(keys[_NORMAL]), load(keys["defect"]), REAL)
 
 
-def _read_image(store: ObjectStore, key: str, limits: ImageLimits) -> NDArray[np.uint8]:
+def _read_image(
+    store: ObjectStore, key: str, size_px: int, limits: ImageLimits
+) -> NDArray[np.uint8]:
     try:
-        return decode_image(store.read(key).content, limits)
+        return decode_square(store.read(key).content, size_px, limits)
     except InvalidImageError as error:
         raise InvalidImageError(error.reason, f"golden image {key}: {error}") from None

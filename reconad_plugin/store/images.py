@@ -1,30 +1,25 @@
 """Rows of a manifest to pixels."""
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.geometry import stack_images, to_square
+from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.objects import ObjectStore
-
-_DECODERS = 4  # threads
+from reconad_plugin.store.pixels import PixelCache
 
 
 def load_images(
     store: ObjectStore, cache: ContentCache, rows: pd.DataFrame, size_px: int, limits: ImageLimits
 ) -> Tensor:
-    """Decode and resize the images of some rows.
+    """Pixels of the images of some rows, decoded once.
 
     Args:
-        store: the bucket, asked for what the cache does not have.
-        cache: local bytes by SHA-256.
+        store: the bucket, asked for what the caches do not have.
+        cache: local bytes by SHA-256; pixels are kept beside them.
         rows: accepted rows of manifests.
         size_px: side of the square.
         limits: as at ingest.
@@ -32,11 +27,10 @@ def load_images(
     Returns:
         (N, 3, size_px, size_px) uint8 in [0, 255], in the order of the rows.
     """
+    hashes, keys = rows["sha256"].tolist(), rows["key"].tolist()
 
-    def load(row: Any) -> NDArray[np.uint8]:
-        content = cache.get(row.sha256, lambda: store.read(row.key).content)
-        return to_square(decode_image(content, limits), size_px)
+    def decode(place: int) -> NDArray[np.uint8]:
+        content = cache.get(hashes[place], lambda: store.read(keys[place]).content)
+        return decode_square(content, size_px, limits)
 
-    with ThreadPoolExecutor(_DECODERS) as threads:
-        images = list(threads.map(load, rows.itertuples()))
-    return stack_images(images, size_px)
+    return PixelCache(cache.folder, size_px).load(hashes, decode)

@@ -1,8 +1,11 @@
 """Normal images to a detector that can decide: train, measure the light, calibrate."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,7 +17,12 @@ from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.scoring import Detector, score_images
+from reconad_plugin.simulation.presets import PRESETS
+from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, load_textures
 from reconad_plugin.training.loop import Progress, TrainingReport, train
+from reconad_plugin.training.recipe import Simulation
+
+FINETUNE_RATE_SHARE: Final = 0.3  # of the model's learning rate, when it starts from a version
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ def fit_detector(
     training: TrainingSettings,
     base: Detector | None = None,
     device: str = "cpu",
+    checkpoint_folder: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Detector, TrainingReport]:
     """Train a detector from scratch, or fine-tune one.
@@ -48,11 +57,13 @@ def fit_detector(
         training: steps, budget, rate, augmentation.
         base: start from this detector's weights instead of random ones.
         device: where to train.
+        checkpoint_folder: where the training's state is kept, to go on after a kill.
         on_progress: called after each step.
 
     Raises:
         NotEnoughImagesError: fewer training images than the product asks for, or too few to
             calibrate on.
+        ConfigError: the device is not there, or the base is another model.
         TrainingDivergedError: the loss is not a number.
     """
     count = len(images.train) + len(images.calibration) + len(images.judge)
@@ -62,30 +73,39 @@ def fit_detector(
             f"{count}: wait for more, or lower "
             "min_training_images"
         )
+    check_device(device)
     if len(images.calibration) < MIN_CALIBRATION_IMAGES:
         raise NotEnoughImagesError(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
             f"{len(images.calibration)}: wait for more"
         )
+    spec = model_spec(product.model)
+    if spec.warning:
+        warnings.warn(spec.warning, stacklevel=2)
     network = _network(product, base)
-    recipe = model_spec(product.model).build_recipe(network)
+    recipe = spec.build_recipe(network, _simulation(product, training, device), product.options)
+    if base is not None and training.learning_rate is None:
+        rate = recipe.learning_rate * FINETUNE_RATE_SHARE
+        training = training.model_copy(update={"learning_rate": rate})
+    window_px = spec.score_window_px(product.image_size_px)
     report = train(
         recipe,
         images.train,
         images.calibration,
         training,
         product.seed,
+        window_px,
         device,
+        checkpoint_folder=checkpoint_folder,
         on_progress=on_progress,
     )
     network = network.to("cpu")
     light = LightReference.fit(images.train)
-    window_px = model_spec(product.model).score_window_px(product.image_size_px)
     as_they_come = score_images(network, images.calibration, window_px)
     matched = score_images(network, images.calibration, window_px, light=light)
     detector = Detector(
         model=product.model,
-        sizes=base.sizes if base else {},
+        architecture=product.architecture,
         image_size_px=product.image_size_px,
         network=network,
         light=light,
@@ -96,15 +116,38 @@ def fit_detector(
     return detector, report
 
 
+def check_device(device: str) -> None:
+    """Raise a ConfigError where a device is not there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device must be there; got {device!r}: {reason}") from None
+
+
 def _network(product: ProductSettings, base: Detector | None) -> AnomalyNetwork:
     if base is not None:
-        if (base.model, base.image_size_px) != (product.model, product.image_size_px):
+        started = (base.model, base.image_size_px, base.architecture)
+        wished = (product.model, product.image_size_px, product.architecture)
+        if started != wished:
             raise ConfigError(
-                "fine-tuning needs the model and image size of the version it starts from, "
-                f"{base.model} at {base.image_size_px} px; the settings say {product.model} at "
-                f"{product.image_size_px} px: train from scratch"
+                "fine-tuning needs the model, image size and width of the version it starts from, "
+                f"{_in_words(*started)}; the settings say {_in_words(*wished)}: train from scratch"
             )
         return deepcopy(base.network)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)
-        return model_spec(product.model).build_network(product.image_size_px)
+        return model_spec(product.model).build_network(
+            product.image_size_px, **product.architecture
+        )
+
+
+def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float]) -> str:
+    sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
+    return f"{model} at {image_size_px} px ({sizes})"
+
+
+def _simulation(product: ProductSettings, training: TrainingSettings, device: str) -> Simulation:
+    folder = PACKAGED_TEXTURES if training.textures is None else Path(training.textures)
+    textures = load_textures(product.image_size_px, folder).to(device)
+    return Simulation(PRESETS[training.preset], textures)

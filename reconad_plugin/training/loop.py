@@ -1,13 +1,14 @@
-"""The one training loop: every model learns here.
+"""The one training loop: every model and every phase learns here.
 
-A model brings its losses (a recipe); the loop brings steps, budget, rate, precision, progress
-and the check that the loss stays a number.
+A model brings its losses (a recipe); the loop brings steps, budget, rate, precision, progress,
+looks at held-out images, the best weights, checkpoints, and the check that numbers stay finite.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -15,12 +16,24 @@ from torch import Generator, Tensor
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
-from reconad_plugin.training.augment import vary_light
+from reconad_plugin.training.batches import Batches
+from reconad_plugin.training.checkpoint import (
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    write_checkpoint,
+)
+from reconad_plugin.training.held_out import HeldOut, Look
 from reconad_plugin.training.recipe import Recipe
+from reconad_plugin.training.schedule import Clock
 
-WARMUP_SHARE: Final = 0.05  # of the steps, in which the rate rises to its full height
-HELD_OUT_CHECKS: Final = 20  # how often a training looks at the held-out images
-AVERAGING_DECAY: Final = 0.98  # of the running average of the weights
+LOOKS: Final = 20  # at the held-out images, in one training
+LOOKS_SHARE: Final = 0.1  # of a budget that binds, at most
+PATIENCE_LOOKS: Final = 10  # without a better one, until a training stops early
+LEAST_GAIN: Final = 1e-3  # of the separation, that counts as better
+LEAST_FALL: Final = 0.01  # of the held-out loss, as a share, that counts as better
+CHECKPOINT_EVERY_S: Final = 30.0
+CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,8 @@ class Progress:
     planned_steps: int
     elapsed_s: float
     loss: float
-    held_out_loss: float | None  # measured now and then
+    held_out_loss: float | None = None  # measured now and then
+    separation: float | None = None  # see training.held_out
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,9 @@ class TrainingReport:
         steps: steps taken.
         planned_steps: the schedule's length; with it as ``steps`` and a budget that does not
             bind, the same images and seed give the same weights on the same processor.
-        elapsed_s: wall-clock seconds.
-        ended_by: ``steps`` or ``budget``.
+        elapsed_s: wall-clock seconds, also those before a kill.
+        ended_by: ``steps``, ``budget`` or ``early_stopping``.
+        best_step: the step whose averaged weights were kept.
         curve: points of the loss over the steps.
     """
 
@@ -51,6 +66,7 @@ class TrainingReport:
     planned_steps: int
     elapsed_s: float
     ended_by: str
+    best_step: int
     curve: list[Progress] = field(repr=False)
 
 
@@ -67,164 +83,268 @@ def train(
     held_out: Tensor,
     settings: TrainingSettings,
     seed: int,
+    window_px: int = 1,
     device: str = "cpu",
     precision: torch.dtype | None = None,
+    checkpoint_folder: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainingReport:
-    """Train a recipe's network in place; it is left in eval mode with averaged weights.
+    """Train a recipe's network in place; it is left in eval mode with the best weights.
 
-    The rate warms up and falls along a cosine over the planned steps. Where the pace of the
-    first steps shows that they do not fit the budget, the plan is shortened once, so that the
-    rate still reaches its end.
+    The rate warms up and falls along a cosine over the planned steps, and the plan follows the
+    pace where the budget binds. Weights are averaged over the last steps; the average that tells
+    simulated anomalies on the held-out images best is kept.
 
     Args:
         recipe: network and losses.
         images: (N, 3, S, S) uint8 normal images to learn.
-        held_out: (M, 3, S, S) uint8 normal images to watch the loss on; never learnt.
-        settings: steps, budget, rate, batch.
-        seed: of order and augmentation.
+        held_out: (M, 3, S, S) uint8 normal images to look at; never learnt. With none, the last
+            average is kept.
+        settings: steps, budget, rate, batch, variations.
+        seed: of order, variation and simulation.
+        window_px: side of the score window, for the looks.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         precision: of the network's arithmetic; the hardware's best by default.
+        checkpoint_folder: where the state is kept and looked for; must be this training's own.
+            What is left there at the end the caller removes, when the result is safe.
         on_progress: called after each step.
 
     Raises:
         NotEnoughImagesError: no image.
-        TrainingDivergedError: the loss became NaN or infinite.
+        TrainingDivergedError: a loss or a gradient became NaN or infinite.
     """
     if len(images) == 0:
         raise NotEnoughImagesError("training needs at least one image; got none")
-    precision = precision or best_precision(device)
-    network = recipe.network.to(device).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network,
-        multi_avg_fn=_average_weights,
-        use_buffers=True,
-    )
-    batches = _Batches(images, settings, Generator().manual_seed(seed), device)
-    clock = _Clock(settings)
-    curve: list[Progress] = []
+    run = _Run(recipe, images, held_out, settings, seed, window_px, device, checkpoint_folder)
+    run.precision = precision or run.precision
+    while run.clock.goes_on() and not run.is_stale():
+        on_progress(run.step())
+    return run.finish()
 
-    while clock.goes_on():
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _rate_at(clock.step, clock.planned_steps)
-        with torch.autocast(torch.device(device).type, precision, precision != torch.float32):
-            losses = recipe.losses(batches.draw())
-        loss = losses["total"]
-        optimizer.zero_grad(set_to_none=True)
+
+class _Run:
+    """The state of one training: all that a checkpoint holds."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: Tensor,
+        held_out: Tensor,
+        settings: TrainingSettings,
+        seed: int,
+        window_px: int,
+        device: str,
+        checkpoint_folder: Path | None,
+    ) -> None:
+        self.recipe = recipe.to(device).to(memory_format=torch.channels_last).train()
+        batch_size = settings.batch_size or recipe.batch_size
+        self.settings = settings
+        self.device = device
+        self.precision = best_precision(device)
+        self.rate = settings.learning_rate or recipe.learning_rate
+        self.optimizer = torch.optim.Adam(
+            recipe.parameters(), lr=self.rate, betas=recipe.betas, fused=True
+        )
+        self.averaged = torch.optim.swa_utils.AveragedModel(
+            recipe.network, multi_avg_fn=_average_weights, use_buffers=True
+        )
+        self.generator = Generator().manual_seed(seed)
+        self.batches = Batches(images, batch_size, settings, self.generator, device)
+        self.held_out = HeldOut(held_out, recipe, window_px, device) if len(held_out) else None
+        self.best: dict[str, Tensor] = {}
+        self.best_separation = -math.inf
+        self.best_loss = math.inf
+        self.best_step = 0
+        self.looks_since_best = 0
+        self.curve: list[Progress] = []
+        self.folder = checkpoint_folder
+        self.clock = Clock.of(settings, len(images), batch_size)
+        self._last_look_step = 0
+        self._look_s = 0.0
+        self._resume()
+        self._checkpoint_s, self._checkpoint_end_s = 0.0, time.monotonic()
+
+    def step(self) -> Progress:
+        """Descend the losses of a batch, and look at the held-out images when it is time."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * self.clock.rate()
+        with self._autocast():
+            loss = self.recipe.losses(self.batches.draw(), self.generator)["total"]
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        averaged.update_parameters(network)
-        clock.tick()
-        progress = _look(recipe, loss, held_out, clock, device)
-        on_progress(progress)
-        if progress.held_out_loss is not None:
-            curve.append(progress)
+        value = float(loss.detach())
+        gradients = [p.grad for p in self.recipe.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        _check_finite("loss", value, self.clock.step + 1)
+        _check_finite("gradient", norm, self.clock.step + 1)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.recipe.network)
+        self.clock.tick()
+        look = self._look() if self._is_time_to_look() else None
+        progress = Progress(
+            self.clock.step,
+            self.clock.planned_steps,
+            self.clock.elapsed_s,
+            value,
+            look.loss if look else None,
+            look.separation if look else None,
+        )
+        if look is not None:
+            self.curve.append(progress)
+        if self.folder is not None and self._is_time_for_checkpoint():
+            self._write_checkpoint(self.folder)
+        return progress
 
-    network.load_state_dict(averaged.module.state_dict())
-    network.eval()
-    ended_by = "steps" if clock.step >= settings.steps else "budget"
-    return TrainingReport(clock.step, clock.planned_steps, clock.elapsed_s, ended_by, curve)
+    def is_stale(self) -> bool:
+        """Whether the held-out images have long shown nothing better."""
+        return self.settings.early_stopping and self.looks_since_best >= PATIENCE_LOOKS
+
+    def finish(self) -> TrainingReport:
+        """Leave the network with its best weights."""
+        ended_by = "steps"
+        if self.is_stale():
+            ended_by = "early_stopping"
+        elif self.clock.is_budget_bound:
+            ended_by = "budget"
+        self.recipe.network.load_state_dict(self.best or self.averaged.module.state_dict())
+        self.recipe.eval()
+        return TrainingReport(
+            self.clock.step,
+            self.clock.planned_steps,
+            self.clock.elapsed_s,
+            ended_by,
+            self.best_step or self.clock.step,
+            self.curve,
+        )
+
+    def _autocast(self) -> torch.autocast:
+        """Opened anew each time: inside, the weights' casts are kept and would go stale."""
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, self.precision, self.precision != torch.float32)
+
+    def _is_time_to_look(self) -> bool:
+        """The first look comes when the pace is known, so that its cost is known as well."""
+        planned = self.clock.planned_steps
+        if self.clock.is_budget_bound and not self._look_s:
+            return self.clock.is_paced
+        looks = LOOKS
+        if self.clock.is_budget_bound and self._look_s:
+            looks = int(min(LOOKS, LOOKS_SHARE * self.clock.budget_s / self._look_s))
+        every = max(1, planned // max(1, looks))
+        return self.clock.step - self._last_look_step >= every or not self.clock.goes_on()
+
+    def _look(self) -> Look:
+        """Look at the averaged weights, which are those that may be kept."""
+        started_s = time.monotonic()
+        self._last_look_step = self.clock.step
+        network = self.recipe.network
+        learning = {name: value.clone() for name, value in network.state_dict().items()}
+        averaged = self.averaged.module.state_dict()
+        network.load_state_dict(averaged)
+        if self.held_out is None:
+            look = Look(None, self.clock.step)
+        else:
+            with self._autocast():
+                look = self.held_out.look(self.recipe)
+            _check_finite("held-out loss", look.loss or 0.0, self.clock.step)
+        network.load_state_dict(learning)
+        is_better = look.separation > self.best_separation + LEAST_GAIN
+        if look.loss is not None and look.loss < self.best_loss * (1 - LEAST_FALL):
+            self.best_loss, is_better = look.loss, True
+        self.looks_since_best = 0 if is_better else self.looks_since_best + 1
+        if look.separation >= self.best_separation - LEAST_GAIN:  # as good and later is better
+            self.best = {name: value.clone() for name, value in averaged.items()}
+            self.best_step = self.clock.step
+        self.best_separation = max(self.best_separation, look.separation)
+        self._look_s = self.clock.reserve_s = time.monotonic() - started_s
+        return look
+
+    def _is_time_for_checkpoint(self) -> bool:
+        since_s = time.monotonic() - self._checkpoint_end_s
+        has_ended = not self.clock.goes_on() and self.clock.elapsed_s > CHECKPOINT_EVERY_S
+        return has_ended or since_s >= max(
+            CHECKPOINT_EVERY_S, self._checkpoint_s / CHECKPOINT_SHARE
+        )
+
+    def _write_checkpoint(self, folder: Path) -> None:
+        started_s = time.monotonic()
+        tensors = {
+            **_prefixed("recipe", self.recipe.state_dict()),
+            **_prefixed("averaged", self.averaged.state_dict()),
+            **_prefixed("best", self.best),
+            **_prefixed("optimizer", optimizer_tensors(self.optimizer)),
+            "generator": self.generator.get_state(),
+            "order": self.batches.order,
+        }
+        numbers = {
+            "step": self.clock.step,
+            "planned_steps": self.clock.planned_steps,
+            "elapsed_s": self.clock.elapsed_s,
+            "best_separation": self.best_separation,
+            "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "looks_since_best": self.looks_since_best,
+            "last_look_step": self._last_look_step,
+            "curve": [asdict(point) for point in self.curve],
+        }
+        write_checkpoint(folder, tensors, numbers)
+        self._checkpoint_end_s = time.monotonic()
+        self._checkpoint_s = self._checkpoint_end_s - started_s
+
+    def _resume(self) -> None:
+        found = read_checkpoint(self.folder) if self.folder is not None else None
+        if found is None:
+            return
+        tensors, numbers = found
+        self.recipe.load_state_dict(_with_prefix("recipe", tensors))
+        self.averaged.load_state_dict(_with_prefix("averaged", tensors))
+        self.best = _with_prefix("best", tensors)
+        restore_optimizer(self.optimizer, _with_prefix("optimizer", tensors))
+        self.generator.set_state(tensors["generator"])
+        self.batches.order = tensors["order"]
+        self.best_separation = numbers["best_separation"]
+        self.best_loss = numbers["best_loss"]
+        self.best_step = numbers["best_step"]
+        self.looks_since_best = numbers["looks_since_best"]
+        self._last_look_step = numbers["last_look_step"]
+        self.curve = [Progress(**point) for point in numbers["curve"]]
+        self.clock = Clock(
+            self.clock.wished_steps,
+            self.clock.budget_s,
+            numbers["planned_steps"],
+            numbers["step"],
+            numbers["elapsed_s"],
+        )
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(start)
+    }
 
 
 def _average_weights(
     averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
 ) -> None:
-    """Running average that forgets the first, untrained weights: it starts short and grows."""
-    decay = min(AVERAGING_DECAY, (1 + int(updates)) / (10 + int(updates)))
+    """Running average over about the last twentieth of the steps, and ten more."""
+    decay = 1 - 1 / (10 + 0.05 * int(updates))
+    decay = min(decay, (1 + int(updates)) / (10 + int(updates)))  # forget the untrained weights
     torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averaged, current, updates)
 
 
-class _Batches:
-    """Batches without end: round after round in random order; what fills no batch is dropped."""
-
-    def __init__(
-        self, images: Tensor, settings: TrainingSettings, generator: Generator, device: str
-    ) -> None:
-        self._images = images
-        self._size = min(settings.batch_size, len(images))
-        self._varies_light = settings.light_augmentation
-        self._generator = generator
-        self._device = device
-        self._order = torch.empty(0, dtype=torch.long)
-
-    def draw(self) -> Tensor:
-        if len(self._order) < self._size:
-            self._order = torch.randperm(len(self._images), generator=self._generator)
-        chosen, self._order = self._order[: self._size], self._order[self._size :]
-        batch = self._images[chosen].to(self._device).float() / 255
-        if self._varies_light:
-            batch = vary_light(batch, self._generator)
-        return batch.contiguous(memory_format=torch.channels_last)
-
-
-class _Clock:
-    """Counts steps and seconds, and shortens the plan once when the budget binds."""
-
-    PACE_STEPS = 10  # after the first, which compiles and allocates
-
-    def __init__(self, settings: TrainingSettings) -> None:
-        self.planned_steps = settings.steps
-        self.step = 0
-        self._budget_s = settings.budget_s
-        self._start_s = time.monotonic()
-        self._pace_start_s = self._start_s
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._start_s
-
-    def goes_on(self) -> bool:
-        return self.step < self.planned_steps and self.elapsed_s < self._budget_s
-
-    def tick(self) -> None:
-        self.step += 1
-        if self.step == 1:
-            self._pace_start_s = time.monotonic()
-        if self.step == 1 + self.PACE_STEPS:
-            step_s = (time.monotonic() - self._pace_start_s) / self.PACE_STEPS
-            affordable = self.step + int((self._budget_s - self.elapsed_s) / step_s)
-            self.planned_steps = max(self.step, min(self.planned_steps, affordable))
-
-
-def _rate_at(step: int, planned_steps: int) -> float:
-    """Share of the full learning rate at a step."""
-    warmup = max(1, round(WARMUP_SHARE * planned_steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    phase = (step - warmup) / max(1, planned_steps - warmup)
-    return 0.5 + 0.5 * math.cos(phase * math.pi)
-
-
-def _look(recipe: Recipe, loss: Tensor, held_out: Tensor, clock: _Clock, device: str) -> Progress:
-    value = float(loss.detach())
-    _check_finite(value, clock.step)
-    held_out_loss = None
-    every = max(1, clock.planned_steps // HELD_OUT_CHECKS)
-    if not clock.step % every or not clock.goes_on():
-        held_out_loss = _loss_on(recipe, held_out, device) if len(held_out) else value
-        _check_finite(held_out_loss, clock.step)
-    return Progress(clock.step, clock.planned_steps, clock.elapsed_s, value, held_out_loss)
-
-
-def _check_finite(loss: float, step: int) -> None:
-    if not math.isfinite(loss):
+def _check_finite(what: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
         raise TrainingDivergedError(
-            f"the loss must stay a finite number; it is {loss} at step {step}: lower learning_rate"
+            f"the {what} must stay a finite number; it is {value} at step {step}: "
+            "lower learning_rate"
         )
-
-
-def _loss_on(recipe: Recipe, images: Tensor, device: str) -> float:
-    """Mean loss on images that are not learnt, without touching the network's statistics."""
-    recipe.network.eval()
-    with torch.inference_mode():
-        batches = images.split(32)
-        total = sum(
-            float(recipe.losses(batch.to(device).float() / 255)["total"]) * len(batch)
-            for batch in batches
-        )
-    recipe.network.train()
-    return total / len(images)
 
 
 def _has_bf16() -> bool:

@@ -1,17 +1,54 @@
 """What a model brings to the training loop."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
 from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset
+from reconad_plugin.simulation.textures import Textures
 
 
-class Recipe(Protocol):
-    """A network and the losses it learns by."""
+@dataclass(frozen=True)
+class Simulation:
+    """How anomalies are simulated while training.
 
-    network: AnomalyNetwork
+    Attributes:
+        preset: shapes, looks and blending.
+        textures: pictures to fill shapes with; the packaged ones where None.
+    """
 
-    def losses(self, image: Tensor) -> dict[str, Tensor]:
-        """Losses of a (B, 3, S, S) float batch by name; ``total`` is descended."""
-        ...
+    preset: Preset = PRESETS[DEFAULT_PRESET]
+    textures: Textures | None = None
+
+
+class Recipe(nn.Module, ABC):
+    """A network, whatever else learns beside it, and the losses they learn by.
+
+    A submodule that only training needs, such as a discriminator, is a member of the recipe and
+    not of the network: it learns with it and is not served.
+
+    Attributes:
+        network: what is served.
+        simulation: how anomalies are simulated, for the recipes that learn from them.
+        learning_rate: the model's usual one.
+        betas: of Adam.
+        batch_size: the model's usual one, images.
+    """
+
+    learning_rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    batch_size: int
+
+    def __init__(self, network: AnomalyNetwork, simulation: Simulation) -> None:
+        super().__init__()
+        self.network = network
+        self.simulation = simulation
+
+    @abstractmethod
+    def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """Losses of a (B, 3, S, S) float batch in [0, 1] by name; ``total`` is descended.
+
+        Called under autocast; losses themselves are float32.
+        """

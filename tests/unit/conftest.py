@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,16 @@ from reconad_plugin.calibration import calibrate
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.autoencoder import build_autoencoder
+from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.scoring import Detector, score_images
 
 SIZE_PX = 32
+TINY_WIDTHS = {
+    "ae": {"width": 8, "latent_dim": 16},
+    "vae": {"width": 8, "latent_dim": 16},
+    "ganomaly": {"width": 8, "latent_dim": 16},
+    "draem": {"reconstructor_width": 8, "segmenter_width": 8},
+}
 
 # Derandomised, so that a red run is red again; no database, so that nothing is left on disk.
 settings.register_profile("unit", derandomize=True, deadline=None, database=None)
@@ -36,6 +44,15 @@ def module_on_one_thread() -> Iterator[None]:
 def on_one_thread() -> None:
     """The same for each test, whatever was set for it before."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tiny_models() -> Iterator[None]:
+    """Every model of the registry with so few weights that a step takes milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, sizes in TINY_WIDTHS.items():
+            patch.setitem(MODELS, name, replace(MODELS[name], widths={"tiny": sizes}))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +93,7 @@ def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
     light = LightReference.fit(normal)
     return Detector(
         model="ae",
-        sizes={"width": 4, "latent_dim": 8},
+        architecture={"width": 4, "latent_dim": 8},
         image_size_px=SIZE_PX,
         network=network,
         light=light,

@@ -1,237 +1,334 @@
-"""Simulated anomalies, from the noise to the finished picture."""
+"""Simulated anomalies: a shape, filled with a look and blended into a normal picture."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Generator
 
-from reconad_plugin.errors import InvalidImageError, NotEnoughImagesError
-from reconad_plugin.simulation.anomalies import MIN_MASK_SHARE, simulate_anomalies
-from reconad_plugin.simulation.perlin import perlin_noise, rotate
-from reconad_plugin.simulation.textures import load_textures, random_textures
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.simulation.anomalies import MIN_MASK_SHARE, draw_masks, simulate_anomalies
+from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset, preset
+from reconad_plugin.simulation.textures import Textures
+
+DISC = Preset(
+    shapes={"blobs": 1},
+    looks={"shade": 1},
+    opacity=(1.0, 1.0),
+    blurred_share=0.0,
+    blob_radius=(0.2, 0.2),
+    blob_number=(1, 1),
+)
+every_preset = pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in PRESETS])
 
 
-@pytest.fixture
-def grey_images():
-    """(12, 3, 32, 32) uint8 of flat grey."""
-    return torch.full((12, 3, 32, 32), 120, dtype=torch.uint8)
+def seeded(seed=0):
+    """A generator."""
+    return Generator().manual_seed(seed)
+
+
+def flat(count, size_px=32, colour=(120, 120, 120)):
+    """(count, 3, S, S) uint8 of one colour."""
+    return (
+        torch.tensor(colour, dtype=torch.uint8).view(1, 3, 1, 1).repeat(count, 1, size_px, size_px)
+    )
+
+
+def coloured(count, size_px=32, seed=0):
+    """(count, 3, S, S) uint8 of random colours."""
+    shape = (count, 3, size_px, size_px)
+    return torch.randint(30, 220, shape, generator=seeded(seed)).byte()
 
 
 @pytest.mark.parametrize(
-    "cells",
-    [
-        pytest.param((1, 1), id="one cell"),
-        pytest.param((4, 4), id="square cells"),
-        pytest.param((2, 16), id="long cells"),
-        pytest.param((32, 32), id="a cell for each pixel"),
-        pytest.param((3, 5), id="cells that do not divide the picture"),
-    ],
+    "size_px", [pytest.param(size, id=f"{size} pixels") for size in (32, 64, 128)]
 )
-def test_noise_has_its_range(cells):
-    """Noise stays in [-1, 1], uses a good part of it, and has no level of its own."""
-    noise = perlin_noise(64, 32, cells, Generator().manual_seed(0))
+@every_preset
+def test_every_preset_at_every_size(name, size_px):
+    """Inside the mask is an anomaly, outside are the normal pixels, bit by bit."""
+    normal = coloured(12, size_px)
 
-    assert noise.shape == (64, 32, 32)
-    assert noise.dtype == torch.float32
-    assert noise.abs().max() <= 1.0001
-    assert noise.abs().max() > 0.5
-    assert abs(noise.mean()) < 0.05
+    simulated = simulate_anomalies(normal, seeded(), PRESETS[name])
 
-
-def test_noise_comes_near_one():
-    """In the middle of a cell whose four gradients all point inward the noise is one."""
-    middle = perlin_noise(5000, 1, (1, 1), Generator().manual_seed(0))
-
-    assert 0.9 < middle.max() <= 1.0001
-    assert -1.0001 <= middle.min() < -0.9
+    outside = ~simulated.mask[:, None].expand_as(normal)
+    assert simulated.image.shape == normal.shape
+    assert simulated.image.dtype == torch.float32
+    assert 0 <= simulated.image.min() <= simulated.image.max() <= 1
+    assert torch.equal(simulated.image[outside], (normal.float() / 255)[outside])
+    assert torch.equal(simulated.pixels[outside], normal[outside])
+    changed = (simulated.image != normal.float() / 255).any(1) & simulated.mask
+    assert (changed.sum((1, 2)) >= 0.5 * simulated.mask.sum((1, 2))).all()
 
 
-def test_noise_differs_from_draw_to_draw():
-    """Images of a batch, and batches of a generator, are independent."""
-    generator = Generator().manual_seed(0)
-
-    first, second = perlin_noise(2, 32, (4, 4), generator), perlin_noise(2, 32, (4, 4), generator)
-
-    flat = torch.cat([first, second]).flatten(1)
-    correlation = torch.corrcoef(flat)
-    assert (correlation - torch.eye(4)).abs().max() < 0.5
-
-
-def test_same_seed_gives_the_same_noise():
-    """The generator is the only source of chance."""
-    first = perlin_noise(3, 32, (4, 8), Generator().manual_seed(9))
-    second = perlin_noise(3, 32, (4, 8), Generator().manual_seed(9))
-
-    assert torch.equal(first, second)
-
-
-def test_noise_is_zero_on_the_grid_and_smooth_between():
-    """At the corners of its cells the noise vanishes, and neighbours are alike."""
-    noise = perlin_noise(8, 256, (4, 4), Generator().manual_seed(0))
-
-    corners = noise[:, 63:257:64, 63:257:64]  # half a pixel from the grid
-    assert corners.abs().max() < 0.03
-    assert noise.diff(dim=1).abs().max() < 0.06
-    assert noise.diff(dim=2).abs().max() < 0.06
-
-
-def test_cells_run_down_and_across():
-    """One cell down and eight across change faster across than down."""
-    noise = perlin_noise(16, 64, (1, 8), Generator().manual_seed(0))
-
-    assert noise.diff(dim=2).abs().mean() > 2 * noise.diff(dim=1).abs().mean()
-
-
-def test_turning_by_nothing_changes_nothing():
-    """An angle of zero is the identity."""
-    image = torch.rand(2, 16, 16, generator=Generator().manual_seed(0))
-
-    torch.testing.assert_close(rotate(image, torch.zeros(2)), image, rtol=0, atol=1e-5)
-
-
-def test_each_image_turns_by_its_own_angle():
-    """A quarter, a half and minus a quarter turn are the turns of the pixel grid."""
-    image = torch.rand(1, 16, 16, generator=Generator().manual_seed(0)).repeat(3, 1, 1)
-
-    turned = rotate(image, torch.tensor([90.0, 180.0, -90.0]))
-
-    quarter = [torch.rot90(image[0], times) for times in (1, 2, 3)]
-    torch.testing.assert_close(turned[1], quarter[1], rtol=0, atol=1e-4)
-    ends = [(turned[0] - quarter[i]).abs().max() < 1e-4 for i in (0, 2)]
-    assert sum(ends) == 1
-    torch.testing.assert_close(torch.rot90(turned[2], 2), turned[0], rtol=0, atol=1e-4)
-
-
-def test_corners_mirror():
-    """A bright picture has no dark corners after a turn."""
-    turned = rotate(torch.ones(1, 32, 32), torch.tensor([45.0]))
-
-    torch.testing.assert_close(turned, torch.ones(1, 32, 32))
-
-
-@given(seed=st.integers(0, 2**31), size_px=st.sampled_from([32, 64]))
-def test_mask_is_never_empty_nor_everything(seed, size_px):
-    """Every image has an anomaly, and it has a place."""
-    images = torch.zeros(4, 3, size_px, size_px, dtype=torch.uint8)
-
-    mask = simulate_anomalies(images, Generator().manual_seed(seed)).mask
+@every_preset
+def test_masks_of_every_preset_take_a_sane_share(name):
+    """No mask is empty, none takes all, and most take a small part of the picture."""
+    mask = draw_masks(300, 64, seeded(), PRESETS[name])
 
     share = mask.float().mean((1, 2))
-    assert mask.shape == (4, size_px, size_px)
     assert mask.dtype == torch.bool
     assert share.min() >= MIN_MASK_SHARE
     assert share.max() < 0.9
+    assert 0.005 < share.mean() < 0.2
 
 
-def test_outside_the_mask_nothing_changes(make_normal):
-    """Pixels outside the mask are those of the normal image, bit by bit."""
-    normal = make_normal(24, 1)
+@given(seed=st.integers(0, 2**31), name=st.sampled_from(sorted(PRESETS)))
+def test_mask_is_never_empty_nor_everything(seed, name):
+    """Every image has an anomaly, and it has a place."""
+    share = draw_masks(4, 32, seeded(seed), PRESETS[name]).float().mean((1, 2))
 
-    simulated = simulate_anomalies(normal, Generator().manual_seed(0))
-
-    outside = ~simulated.mask[:, None].expand_as(normal)
-    assert simulated.image.dtype == torch.uint8
-    assert torch.equal(simulated.image[outside], normal[outside])
+    assert share.min() >= MIN_MASK_SHARE
+    assert share.max() < 1
 
 
-def test_inside_the_mask_the_picture_changes(grey_images):
-    """Every image is changed within its mask, and most pixels there are."""
-    simulated = simulate_anomalies(grey_images, Generator().manual_seed(0))
+def test_shapes_that_are_always_empty_become_a_square():
+    """Where no draw gives a pixel there is still an anomaly."""
+    vanishing = replace(DISC, shapes={"polygon": 1}, polygon_radius=(1e-7, 1e-7))
 
-    changed = (simulated.image != grey_images).any(1)
-    share = [
-        float(one[mask].float().mean()) for one, mask in zip(changed, simulated.mask, strict=True)
-    ]
-    assert min(share) > 0.5
+    mask = draw_masks(3, 32, seeded(), vanishing)
+
+    assert (mask.sum((1, 2)) >= 0.01 * 32 * 32).all()
 
 
-def test_input_images_are_left_as_they_are(grey_images):
+def test_shapes_come_by_their_shares():
+    """A shape of share zero never comes, and the others as often as they should."""
+    discs = replace(DISC, shapes={"polygon": 0, "blobs": 3, "perlin": 1}, perlin_threshold=(-2, -2))
+
+    mask = draw_masks(400, 32, seeded(), discs)
+
+    is_everything = mask.all((1, 2))  # noise above minus two
+    assert is_everything.float().mean() == pytest.approx(0.25, abs=0.07)
+
+
+@pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} images") for n in (1, 2, 33)])
+def test_batches_of_any_length(count):
+    """One image has an anomaly as well as many."""
+    simulated = simulate_anomalies(coloured(count), seeded())
+
+    assert simulated.image.shape == (count, 3, 32, 32)
+    assert simulated.mask.shape == (count, 32, 32)
+
+
+def test_bytes_and_floats_give_the_same(make_normal):
+    """Pictures as uint8 and the same in [0, 1] get the same anomalies."""
+    normal = make_normal(4, 1)
+
+    of_bytes = simulate_anomalies(normal, seeded(3))
+    of_floats = simulate_anomalies(normal.float() / 255, seeded(3))
+
+    assert torch.equal(of_bytes.image, of_floats.image)
+    assert torch.equal(of_bytes.mask, of_floats.mask)
+
+
+def test_channels_last_gives_the_same():
+    """The memory order of a batch does not matter."""
+    normal = coloured(4).float() / 255
+
+    plain = simulate_anomalies(normal, seeded(3))
+    turned = simulate_anomalies(normal.contiguous(memory_format=torch.channels_last), seeded(3))
+
+    assert torch.equal(plain.image, turned.image)
+
+
+@pytest.mark.parametrize(
+    "as_float", [pytest.param(False, id="bytes"), pytest.param(True, id="float")]
+)
+def test_input_images_are_left_as_they_are(as_float):
     """The normal images can be used again."""
-    before = grey_images.clone()
+    images = flat(6).float() / 255 if as_float else flat(6)
+    before = images.clone()
 
-    simulate_anomalies(grey_images, Generator().manual_seed(0))
+    simulate_anomalies(images, seeded())
 
-    assert torch.equal(grey_images, before)
+    assert torch.equal(images, before)
 
 
-def test_same_seed_gives_the_same_anomalies(grey_images):
-    """Anomalies follow the generator, and other seeds give other ones."""
-    first = simulate_anomalies(grey_images, Generator().manual_seed(1))
-    second = simulate_anomalies(grey_images, Generator().manual_seed(1))
-    other = simulate_anomalies(grey_images, Generator().manual_seed(2))
+def test_anomalies_follow_the_generator():
+    """The same seed gives the same anomalies, another gives others, and no two are alike."""
+    first, again, other = (simulate_anomalies(flat(12), seeded(seed)) for seed in (1, 1, 2))
 
-    assert torch.equal(first.image, second.image)
-    assert torch.equal(first.mask, second.mask)
+    assert torch.equal(first.image, again.image)
+    assert torch.equal(first.mask, again.mask)
     assert not torch.equal(first.mask, other.mask)
+    assert len({mask.numpy().tobytes() for mask in first.mask}) == 12
 
 
-def test_opacity_decides_how_much_shows(grey_images):
-    """A faint anomaly changes the picture less than an opaque one in the same place."""
-    faint = simulate_anomalies(grey_images, Generator().manual_seed(1), opacity=(0.1, 0.1))
-    opaque = simulate_anomalies(grey_images, Generator().manual_seed(1), opacity=(1.0, 1.0))
+def test_global_random_state_is_not_used():
+    """The generator is the only source of chance."""
+    before = torch.get_rng_state()
 
-    def change(simulated):
-        return (simulated.image.float() - 120).abs().mean().item()
+    simulate_anomalies(flat(6), seeded())
 
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_opacity_decides_how_much_shows():
+    """An anomaly of a tenth of the opacity changes the picture a tenth as much, everywhere."""
+    normal = coloured(8)
+    faint, opaque = (
+        simulate_anomalies(
+            normal,
+            seeded(1),
+            replace(PRESETS[DEFAULT_PRESET], opacity=(opacity, opacity), blurred_share=0.0),
+        )
+        for opacity in (0.1, 1.0)
+    )
+
+    change = [simulated.image - normal.float() / 255 for simulated in (faint, opaque)]
     assert torch.equal(faint.mask, opaque.mask)
-    assert change(faint) == pytest.approx(0.1 * change(opaque), rel=0.1)
+    torch.testing.assert_close(change[0], change[1] / 10, rtol=0, atol=1e-5)
 
 
-def test_packaged_textures_load():
-    """Dozens of different materials come with the package."""
-    textures = load_textures(32)
+def test_opacity_is_drawn_from_its_range():
+    """No anomaly is fainter or stronger than its preset allows."""
+    opaque = simulate_anomalies(flat(300), seeded(1), DISC)
+    drawn = simulate_anomalies(flat(300), seeded(1), replace(DISC, opacity=(0.2, 0.6)))
 
-    assert textures.shape[1:] == (3, 32, 32)
-    assert textures.dtype == torch.uint8
-    assert len(textures) >= 32
-    assert len({texture.numpy().tobytes() for texture in textures}) == len(textures)
+    def strongest(simulated):
+        return (simulated.image - 120 / 255).abs().amax((1, 2, 3))
 
-
-def test_folder_of_textures_loads_in_order_of_name(tmp_path):
-    """JPEG and PNG files are read in the order of their names, and other files are not."""
-    for name, shade in (("b.png", 200), ("a.PNG", 40), ("c.jpg", 90)):
-        Image.new("RGB", (40, 30), (shade,) * 3).save(tmp_path / name)
-    (tmp_path / "README.md").write_text("materials")
-
-    textures = load_textures(32, tmp_path)
-
-    assert textures[:2, 0, 0, 0].tolist() == [40, 200]
-    assert textures[2].float().mean() == pytest.approx(90, abs=2)
+    share = strongest(drawn) / strongest(opaque)
+    assert 0.2 - 1e-3 <= share.min() < 0.23
+    assert 0.57 < share.max() <= 0.6 + 1e-3
 
 
-def test_folder_without_pictures_is_refused(tmp_path):
-    """An empty folder is an error that says what to do."""
+def test_edges_are_sharp_or_soft_as_the_preset_says():
+    """A hard mask changes all its pixels alike; a soft one changes those at its edge less."""
+
+    def evenness(blurred_share):
+        simulated = simulate_anomalies(
+            flat(60, 64), seeded(2), replace(DISC, blurred_share=blurred_share)
+        )
+        change = (simulated.image - 120 / 255).abs().amax(1)
+        return [
+            float(one[mask].min() / one[mask].max())
+            for one, mask in zip(change, simulated.mask, strict=True)
+        ]
+
+    assert min(evenness(0.0)) > 0.999
+    assert max(evenness(1.0)) < 0.9
+    assert 0.2 < sum(share > 0.999 for share in evenness(0.5)) / 60 < 0.8
+
+
+def test_edges_of_a_share_are_moved():
+    """Sharpened masks are others than those that are not, and still about as large."""
+    plain = draw_masks(200, 64, seeded(), replace(DISC, sharpened_share=0.0))
+    moved = draw_masks(200, 64, seeded(), replace(DISC, sharpened_share=1.0))
+
+    assert (plain != moved).any((1, 2)).float().mean() > 0.5
+    assert moved.float().mean() == pytest.approx(float(plain.float().mean()), rel=0.3)
+
+
+def looks_of(look, normal, seed=0, textures=None):
+    """Pixels inside and outside of opaque discs: change inside, and the mask."""
+    preset_ = replace(DISC, looks={look: 1})
+    simulated = simulate_anomalies(normal, seeded(seed), preset_, textures)
+    return [
+        (image[:, mask], clean[:, mask])
+        for image, clean, mask in zip(
+            simulated.image, normal.float() / 255, simulated.mask, strict=True
+        )
+    ]
+
+
+def test_shade_is_the_picture_lighter_or_darker():
+    """Within a mask every pixel is scaled alike, by a fifth to four fifths more or less."""
+    gains = []
+    for found, clean in looks_of("shade", coloured(100).clamp(30, 130)):
+        gain = found / clean
+        is_clipped = found == 1
+        assert (gain[~is_clipped] - gain[~is_clipped].mean()).abs().max() < 1e-3
+        gains.append(float(gain[~is_clipped].mean()))
+
+    assert all(0.2 - 1e-3 <= abs(gain - 1) <= 0.8 + 1e-3 for gain in gains)
+    assert 0.3 < sum(gain > 1 for gain in gains) / 100 < 0.7
+
+
+def test_noise_lies_around_the_picture():
+    """Within a mask noise of its own strength is added, without a level of its own."""
+    grains = [found - clean for found, clean in looks_of("noise", flat(100, 64, (120, 127, 134)))]
+
+    deviations = [float(grain.std()) for grain in grains]
+    assert float(torch.cat(grains, 1).mean()) == pytest.approx(0, abs=0.02)
+    assert 0.09 < min(deviations) < 0.12
+    assert 0.24 < max(deviations) < 0.31
+
+
+def test_patch_comes_from_a_normal_picture():
+    """Within a mask are values of the batch's pictures, up to a third lighter or darker."""
+    normal = torch.cat([flat(4), flat(4, colour=(60, 60, 60))])
+
+    for found, clean in looks_of("patch", normal):
+        value = float(found.mean() * 255)
+        assert (found == found[0, 0]).all()
+        assert 0.7 * 60 - 1 <= value <= 1.3 * 60 + 1 or 0.7 * 120 - 1 <= value <= 1.3 * 120 + 1
+        assert clean.shape == found.shape
+
+
+def test_patch_is_another_place():
+    """What is pasted is not what was there before."""
+    ramp = (
+        torch.arange(32, dtype=torch.uint8).view(1, 1, 32, 1).expand(1, 3, 32, 32).contiguous() * 4
+    )
+
+    (found, clean) = looks_of("patch", ramp + 60)[0]
+
+    assert (found / clean).std() > 0.02  # no mere gain of the same place
+
+
+def test_texture_comes_from_the_given_pictures():
+    """Other textures give other looks in the same masks."""
+    bright, dark = (Textures.of(coloured(3, seed=seed)) for seed in (1, 2))
+
+    first, again, other = (
+        looks_of("texture", coloured(5), textures=textures) for textures in (bright, bright, dark)
+    )
+
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+
+
+@every_preset
+def test_grey_product_gets_grey_looks(name):
+    """A camera without colours sees none in an anomaly either."""
+    grey = coloured(16)[:, :1].repeat(1, 3, 1, 1)
+
+    image = simulate_anomalies(grey, seeded(), PRESETS[name]).image
+
+    assert torch.equal(image[:, 0], image[:, 1])
+    assert torch.equal(image[:, 1], image[:, 2])
+
+
+def test_coloured_product_gets_coloured_looks():
+    """A single coloured pixel shows that the camera sees colours."""
+    images = flat(16)
+    images[0, 0, 0, 0] = 121
+
+    image = simulate_anomalies(images, seeded()).image
+
+    assert (image[:, 0] - image[:, 1]).abs().max() > 0.1
+
+
+def test_pixels_are_rounded():
+    """As bytes the images are rounded, not cut."""
+    simulated = simulate_anomalies(coloured(4), seeded())
+
+    assert simulated.pixels.dtype == torch.uint8
+    assert (simulated.pixels / 255 - simulated.image).abs().max() <= 0.5 / 255 + 1e-6
+
+
+@every_preset
+def test_presets_are_found_by_name(name):
+    """Each name gives its entry of the table."""
+    assert preset(name) is PRESETS[name]
+    assert DEFAULT_PRESET in PRESETS
+
+
+def test_unknown_preset_is_refused():
+    """A name that is not in the table is an error that lists those that are."""
     with pytest.raises(
-        NotEnoughImagesError, match=r"at least one texture; .* holds no \.jpg or \.png: leave"
+        ConfigError, match=r"preset must be one of general, electronics, .*metal; got 'wood'"
     ):
-        load_textures(32, tmp_path)
-
-
-def test_broken_texture_is_refused(tmp_path):
-    """A texture that is no picture is not skipped in silence."""
-    (tmp_path / "wood.jpg").write_bytes(b"sawdust")
-
-    with pytest.raises(InvalidImageError, match="an image must be one of"):
-        load_textures(32, tmp_path)
-
-
-def test_drawn_textures_vary():
-    """Of one texture come many looks: mirrored, recoloured, brighter and darker."""
-    ramp = np.zeros((3, 16, 16), dtype=np.uint8)
-    ramp[0] = np.linspace(50, 150, 16)
-    texture = torch.from_numpy(ramp)[None]
-
-    drawn = random_textures(200, texture, Generator().manual_seed(0))
-
-    assert drawn.shape == (200, 3, 16, 16)
-    assert 0 <= drawn.min() <= drawn.max() <= 1
-    coloured = drawn.mean((2, 3)).argmax(1)
-    assert set(coloured.tolist()) == {0, 1, 2}
-    row = drawn.amax(1)[:, 0]
-    assert 0.3 < (row[:, 0] > row[:, -1]).float().mean() < 0.7  # half are mirrored
-    gain = row.mean(1) / (100 / 255)
-    assert gain.min() < 0.6
-    assert gain.max() > 1.4
+        preset("wood")

@@ -1,22 +1,22 @@
-"""The one training loop: its steps, its seconds, its rate, and what it leaves behind."""
+"""The one training loop: its steps, its seconds, its looks, and what it leaves behind."""
 
 import copy
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.training.loop import _Clock, _rate_at, train
-
-NO_LIMIT_S = 60
+from reconad_plugin.training import loop, schedule
+from reconad_plugin.training.held_out import Look
+from reconad_plugin.training.loop import LOOKS, PATIENCE_LOOKS, train
+from reconad_plugin.training.recipe import Recipe, Simulation
 
 
 class Pixelwise(AnomalyNetwork):
@@ -34,21 +34,25 @@ class Pixelwise(AnomalyNetwork):
         return (self.reconstruct(image) - image).abs().sum(1)
 
 
-class Recipe:
-    """Squared error, with a note of every batch that is learnt and of the gradients' mode."""
+class Noted(Recipe):
+    """Squared error and a little chance, with a note of every batch that is learnt."""
 
-    def __init__(self, spoil=lambda step: 1.0):
+    learning_rate = 1e-3
+    batch_size = 4
+
+    def __init__(self, spoil=lambda step: 0.0):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.network = Pixelwise()
+            super().__init__(Pixelwise(), Simulation())
         self.batches = []
         self._spoil = spoil
 
-    def losses(self, image):
-        if self.network.training:
+    def losses(self, image, generator):
+        if self.training:
             self.batches.append(image.detach().clone())
-        error = (self.network.reconstruct(image).float() - image).square().mean()
-        return {"total": error * self._spoil(len(self.batches))}
+        seen = image + 0.01 * torch.randn(image.shape, generator=generator)
+        error = (self.network.reconstruct(seen).float() - image).square().mean()
+        return {"total": error + self._spoil(len(self.batches))}
 
 
 def numbered(count):
@@ -56,301 +60,335 @@ def numbered(count):
     return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).clone()
 
 
-def numbers_in(batch):
-    """The numbers of a batch's images."""
-    return (batch[:, 0, 0, 0] * 255).round().int().tolist()
+def weights_of(module):
+    """All that a module has learnt as one vector."""
+    return torch.cat([value.flatten().double() for value in module.state_dict().values()])
 
 
-def weights_of(network):
-    """All that a network has learnt as one vector."""
-    return torch.cat([value.flatten().double() for value in network.state_dict().values()])
+def steps(count, **others):
+    """Settings of a training of some steps that does not stop early."""
+    return TrainingSettings(steps=count, early_stopping=False, **others)
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Seconds that pass only when ``now_s`` is moved."""
+    watch = SimpleNamespace(now_s=1000.0)
+    watch.monotonic = lambda: watch.now_s
+    monkeypatch.setattr(schedule, "time", watch)
+    monkeypatch.setattr(loop, "time", watch)
+    return watch
+
+
+def slow_recipe(watch, step_s):
+    """A recipe whose every loss takes seconds, of a step and of a look alike."""
+    recipe = Noted()
+    quick = recipe.losses
+
+    def losses(image, generator):
+        watch.now_s += step_s
+        return quick(image, generator)
+
+    recipe.losses = losses
+    return recipe
+
+
+def scripted_looks(monkeypatch, looks):
+    """Held-out images that say what they are told to, and note the weights they saw."""
+    seen = []
+
+    class Scripted:
+        def __init__(self, *parts):
+            pass
+
+        def look(self, recipe):
+            seen.append(weights_of(recipe.network))
+            return looks[len(seen) - 1]
+
+    monkeypatch.setattr(loop, "HeldOut", Scripted)
+    return seen
 
 
 def test_steps_are_kept():
     """With time enough a training takes exactly its steps."""
-    recipe, seen = Recipe(), []
-    settings = TrainingSettings(steps=25, budget_s=NO_LIMIT_S, batch_size=4)
+    recipe, seen = Noted(), []
 
-    report = train(recipe, numbered(8), numbered(2), settings, seed=0, on_progress=seen.append)
+    report = train(recipe, numbered(8), numbered(2), steps(25), 0, on_progress=seen.append)
 
     assert (report.steps, report.planned_steps, report.ended_by) == (25, 25, "steps")
     assert len(recipe.batches) == 25
     assert [progress.step for progress in seen] == list(range(1, 26))
-    assert 0 < report.elapsed_s < NO_LIMIT_S
+    assert all(progress.planned_steps == 25 for progress in seen)
+    assert seen[0].elapsed_s <= seen[-1].elapsed_s <= report.elapsed_s
 
 
-def test_budget_is_kept():
-    """A training of endless steps ends when its two seconds are over, and plans for that."""
-    settings = TrainingSettings(steps=100_000_000, budget_s=2, batch_size=4)
+def test_without_steps_and_budget_the_images_decide():
+    """One image in batches of a thousand asks for a single step."""
+    settings = TrainingSettings(batch_size=1000)
 
-    start_s = time.monotonic()
-    report = train(Recipe(), numbered(8), numbered(2), settings, seed=0)
-    took_s = time.monotonic() - start_s
+    assert train(Noted(), numbered(1), numbered(0), settings, 0).steps == 1
 
-    assert took_s < 2.6
+
+def test_recipes_own_rate_and_batch_are_the_defaults():
+    """Settings say otherwise, or the recipe decides."""
+    recipes = [Noted(), Noted(), Noted()]
+    for recipe, settings in zip(
+        recipes,
+        (steps(3), steps(3, learning_rate=1e-3, batch_size=4), steps(3, batch_size=2)),
+        strict=True,
+    ):
+        train(recipe, numbered(8), numbered(0), settings, 0)
+
+    default, spelt_out, smaller = recipes
+    assert torch.equal(weights_of(default), weights_of(spelt_out))
+    assert [len(recipe.batches[0]) for recipe in recipes] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("step_s", [pytest.param(s, id=f"{s} s a step") for s in (0.05, 0.7, 4.0)])
+@pytest.mark.parametrize(
+    "wished", [pytest.param(None, id="budget"), pytest.param(10**6, id="both")]
+)
+def test_budget_is_used_and_kept(watch, step_s, wished):
+    """Steps and looks together take the budget, give or take a step or a twentieth."""
+    recipe, start_s = slow_recipe(watch, step_s), watch.now_s
+    settings = TrainingSettings(steps=wished, budget_s=100.0, early_stopping=False)
+
+    report = train(recipe, numbered(8), numbered(4), settings, 0)
+
+    took_s = watch.now_s - start_s
+    assert took_s <= 100 + max(step_s, 5)
+    assert took_s >= 90 - 2 * step_s
     assert report.ended_by == "budget"
-    assert 11 < report.steps <= report.planned_steps < settings.steps
-    assert report.elapsed_s <= took_s
+    assert report.elapsed_s == pytest.approx(took_s)
+    assert report.steps == report.planned_steps == len(recipe.batches)
 
 
-def test_budget_is_kept_when_hardly_a_step_fits():
-    """Steps so slow that their pace is never known end with the budget all the same."""
+def test_looks_take_a_tenth_of_a_budget_at_most(watch):
+    """Where looking is slow it is done less often."""
+    recipe = slow_recipe(watch, 0.5)
+    settings = TrainingSettings(budget_s=100.0, early_stopping=False)
 
-    def slowly(step):
-        time.sleep(0.1)
-        return 1.0
+    report = train(recipe, numbered(8), numbered(32), settings, 0)  # 8 losses a look
 
-    settings = TrainingSettings(steps=1000, budget_s=0.45, batch_size=4)
-
-    report = train(Recipe(spoil=slowly), numbered(8), numbered(0), settings, seed=0)
-
-    assert 1 <= report.steps <= 5
-    assert report.ended_by == "budget"
+    assert 1 <= len(report.curve) <= 5
     assert report.curve[-1].step == report.steps
 
 
-def test_plan_is_shortened_to_what_the_budget_affords():
-    """From the pace of the first steps follows how many fit, and the plan is cut to that."""
-    clock = _Clock(TrainingSettings(steps=1_000_000, budget_s=10.0))
+@pytest.mark.parametrize("wished", [pytest.param(None, id="budget"), pytest.param(1000, id="both")])
+def test_budget_is_kept_when_hardly_a_step_fits(watch, wished):
+    """Steps so slow that their pace is never known end with the budget all the same."""
+    settings = TrainingSettings(steps=wished, budget_s=35.0)
 
-    for _ in range(11):
-        assert clock.planned_steps == 1_000_000
-        time.sleep(0.01)
-        clock.tick()
+    report = train(slow_recipe(watch, 10.0), numbered(8), numbered(4), settings, 0)
 
-    # at 10 ms a step at least, and on a busy machine hardly 100, a thousand fit at most
-    assert 100 < clock.planned_steps <= 1000
+    assert report.steps == 4
+    assert report.ended_by == "budget"
 
 
-def test_plan_is_shortened_once():
-    """Later steps, quick or slow, do not move the plan again."""
-    clock = _Clock(TrainingSettings(steps=1_000_000, budget_s=10.0))
-    for _ in range(11):
-        time.sleep(0.005)
-        clock.tick()
-    planned = clock.planned_steps
+def test_budget_of_real_seconds_is_kept():
+    """Without end, a training ends after its second."""
+    settings = TrainingSettings(budget_s=1.0, early_stopping=False)
 
-    for _ in range(5):
-        clock.tick()
+    start_s = time.monotonic()
+    report = train(Noted(), numbered(8), numbered(2), settings, 0)
+    took_s = time.monotonic() - start_s
 
-    assert clock.planned_steps == planned
-
-
-def test_plan_that_fits_is_kept():
-    """A budget that does not bind leaves the plan, so that the same seed gives the same weights."""
-    clock = _Clock(TrainingSettings(steps=20, budget_s=1000))
-
-    while clock.goes_on():
-        clock.tick()
-
-    assert (clock.step, clock.planned_steps) == (20, 20)
-
-
-def test_rate_by_hand():
-    """Of 100 steps five warm up; then the rate falls along a cosine."""
-    rates = [_rate_at(step, 100) for step in range(100)]
-
-    assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
-    assert rates[5 + 19] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 19 / 95))
-    assert rates[99] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 94 / 95))
-
-
-@given(planned=st.integers(1, 3000), share=st.floats(0, 1, exclude_max=True))
-def test_rate_stays_within_its_height(planned, share):
-    """At every step of every plan the rate is positive and at most full."""
-    assert 0 < _rate_at(int(share * planned), planned) <= 1
-
-
-@given(planned=st.integers(2, 500))
-def test_rate_rises_and_then_falls(planned):
-    """A schedule has one top."""
-    rates = [_rate_at(step, planned) for step in range(planned)]
-    top = rates.index(max(rates))
-
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert took_s < 2  # a busy machine may hold up the last step
+    assert report.ended_by == "budget"
+    assert report.steps > 11
 
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [
-        pytest.param(math.nan, "nan", id="NaN"),
-        pytest.param(math.inf, "inf", id="infinity"),
-    ],
+    [pytest.param(math.nan, "nan", id="NaN"), pytest.param(math.inf, "inf", id="infinity")],
 )
 def test_loss_that_is_no_number_ends_the_training(value, said):
     """A loss that stops being finite is told with its step and what to do."""
-    recipe = Recipe(spoil=lambda step: value if step == 3 else 1.0)
-    settings = TrainingSettings(steps=10, budget_s=NO_LIMIT_S, batch_size=4)
+    recipe = Noted(spoil=lambda step: value if step == 3 else 0.0)
 
     with pytest.raises(
         TrainingDivergedError,
-        match=f"must stay a finite number; it is {said} at step 3: lower learning_rate",
+        match=f"the loss must stay a finite number; it is {said} at step 3: lower learning_rate",
     ):
-        train(recipe, numbered(8), numbered(2), settings, seed=0)
+        train(recipe, numbered(8), numbered(2), steps(10), 0)
 
     assert len(recipe.batches) == 3
 
 
+def test_gradient_that_is_no_number_ends_the_training():
+    """A finite loss whose gradient is none is told before it spoils the weights."""
+    recipe = Noted()
+    before = weights_of(recipe.network)
+    quick = recipe.losses
+
+    def losses(image, generator):
+        zero = (recipe.network.mix.weight.sum() * 0).sqrt()  # its slope is infinity times zero
+        return {"total": quick(image, generator)["total"] + zero}
+
+    recipe.losses = losses
+
+    with pytest.raises(
+        TrainingDivergedError,
+        match="the gradient must stay a finite number; it is nan at step 1: lower learning_rate",
+    ):
+        train(recipe, numbered(8), numbered(2), steps(10), 0)
+
+    learnt = weights_of(recipe.network)
+    assert torch.isfinite(learnt).all()
+    assert torch.equal(learnt[:12], before[:12])
+
+
 def test_divergence_in_the_last_step_is_told():
     """A step that ruins the weights is told, also when no further step shows it in the loss."""
-    recipe = Recipe()
-    settings = TrainingSettings(steps=1, budget_s=NO_LIMIT_S, batch_size=4, learning_rate=1e38)
-
     with pytest.raises(TrainingDivergedError, match="must stay a finite number"):
-        train(recipe, numbered(200)[100:], numbered(100), settings, seed=0)
+        train(Noted(), numbered(200)[100:], numbered(100), steps(1, learning_rate=1e38), 0)
 
 
 def test_no_image_is_refused():
     """There is nothing to learn from an empty set."""
-    settings = TrainingSettings(steps=3, budget_s=NO_LIMIT_S)
-
     with pytest.raises(NotEnoughImagesError, match="at least one image; got none"):
-        train(Recipe(), numbered(0), numbered(2), settings, seed=0)
+        train(Noted(), numbered(0), numbered(2), steps(3), 0)
 
 
 def test_network_is_left_ready_to_score():
-    """After training every part of the network is in eval mode."""
-    recipe = Recipe()
+    """After training every part of recipe and network is in eval mode, in float32."""
+    recipe = Noted()
 
-    train(recipe, numbered(8), numbered(2), TrainingSettings(steps=3, budget_s=60), seed=0)
+    train(recipe, numbered(8), numbered(2), steps(3), 0, precision=torch.bfloat16)
 
-    assert not any(module.training for module in recipe.network.modules())
-
-
-def test_every_image_comes_once_a_round():
-    """Eight images in batches of four: two batches hold them all, in an order that changes."""
-    recipe = Recipe()
-    settings = TrainingSettings(steps=8, budget_s=NO_LIMIT_S, batch_size=4)
-
-    train(recipe, numbered(8), numbered(0), settings, seed=0)
-
-    rounds = [
-        numbers_in(first) + numbers_in(second)
-        for first, second in zip(recipe.batches[::2], recipe.batches[1::2], strict=True)
-    ]
-    assert all(sorted(one) == list(range(8)) for one in rounds)
-    assert len({tuple(one) for one in rounds}) > 1
+    assert not any(module.training for module in recipe.modules())
+    assert {weight.dtype for weight in recipe.network.parameters()} == {torch.float32}
 
 
-def test_batch_is_at_most_the_images_there_are():
-    """Three images make batches of three, each image once."""
-    recipe = Recipe()
-
-    train(recipe, numbered(3), numbered(0), TrainingSettings(steps=4, budget_s=60), seed=0)
-
-    assert all(sorted(numbers_in(batch)) == [0, 1, 2] for batch in recipe.batches)
-
-
-def test_no_image_is_left_out_for_long():
-    """Where batches do not divide the images, each still comes about as often as the others."""
-    recipe = Recipe()
-    settings = TrainingSettings(steps=100, budget_s=NO_LIMIT_S, batch_size=4)
-
-    train(recipe, numbered(7), numbered(0), settings, seed=0)
-
-    drawn = torch.tensor([numbers_in(batch) for batch in recipe.batches])
-    assert all(len(set(batch)) == 4 for batch in drawn.tolist())
-    assert torch.bincount(drawn.flatten(), minlength=7).min() > 40  # 57 on average
-
-
-def test_same_seed_gives_the_same_order_and_another_does_not():
-    """The seed alone decides which images stand in which batch."""
-    settings = TrainingSettings(steps=6, budget_s=NO_LIMIT_S, batch_size=4)
-    recipes = [Recipe(), Recipe(), Recipe()]
+def test_weights_follow_the_seed():
+    """The same seed gives the same weights bit by bit, another seed gives others."""
+    recipes = [Noted(), Noted(), Noted()]
 
     for recipe, seed in zip(recipes, (5, 5, 6), strict=True):
-        train(recipe, numbered(16), numbered(0), settings, seed=seed)
+        train(recipe, numbered(16), numbered(4), steps(8, light_augmentation=True), seed)
 
-    first, again, other = ([numbers_in(batch) for batch in r.batches] for r in recipes)
-    assert first == again
-    assert first != other
-
-
-@pytest.mark.parametrize(
-    ("is_varied", "changes"),
-    [
-        pytest.param(False, False, id="as they are"),
-        pytest.param(True, True, id="with the light varied"),
-    ],
-)
-def test_light_is_varied_where_it_is_asked_for(is_varied, changes):
-    """Batches are the images themselves, or the images under other lamps."""
-    recipe = Recipe()
-    settings = TrainingSettings(
-        steps=2, budget_s=NO_LIMIT_S, batch_size=4, light_augmentation=is_varied
-    )
-    image = torch.full((1, 3, 8, 8), 102, dtype=torch.uint8)
-
-    train(recipe, image.repeat(4, 1, 1, 1), numbered(0), settings, seed=0)
-
-    seen = torch.cat(recipe.batches)
-    assert bool((seen != 102 / 255).any()) is changes
-    assert 0 <= seen.min() <= seen.max() <= 1
+    first, again, other = (weights_of(recipe) for recipe in recipes)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_held_out_images_are_watched_and_not_learnt():
-    """With and without held-out images the same weights come out, statistics included."""
-    settings = TrainingSettings(steps=10, budget_s=NO_LIMIT_S, batch_size=4)
-    watched, unwatched = Recipe(), Recipe()
+    """With other held-out images, or without any, every step's loss is the same."""
+    told = [[], [], []]
+    for losses, held_out in zip(told, (numbered(200)[100:], numbered(9), numbered(0)), strict=True):
+        recipe = Noted()
+        train(recipe, numbered(8), held_out, steps(12), 0, on_progress=losses.append)
 
-    train(watched, numbered(8), numbered(200)[100:], settings, seed=0)
-    train(unwatched, numbered(8), numbered(0), settings, seed=0)
-
-    assert torch.equal(weights_of(watched.network), weights_of(unwatched.network))
+    first, second, without = ([progress.loss for progress in losses] for losses in told)
+    assert first == second == without
 
 
-def test_curve_has_its_points_and_its_end():
-    """The curve has about twenty points, each with both losses, and ends with the training."""
-    settings = TrainingSettings(steps=100, budget_s=NO_LIMIT_S, batch_size=4)
-
-    report = train(Recipe(), numbered(8), numbered(4), settings, seed=0)
+def test_curve_has_its_looks_evenly_and_the_end():
+    """A training looks at the held-out images about twenty times, and last at the end."""
+    report = train(Noted(), numbered(8), numbered(4), steps(100), 0)
 
     assert [point.step for point in report.curve] == list(range(5, 101, 5))
+    assert len(report.curve) == LOOKS
     assert all(math.isfinite(point.held_out_loss) for point in report.curve)
-    assert report.curve[-1].loss < report.curve[0].loss
+    assert all(0 <= point.separation <= 1 for point in report.curve)
 
 
 def test_shortest_training_has_a_curve():
     """A single step has one point."""
-    report = train(
-        Recipe(), numbered(4), numbered(2), TrainingSettings(steps=1, budget_s=60), seed=0
-    )
+    report = train(Noted(), numbered(4), numbered(2), steps(1), 0)
 
     assert [point.step for point in report.curve] == [1]
 
 
+def test_best_weights_are_kept(monkeypatch):
+    """The average of the look that told anomalies best is left, and later ones are not."""
+    looks = [Look(1.0, separation) for separation in (0.5, 0.7, 0.9, 0.6, 0.8)]
+    monkeypatch.setattr(loop, "LOOKS", 5)
+    seen = scripted_looks(monkeypatch, looks)
+    recipe = Noted()
+
+    report = train(recipe, numbered(8), numbered(4), steps(50), 0)
+
+    assert report.best_step == 30
+    assert torch.equal(weights_of(recipe.network), seen[2])
+    assert not torch.equal(weights_of(recipe.network), seen[-1])
+
+
+def test_of_equals_the_later_is_kept(monkeypatch):
+    """Where looks are as good as each other, more training is better."""
+    monkeypatch.setattr(loop, "LOOKS", 4)
+    seen = scripted_looks(monkeypatch, [Look(1.0, 0.8)] * 4)
+    recipe = Noted()
+
+    report = train(recipe, numbered(8), numbered(4), steps(40), 0)
+
+    assert report.best_step == 40
+    assert torch.equal(weights_of(recipe.network), seen[-1])
+
+
+def test_looks_are_at_the_average_and_leave_the_learning_weights(monkeypatch):
+    """What is looked at is smoother than what learns, which goes on from where it was."""
+    seen, learning = scripted_looks(monkeypatch, [Look(1.0, 0.8)] * 20), []
+    recipe = Noted()
+
+    train(
+        recipe,
+        numbered(8),
+        numbered(4),
+        steps(20, learning_rate=0.1),
+        0,
+        on_progress=lambda progress: learning.append(weights_of(recipe.network.mix)),
+    )
+
+    def roughness(weights):
+        return float(torch.stack(weights).diff(dim=0).abs().mean())
+
+    averages = [weights[: learning[0].numel()] for weights in seen]
+    assert not any(torch.equal(a, b) for a, b in zip(averages[1:], learning[1:], strict=True))
+    assert roughness(averages) < roughness(learning)
+
+
 @pytest.mark.parametrize(
-    "precision",
+    ("looks", "ended_after"),
     [
-        pytest.param(torch.float32, id="float32"),
-        pytest.param(torch.bfloat16, id="bfloat16"),
+        pytest.param([Look(1.0, 0.8)] * 20, 1 + PATIENCE_LOOKS, id="nothing better from the first"),
+        pytest.param(
+            [Look(1.0, 0.8 + 0.005 * n) for n in range(20)], 20, id="anomalies told ever better"
+        ),
+        pytest.param([Look(0.9**n, 0.8) for n in range(20)], 20, id="loss falls all the time"),
+        pytest.param(
+            [Look(1.0, 0.8)] * 5 + [Look(0.5, 0.8)] * 15, 6 + PATIENCE_LOOKS, id="better once"
+        ),
+        pytest.param([Look(1.0, 0.8 - 0.01 * n) for n in range(20)], 11, id="ever worse"),
     ],
 )
-def test_weights_stay_float32(precision):
-    """Whatever the arithmetic's precision, the weights that are left are float32."""
-    recipe = Recipe()
-    settings = TrainingSettings(steps=3, budget_s=NO_LIMIT_S, batch_size=4)
+def test_training_ends_early_when_nothing_gets_better(monkeypatch, looks, ended_after):
+    """Ten looks in a row without a gain end a training, if it may."""
+    scripted_looks(monkeypatch, looks)
+    report = train(Noted(), numbered(8), numbered(4), TrainingSettings(steps=100), 0)
+    scripted_looks(monkeypatch, looks)
+    patient = train(Noted(), numbered(8), numbered(4), steps(100), 0)
 
-    train(recipe, numbered(8), numbered(2), settings, seed=0, precision=precision)
-
-    assert {weight.dtype for weight in recipe.network.parameters()} == {torch.float32}
+    assert report.steps == 5 * ended_after
+    assert report.ended_by == ("early_stopping" if ended_after < 20 else "steps")
+    assert (patient.steps, patient.ended_by) == (100, "steps")
 
 
 def test_averaging_costs_a_short_training_little(make_normal):
-    """The weights that are left are about as good as those last seen on the curve."""
+    """The weights that are left are about as good as the best last seen on the curve."""
     images, held_out = make_normal(8, 1), make_normal(8, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = model_spec("ae").build_network(32, width=16, latent_dim=32)
-    recipe = model_spec("ae").build_recipe(network)
-    untrained = copy.deepcopy(network).eval()
-    settings = TrainingSettings(steps=150, budget_s=NO_LIMIT_S, batch_size=8, learning_rate=3e-3)
+        network = model_spec("ae").build_network(32, width=8, latent_dim=16)
+    recipe = model_spec("ae").build_recipe(network, Simulation(), {})
+    untrained = copy.deepcopy(recipe).eval()
 
-    report = train(recipe, images, held_out, settings, seed=0)
+    report = train(recipe, images, held_out, steps(100, batch_size=8, learning_rate=3e-3), 0)
 
+    generator = torch.Generator()
     with torch.inference_mode():
-        left = recipe.losses(held_out.float() / 255)["total"].item()
-        before = model_spec("ae").build_recipe(untrained).losses(held_out.float() / 255)["total"]
-    assert report.curve[-1].held_out_loss < before.item() / 3  # it did learn
-    assert left < 1.5 * report.curve[-1].held_out_loss
+        left = float(recipe.losses(held_out / 255, generator)["total"])
+        before = float(untrained.losses(held_out / 255, generator)["total"])
+    kept = next(point for point in report.curve if point.step == report.best_step)
+    assert left < before / 2  # it did learn
+    assert left == pytest.approx(kept.held_out_loss, rel=0.01)

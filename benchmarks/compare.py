@@ -1,0 +1,273 @@
+"""Ours and the peer by turns, each time in a fresh process of its own interpreter.
+
+Taking turns treats both alike when a machine slows down or warms up in between. A worker is a
+script beside this file that prints one JSON object on its last line: ``figures`` by name, and
+``notes``.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconad_plugin.errors import ConfigError, ReconadError
+
+FOLDER = Path(__file__).resolve().parent
+OURS, PEER = "ours", "peer"
+_SIZES_PX = (128, 256)
+
+
+class WorkerFailedError(ReconadError, RuntimeError):
+    """A worker did not end with figures."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What two workers measure, and which of their figures belong together.
+
+    Attributes:
+        title: what is measured.
+        unit: of all figures.
+        is_rate: whether higher is faster; else figures are durations.
+        threads: of either worker.
+        pairs: names of a figure of ours and of the peer's to hold against it.
+        needs_peer: whether the peer's worker runs in the peer's environment, not in ours.
+        needs_data: whether there must be a folder of images.
+    """
+
+    title: str
+    unit: str
+    is_rate: bool
+    threads: int
+    pairs: tuple[tuple[str, str], ...]
+    needs_peer: bool = True
+    needs_data: bool = False
+
+
+BENCHMARKS = {
+    "simulation": Benchmark(
+        title="simulated anomalies a second",
+        unit="1/s",
+        is_rate=True,
+        threads=1,
+        pairs=tuple(
+            (f"{ours}, {size_px} px", f"{peer}, {size_px} px")
+            for size_px in _SIZES_PX
+            for ours, peer in (
+                ("perlin and textures", "textures in memory"),
+                ("preset general", "textures in memory"),
+                ("perlin and textures", "textures from disk"),
+            )
+        ),
+    ),
+    "step": Benchmark(
+        title="seconds a DRAEM training step",
+        unit="s",
+        is_rate=False,
+        threads=2,
+        pairs=tuple(
+            (f"{ours}, {size_px} px", f"prepared tensors, {size_px} px")
+            for size_px in _SIZES_PX
+            for ours in ("prepared tensors", "training loop")
+        ),
+    ),
+    "fit": Benchmark(
+        title="seconds of a DRAEM training of 12 steps",
+        unit="s",
+        is_rate=False,
+        threads=2,
+        pairs=(("128 px", "128 px"),),
+        needs_data=True,
+    ),
+    "loading": Benchmark(
+        title="pictures a second from files to batches",
+        unit="1/s",
+        is_rate=True,
+        threads=1,
+        pairs=(
+            ("epoch", "epoch"),
+            ("epoch with opening", "epoch"),
+            ("first decoding", "decoding"),
+        ),
+        needs_peer=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One side of a comparison.
+
+    Attributes:
+        name: ``ours`` or ``peer``.
+        command: what to run.
+        environment: of the process.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Least, middle and greatest of a figure over the rounds."""
+
+    min: float
+    median: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of at least one value."""
+        return cls(min(values), statistics.median(values), max(values))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of ours against one of the peer's.
+
+    Attributes:
+        ours_figure: name.
+        peer_figure: name.
+        ours: over the rounds.
+        peer: over the rounds.
+        ratio: of the medians: how many times faster ours is.
+    """
+
+    ours_figure: str
+    peer_figure: str
+    ours: Spread
+    peer: Spread
+    ratio: float
+
+
+Results = dict[str, list[dict[str, Any]]]  # side -> what its worker printed, round by round
+
+
+def build_workers(
+    name: str,
+    ours_python: str,
+    peer_python: str | None,
+    textures: Path,
+    data: Path | None,
+) -> tuple[Worker, Worker]:
+    """Both sides of a benchmark.
+
+    Args:
+        name: of ``BENCHMARKS``.
+        ours_python: interpreter with what reconad needs.
+        peer_python: interpreter with the peer; None where the benchmark needs none.
+        textures: folder of pictures of materials, absolute.
+        data: folder of images, absolute, for benchmarks that need one.
+    """
+    threads = str(BENCHMARKS[name].threads)
+    common = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    common |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    options = ["--textures", str(textures)]
+    if data is not None:
+        options += ["--data", str(data)]
+
+    def worker(side: str, python: str, environment: Mapping[str, str]) -> Worker:
+        script = str(FOLDER / f"{name}_{side}.py")
+        return Worker(side, [python, script, *options], {**common, **environment})
+
+    ours = worker(OURS, ours_python, {"PYTHONPATH": str(FOLDER.parent)})
+    return ours, worker(PEER, peer_python or ours_python, {})
+
+
+def alternate(
+    ours: Worker,
+    peer: Worker,
+    rounds: int,
+    on_start: Callable[[str], object] = lambda line: None,
+) -> Results:
+    """Run ours, the peer, ours, the peer, and so on.
+
+    Args:
+        ours: one side.
+        peer: the other.
+        rounds: how often each runs, at least once.
+        on_start: called with a line on what begins.
+
+    Raises:
+        ConfigError: no round is asked for.
+        WorkerFailedError: a worker did not end with figures; no other runs after it.
+    """
+    if not rounds >= 1:
+        raise ConfigError(f"rounds must be at least 1; got {rounds}")
+    results: Results = {OURS: [], PEER: []}
+    for number in range(1, rounds + 1):
+        for worker in (ours, peer):
+            on_start(f"round {number} of {rounds}: {worker.name}")
+            results[worker.name].append(run_worker(worker))
+    return results
+
+
+def run_worker(worker: Worker) -> dict[str, Any]:
+    """Run a worker in an empty folder; its last line, read.
+
+    Raises:
+        WorkerFailedError: see there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            list(worker.command),
+            env=dict(worker.environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode != 0:
+        line = _last_line(done.stderr) or _last_line(done.stdout) or "it said nothing"
+        raise WorkerFailedError(
+            f"the worker of {worker.name} must end well; it ended with {done.returncode}: {line}: "
+            f"run {' '.join(worker.command)}"
+        )
+    line = _last_line(done.stdout)
+    try:
+        result: dict[str, Any] = json.loads(line)
+        figures = {name: float(value) for name, value in result["figures"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise WorkerFailedError(
+            f"the worker of {worker.name} must print figures as JSON on its last line; it printed "
+            f"{line!r}: run {' '.join(worker.command)}"
+        ) from None
+    return {"figures": figures, "notes": result.get("notes", {})}
+
+
+def compare(benchmark: Benchmark, results: Results) -> list[Comparison]:
+    """Spreads and the ratio of the medians, for every pair of figures.
+
+    Raises:
+        WorkerFailedError: a figure is missing, or is not above 0.
+    """
+    comparisons = []
+    for ours_figure, peer_figure in benchmark.pairs:
+        ours = Spread.of(_values(OURS, ours_figure, results))
+        peer = Spread.of(_values(PEER, peer_figure, results))
+        faster, slower = (ours, peer) if benchmark.is_rate else (peer, ours)
+        ratio = faster.median / slower.median
+        comparisons.append(Comparison(ours_figure, peer_figure, ours, peer, ratio))
+    return comparisons
+
+
+def _values(side: str, figure: str, results: Results) -> list[float]:
+    values = [result["figures"].get(figure, float("nan")) for result in results[side]]
+    for value in values:
+        if not value > 0:
+            raise WorkerFailedError(
+                f"the worker of {side} must measure {figure!r} as a number above 0; got {value}"
+            )
+    return values
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,109 @@
+"""How well models find the defects of a folder after so many minutes: trains with each seed,
+evaluates on the test split, and reports every figure with its spread.
+
+    python benchmarks/quality.py --data DIR --model draem --budget 15m --seeds 0 1 2 --json FILE
+    python benchmarks/quality.py --data DIR --model draem --budget 15m --images 10 --json FILE
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+FIGURES = (
+    "image_AUROC",
+    "image_AP",
+    "image_F1Score",
+    "pixel_AUROC",
+    "pixel_AP",
+    "pixel_AUPRO",
+    "fpr",
+    "recall",
+)
+
+
+def main() -> None:
+    """Run one training after the other; nothing else should run beside them."""
+    options = _read_options()
+    runs: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        with tempfile.TemporaryDirectory() as work:
+            data = _few(options.data, options.images, seed, Path(work))
+            runs.append(_run(options, data, seed, Path(work)))
+        print(_line(f"seed {seed}", runs[-1:]), flush=True)
+        result = {"command": sys.argv[1:], "runs": runs}
+        if options.json is not None:  # after each, so that a stopped benchmark leaves what it has
+            options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(_line("mean", runs))
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="train/good, test/..., masks")
+    parser.add_argument("--model", default="draem")
+    parser.add_argument("--width", default=None)
+    parser.add_argument("--budget", default="15m")
+    parser.add_argument("--image-size", default="128")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--images", type=int, default=None, help="so many normal images, not all")
+    parser.add_argument("--json", type=Path, default=None)
+    return parser.parse_args()
+
+
+def _few(data: Path, images: int | None, seed: int, work: Path) -> Path:
+    """The folder itself, or one with links to a few of its normal images, drawn by the seed."""
+    if images is None:
+        return data.resolve()
+    folder = work / f"few-{images}"
+    (folder / "train" / "good").mkdir(parents=True)
+    normal = sorted((data / "train" / "good").resolve().iterdir())
+    for path in random.Random(seed).sample(normal, images):  # noqa: S311  no secret
+        (folder / "train" / "good" / path.name).symlink_to(path)
+    for name in ("test", "ground_truth"):
+        (folder / name).symlink_to((data / name).resolve())
+    return folder
+
+
+def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict[str, Any]:
+    train = ["train", "--data", str(data), "--model", options.model, "--budget", options.budget]
+    train += ["--seed", str(seed), "--image-size", options.image_size, "--json", "train.json"]
+    if options.width is not None:
+        train += ["--width", options.width]
+    _reconad(train, work)
+    trained = json.loads((work / "train.json").read_text(encoding="utf-8"))
+    _reconad(["evaluate", trained["model_uri"], "--data", str(data), "--json", "test.json"], work)
+    figures = json.loads((work / "test.json").read_text(encoding="utf-8"))
+    return {"seed": seed, "train": trained, "test": figures}
+
+
+def _reconad(arguments: list[str], work: Path) -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db"}
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    root = str(Path(__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
+    ended = subprocess.run(
+        command, cwd=work, env=environment, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        sys.exit(f"reconad {' '.join(arguments)} ended with {ended.returncode}: {ended.stderr}")
+
+
+def _line(name: str, runs: list[dict[str, Any]]) -> str:
+    parts = [f"{name:8}"]
+    for figure in FIGURES:
+        values = [run["test"][figure] for run in runs if run["test"][figure] is not None]
+        if values:
+            spread = f" ±{statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            parts.append(f"{figure} {statistics.mean(values):.3f}{spread}")
+    steps = [run["train"]["steps"] for run in runs]
+    return "  ".join([*parts, f"steps {min(steps)}-{max(steps)}"])
+
+
+if __name__ == "__main__":
+    main()

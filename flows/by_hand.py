@@ -1,0 +1,243 @@
+"""Train, fine-tune, evaluate and predict by hand, on a folder or an S3 prefix: MLflow is needed,
+Prefect and a product's settings are not."""
+
+import base64
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pandas as pd
+from torch import Generator, Tensor
+
+from flows.fitting import Fitted, Fitting, fit_and_log, warning_of
+from mlflow_models import flavor
+from mlflow_models.tracking import read_learnt
+from reconad_plugin.config import (
+    ProductSettings,
+    StorageSettings,
+    TrainingSettings,
+    check_product_name,
+)
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.evaluation import Evaluation
+from reconad_plugin.evaluation import evaluate as evaluate_detector
+from reconad_plugin.images.folder import ImageFolder
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.plots import plot_simulation
+from reconad_plugin.prediction import Prediction, predict_contents
+from reconad_plugin.scoring import Detector
+from reconad_plugin.simulation.anomalies import simulate_anomalies
+from reconad_plugin.simulation.presets import preset as find_preset
+from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.source import CACHE, hash_file, load_files, open_source, sizes_in_words
+from reconad_plugin.store.splits import CALIBRATION, TRAIN, assign_splits
+from reconad_plugin.training.fit import NormalImages
+
+FINETUNE: Final = "finetune"
+SHEET_IMAGES: Final = 12
+
+
+def train(data: str, product: str | None, settings: ProductSettings, device: str = "cpu") -> Fitted:
+    """Train on the normal images of a folder, and register the version.
+
+    Args:
+        data: ``DIR`` or ``s3://bucket/prefix``.
+        product: name of the registered model; the folder's where None.
+        settings: model, size, training.
+        device: where to train.
+    """
+    folder = open_source(data)
+    _say(sizes_in_words(folder.train))
+    table = _table(folder)
+    return _fit(data, product, settings, settings.train, table, TRAIN, device=device)
+
+
+def finetune(
+    model_uri: str,
+    data: str,
+    product: str | None,
+    training: TrainingSettings,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Fitted:
+    """Go on training a version on new normal images, and on the images that it learnt before.
+
+    The new images are repeated until they are about as many as the old ones, so that the new
+    world is learnt and the old one is not forgotten.
+
+    Raises:
+        ModelFormatError: the version has no list of what it learnt from.
+    """
+    base = flavor.load_model(model_uri)
+    new = _table(open_source(data))
+    old = _rehearsal(read_learnt(model_uri), known=set(new["sha256"]))
+    learnt_new = new[new["split"] == TRAIN]
+    repeats = max(1, round((old["split"] == TRAIN).sum() / max(1, len(learnt_new))))
+    table = pd.concat([old, new, *([learnt_new] * (repeats - 1))], ignore_index=True)
+    settings = ProductSettings(
+        model=base.model,
+        **_choices_of(base),
+        image_size_px=base.image_size_px,
+        target_fpr=base.calibration.target_fpr,
+        seed=seed,
+    )
+    name = product or _registered_product(model_uri)
+    return _fit(data, name, settings, training, table, FINETUNE, base, model_uri, device)
+
+
+def evaluate(model_uri: str, data: str) -> Evaluation:
+    """Figures of a version on the test split of a folder."""
+    return evaluate_detector(flavor.load_model(model_uri), open_source(data))
+
+
+def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[Prediction]:
+    """Predictions of picture files; their maps become PNG files in the folder ``maps``."""
+    missing = [path for path in images if not path.is_file()]
+    if missing:
+        raise ConfigError(f"an image must be a file; got {missing[0]}: check the path")
+    contents = [path.read_bytes for path in images]
+    detector = flavor.load_model(model_uri)
+    predictions = predict_contents(detector, contents, model_uri, with_map=maps is not None)
+    if maps is not None:
+        maps.mkdir(parents=True, exist_ok=True)
+        for path, prediction in zip(images, predictions, strict=True):
+            if prediction.anomaly_map is not None:
+                (maps / f"{path.stem}.png").write_bytes(base64.b64decode(prediction.anomaly_map))
+    return predictions
+
+
+def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
+    """Write a sheet of normal images, simulated masks and what comes of them; its file."""
+    paths = list(open_source(data).train)[:SHEET_IMAGES]
+    repeated = [paths[place % len(paths)] for place in range(SHEET_IMAGES)]
+    images = load_files(repeated, size_px, ImageLimits())
+    simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{preset}.png"
+    plot_simulation(images, simulated.mask, simulated.pixels, f"preset {preset}").savefig(
+        file, dpi=110
+    )
+    return file
+
+
+def _fit(
+    data: str,
+    product: str | None,
+    settings: ProductSettings,
+    training: TrainingSettings,
+    table: pd.DataFrame,
+    purpose: str,
+    base: Detector | None = None,
+    base_version: str = "none",
+    device: str = "cpu",
+) -> Fitted:
+    name = check_product_name(product or _product_name(data))
+    content = {
+        "product": name,
+        "purpose": purpose,
+        "images": sorted(table["sha256"]),
+        "settings": settings.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "base": base_version,
+    }
+
+    def load(split: str) -> Tensor:
+        paths = [Path(path) for path in table.loc[table["split"] == split, "path"]]
+        return load_files(paths, settings.image_size_px, settings.limits)
+
+    images = NormalImages(train=load(TRAIN), calibration=load(CALIBRATION), judge=load("judge"))
+    fitted = fit_and_log(
+        Fitting(
+            product=name,
+            settings=settings,
+            training=training,
+            images=images,
+            request=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+            purpose=purpose,
+            run_name=f"{purpose} {settings.model}",
+            base=base,
+            base_version=base_version,
+            sources={data: table[["uri", "sha256", "split"]].drop_duplicates()},
+            learnt=table.drop_duplicates("sha256"),
+        ),
+        device,
+    )
+    _say(warning_of(fitted.detector))
+    return fitted
+
+
+def _say(remark: str | None) -> None:
+    if remark is not None:
+        print(f"reconad: {remark}", file=sys.stderr)
+
+
+def _table(folder: ImageFolder) -> pd.DataFrame:
+    """Normal images of a folder with their side: ``path``, ``uri``, ``sha256``, ``split``.
+
+    No gate judges here, so its side trains as well: four of five images train, one calibrates.
+    """
+    paths = {hash_file(path): path for path in folder.train}  # equal files are one image
+    splits = assign_splits(list(paths), already=0)
+    return pd.DataFrame(
+        [
+            {
+                "path": str(path),
+                "uri": str(path.resolve()),
+                "sha256": sha256,
+                "split": CALIBRATION if splits[sha256] == CALIBRATION else TRAIN,
+            }
+            for sha256, path in paths.items()
+        ]
+    )
+
+
+def _rehearsal(learnt: pd.DataFrame, known: set[str]) -> pd.DataFrame:
+    """Earlier images as they can still be had, from disk or from S3, with a word on the others."""
+    old = learnt[~learnt["sha256"].isin(known)]
+    paths = [_fetch(uri, sha256) for uri, sha256 in zip(old["uri"], old["sha256"], strict=True)]
+    gone = paths.count(None)
+    if gone:
+        _say(
+            f"{gone} of {len(learnt)} images that the version learnt from are gone or changed; "
+            "the others are rehearsed"
+        )
+    return old.assign(path=[str(path or "") for path in paths]).query("path != ''")
+
+
+def _fetch(uri: str, sha256: str) -> Path | None:
+    """A local file with these bytes, or None."""
+    path = Path(uri)
+    if uri.startswith("s3://"):
+        address = urlsplit(uri)
+        path = CACHE / "s3" / address.netloc / address.path.lstrip("/")
+        if not path.exists():
+            store = ObjectStore(StorageSettings(bucket=address.netloc))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.read(address.path.lstrip("/")).content)
+    return path if path.is_file() and hash_file(path) == sha256 else None
+
+
+def _product_name(data: str) -> str:
+    """A folder's name as a product's."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", Path(urlsplit(data).path).resolve().name.lower())
+    return name.strip("-_")[:63] or "images"
+
+
+def _registered_product(model_uri: str) -> str | None:
+    found = re.match(r"models:/reconad-([a-z0-9_-]+)[/@]", model_uri)
+    return found.group(1) if found else None
+
+
+def _choices_of(base: Detector) -> dict[str, Any]:
+    """The width and options that a detector was built with."""
+    spec = model_spec(base.model)
+    sizes = base.architecture.items()
+    width = next((name for name, of in spec.widths.items() if dict(of).items() <= sizes), None)
+    options = {name: value for name, value in sizes if name in spec.network_options}
+    return {"width": width, "options": options}

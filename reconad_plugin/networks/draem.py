@@ -1,0 +1,153 @@
+"""DRAEM: rebuild the picture without its anomaly, and compare.
+
+A reconstructor learns to undo simulated anomalies, a segmenter sees picture and reconstruction
+together and marks where they disagree in a way that is anomalous. Unlike the paper's, ours takes
+the light out first: it sees every picture at one mean and one deviation (docs/decisions/0009).
+
+Source: Zavrtanik, Kristan and Skocaj, "DRAEM - A discriminatively trained reconstruction
+embedding for surface anomaly detection", ICCV 2021, sections 3.1 and 3.2.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.sspcab import AttentiveBlock
+
+
+class Draem(AnomalyNetwork):
+    """Reconstructor and segmenter.
+
+    Args:
+        reconstructor: (B, 3, S, S) in [0, 1] -> (B, 3, S, S).
+        segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits, normal first.
+    """
+
+    smooths_map = False  # as in the paper
+
+    def __init__(self, reconstructor: "Reconstructor", segmenter: "Segmenter") -> None:
+        super().__init__()
+        self.reconstructor = reconstructor
+        self.segmenter = segmenter
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture in standard light -> reconstruction in it, and logits (B, 2, S, S)."""
+        reconstruction = self.reconstructor(image)
+        return reconstruction, self.segmenter(torch.cat([reconstruction, image], dim=1))
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Image (B, 3, S, S) float in [0, 1] -> the picture without its anomaly."""
+        reconstruction = self.reconstructor(standard_light(image, like=image)).float()
+        rebuilt: Tensor = own_light(reconstruction, like=image).clamp(0, 1)
+        return rebuilt
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Probability of an anomaly at each pixel: (B, 3, S, S) -> (B, S, S) in [0, 1]."""
+        _, logits = self(standard_light(image, like=image))
+        probability: Tensor = logits.float().softmax(1)[:, 1]  # (B, 2, S, S) -> (B, S, S)
+        return probability
+
+
+class Reconstructor(nn.Module):
+    """Encoder and decoder without skips, so that no anomaly slips past the bottleneck.
+
+    Args:
+        width: channels at full resolution; 2, 4, 8 and 8 times that below.
+        sspcab: put a self-supervised predictive block at the end of the encoder.
+    """
+
+    def __init__(self, width: int, sspcab: bool = False) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        self.encoder = nn.Sequential(_pair(3, width, width))
+        for inputs, outputs in pairwise(widths):
+            self.encoder.append(nn.MaxPool2d(2))
+            self.encoder.append(_pair(inputs, outputs, outputs))
+        self.predictor = AttentiveBlock(widths[-1]) if sspcab else None
+        self.decoder = nn.Sequential()
+        rising = [8 * width, 4 * width, 2 * width, width]
+        for inputs, outputs in zip(rising, [*rising[1:], width], strict=True):
+            self.decoder.append(_enlarge(inputs, inputs))
+            self.decoder.append(_pair(inputs, inputs, outputs))
+        self.decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, 3, S, S)."""
+        features = self.encoder(image)
+        if self.predictor is not None:
+            features = self.predictor(features)
+        rebuilt: Tensor = self.decoder(features)
+        return rebuilt
+
+
+class Segmenter(nn.Module):
+    """U-Net with skips.
+
+    Args:
+        width: channels at full resolution; 2, 4, 8, 8 and 8 times that below.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
+        self.down = nn.ModuleList([_pair(6, width, width)])
+        for inputs, outputs in pairwise(widths):
+            self.down.append(_pair(inputs, outputs, outputs))
+        self.enlarge, self.merge = nn.ModuleList(), nn.ModuleList()
+        rising = [8 * width, 8 * width, 4 * width, 2 * width, width, width]
+        for (inputs, outputs), skip in zip(pairwise(rising), widths[-2::-1], strict=True):
+            self.enlarge.append(_enlarge(inputs, outputs))
+            self.merge.append(_pair(outputs + skip, outputs, outputs))
+        self.output = nn.Conv2d(width, 2, kernel_size=3, padding=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, 6, S, S) -> (B, 2, S, S) logits."""
+        x, skips = pictures, []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for enlarge, merge, skip in zip(self.enlarge, self.merge, skips[-2::-1], strict=True):
+            x = merge(torch.cat([enlarge(x), skip], dim=1))
+        logits: Tensor = self.output(x)
+        return logits
+
+
+def build_draem(
+    image_size_px: int,
+    reconstructor_width: int = 32,
+    segmenter_width: int = 16,
+    sspcab: bool = False,
+) -> Draem:
+    """Size a DRAEM.
+
+    Args:
+        image_size_px: side of the square input; a power of two of at least 32.
+        reconstructor_width: 128 in the paper.
+        segmenter_width: 64 in the paper.
+        sspcab: see ``networks.sspcab``.
+    """
+    del image_size_px  # fully convolutional
+    return Draem(Reconstructor(reconstructor_width, sspcab), Segmenter(segmenter_width))
+
+
+def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_convolution(inputs, middle), *_convolution(middle, outputs))
+
+
+def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+        *_convolution(inputs, outputs),
+    )
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,156 @@
+"""GANomaly: rebuild the picture, encode it again, and compare the two latents.
+
+An encoder-decoder learns to rebuild normal images so well that a discriminator cannot tell; a
+second encoder learns to give the reconstruction the latent of the picture. Of an anomalous
+picture the decoder makes a normal one, whose latent is elsewhere.
+
+Source: Akcay, Atapour-Abarghouei and Breckon, "GANomaly: Semi-Supervised Anomaly Detection via
+Adversarial Training", ACCV 2018, section 3; its layers are those of Radford, Metz and Chintala,
+"Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+ICLR 2016. The paper's images have 32 pixels; for larger ones the channels stop doubling at 8x.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Generator, Tensor, nn
+
+from reconad_plugin.networks.base import AnomalyNetwork
+
+GRID_PX: Final = 4  # of the grid before the latent
+INITIAL_STD: Final = 0.02  # of all weights, as in DCGAN
+
+
+class Ganomaly(AnomalyNetwork):
+    """Encoder, decoder and second encoder; inside, pictures are in [-1, 1].
+
+    Args:
+        encoder: (B, 3, S, S) in [-1, 1] -> (B, latent_dim, 1, 1).
+        decoder: (B, latent_dim, 1, 1) -> (B, 3, S, S) in [-1, 1].
+        second_encoder: like the first, with weights of its own.
+    """
+
+    def __init__(
+        self, encoder: nn.Sequential, decoder: nn.Sequential, second_encoder: nn.Sequential
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.second_encoder = second_encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Image (B, 3, S, S) float in [0, 1] -> reconstruction and the latents of both.
+
+        Returns:
+            Reconstruction (B, 3, S, S) in [0, 1], latent of the image and latent of the
+            reconstruction, (B, latent_dim) each; all float32.
+        """
+        latent = self.encoder(to_signed(image))  # (B, latent_dim, 1, 1)
+        signed = self.decoder(latent).float()
+        second_latent = self.second_encoder(signed)
+        return (signed + 1) / 2, latent.flatten(1).float(), second_latent.flatten(1).float()
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Image (B, 3, S, S) float in [0, 1] -> reconstruction of the same shape."""
+        signed: Tensor = self.decoder(self.encoder(to_signed(image))).float()
+        return (signed + 1) / 2
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Absolute error summed over the colours: (B, 3, S, S) -> (B, S, S) in [0, 3]."""
+        return (self.reconstruct(image) - image).abs().sum(1)
+
+    def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
+        """Mean squared difference of the two latents: (B, 3, S, S) -> (B,).
+
+        The map is not used: the paper has none. Squared as in the authors' code.
+        """
+        del smoothed_map
+        _, latent, second_latent = self(image)
+        difference: Tensor = latent - second_latent
+        return difference.square().mean(1)  # (B, latent_dim) -> (B,)
+
+
+def build_ganomaly(image_size_px: int, width: int = 64, latent_dim: int = 100) -> Ganomaly:
+    """Size a GANomaly for square images, with the initial weights of DCGAN.
+
+    Args:
+        image_size_px: side of the square input; a power of two of at least 32.
+        width: channels after the first halving; doubles with each halving up to 8x.
+        latent_dim: numbers in the latent.
+    """
+    halvings = (image_size_px // GRID_PX).bit_length() - 1
+    channels = [min(width * 2**i, width * 8) for i in range(halvings)]
+    network = Ganomaly(
+        _encoder(channels, latent_dim),
+        _decoder(channels, latent_dim),
+        _encoder(channels, latent_dim),
+    )
+    draw_weights(network)
+    return network
+
+
+def to_signed(image: Tensor) -> Tensor:
+    """From [0, 1] to the [-1, 1] of a hyperbolic tangent."""
+    return 2 * image - 1
+
+
+def draw_weights(module: nn.Module, generator: Generator | None = None) -> None:
+    """Draw the weights of all layers anew, as in DCGAN, and forget the statistics of batches.
+
+    Convolutions come from N(0, 0.02), the scales of BatchNorm from N(1, 0.02).
+
+    Args:
+        module: of convolutions without bias and BatchNorms; changed in place.
+        generator: on the CPU; torch's global one where None.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            _draw(layer.weight, 0.0, generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+            _draw(layer.weight, 1.0, generator)
+
+
+def _draw(weight: Tensor, mean: float, generator: Generator | None) -> None:
+    with torch.no_grad():
+        weight.copy_(mean + INITIAL_STD * torch.randn(weight.shape, generator=generator))
+
+
+def _encoder(channels: list[int], latent_dim: int) -> nn.Sequential:
+    """Halvings to a 4x4 grid, and last the convolution that makes a latent of it.
+
+    Every BatchNorm stands where there are at least 4x4 values a channel, so that a single image
+    has a variance in training too.
+    """
+    encoder = nn.Sequential(_halving(3, channels[0]), nn.LeakyReLU(0.2, inplace=True))
+    for inputs, outputs in pairwise(channels):
+        encoder.append(_halving(inputs, outputs))
+        encoder.append(nn.BatchNorm2d(outputs))
+        encoder.append(nn.LeakyReLU(0.2, inplace=True))
+    encoder.append(nn.Conv2d(channels[-1], latent_dim, kernel_size=GRID_PX, bias=False))
+    return encoder
+
+
+def _decoder(channels: list[int], latent_dim: int) -> nn.Sequential:
+    rising = channels[::-1]
+    decoder = nn.Sequential(
+        nn.ConvTranspose2d(latent_dim, rising[0], kernel_size=GRID_PX, bias=False),
+        nn.BatchNorm2d(rising[0]),
+        nn.ReLU(inplace=True),
+    )
+    for inputs, outputs in pairwise(rising):
+        decoder.append(_doubling(inputs, outputs))
+        decoder.append(nn.BatchNorm2d(outputs))
+        decoder.append(nn.ReLU(inplace=True))
+    decoder.append(_doubling(rising[-1], 3))
+    decoder.append(nn.Tanh())
+    return decoder
+
+
+def _halving(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)
+
+
+def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)

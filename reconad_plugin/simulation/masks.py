@@ -1,0 +1,195 @@
+"""Shapes of simulated anomalies: stains, polygons, strokes and scattered blobs, as masks.
+
+Every shape function takes the number of masks, their side and a generator, and returns
+(B, S, S) bool on the CPU; lengths are given as shares of the side, so that a shape means the same
+at every image size.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from reconad_plugin.simulation.perlin import perlin_noise, rotate
+
+MAX_CELLS_POWER: Final = 5  # Perlin grids of up to 2^5 cells an axis
+COARSE_PX: Final = 128  # noise is smooth: it is made at this size and enlarged
+STROKE_POINTS: Final = 64
+BLOBS: Final = 24  # at most, in one mask
+VERTICES: Final = (4, 12)
+
+MaskMaker = Callable[[int, int, Generator], Tensor]
+
+
+def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
+    """Uniform numbers in [low, high) of a shape."""
+    return low + (high - low) * torch.rand(*shape, generator=generator)
+
+
+def perlin_masks(
+    count: int,
+    size_px: int,
+    generator: Generator,
+    octaves: int = 1,
+    threshold: tuple[float, float] = (0.5, 0.5),
+) -> Tensor:
+    """Stains: turned Perlin noise above a threshold.
+
+    Args:
+        count: how many.
+        size_px: side of the square.
+        generator: the only source of randomness.
+        octaves: of the noise; more make frayed edges.
+        threshold: range that each mask's threshold is drawn from.
+
+    Source: Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021, section 3.3.
+    """
+    coarse_px = min(size_px, COARSE_PX)
+    finest = min(MAX_CELLS_POWER, (coarse_px // 2).bit_length() - 1)
+    cells = 2 ** torch.randint(0, finest + 1, (count, 2), generator=generator)
+    noise = perlin_noise(cells, coarse_px, generator, octaves)[:, None]
+    noise = rotate(noise, uniform(generator, -90, 90, count))
+    if coarse_px != size_px:
+        noise = F.interpolate(noise, size=(size_px, size_px), mode="bilinear")
+    return noise[:, 0] > uniform(generator, *threshold, count, 1, 1)
+
+
+def polygon_masks(
+    count: int, size_px: int, generator: Generator, radius: tuple[float, float] = (0.04, 0.25)
+) -> Tensor:
+    """Random simple polygons of 4 to 12 corners around a point.
+
+    Args:
+        count: how many.
+        size_px: side of the square.
+        generator: the only source of randomness.
+        radius: range of the distance of corners from the middle, as a share of the side.
+    """
+    low, high = VERTICES
+    corners = torch.randint(low, high + 1, (count, 1), generator=generator)
+    place = torch.arange(high).expand(count, high) % corners  # beyond the last: the first again
+    jitter = uniform(generator, 0, 0.8, count, high).gather(1, place)
+    angle = (place + jitter) * (2 * math.pi) / corners
+    reach = uniform(generator, *radius, count, 1) * uniform(generator, 0.5, 1, count, high)
+    reach = reach.gather(1, place)
+    middle = uniform(generator, 0, 1, count, 2, 1)
+    y, x = middle[:, 0] + reach * angle.sin(), middle[:, 1] + reach * angle.cos()  # (B, V)
+
+    # Even-odd rule a row at a time: a pixel is inside when an odd number of edges cross its row
+    # to its right.
+    line = (torch.arange(size_px) + 0.5) / size_px
+    y_next, x_next = y.roll(-1, 1), x.roll(-1, 1)
+    last = place == corners - 1  # the closing edge goes back to the first corner
+    y_next, x_next = torch.where(last, y[:, :1], y_next), torch.where(last, x[:, :1], x_next)
+    is_edge = torch.arange(high) < corners
+    row = line.view(1, -1, 1)
+    crosses = ((y[:, None] > row) != (y_next[:, None] > row)) & is_edge[:, None]  # (B, S, V)
+    slope = (x_next - x) / torch.where(y_next == y, 1.0, y_next - y)
+    crossing = x[:, None] + (row - y[:, None]) * slope[:, None]
+    crossing = torch.where(crosses, crossing, -1.0).sort(2).values  # (B, S, V), -1: no crossing
+    right_of = torch.searchsorted(crossing, line.expand(count, size_px, size_px).contiguous())
+    return ((high - right_of) % 2).bool()
+
+
+def stroke_masks(
+    count: int,
+    size_px: int,
+    generator: Generator,
+    length: tuple[float, float] = (0.1, 0.7),
+    width: tuple[float, float] = (0.02, 0.08),
+) -> Tensor:
+    """Brush strokes: a bent line of even width.
+
+    Args:
+        count: how many.
+        size_px: side of the square.
+        generator: the only source of randomness.
+        length: range, as a share of the side.
+        width: range, as a share of the side; never thinner than a pixel.
+    """
+    along = torch.linspace(-0.5, 0.5, STROKE_POINTS)
+    reach = uniform(generator, *length, count, 1)
+    heading = uniform(generator, 0, math.pi, count, 1)
+    bend = uniform(generator, -2, 2, count, 1)
+    wave = uniform(generator, 0, 0.6, count, 1) * torch.sin(
+        along * uniform(generator, 5, 20, count, 1) + uniform(generator, 0, 6, count, 1)
+    )
+    direction = heading + bend * along + wave  # (B, K)
+    step = reach / STROKE_POINTS
+    path = torch.stack([direction.sin(), direction.cos()], 2).cumsum(1) * step[..., None]
+    path = path - path.mean(1, keepdim=True) + uniform(generator, 0, 1, count, 1, 2)
+    radius = (uniform(generator, *width, count, 1) / 2).clamp_min(0.7 / size_px)
+    field = _gaussian_field(path, radius.expand(-1, STROKE_POINTS), size_px)
+    # A straight line of Gaussians adds up to about sqrt(pi) * radius / step on its axis.
+    on_axis = (math.sqrt(math.pi) * radius / step).clamp_min(1)
+    return field > (on_axis * math.exp(-1))[..., None]
+
+
+def blob_masks(
+    count: int,
+    size_px: int,
+    generator: Generator,
+    radius: tuple[float, float] = (0.01, 0.05),
+    blobs: tuple[int, int] = (1, 6),
+) -> Tensor:
+    """Scattered round blobs that flow together where they touch.
+
+    Args:
+        count: how many masks.
+        size_px: side of the square.
+        generator: the only source of randomness.
+        radius: range, as a share of the side; never smaller than a pixel.
+        blobs: range of their number, at most ``BLOBS``.
+    """
+    number = torch.randint(blobs[0], blobs[1] + 1, (count, 1), generator=generator)
+    centre = uniform(generator, 0, 1, count, 1, 2)
+    spread = uniform(generator, 0.03, 0.4, count, 1, 1)
+    place = centre + spread * torch.randn(count, BLOBS, 2, generator=generator)
+    place[:, 0] = centre[:, 0]  # one blob at least is inside the picture
+    size = uniform(generator, *radius, count, 1) * uniform(generator, 0.5, 1, count, BLOBS)
+    size = size.clamp_min(0.9 / size_px)
+    size = torch.where(torch.arange(BLOBS) < number, size, 1e-6)
+    return _gaussian_field(place, size, size_px) > math.exp(-1)
+
+
+def dilate(mask: Tensor) -> Tensor:
+    """Grow (B, S, S) bool masks by one pixel."""
+    down = mask.clone()
+    down[:, 1:] |= mask[:, :-1]
+    down[:, :-1] |= mask[:, 1:]
+    grown = down.clone()
+    grown[..., 1:] |= down[..., :-1]
+    grown[..., :-1] |= down[..., 1:]
+    return grown
+
+
+def erode(mask: Tensor) -> Tensor:
+    """Shrink (B, S, S) bool masks by one pixel; what lies beyond the border counts as mask."""
+    return ~dilate(~mask)
+
+
+def soften(alpha: Tensor) -> Tensor:
+    """Blur (B, S, S) float masks with the kernel (1, 2, 1) / 4 down and across."""
+    padded = F.pad(alpha[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    down = padded[:, :-2] + padded[:, 2:] + 2 * padded[:, 1:-1]
+    return (down[..., :-2] + down[..., 2:] + 2 * down[..., 1:-1]) / 16
+
+
+def soften_widely(alpha: Tensor) -> Tensor:
+    """Blur (B, S, S) float masks over about a sixteenth of their side."""
+    cell_px = max(1, alpha.shape[-1] // 16)
+    coarse = soften(F.avg_pool2d(alpha[:, None], cell_px)[:, 0])
+    return F.interpolate(coarse[:, None], size=alpha.shape[-2:], mode="bilinear")[:, 0]
+
+
+def _gaussian_field(place: Tensor, radius: Tensor, size_px: int) -> Tensor:
+    """Sum of Gaussians that are exp(-1) high at their radius: (B, K, 2), (B, K) -> (B, S, S).
+
+    A Gaussian is a product of one down and one across, so the sum is one matrix product.
+    """
+    line = (torch.arange(size_px) + 0.5) / size_px
+    profile = torch.exp(-(((line - place[..., None]) / radius[..., None, None]) ** 2))
+    return profile[:, :, 0].transpose(1, 2) @ profile[:, :, 1]  # (B, S, K) @ (B, K, S)

@@ -1,0 +1,94 @@
+"""Decoded pictures on the local disk: decoded once, then read as pixels.
+
+One file a size holds the pictures one after the other, a second one their SHA-256 in the same
+order. Both only grow. A kill in mid-write leaves pixels without a hash, which are written over.
+"""
+
+import fcntl
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+DECODERS: Final = 4  # threads
+_HASH_BYTES: Final = hashlib.sha256().digest_size
+_CHUNK: Final = 256  # pictures decoded before they are written
+
+
+class PixelCache:
+    """Square pictures of one size by the hash of their file. Safe with several writers.
+
+    Args:
+        folder: where the files are; it can be deleted at any time.
+        size_px: side of the squares.
+    """
+
+    def __init__(self, folder: Path, size_px: int) -> None:
+        self._pixels = folder / f"pixels-{size_px}.u8"
+        self._hashes = folder / f"pixels-{size_px}.sha256"
+        self._shape = (3, size_px, size_px)
+        self._picture_bytes = 3 * size_px * size_px
+
+    def load(self, hashes: Sequence[str], decode: Callable[[int], NDArray[np.uint8]]) -> Tensor:
+        """Pictures by hash, decoded where they are not here yet.
+
+        Args:
+            hashes: SHA-256 of N files, in hexadecimal.
+            decode: place in ``hashes`` -> (S, S, 3) uint8; called in threads.
+
+        Returns:
+            (N, 3, S, S) uint8. Where they stand in the file one after the other it is the file
+            itself, mapped into memory; changes to it stay in memory.
+        """
+        if not hashes:
+            return torch.empty((0, *self._shape), dtype=torch.uint8)
+        with self._locked():
+            rows = self._rows()
+            missing = {name: place for place, name in enumerate(hashes) if name not in rows}
+            if missing:
+                self._append(missing, decode, len(rows))
+                rows = self._rows()
+        wanted = [rows[name] for name in hashes]
+        stored = np.memmap(self._pixels, np.uint8, "c", shape=(len(rows), *self._shape))
+        if wanted == list(range(wanted[0], wanted[0] + len(wanted))):
+            return torch.from_numpy(stored[wanted[0] : wanted[0] + len(wanted)])
+        return torch.from_numpy(stored[wanted])
+
+    def _rows(self) -> dict[str, int]:
+        content = self._hashes.read_bytes() if self._hashes.exists() else b""
+        count = len(content) // _HASH_BYTES
+        return {
+            content[row * _HASH_BYTES : (row + 1) * _HASH_BYTES].hex(): row for row in range(count)
+        }
+
+    def _append(
+        self, missing: dict[str, int], decode: Callable[[int], NDArray[np.uint8]], count: int
+    ) -> None:
+        names, places = list(missing), list(missing.values())
+        with (
+            self._pixels.open("ab") as pixels,
+            self._hashes.open("ab") as hashes,
+            ThreadPoolExecutor(DECODERS) as threads,
+        ):
+            pixels.truncate(count * self._picture_bytes)
+            hashes.truncate(count * _HASH_BYTES)
+            for start in range(0, len(names), _CHUNK):
+                for picture in threads.map(decode, places[start : start + _CHUNK]):
+                    pixels.write(np.ascontiguousarray(picture.transpose(2, 0, 1)).tobytes())
+                pixels.flush()
+                hashes.write(bytes.fromhex("".join(names[start : start + _CHUNK])))
+                hashes.flush()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._pixels.parent.mkdir(parents=True, exist_ok=True)
+        with self._pixels.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

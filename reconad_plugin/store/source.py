@@ -1,0 +1,104 @@
+"""Where images by hand come from: a local folder, or the same layout under an S3 prefix."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from reconad_plugin.config import StorageSettings
+from reconad_plugin.errors import ConfigError, InvalidImageError
+from reconad_plugin.images.folder import ImageFolder, read_folder
+from reconad_plugin.images.geometry import decode_square
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.pixels import PixelCache
+
+CACHE = Path(".reconad/cache")
+_ETAGS = ".etags.json"
+
+
+def open_source(data: str, cache: Path = CACHE) -> ImageFolder:
+    """The images behind ``DIR`` or ``s3://bucket/prefix``; the latter are copied beside the cache.
+
+    Raises:
+        ConfigError: there is no such folder, or the address has no bucket.
+        NotEnoughImagesError: there is no picture to train on.
+        StorageError: the bucket cannot be read.
+    """
+    if not data.startswith("s3://"):
+        return read_folder(Path(data))
+    address = urlsplit(data)
+    if not address.netloc:
+        raise ConfigError(f"an S3 address is s3://bucket/prefix; got {data!r}")
+    prefix = address.path.strip("/")
+    folder = cache / "s3" / address.netloc / prefix
+    _copy(
+        ObjectStore(StorageSettings(bucket=address.netloc)), f"{prefix}/" if prefix else "", folder
+    )
+    return read_folder(folder)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path = CACHE) -> Tensor:
+    """Pixels of picture files, decoded once: (N, 3, size_px, size_px) uint8.
+
+    Raises:
+        InvalidImageError: a file is no picture that can be scored; the message names it.
+    """
+
+    def decode(place: int) -> NDArray[np.uint8]:
+        try:
+            return decode_square(paths[place].read_bytes(), size_px, limits)
+        except InvalidImageError as error:
+            raise InvalidImageError(
+                error.reason, f"{paths[place]}: {error}: repair it, or take it out of the folder"
+            ) from None
+
+    return PixelCache(cache, size_px).load([hash_file(path) for path in paths], decode)
+
+
+def sizes_in_words(paths: Sequence[Path]) -> str | None:
+    """A word on pictures of several sizes, or None where all have one; only headers are read."""
+    sizes = set()
+    for path in paths:
+        with suppress(OSError), Image.open(path) as picture:
+            sizes.add(picture.size)
+    if len(sizes) < 2:
+        return None
+    (low_w, low_h), (high_w, high_h) = min(sizes), max(sizes)
+    return (
+        f"{len(paths)} pictures have {len(sizes)} sizes, from {low_w} x {low_h} to "
+        f"{high_w} x {high_h}: each is resized to the same square"
+    )
+
+
+def _copy(store: ObjectStore, prefix: str, folder: Path) -> None:
+    """Bring a local copy of a prefix up to date: what is new or changed is fetched, what is gone
+    is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    noted = folder / _ETAGS
+    before = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}
+    now: dict[str, str] = {}
+    for info in store.list_objects(prefix):
+        name = info.key.removeprefix(prefix)
+        path = folder / name
+        if name.endswith("/") or not path.resolve().is_relative_to(folder.resolve()):
+            continue
+        if before.get(name) != info.etag or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.read(info.key).content)
+        now[name] = info.etag
+    for name in set(before) - set(now):
+        (folder / name).unlink(missing_ok=True)
+    noted.write_text(json.dumps(now), encoding="utf-8")

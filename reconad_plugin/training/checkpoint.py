@@ -1,0 +1,63 @@
+"""The state of a training on disk, so that one that was killed goes on where it was.
+
+One safetensors file holds every tensor, and in its header the numbers: no pickle. It is replaced
+as a whole, so a kill in mid-write leaves the one before.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+CHECKPOINT_FILE: Final = "training.safetensors"
+_NUMBERS: Final = "reconad"
+
+
+def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """Write tensors and JSON-able numbers; the folder is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{CHECKPOINT_FILE}.{os.getpid()}"
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        unfinished,
+        metadata={_NUMBERS: json.dumps(numbers)},
+    )
+    unfinished.replace(folder / CHECKPOINT_FILE)
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What was written last, or None where there is nothing that can be read."""
+    try:
+        with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
+            numbers = json.loads(file.metadata()[_NUMBERS])
+            return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Forget a training that has ended."""
+    for file in folder.glob(f"{CHECKPOINT_FILE}*"):
+        file.unlink(missing_ok=True)
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's memory as flat tensors, ``<parameter number>.<name>``."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": value for number, of in state.items() for name, value in of.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what ``optimizer_tensors`` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

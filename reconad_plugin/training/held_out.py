@@ -1,0 +1,74 @@
+"""How a half-trained network does on images it does not learn: normal ones, and the same with
+simulated anomalies. Labelled test images have no part in this."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from reconad_plugin.metrics import image_auroc, pixel_auroc
+from reconad_plugin.scoring import score_images
+from reconad_plugin.simulation.anomalies import simulate_anomalies
+from reconad_plugin.training.recipe import Recipe
+
+MAX_IMAGES: Final = 32  # of each kind; a look costs little
+_SEED: Final = 20_210_817  # of the simulated anomalies: the same for every look
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the held-out images.
+
+    Attributes:
+        loss: the recipe's loss on the normal ones; None where there are no images.
+        separation: mean of image_AUROC and pixel_AUROC of simulated anomalies against normal;
+            the weights that do best here are kept.
+    """
+
+    loss: float | None
+    separation: float
+
+
+class HeldOut:
+    """Held-out normal images with their simulated counterparts, made once.
+
+    Args:
+        images: (M, 3, S, S) uint8 normal images, at least one; the first ``MAX_IMAGES`` count.
+        recipe: gives the simulation.
+        window_px: side of the score window.
+        device: where the network is.
+    """
+
+    def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:
+        self._normal = images[:MAX_IMAGES]
+        simulated = simulate_anomalies(
+            self._normal,
+            Generator().manual_seed(_SEED),
+            recipe.simulation.preset,
+            recipe.simulation.textures,
+        )
+        self._anomalous = simulated.pixels
+        self._mask = torch.cat([torch.zeros_like(simulated.mask), simulated.mask]).numpy()
+        self._window_px = window_px
+        self._device = device
+
+    def look(self, recipe: Recipe) -> Look:
+        """Measure a recipe's network in eval mode; it is left in training mode."""
+        recipe.eval()
+        with torch.inference_mode():
+            generator = Generator().manual_seed(_SEED)
+            batches = self._normal.split(recipe.batch_size)
+            loss = sum(
+                float(recipe.losses(batch.to(self._device).float() / 255, generator)["total"])
+                * len(batch)
+                for batch in batches
+            )
+        both = torch.cat([self._normal, self._anomalous])
+        scores = score_images(recipe.network, both, self._window_px, device=self._device)
+        recipe.train()
+        normal, anomalous = np.split(scores.pred_score, 2)
+        by_image = image_auroc(normal, anomalous)
+        by_pixel = pixel_auroc(scores.anomaly_map, self._mask)
+        return Look(loss / len(self._normal), (by_image + by_pixel) / 2)

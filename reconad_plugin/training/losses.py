@@ -1,0 +1,64 @@
+"""Losses that more than one model learns by."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+SSIM_WINDOW_PX = 11
+SSIM_SIGMA_PX = 1.5
+
+
+def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
+    """Focal loss of two classes, without class weights: a false positive costs what a miss does.
+
+    Args:
+        logits: (B, 2, S, S), normal first.
+        mask: (B, S, S) bool, True is anomalous.
+        gamma: how far easy pixels are discounted.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
+    """
+    margin = (logits[:, 1] - logits[:, 0]).float()  # the softmax of two is the sigmoid of this
+    loss: Tensor = sigmoid_focal_loss(margin, mask.float(), alpha=-1, gamma=gamma, reduction="mean")
+    return loss
+
+
+def ssim_map(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity at each pixel and colour, with a Gaussian window of 11 pixels.
+
+    Args:
+        first: (B, C, S, S) float in [0, 1].
+        second: the same shape.
+
+    Returns:
+        (B, C, S, S) in [-1, 1]; 1 where the two are equal. Windows are cut at the border.
+
+    Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural
+    Similarity", IEEE Transactions on Image Processing 13, 2004, equation 13.
+    """
+    blur = _blur_matrix(first.shape[-1], str(first.device))
+
+    def smooth(image: Tensor) -> Tensor:
+        return blur @ image @ blur.T
+
+    first, second = first.float(), second.float()
+    with torch.autocast(first.device.type, enabled=False):
+        mean_1, mean_2 = smooth(first), smooth(second)
+        product, squares = mean_1 * mean_2, mean_1**2 + mean_2**2
+        variances = smooth(first**2 + second**2) - squares
+        covariance = smooth(first * second) - product
+        c1, c2 = 0.01**2, 0.03**2
+        similarity = (2 * product + c1) * (2 * covariance + c2)
+        return similarity / ((squares + c1) * (variances + c2))
+
+
+@cache
+def _blur_matrix(size_px: int, device: str) -> Tensor:
+    """Gaussian blur of one axis as a (S, S) matrix; each row sums to 1."""
+    pixel = torch.arange(size_px, device=device)
+    distance = (pixel[:, None] - pixel).abs()
+    weight = torch.exp(-(distance**2) / (2 * SSIM_SIGMA_PX**2))
+    weight = weight * (distance <= SSIM_WINDOW_PX // 2)
+    return weight / weight.sum(1, keepdim=True)
