@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,15 +16,14 @@ import pandas as pd
 from torch import Generator, Tensor
 
 from flows.fitting import Fitted, Fitting, fit_and_log, warning_of
-from mlflow_models import flavor
-from mlflow_models.tracking import read_learnt
+from mlflow_models import flavor, registry
+from mlflow_models.tracking import read_learnt, run_of
 from reconad_plugin.config import (
     ProductSettings,
-    StorageSettings,
     TrainingSettings,
     check_product_name,
 )
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, StorageError
 from reconad_plugin.evaluation import Evaluation
 from reconad_plugin.evaluation import evaluate as evaluate_detector
 from reconad_plugin.images.folder import ImageFolder
@@ -34,8 +34,14 @@ from reconad_plugin.prediction import Prediction, predict_contents
 from reconad_plugin.scoring import Detector
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import preset as find_preset
-from reconad_plugin.store.objects import ObjectStore
-from reconad_plugin.store.source import CACHE, hash_file, load_files, open_source, sizes_in_words
+from reconad_plugin.store.source import (
+    CACHE,
+    hash_file,
+    load_files,
+    open_bucket,
+    open_source,
+    sizes_in_words,
+)
 from reconad_plugin.store.splits import CALIBRATION, TRAIN, assign_splits
 from reconad_plugin.training.fit import NormalImages
 
@@ -75,8 +81,10 @@ def finetune(
         ModelFormatError: the version has no list of what it learnt from.
     """
     base = flavor.load_model(model_uri)
+    learnt = read_learnt(model_uri)
     new = _table(open_source(data))
-    old = _rehearsal(read_learnt(model_uri), known=set(new["sha256"]))
+    old = _rehearsal(learnt, dict(zip(new["sha256"], new["path"], strict=True)))
+    new = new[~new["sha256"].isin(learnt["sha256"])]  # an image never changes its side
     learnt_new = new[new["split"] == TRAIN]
     repeats = max(1, round((old["split"] == TRAIN).sum() / max(1, len(learnt_new))))
     table = pd.concat([old, new, *([learnt_new] * (repeats - 1))], ignore_index=True)
@@ -105,10 +113,7 @@ def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[P
     detector = flavor.load_model(model_uri)
     predictions = predict_contents(detector, contents, model_uri, with_map=maps is not None)
     if maps is not None:
-        maps.mkdir(parents=True, exist_ok=True)
-        for path, prediction in zip(images, predictions, strict=True):
-            if prediction.anomaly_map is not None:
-                (maps / f"{path.stem}.png").write_bytes(base64.b64decode(prediction.anomaly_map))
+        _write_maps(images, predictions, maps)
     return predictions
 
 
@@ -124,6 +129,16 @@ def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path
         file, dpi=110
     )
     return file
+
+
+def _write_maps(images: Sequence[Path], predictions: Sequence[Prediction], folder: Path) -> None:
+    """``<stem>.png`` for each picture, or ``<folder>_<stem>.png`` where two have one stem."""
+    folder.mkdir(parents=True, exist_ok=True)
+    is_unique = len({path.stem for path in images}) == len(images)
+    for path, prediction in zip(images, predictions, strict=True):
+        if prediction.anomaly_map is not None:
+            name = path.stem if is_unique else f"{path.resolve().parent.name}_{path.stem}"
+            (folder / f"{name}.png").write_bytes(base64.b64decode(prediction.anomaly_map))
 
 
 def _fit(
@@ -144,8 +159,9 @@ def _fit(
         "images": sorted(table["sha256"]),
         "settings": settings.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
-        "base": base_version,
+        "base": run_of(base_version) if base is not None else "none",  # an alias may move
     }
+    registry.versions(name)  # MLflow must answer before the training and not after it
 
     def load(split: str) -> Tensor:
         paths = [Path(path) for path in table.loc[table["split"] == split, "path"]]
@@ -197,17 +213,17 @@ def _table(folder: ImageFolder) -> pd.DataFrame:
     )
 
 
-def _rehearsal(learnt: pd.DataFrame, known: set[str]) -> pd.DataFrame:
+def _rehearsal(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
     """Earlier images as they can still be had, from disk or from S3, with a word on the others."""
-    old = learnt[~learnt["sha256"].isin(known)]
-    paths = [_fetch(uri, sha256) for uri, sha256 in zip(old["uri"], old["sha256"], strict=True)]
+    names = zip(learnt["uri"], learnt["sha256"], strict=True)
+    paths = [here.get(sha256) or _fetch(uri, sha256) for uri, sha256 in names]
     gone = paths.count(None)
     if gone:
         _say(
             f"{gone} of {len(learnt)} images that the version learnt from are gone or changed; "
             "the others are rehearsed"
         )
-    return old.assign(path=[str(path or "") for path in paths]).query("path != ''")
+    return learnt.assign(path=[str(path or "") for path in paths]).query("path != ''")
 
 
 def _fetch(uri: str, sha256: str) -> Path | None:
@@ -217,15 +233,18 @@ def _fetch(uri: str, sha256: str) -> Path | None:
         address = urlsplit(uri)
         path = CACHE / "s3" / address.netloc / address.path.lstrip("/")
         if not path.exists():
-            store = ObjectStore(StorageSettings(bucket=address.netloc))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.read(address.path.lstrip("/")).content)
+            with suppress(StorageError):  # deleted since: the hash below fails
+                content = open_bucket(address.netloc).read(address.path.lstrip("/")).content
+                path.write_bytes(content)
     return path if path.is_file() and hash_file(path) == sha256 else None
 
 
 def _product_name(data: str) -> str:
     """A folder's name as a product's."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", Path(urlsplit(data).path).resolve().name.lower())
+    address = urlsplit(data)
+    last = Path(address.path).resolve().name if address.path.strip("/") else address.netloc
+    name = re.sub(r"[^a-z0-9_-]+", "-", last.lower())
     return name.strip("-_")[:63] or "images"
 
 

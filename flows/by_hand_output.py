@@ -29,6 +29,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 def run_train(options: argparse.Namespace) -> None:
     """``reconad train``."""
+    _check_writable(options.json)
     settings = _checked(
         ProductSettings,
         model=options.model,
@@ -43,6 +44,7 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_finetune(options: argparse.Namespace) -> None:
     """``reconad finetune``."""
+    _check_writable(options.json)
     asked = _training(options)
     if asked["steps"] is None and asked["budget_s"] is None:
         asked["budget_s"] = FINETUNE_BUDGET_S
@@ -55,6 +57,7 @@ def run_finetune(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """``reconad evaluate``."""
+    _check_writable(options.json)
     evaluation = by_hand.evaluate(options.model_uri, options.data)
     figures = asdict(evaluation)
     _write({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
@@ -76,6 +79,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_predict(options: argparse.Namespace) -> None:
     """``reconad predict``."""
+    _check_writable(options.json)
     predictions = by_hand.predict(options.model_uri, options.images, options.maps)
     rows = [
         {"image": str(path), **asdict(prediction), "anomaly_map": None}
@@ -155,6 +159,7 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "steps": report.steps,
         "planned_steps": report.planned_steps,
         "best_step": report.best_step,
+        "resumed_step": report.resumed_step,
         "ended_by": report.ended_by,
         "elapsed_s": report.elapsed_s,
         "images_calibration": len(calibration.normal_scores),
@@ -162,8 +167,15 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "supported_fpr": calibration.supported_fpr,
     }
     _write(result, file)
+    if report.resumed_step:
+        print(f"went on from step {report.resumed_step}")
     print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
     print(fitted.version.uri)
+
+
+def _check_writable(file: Path | None) -> None:
+    if file is not None and (file.is_dir() or not file.resolve().parent.is_dir()):
+        raise ConfigError(f"--json must be a file in a folder that is there; got {file}")
 
 
 def _write(content: dict[str, Any], file: Path | None) -> None:

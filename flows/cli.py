@@ -140,7 +140,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, help="images (default: the model's)")
     parser.add_argument("--learning-rate", type=float, help="(default: the model's)")
     parser.add_argument("--preset", default="general", metavar="NAME", help=_PRESETS_HELP)
-    parser.add_argument("--textures", metavar="DIR", help="pictures for simulated anomalies")
+    parser.add_argument(
+        "--textures", metavar="DIR|s3://..", help="pictures for simulated anomalies"
+    )
     parser.add_argument(
         "--geometry",
         default="none",

@@ -98,6 +98,7 @@ def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOIN
             "elapsed_s": report.elapsed_s,
             "steps": report.steps,
             "best_step": report.best_step,
+            "resumed_step": report.resumed_step,
             "image_threshold": calibration.image_threshold,
             "supported_fpr": calibration.supported_fpr,
         },

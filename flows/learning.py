@@ -28,6 +28,7 @@ from reconad_plugin.store.manifest import (
     manifest_digest,
     read_manifest,
 )
+from reconad_plugin.store.source import copy_prefix
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.selection import learnable_images, oversample_new
@@ -45,6 +46,8 @@ class Lesson:
         rows: learnable rows of manifests.
         manifests: address -> manifest of each night.
         settings: steps, budget, rate, augmentation.
+        textures: name -> ETag of the product's own textures, which simulated anomalies then have;
+            none for the packaged ones.
         base: the version to start from, or None.
         cause: of the alarm that led here, or ``none``.
     """
@@ -54,6 +57,7 @@ class Lesson:
     rows: pd.DataFrame
     manifests: dict[str, pd.DataFrame]
     settings: TrainingSettings
+    textures: dict[str, str]
     base: registry.Version | None
     cause: str
 
@@ -68,7 +72,8 @@ class Lesson:
             "purpose": self.purpose,
             "images": self.rows["sha256"].tolist(),
             "manifests": [manifest_digest(manifest) for manifest in self.manifests.values()],
-            "settings": self.settings.model_dump(),
+            "settings": self.settings.model_dump(exclude={"textures"} if self.textures else None),
+            "textures": self.textures,
             "model": product.settings.model,
             "width": product.settings.width,
             "options": product.settings.options,
@@ -92,7 +97,13 @@ def choose_lesson(
     """Choose the learnable images of all nights up to this one."""
     manifests = read_manifests(product, night)
     rows = learnable_rows(product, night, manifests)
-    return Lesson(purpose, night, rows, manifests, settings, base, cause)
+    textures: dict[str, str] = {}
+    if settings.textures is None:
+        folder = product.cache.folder / "textures" / product.name
+        textures = copy_prefix(product.store, product.layout.textures, folder)
+        if textures:
+            settings = settings.model_copy(update={"textures": str(folder)})
+    return Lesson(purpose, night, rows, manifests, settings, textures, base, cause)
 
 
 @step()

@@ -93,7 +93,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
         detector.calibration.image_threshold,
         detector.matched_calibration.normal_scores,
         detector.matched_calibration.image_threshold,
-        is_trained_on=night.isoformat() <= version.tags[registry.NIGHT_TAG],
+        is_trained_on=night.isoformat() <= version.tags.get(registry.NIGHT_TAG, ""),
     )
     return ScoredNight(version, detector, table, statistics)
 
@@ -195,6 +195,7 @@ def _adapted_nights(product: str, night: date) -> dict[str, str]:
         version.tags[registry.NIGHT_TAG]: version.tags[registry.CAUSE_TAG]
         for version in registry.versions(product)
         if version.tags.get(registry.PURPOSE_TAG) == "finetune"
+        and registry.NIGHT_TAG in version.tags
         and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
     }
 

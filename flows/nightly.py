@@ -92,7 +92,9 @@ def is_retraining_due(product: Product, night: date) -> bool:
     """Whether enough nights with images had passed since a version was last trained."""
     if not product.settings.retrain_every_nights:
         return False
-    nights = [version.tags[registry.NIGHT_TAG] for version in registry.versions(product.name)]
+    nights = [
+        version.tags.get(registry.NIGHT_TAG, "") for version in registry.versions(product.name)
+    ]  # a version made by hand belongs to no night
     trained = max(trained for trained in nights if trained < night.isoformat())
     earlier = known_nights(product.store, product.layout, before=night)
     nights_since = 1 + sum(day.isoformat() > trained for day in earlier)

@@ -170,7 +170,7 @@ def complete_promotion(product: str) -> None:
     """Finish a promotion that was interrupted after the champion's alias had moved, if any."""
     serving = version_by_alias(product, CHAMPION)
     if serving is not None and VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
-        finish_promotion(product, serving.number, serving.tags[NIGHT_TAG])
+        finish_promotion(product, serving.number, serving.tags.get(NIGHT_TAG, ""))
 
 
 def _note_verdict(client: MlflowClient, name: str, number: str, verdict: dict[str, Any]) -> None:

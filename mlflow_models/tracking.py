@@ -78,13 +78,18 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
         return registry.register(record.product, info, record.tags)
 
 
+def run_of(model_uri: str) -> str:
+    """The run that trained the version behind a model URI."""
+    return str(mlflow.models.get_model_info(model_uri).run_id)
+
+
 def read_learnt(model_uri: str) -> pd.DataFrame:
     """The images that the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``.
 
     Raises:
         ModelFormatError: its training left no such list.
     """
-    run_id = mlflow.models.get_model_info(model_uri).run_id
+    run_id = run_of(model_uri)
     try:
         return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{LEARNT_FILE}")))
     except (MlflowException, OSError):

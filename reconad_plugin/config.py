@@ -5,6 +5,7 @@ never stand in it: they come the usual AWS way (environment, profile or role), a
 of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
 """
 
+import math
 import os
 import re
 import tomllib
@@ -77,17 +78,17 @@ class TrainingSettings(_Frozen):
     """One training: it ends after ``steps`` or ``budget_s``, whichever is first.
 
     With a budget and no steps the schedule is stretched to the budget. With neither, the number
-    of images gives the steps (``training.length``).
+    of images gives the steps (``training.schedule``).
     """
 
     steps: Annotated[int, Field(ge=1)] | None = None
     budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # the model's
-    batch_size: Annotated[int, Field(ge=1)] | None = None  # the model's
+    batch_size: Annotated[int, Field(ge=2)] | None = None  # the model's; batch norm needs two
     light_augmentation: bool = False
     geometric_augmentation: Literal["none", "mirror", "rotate"] = "none"  # a fixed camera: none
     preset: Annotated[str, AfterValidator(_known_preset)] = DEFAULT_PRESET
-    textures: str | None = None  # a folder; None: the packaged ones
+    textures: str | None = None  # a folder or s3://bucket/prefix; None: the packaged ones
     early_stopping: bool = True
 
 
@@ -130,7 +131,7 @@ class ProductSettings(_Frozen):
                 f"options of {self.model} are {', '.join(known) or 'none'}; got {unknown[0]!r}"
             )
         for name, value in self.options.items():
-            if isinstance(value, bool) != (known[name] is bool) or value < 0:
+            if isinstance(value, bool) != (known[name] is bool) or not 0 <= value < math.inf:
                 rule = "true or false" if known[name] is bool else "a number of at least 0"
                 raise ValueError(f"option {name} must be {rule}; got {value!r}")
         return self

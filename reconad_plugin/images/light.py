@@ -51,6 +51,12 @@ class LightReference:
         return matched.clamp(0, 1)
 
 
+def is_grey(image: Tensor) -> bool:
+    """Whether a camera without colours took all of (B, 3, S, S); every fourth pixel tells."""
+    red, green, blue = image[..., ::4, ::4].unbind(1)
+    return bool((red == green).all() and (green == blue).all())
+
+
 def dim_lamp(image: Tensor, power: float | Tensor) -> Tensor:
     """What a camera sees when the lamp gives ``power`` times its light.
 

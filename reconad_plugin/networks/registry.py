@@ -48,7 +48,7 @@ class ModelSpec:
 
     def architecture(self, width: str | None, options: Mapping[str, float]) -> dict[str, float]:
         """All arguments of the builder besides the image size."""
-        chosen = {name: options[name] for name in self.network_options if name in options}
+        chosen = {name: options[name] for name in self.network_options if options.get(name)}
         return {**self.widths[width or self.default_width], **chosen}
 
     def build_network(self, image_size_px: int, **architecture: float) -> "AnomalyNetwork":

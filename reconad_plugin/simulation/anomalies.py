@@ -12,6 +12,7 @@ from typing import Final
 import torch
 from torch import Generator, Tensor
 
+from reconad_plugin.images.light import is_grey
 from reconad_plugin.simulation.masks import (
     MaskMaker,
     blob_masks,
@@ -78,7 +79,7 @@ def simulate_anomalies(
     number, row, column = mask.nonzero(as_tuple=True)  # each (P,)
     before = clean[number, :, row, column]
     look = _draw_looks(clean, number, row, column, textures, generator, preset)
-    if _is_grey(clean):  # a camera without colours sees none
+    if is_grey(clean):  # a camera without colours sees none
         look = look.mean(1, keepdim=True).expand_as(look)
     blended = clean.clone()
     weight = alpha[number, row, column][:, None]
@@ -175,7 +176,8 @@ def _draw_looks(
         if name == "texture":
             look[some] = drawn.at(image, down, across)
         elif name == "noise":
-            grain = torch.randn(len(some), 3, generator=generator).to(device)
+            colours = 1 if is_grey(clean) else 3
+            grain = torch.randn(len(some), colours, generator=generator).to(device)
             look[some] = clean[image, :, down, across] + deviation[image] * grain
         elif name == "shade":
             look[some] = clean[image, :, down, across] * shade[image]
@@ -188,12 +190,6 @@ def _draw_looks(
 
 def _sign(count: int, generator: Generator) -> Tensor:
     return 1 - 2 * torch.randint(2, (count, 1), generator=generator).float()
-
-
-def _is_grey(image: Tensor) -> bool:
-    """Whether a camera without colours took all of these; every fourth pixel tells."""
-    red, green, blue = image[..., ::4, ::4].unbind(1)
-    return bool((red == green).all() and (green == blue).all())
 
 
 def _choose(shares: dict[str, float], count: int, generator: Generator) -> Tensor:

@@ -123,8 +123,8 @@ class TextureDraw:
         """The looks at some pixels: image, row and column, each (P,) -> (P, 3) in [0, 1]."""
         size_px = self.textures.pixels.shape[1]
         cosine, sine = self.turn.cos()[image], self.turn.sin()[image]
-        down = (row * cosine - column * sine).long() + self.shift[:, 0][image]
-        across = (row * sine + column * cosine).long() + self.shift[:, 1][image]
+        down = (row * cosine - column * sine).floor().long() + self.shift[:, 0][image]
+        across = (row * sine + column * cosine).floor().long() + self.shift[:, 1][image]
         flat = self.textures.pixels.view(-1, 3)
         first = (self.number * size_px**2)[image]
 

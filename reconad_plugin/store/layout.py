@@ -31,6 +31,11 @@ class ProductLayout:
         return f"{self.product}/golden/"
 
     @property
+    def textures(self) -> str:
+        """Prefix of the pictures that simulated anomalies take their looks from; may be empty."""
+        return f"{self.product}/textures/"
+
+    @property
     def manifests(self) -> str:
         """Prefix of all manifests."""
         return self._own("manifests/")

@@ -63,7 +63,8 @@ class PixelCache:
 
     def _rows(self) -> dict[str, int]:
         content = self._hashes.read_bytes() if self._hashes.exists() else b""
-        count = len(content) // _HASH_BYTES
+        stored = self._pixels.stat().st_size if self._pixels.exists() else 0
+        count = min(len(content) // _HASH_BYTES, stored // self._picture_bytes)
         return {
             content[row * _HASH_BYTES : (row + 1) * _HASH_BYTES].hex(): row for row in range(count)
         }

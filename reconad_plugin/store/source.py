@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +11,10 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 from torch import Tensor
 
-from reconad_plugin.config import StorageSettings
+from reconad_plugin.config import StorageSettings, in_one_line
 from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
@@ -32,17 +34,35 @@ def open_source(data: str, cache: Path = CACHE) -> ImageFolder:
         NotEnoughImagesError: there is no picture to train on.
         StorageError: the bucket cannot be read.
     """
-    if not data.startswith("s3://"):
-        return read_folder(Path(data))
-    address = urlsplit(data)
-    if not address.netloc:
-        raise ConfigError(f"an S3 address is s3://bucket/prefix; got {data!r}")
-    prefix = address.path.strip("/")
-    folder = cache / "s3" / address.netloc / prefix
-    _copy(
-        ObjectStore(StorageSettings(bucket=address.netloc)), f"{prefix}/" if prefix else "", folder
-    )
-    return read_folder(folder)
+    return read_folder(local_folder(data, cache))
+
+
+def local_folder(address: str, cache: Path = CACHE) -> Path:
+    """A folder as it is; of ``s3://bucket/prefix`` a copy that is brought up to date.
+
+    Raises:
+        ConfigError: the address has no bucket.
+        StorageError: the bucket cannot be read.
+    """
+    if not address.startswith("s3://"):
+        return Path(address)
+    parts = urlsplit(address)
+    if not parts.netloc:
+        raise ConfigError(f"an S3 address is s3://bucket/prefix; got {address!r}")
+    prefix = f"{parts.path.strip('/')}/".lstrip("/")
+    folder = cache / "s3" / parts.netloc / prefix
+    copy_prefix(open_bucket(parts.netloc), prefix, folder)
+    return folder
+
+
+def open_bucket(name: str) -> ObjectStore:
+    """A bucket by name: endpoint, region and credentials come the usual AWS way."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    try:
+        storage = StorageSettings(bucket=name, region=region or "us-east-1")
+    except ValidationError as error:
+        raise ConfigError(f"s3://{name} can be no bucket: {in_one_line(error)}") from None
+    return ObjectStore(storage)
 
 
 def hash_file(path: Path) -> str:
@@ -83,9 +103,9 @@ def sizes_in_words(paths: Sequence[Path]) -> str | None:
     )
 
 
-def _copy(store: ObjectStore, prefix: str, folder: Path) -> None:
+def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]:
     """Bring a local copy of a prefix up to date: what is new or changed is fetched, what is gone
-    is removed."""
+    is removed. Name -> ETag of what is there now."""
     folder.mkdir(parents=True, exist_ok=True)
     noted = folder / _ETAGS
     before = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}
@@ -102,3 +122,4 @@ def _copy(store: ObjectStore, prefix: str, folder: Path) -> None:
     for name in set(before) - set(now):
         (folder / name).unlink(missing_ok=True)
     noted.write_text(json.dumps(now), encoding="utf-8")
+    return now

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.images.light import dim_lamp
+from reconad_plugin.images.light import dim_lamp, is_grey
 from reconad_plugin.simulation.perlin import rotate
 
 POWER_RANGE: Final = (0.7, 1.3)  # of the lamp's light
@@ -27,7 +27,10 @@ def vary_light(image: Tensor, generator: Generator) -> Tensor:
         unit = torch.rand(batch, channels, 1, 1, generator=generator)
         return (low + (high - low) * unit).to(image.device)
 
-    lit = dim_lamp(image, draw(*POWER_RANGE)) * draw(1 - COLOUR_RANGE, 1 + COLOUR_RANGE, 3)
+    lit = dim_lamp(image, draw(*POWER_RANGE))
+    colour = draw(1 - COLOUR_RANGE, 1 + COLOUR_RANGE, 3)
+    if not is_grey(image):  # a camera without colours does not see a lamp's
+        lit = lit * colour
     mean = lit.mean((1, 2, 3), keepdim=True)
     return ((lit - mean) * draw(*CONTRAST_RANGE) + mean).clamp(0, 1)
 

@@ -19,6 +19,7 @@ from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.scoring import Detector, score_images
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, load_textures
+from reconad_plugin.store.source import local_folder
 from reconad_plugin.training.loop import Progress, TrainingReport, train
 from reconad_plugin.training.recipe import Simulation
 
@@ -70,8 +71,8 @@ def fit_detector(
     if count < product.min_training_images:
         raise NotEnoughImagesError(
             f"training needs at least {product.min_training_images} accepted normal images; got "
-            f"{count}: wait for more, or lower "
-            "min_training_images"
+            f"{count}: bring more, or lower min_training_images of the product; under 10 images "
+            "no model that is trained on them alone fits"
         )
     check_device(device)
     if len(images.calibration) < MIN_CALIBRATION_IMAGES:
@@ -148,6 +149,8 @@ def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float])
 
 
 def _simulation(product: ProductSettings, training: TrainingSettings, device: str) -> Simulation:
-    folder = PACKAGED_TEXTURES if training.textures is None else Path(training.textures)
+    folder = PACKAGED_TEXTURES
+    if training.textures is not None:
+        folder = local_folder(training.textures)
     textures = load_textures(product.image_size_px, folder).to(device)
     return Simulation(PRESETS[training.preset], textures)

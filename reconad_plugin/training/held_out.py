@@ -1,6 +1,7 @@
 """How a half-trained network does on images it does not learn: normal ones, and the same with
 simulated anomalies. Labelled test images have no part in this."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,6 +69,8 @@ class HeldOut:
         both = torch.cat([self._normal, self._anomalous])
         scores = score_images(recipe.network, both, self._window_px, device=self._device)
         recipe.train()
+        if not np.isfinite([loss, *scores.pred_score]).all():
+            return Look(math.nan, -math.inf)  # the loop says what to do
         normal, anomalous = np.split(scores.pred_score, 2)
         by_image = image_auroc(normal, anomalous)
         by_pixel = pixel_auroc(scores.anomaly_map, self._mask)

@@ -32,7 +32,7 @@ LOOKS_SHARE: Final = 0.1  # of a budget that binds, at most
 PATIENCE_LOOKS: Final = 10  # without a better one, until a training stops early
 LEAST_GAIN: Final = 1e-3  # of the separation, that counts as better
 LEAST_FALL: Final = 0.01  # of the held-out loss, as a share, that counts as better
-CHECKPOINT_EVERY_S: Final = 30.0
+CHECKPOINT_EVERY_S: Final = 10.0
 CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
 
 
@@ -59,6 +59,7 @@ class TrainingReport:
         elapsed_s: wall-clock seconds, also those before a kill.
         ended_by: ``steps``, ``budget`` or ``early_stopping``.
         best_step: the step whose averaged weights were kept.
+        resumed_step: the step of the checkpoint it went on from, 0 where there was none.
         curve: points of the loss over the steps.
     """
 
@@ -67,6 +68,7 @@ class TrainingReport:
     elapsed_s: float
     ended_by: str
     best_step: int
+    resumed_step: int
     curve: list[Progress] = field(repr=False)
 
 
@@ -161,6 +163,7 @@ class _Run:
         self.clock = Clock.of(settings, len(images), batch_size)
         self._last_look_step = 0
         self._look_s = 0.0
+        self.resumed_step = 0
         self._resume()
         self._checkpoint_s, self._checkpoint_end_s = 0.0, time.monotonic()
 
@@ -204,7 +207,7 @@ class _Run:
         ended_by = "steps"
         if self.is_stale():
             ended_by = "early_stopping"
-        elif self.clock.is_budget_bound:
+        elif self.clock.is_budget_bound or self.clock.step < self.clock.planned_steps:
             ended_by = "budget"
         self.recipe.network.load_state_dict(self.best or self.averaged.module.state_dict())
         self.recipe.eval()
@@ -214,6 +217,7 @@ class _Run:
             self.clock.elapsed_s,
             ended_by,
             self.best_step or self.clock.step,
+            self.resumed_step,
             self.curve,
         )
 
@@ -226,7 +230,7 @@ class _Run:
         """The first look comes when the pace is known, so that its cost is known as well."""
         planned = self.clock.planned_steps
         if self.clock.is_budget_bound and not self._look_s:
-            return self.clock.is_paced
+            return self.clock.is_paced or not self.clock.goes_on()
         looks = LOOKS
         if self.clock.is_budget_bound and self._look_s:
             looks = int(min(LOOKS, LOOKS_SHARE * self.clock.budget_s / self._look_s))
@@ -307,6 +311,7 @@ class _Run:
         self.best_step = numbers["best_step"]
         self.looks_since_best = numbers["looks_since_best"]
         self._last_look_step = numbers["last_look_step"]
+        self.resumed_step = numbers["step"]
         self.curve = [Progress(**point) for point in numbers["curve"]]
         self.clock = Clock(
             self.clock.wished_steps,

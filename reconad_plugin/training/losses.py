@@ -57,8 +57,9 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
 @cache
 def _blur_matrix(size_px: int, device: str) -> Tensor:
     """Gaussian blur of one axis as a (S, S) matrix; each row sums to 1."""
-    pixel = torch.arange(size_px, device=device)
-    distance = (pixel[:, None] - pixel).abs()
-    weight = torch.exp(-(distance**2) / (2 * SSIM_SIGMA_PX**2))
-    weight = weight * (distance <= SSIM_WINDOW_PX // 2)
-    return weight / weight.sum(1, keepdim=True)
+    with torch.inference_mode(False):  # it is kept, and may be needed for gradients later
+        pixel = torch.arange(size_px, device=device)
+        distance = (pixel[:, None] - pixel).abs()
+        weight = torch.exp(-(distance**2) / (2 * SSIM_SIGMA_PX**2))
+        weight = weight * (distance <= SSIM_WINDOW_PX // 2)
+        return weight / weight.sum(1, keepdim=True)

@@ -10,7 +10,7 @@ import numpy as np
 from reconad_plugin.config import TrainingSettings
 
 WARMUP_SHARE: Final = 0.05  # of the steps, in which the rate rises to its full height
-LONGEST_S: Final = 3600.0  # of a training that says neither steps nor budget
+LONGEST_S: Final = 3600.0  # of a training that names neither steps nor budget
 PACE_STEPS: Final = 10  # after the first, which allocates; then the pace is known
 _ANOMALIES_PER_IMAGE: Final = ((10, 500), (50, 200), (100, 100))  # by number of normal images
 
@@ -71,7 +71,8 @@ class Clock:
             steps = math.inf
         else:
             steps = natural_steps(images, batch_size)
-        return cls(steps, settings.budget_s or LONGEST_S)
+        longest_s = math.inf if settings.steps is not None else LONGEST_S
+        return cls(steps, settings.budget_s or longest_s)
 
     @property
     def elapsed_s(self) -> float:
@@ -99,7 +100,7 @@ class Clock:
             self._pace_start_s = time.monotonic()
         if taken > PACE_STEPS:
             step_s = (time.monotonic() - self._pace_start_s) / (taken - 1)
-            affordable = self.step + int(self._left_s / step_s)
+            affordable = self.step + self._left_s / step_s
             self.planned_steps = int(max(self.step, min(self.wished_steps, affordable)))
             self.is_paced = True
 

@@ -1,4 +1,4 @@
-"""Light as training sees it."""
+"""Light and poses as training sees them."""
 
 import pytest
 import torch
@@ -9,6 +9,8 @@ from reconad_plugin.training.augment import (
     COLOUR_RANGE,
     CONTRAST_RANGE,
     POWER_RANGE,
+    TURNED_SHARE,
+    vary_geometry,
     vary_light,
 )
 
@@ -89,3 +91,65 @@ def test_values_stay_in_range():
 
     assert varied.min() >= 0
     assert varied.max() <= 1
+
+
+@pytest.fixture
+def uneven():
+    """(300, 3, 8, 8) float, all alike and unlike their mirror images."""
+    return torch.rand(1, 3, 8, 8, generator=Generator().manual_seed(2)).repeat(300, 1, 1, 1)
+
+
+def poses(image):
+    """The eight ways to lay a square down."""
+    turns = [torch.rot90(image, times, (-2, -1)) for times in range(4)]
+    return [*turns, *(turn.flip(-1) for turn in turns)]
+
+
+def test_fixed_camera_sees_parts_as_they_are(uneven):
+    """Without variation the pictures are the same, and no chance is used up."""
+    generator = Generator().manual_seed(0)
+    before = generator.get_state()
+
+    assert torch.equal(vary_geometry(uneven, "none", generator), uneven)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_mirrored_parts_come_in_four_poses(uneven):
+    """Left to right and upside down, each about half of the time, and never turned."""
+    varied = vary_geometry(uneven, "mirror", Generator().manual_seed(0))
+
+    image = uneven[0]
+    four = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
+    counts = [int((varied == pose).flatten(1).all(1).sum()) for pose in four]
+    assert sum(counts) == 300
+    assert all(50 < count < 100 for count in counts)
+
+
+def test_parts_at_any_angle_come_in_eight_poses_or_turned(uneven):
+    """Two thirds lie square, in eight poses alike; the others are turned by any angle."""
+    varied = vary_geometry(uneven, "rotate", Generator().manual_seed(0))
+
+    counts = [int((varied == pose).flatten(1).all(1).sum()) for pose in poses(uneven[0])]
+    assert 1 - sum(counts) / 300 == pytest.approx(TURNED_SHARE, abs=0.08)
+    assert all(10 < count < 45 for count in counts)
+    assert 0 <= varied.min() <= varied.max() <= 1
+
+
+def test_turned_pictures_keep_their_brightness():
+    """Corners are mirrored and not left black."""
+    bright = torch.ones(50, 3, 16, 16)
+
+    torch.testing.assert_close(vary_geometry(bright, "rotate", Generator().manual_seed(0)), bright)
+
+
+def test_poses_follow_the_generator_and_leave_the_input(uneven):
+    """The same seed gives the same poses, and the pictures themselves are not changed."""
+    before = uneven.clone()
+
+    first, again, other = (
+        vary_geometry(uneven, "rotate", Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(uneven, before)

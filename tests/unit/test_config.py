@@ -1,7 +1,6 @@
 """Settings: every rule, said at once and in one line."""
 
 import math
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ from reconad_plugin.config import (
     CONFIG_VARIABLE,
     ProductSettings,
     load_settings,
-    parse_night,
 )
-from reconad_plugin.errors import ConfigError, ReconadError
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.features import describe_image
+from reconad_plugin.simulation.presets import DEFAULT_PRESET
 
 MINIMAL = """
 [storage]
@@ -43,7 +42,11 @@ def test_smallest_file_has_defaults(write):
     assert settings.storage.bucket == "parts"
     assert product == ProductSettings()
     assert (product.model, product.image_size_px) == ("ae", 128)
-    assert product.train.steps > product.finetune.steps
+    assert (product.width, product.options) == (None, {})
+    assert (product.train.steps, product.train.budget_s) == (None, None)
+    assert (product.finetune.steps, product.finetune.budget_s) == (300, 300)
+    assert (product.train.preset, product.train.textures) == (DEFAULT_PRESET, None)
+    assert product.train.early_stopping
 
 
 def test_every_setting_can_be_set(write):
@@ -59,7 +62,9 @@ cache_dir = "/var/cache/reconad"
 [monitoring]
 workspace = "http://localhost:8000"
 [products.bolt_m8]
-model = "ae"
+model = "draem"
+width = "small"
+options = { sspcab = true }
 image_size_px = 256
 first_training_nights = 5
 retrain_every_nights = 30
@@ -75,6 +80,10 @@ budget_s = 1800
 learning_rate = 2e-3
 batch_size = 8
 light_augmentation = true
+geometric_augmentation = "mirror"
+preset = "metal"
+textures = "rust"
+early_stopping = false
 [products.bolt_m8.finetune]
 steps = 100
 """
@@ -87,6 +96,14 @@ steps = 100
     assert settings.monitoring.workspace == "http://localhost:8000"
     assert (product.train.steps, product.train.learning_rate) == (1000, 2e-3)
     assert product.train.light_augmentation
+    assert (product.train.geometric_augmentation, product.train.preset) == ("mirror", "metal")
+    assert (product.train.textures, product.train.early_stopping) == ("rust", False)
+    assert (product.model, product.width, product.options) == ("draem", "small", {"sspcab": True})
+    assert product.architecture == {
+        "reconstructor_width": 64,
+        "segmenter_width": 32,
+        "sspcab": True,
+    }
     assert product.finetune.steps == 100
     assert product.finetune.budget_s == ProductSettings().finetune.budget_s
     assert (product.limits.max_pixels, product.limits.min_side_px) == (1_000_000, 64)
@@ -140,6 +157,59 @@ steps = 100
         pytest.param("train.learning_rate = 0", "learning_rate: .*greater than 0", id="no rate"),
         pytest.param("train.batch_size = 0", "batch_size: .*equal to 1", id="empty batch"),
         pytest.param("finetune.steps = 0", "finetune.steps: .*equal to 1", id="no fine-tuning"),
+        pytest.param(
+            'train.preset = "wood"',
+            "preset: preset must be one of general, electronics, .*; got 'wood'",
+            id="preset",
+        ),
+        pytest.param(
+            'train.geometric_augmentation = "flip"',
+            "geometric_augmentation: .*'none', 'mirror' or 'rotate'",
+            id="geometry",
+        ),
+        pytest.param(
+            'width = "huge"', "width of ae must be one of small, large; got 'huge'", id="width"
+        ),
+        pytest.param(
+            'model = "ganomaly"\nwidth = "small"',
+            "width of ganomaly must be one of paper; got 'small'",
+            id="width of another model",
+        ),
+        pytest.param(
+            "options = { sspcab = true }",
+            "options of ae are denoising, sparsity; got 'sspcab'",
+            id="option of another model",
+        ),
+        pytest.param(
+            'model = "vae"\noptions = { denoising = 0.1 }',
+            "options of vae are none; got 'denoising'",
+            id="option of a model without any",
+        ),
+        pytest.param(
+            "options = { denoising = -0.1 }",
+            "option denoising must be a number of at least 0; got -0.1",
+            id="negative noise",
+        ),
+        pytest.param(
+            "options = { denoising = nan }",
+            "option denoising must be a number of at least 0; got nan",
+            id="noise that is no number",
+        ),
+        pytest.param(
+            "options = { sparsity = inf }",
+            "option sparsity must be a number of at least 0; got inf",
+            id="endless weight",
+        ),
+        pytest.param(
+            "options = { denoising = true }",
+            "option denoising must be a number of at least 0; got True",
+            id="truth where a number stands",
+        ),
+        pytest.param(
+            'model = "draem"\noptions = { sspcab = 1 }',
+            "option sspcab must be true or false; got 1",
+            id="number where truth stands",
+        ),
         pytest.param("imagesize = 64", "imagesize: Extra inputs are not permitted", id="misspelt"),
         pytest.param(
             "train.step = 64", "train.step: Extra inputs are not permitted", id="misspelt deeper"
@@ -300,41 +370,6 @@ def test_settings_do_not_change(write):
 
     with pytest.raises(ValueError, match="frozen"):
         product.seed = 3
-
-
-def test_errors_are_ours():
-    """A wrong night, like every wrong setting, is an error that people can act on."""
-    with pytest.raises(ReconadError, match="YYYY-MM-DD"):
-        parse_night("tonight")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("2024-05-01", id="as text"),
-        pytest.param(date(2024, 5, 1), id="as a date"),
-    ],
-)
-def test_night_is_a_date(text):
-    """A night can be given as text or as a date."""
-    assert parse_night(text) == date(2024, 5, 1)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("2024-5-1", id="without zeros"),
-        pytest.param("01.05.2024", id="as it is written elsewhere"),
-        pytest.param("2024-02-30", id="no such day"),
-        pytest.param("20240501", id="without dashes"),
-        pytest.param("2024-05-01T03:00", id="with a time"),
-        pytest.param("", id="empty"),
-    ],
-)
-def test_night_that_is_no_date_is_refused(text):
-    """Anything but YYYY-MM-DD is refused with what came."""
-    with pytest.raises(ConfigError, match=f"a night is a date as YYYY-MM-DD; got {text!r}"):
-        parse_night(text)
 
 
 def test_smallest_side_that_is_allowed_can_be_described(write):

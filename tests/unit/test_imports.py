@@ -13,6 +13,7 @@ HEAVY = ("torch", "mlflow", "evidently", "prefect")
     [
         pytest.param("reconad_plugin.config", id="settings"),
         pytest.param("reconad_plugin.networks.registry", id="registry of models"),
+        pytest.param("reconad_plugin.simulation.presets", id="presets of simulation"),
         pytest.param("flows.cli", id="command line"),
     ],
 )
@@ -41,3 +42,22 @@ def test_help_imports_nothing_heavy():
 
     assert "nightly" in answer.stdout
     assert answer.stdout.strip().endswith("[]")
+
+
+def test_serving_imports_nothing_that_trains():
+    """A server that builds, loads and scores with every model has no part of the training."""
+    code = (
+        "import sys\n"
+        "from reconad_plugin import persistence, prediction, scoring\n"
+        "from reconad_plugin.networks.registry import MODELS\n"
+        "for spec in MODELS.values():\n"
+        "    spec.build_network(32, **spec.architecture(None, {}))\n"
+        "print([name for name in sys.modules if name.startswith(('reconad_plugin.training',"
+        " 'reconad_plugin.simulation', 'torchvision'))])"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+
+    assert answer.stdout.strip() == "[]"

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from reconad_plugin.images.light import LightReference, dim_lamp
+from reconad_plugin.images.light import (
+    STANDARD_DEVIATION,
+    STANDARD_MEAN,
+    LightReference,
+    dim_lamp,
+    own_light,
+    standard_light,
+)
 
 
 @pytest.fixture
@@ -116,3 +123,50 @@ def test_match_stays_within_the_range():
 def test_pictures_are_matched_one_by_one(picture, reference):
     """The other pictures of a batch do not matter."""
     torch.testing.assert_close(reference.match(picture)[1:], reference.match(picture[1:]))
+
+
+def test_standard_light_has_its_mean_and_deviation(picture):
+    """Over all colours and pixels of a picture, whatever its light was."""
+    for image in (picture, 0.3 * picture + 0.1):
+        lit = standard_light(image, like=image)
+
+        assert lit.mean((1, 2, 3)).tolist() == pytest.approx([STANDARD_MEAN] * 2, abs=1e-4)
+        deviation = lit.std((1, 2, 3), correction=0)
+        assert deviation.tolist() == pytest.approx([STANDARD_DEVIATION] * 2, abs=1e-4)
+
+
+def test_standard_light_takes_out_brightness_and_contrast_and_keeps_colours(picture):
+    """A hazy picture becomes that of a clear day; one with a colour cast does not."""
+    usual = standard_light(picture, like=picture)
+    hazy, warm = 0.5 * picture + 0.3, picture * torch.tensor([1.3, 1.0, 0.7]).view(3, 1, 1)
+
+    torch.testing.assert_close(standard_light(hazy, like=hazy), usual, rtol=0, atol=1e-4)
+    assert (standard_light(warm, like=warm) - usual).abs().mean() > 0.05
+
+
+def test_standard_light_is_measured_on_another_picture(picture):
+    """The same change is made to a picture as would bring the other to the standard."""
+    other = 0.5 * picture + 0.1
+
+    found = standard_light(picture, like=other)
+
+    deviation, mean = torch.std_mean(other, dim=(1, 2, 3), keepdim=True, correction=0)
+    expected = (picture - mean) / deviation * STANDARD_DEVIATION + STANDARD_MEAN
+    torch.testing.assert_close(found, expected)
+
+
+def test_own_light_undoes_the_standard(picture):
+    """There and back is the picture, each by its own light."""
+    torch.testing.assert_close(own_light(standard_light(picture, picture), picture), picture)
+
+
+@pytest.mark.parametrize("shade", [pytest.param(s, id=f"shade {s}") for s in (0.0, 0.4, 1.0)])
+def test_flat_picture_has_a_standard_light(shade):
+    """A picture without contrast becomes the mean, and its noise is not blown up."""
+    flat = torch.full((1, 3, 8, 8), shade)
+
+    torch.testing.assert_close(
+        standard_light(flat, like=flat), torch.full_like(flat, STANDARD_MEAN), rtol=0, atol=1e-3
+    )
+    noisy = flat + 1e-5 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
+    assert (standard_light(noisy, like=noisy) - STANDARD_MEAN).abs().max() < 0.02

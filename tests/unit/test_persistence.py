@@ -28,7 +28,7 @@ def test_sizes_of_the_network_are_kept(saved, tiny_detector, make_normal):
     """A network of unusual width is built again with that width."""
     loaded = load_detector(saved)
 
-    assert loaded.sizes == {"width": 4, "latent_dim": 8}
+    assert loaded.architecture == {"width": 4, "latent_dim": 8}
     images = make_normal(3, 20)
     np.testing.assert_array_equal(
         loaded.score(images).anomaly_map, tiny_detector.score(images).anomaly_map
@@ -125,9 +125,11 @@ def test_other_format_versions_are_refused(saved, version):
     [
         pytest.param("model", "transformer", id="unknown model"),
         pytest.param("model", None, id="no model"),
-        pytest.param("sizes", {"width": 8, "latent_dim": 8}, id="other width than the weights"),
-        pytest.param("sizes", {"depth": 3}, id="size that the model does not have"),
-        pytest.param("sizes", None, id="no sizes"),
+        pytest.param(
+            "architecture", {"width": 8, "latent_dim": 8}, id="other width than the weights"
+        ),
+        pytest.param("architecture", {"depth": 3}, id="size that the model does not have"),
+        pytest.param("architecture", None, id="no sizes"),
         pytest.param("image_size_px", 64, id="other image size than the weights"),
         pytest.param("image_size_px", 0, id="image size of zero"),
         pytest.param("image_size_px", "large", id="image size in words"),

@@ -82,7 +82,7 @@ def test_number_of_images_asks_for_steps(images, batch_size, expected):
 @pytest.mark.parametrize(
     ("settings", "wished", "budget_s"),
     [
-        pytest.param({"steps": 40}, 40, LONGEST_S, id="steps"),
+        pytest.param({"steps": 40}, 40, math.inf, id="steps, however long they take"),
         pytest.param({"steps": 40, "budget_s": 9.5}, 40, 9.5, id="steps and budget"),
         pytest.param({"budget_s": 9.5}, math.inf, 9.5, id="budget"),
         pytest.param({}, 2500, LONGEST_S, id="neither: as the images ask"),
@@ -104,6 +104,16 @@ def test_plan_that_fits_is_kept(watch):
 
         assert rates == [rate_at(step, 200) for step in range(200)]
         assert not clock.is_budget_bound
+
+
+def test_steps_alone_are_taken_however_long_they_take(watch):
+    """Without a budget nothing shortens a plan."""
+    clock = Clock.of(TrainingSettings(steps=30), images=10, batch_size=8)
+
+    rates = run(clock, watch, 10_000.0)
+
+    assert rates == [rate_at(step, 30) for step in range(30)]
+    assert (clock.step, clock.planned_steps, clock.is_budget_bound) == (30, 30, False)
 
 
 @pytest.mark.parametrize(

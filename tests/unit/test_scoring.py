@@ -9,7 +9,7 @@ from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.light import LightReference, dim_lamp
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import MODELS, model_spec
-from reconad_plugin.scoring import image_score, score_images, smooth_map
+from reconad_plugin.scoring import score_images, smooth_map
 
 
 class Brightness(AnomalyNetwork):
@@ -54,11 +54,34 @@ def test_flat_map_stays_flat():
     )
 
 
+class Unsmoothed(Brightness):
+    """Its map is shown as it is, and its score is the picture's mean."""
+
+    smooths_map = False
+
+    def image_score(self, image, smoothed_map):
+        return image.mean((1, 2, 3))
+
+
 def test_image_score_is_the_maximum_of_each_map():
-    """Every image has the highest value of its own map."""
+    """Unless a network knows better, an image has the highest value of its own smoothed map."""
     maps = torch.arange(18.0).view(2, 3, 3)
 
-    assert image_score(maps).tolist() == [8.0, 17.0]
+    assert Brightness().image_score(torch.zeros(2, 3, 3, 3), maps).tolist() == [8.0, 17.0]
+
+
+def test_network_may_keep_its_map_and_know_its_score():
+    """A map that is not to be smoothed is shown as it is; a score of its own is taken."""
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    images[1, 0, 3, 3] = 255
+
+    smoothed = score_images(Brightness(), images, window_px=3)
+    as_it_is = score_images(Unsmoothed(), images, window_px=3)
+
+    assert smoothed.anomaly_map[1].max() == smoothed.pred_score[1] == pytest.approx(1 / 9)
+    assert (as_it_is.anomaly_map[1] > 0).sum() == 1
+    assert as_it_is.anomaly_map[1, 3, 3] == 1
+    np.testing.assert_allclose(as_it_is.pred_score, [0, 1 / 192], rtol=1e-5)
 
 
 def test_score_by_hand():

@@ -1,0 +1,222 @@
+"""Commands by hand on a folder of pictures, as a person types them, with MLflow in a file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RECONAD = str(Path(sys.executable).parent / "reconad")
+FIGURES = {
+    "image_AUROC",
+    "image_AP",
+    "image_F1Score",
+    "pixel_AUROC",
+    "pixel_AP",
+    "pixel_AUPRO",
+    "fpr",
+    "recall",
+}
+SIDE_PX = 48
+
+
+def picture(seed: int) -> np.ndarray:
+    """A striped part with a little noise, (48, 60, 3) uint8."""
+    generator = np.random.default_rng(seed)
+    stripes = 110 + 30 * np.sin(np.arange(60) / 4 + generator.uniform(0, 1))
+    noise = generator.normal(0, 3, (SIDE_PX, 60, 1))
+    return (stripes[None, :, None] + noise).clip(0, 255).repeat(3, axis=2).astype(np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty normal parts, and a test split with holes and their masks."""
+    folder = tmp_path_factory.mktemp("data") / "Parts"
+    for seed in range(20):
+        save(folder / "train" / "good" / f"{seed:02}.png", picture(seed))
+    for seed in range(6):
+        save(folder / "test" / "good" / f"{seed}.png", picture(100 + seed))
+        broken, mask = picture(200 + seed), np.zeros((SIDE_PX, 60), np.uint8)
+        broken[10:22, 20:34] = 250
+        mask[10:22, 20:34] = 255
+        save(folder / "test" / "hole" / f"{seed}.png", broken)
+        save(folder / "ground_truth" / "hole" / f"{seed}_mask.png", mask)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that commands are typed in."""
+    return tmp_path_factory.mktemp("desk")
+
+
+def command(desk: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [RECONAD, *map(str, arguments)],
+        cwd=desk,
+        env=environment(desk),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def environment(desk: Path) -> dict[str, str]:
+    return {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{desk}/mlflow.db"}
+
+
+def read(desk: Path, name: str) -> dict[str, object]:
+    return dict(json.loads((desk / name).read_text()))
+
+
+@pytest.fixture(scope="module")
+def trained(desk: Path, parts: Path) -> dict[str, object]:
+    """What ``reconad train`` says of a short training."""
+    size = ("--image-size", 32, "--steps", 60)
+    ended = command(desk, "train", "--data", parts, "--model", "ae", *size, "--json", "train.json")
+    assert ended.returncode == 0, ended.stderr
+    report = read(desk, "train.json")
+    assert ended.stdout.splitlines()[-1] == report["model_uri"]
+    return report
+
+
+def test_training_registers_a_version_named_after_the_folder(trained: dict[str, object]) -> None:
+    """The URI is the last line, and the JSON tells how the training went."""
+    assert trained["model_uri"] == "models:/reconad-parts/1"
+    assert (trained["model"], trained["steps"], trained["ended_by"]) == ("ae", 60, "steps")
+    assert trained["images_calibration"] == 4
+
+
+def test_evaluation_has_every_figure(desk: Path, parts: Path, trained: dict[str, object]) -> None:
+    """Holes as bright as these are found, by image and by pixel."""
+    ended = command(desk, "evaluate", trained["model_uri"], "--data", parts, "--json", "test.json")
+
+    assert ended.returncode == 0, ended.stderr
+    figures = read(desk, "test.json")
+    assert set(figures) >= FIGURES
+    assert figures["images"] == {"good": 6, "hole": 6}
+    assert figures["image_AUROC"] == 1.0
+    assert figures["pixel_AUROC"] > 0.9
+    assert set(figures["defects"]) == {"hole"}
+
+
+def test_prediction_tells_a_hole_from_a_good_part(
+    desk: Path, parts: Path, trained: dict[str, object]
+) -> None:
+    """A broken file has its error and spoils no other; two pictures of one name keep two maps."""
+    (desk / "torn.png").write_bytes(b"\x89PNG torn")
+    images = (parts / "test" / "good" / "0.png", parts / "test" / "hole" / "0.png", "torn.png")
+
+    ended = command(
+        desk, "predict", trained["model_uri"], *images, "--maps", "maps", "--json", "predicted.json"
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    good, hole, torn = read(desk, "predicted.json")["predictions"]
+    assert good["pred_score"] < hole["pred_score"]
+    assert hole["pred_label"] is True
+    assert torn["pred_score"] is None
+    assert "not_an_image" in torn["error"]
+    assert {path.name for path in (desk / "maps").iterdir()} == {"good_0.png", "hole_0.png"}
+
+
+def test_fine_tuning_rehearses_what_was_learnt(
+    desk: Path, tmp_path: Path, trained: dict[str, object]
+) -> None:
+    """New pictures and old ones train the next version of the same product."""
+    for seed in range(5):
+        save(tmp_path / "darker" / f"{seed}.png", (picture(300 + seed) * 0.7).astype(np.uint8))
+
+    ended = command(
+        desk,
+        *("finetune", trained["model_uri"], "--data", tmp_path / "darker"),
+        *("--steps", 5, "--json", "tuned.json"),
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    tuned = read(desk, "tuned.json")
+    assert tuned["model_uri"] == "models:/reconad-parts/2"
+    assert tuned["images_calibration"] == 5  # four old ones, one new
+
+
+def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
+    """A picture that a person can judge."""
+    ended = command(desk, "simulate", "--data", parts, "--preset", "metal", "--out", "sheets")
+
+    assert ended.returncode == 0, ended.stderr
+    with Image.open(desk / "sheets" / "metal.png") as sheet:
+        assert min(sheet.size) > 400
+
+
+def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None:
+    """kill -9 in mid-training, the same command again: it takes up the checkpoint's step."""
+    arguments = ["train", "--data", str(parts), "--model", "ae", "--image-size", "32"]
+    arguments += ["--product", "killed", "--steps", "3000", "--json", "killed.json"]
+    with subprocess.Popen([RECONAD, *arguments], cwd=desk, env=environment(desk)) as process:
+        checkpoint = wait_for_checkpoint(desk)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+    ended = command(desk, *arguments)
+
+    assert ended.returncode == 0, ended.stderr
+    report = read(desk, "killed.json")
+    assert 0 < report["resumed_step"] < report["steps"] <= 3000
+    assert not checkpoint.exists()  # nothing is left of a training whose version is registered
+
+
+def wait_for_checkpoint(desk: Path) -> Path:
+    """The file that holds the state of the training, as soon as it is there."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        for file in (desk / ".reconad" / "checkpoints").glob("*/training.safetensors"):
+            return file
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint was written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("--data", "nowhere"), "must exist; got nowhere", id="no folder"),
+        pytest.param(("--data", "{texts}"), "holds 1 other file(s)", id="text files"),
+        pytest.param(("--data", "{parts}", "--budget", "0"), "a time above 0", id="budget 0"),
+        pytest.param(("--data", "{parts}", "--model", "gan"), "got 'gan'", id="unknown model"),
+        pytest.param(("--data", "{parts}", "--preset", "x"), "got 'x'", id="unknown preset"),
+        pytest.param(("--data", "{parts}", "--width", "wide"), "got 'wide'", id="unknown width"),
+        pytest.param(("--data", "{parts}", "--device", "tpu"), "got 'tpu'", id="unknown device"),
+        pytest.param(("--data", "{few}"), "at least 10", id="too few images"),
+        pytest.param(("--data", "{broken}"), "torn.png", id="broken picture"),
+        pytest.param((), "--data", id="no data"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    desk: Path, parts: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """One line says the rule, what came and what to do; there is no traceback."""
+    folders = {name: tmp_path / name for name in ("texts", "few", "broken")}
+    folders["texts"].mkdir()
+    (folders["texts"] / "a.txt").write_text("no picture")
+    for seed in range(12):
+        save(folders["few" if seed < 3 else "broken"] / f"{seed}.png", picture(seed))
+        save(folders["broken"] / f"{seed}.png", picture(seed))
+    (folders["broken"] / "torn.png").write_bytes(b"\x89PNG torn")
+    filled = [argument.format(parts=parts, **folders) for argument in arguments]
+
+    ended = command(desk, "train", *filled)
+
+    assert ended.returncode == 2
+    assert message in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr

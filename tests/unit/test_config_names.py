@@ -1,0 +1,62 @@
+"""Names that people type: nights and products."""
+
+from datetime import date
+
+import pytest
+
+from reconad_plugin.config import check_product_name, parse_night
+from reconad_plugin.errors import ConfigError, ReconadError
+
+
+def test_errors_are_ours():
+    """A wrong night, like every wrong setting, is an error that people can act on."""
+    with pytest.raises(ReconadError, match="YYYY-MM-DD"):
+        parse_night("tonight")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("2024-05-01", id="as text"),
+        pytest.param(date(2024, 5, 1), id="as a date"),
+    ],
+)
+def test_night_is_a_date(text):
+    """A night can be given as text or as a date."""
+    assert parse_night(text) == date(2024, 5, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("2024-5-1", id="without zeros"),
+        pytest.param("01.05.2024", id="as it is written elsewhere"),
+        pytest.param("2024-02-30", id="no such day"),
+        pytest.param("20240501", id="without dashes"),
+        pytest.param("2024-05-01T03:00", id="with a time"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_night_that_is_no_date_is_refused(text):
+    """Anything but YYYY-MM-DD is refused with what came."""
+    with pytest.raises(ConfigError, match=f"a night is a date as YYYY-MM-DD; got {text!r}"):
+        parse_night(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("Bolt", id="capital"),
+        pytest.param("a/b", id="slash"),
+        pytest.param("-a", id="begins with a dash"),
+        pytest.param("a" * 64, id="too long"),
+        pytest.param("a\n", id="line end"),
+    ],
+)
+def test_name_that_can_be_no_products_is_refused(name):
+    """A product's name becomes a prefix in a bucket and a name in the registry."""
+    with pytest.raises(ConfigError, match="a product's name has 1 to 63 lower-case letters"):
+        check_product_name(name)
+
+    assert check_product_name("bolt_m8-2") == "bolt_m8-2"

@@ -1,0 +1,114 @@
+"""What fitting keeps, whichever model it fits."""
+
+import pytest
+import torch
+
+from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.training import loop
+from reconad_plugin.training.fit import NormalImages, fit_detector
+
+pytestmark = [
+    pytest.mark.usefixtures("tiny_models"),
+    pytest.mark.filterwarnings("ignore:GANomaly is a baseline"),
+]
+
+SIZE_PX = 32
+A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
+
+
+@pytest.fixture(autouse=True)
+def few_looks(monkeypatch):
+    """One look a training; the loop has tests of its own."""
+    monkeypatch.setattr(loop, "LOOKS", 1)
+
+
+@pytest.fixture(params=[pytest.param(name, id=name) for name in MODELS])
+def product(request):
+    """A product of each model in turn."""
+    return ProductSettings(model=request.param, image_size_px=SIZE_PX, target_fpr=0.1)
+
+
+@pytest.fixture(scope="module")
+def normal(make_normal):
+    """Normal images by what they are for."""
+    return NormalImages(make_normal(8, 1), make_normal(3, 2), make_normal(4, 3))
+
+
+def weights_of(detector):
+    """All weights of a detector as one vector."""
+    return torch.cat([value.flatten().double() for value in detector.network.state_dict().values()])
+
+
+def test_same_seed_gives_the_same_weights(product, normal):
+    """Two trainings with the same images and seed end with the same weights."""
+    first, _ = fit_detector(normal, product, A_FEW_STEPS)
+    second, _ = fit_detector(normal, product, A_FEW_STEPS)
+
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert first.calibration == second.calibration
+
+
+def test_other_seed_gives_other_weights(product, normal):
+    """The seed decides the weights."""
+    first, _ = fit_detector(normal, product, A_FEW_STEPS)
+    other, _ = fit_detector(normal, product.model_copy(update={"seed": 1}), A_FEW_STEPS)
+
+    assert not torch.equal(weights_of(first), weights_of(other))
+
+
+def test_global_random_state_is_neither_read_nor_moved(product, normal):
+    """Whoever drew random numbers before a training, or draws after it, does not notice it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        first, _ = fit_detector(normal, product, A_FEW_STEPS)
+        after = torch.get_rng_state()
+        torch.manual_seed(2)
+        second, _ = fit_detector(normal, product, A_FEW_STEPS)
+
+    assert torch.equal(before, after)
+    assert torch.equal(weights_of(first), weights_of(second))
+
+
+def test_judges_images_are_not_touched(product, normal, make_normal):
+    """Other judge's images change nothing."""
+    first, _ = fit_detector(normal, product, A_FEW_STEPS)
+    others = NormalImages(normal.train, normal.calibration, make_normal(30, 99))
+    second, _ = fit_detector(others, product, A_FEW_STEPS)
+
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert first.calibration == second.calibration
+
+
+def test_progress_is_told_step_by_step(product, normal):
+    """A training reports each of its steps."""
+    seen = []
+
+    fit_detector(normal, product, A_FEW_STEPS, on_progress=seen.append)
+
+    assert [progress.step for progress in seen] == [1, 2, 3]
+
+
+def test_too_few_images_are_refused(product, normal):
+    """Fewer normal images than the product asks for are not trained on."""
+    few = NormalImages(normal.train[:5], normal.calibration[:2], normal.judge[:2])
+
+    with pytest.raises(
+        NotEnoughImagesError,
+        match="at least 10 accepted normal images; got 9: bring more, or lower",
+    ):
+        fit_detector(few, product, A_FEW_STEPS)
+
+
+@pytest.mark.parametrize("held_out", [pytest.param(0, id="none"), pytest.param(1, id="one")])
+def test_too_few_to_calibrate_on_are_refused_before_training(product, normal, held_out):
+    """Without two held-out images no threshold can be set, so not a single step is spent."""
+    seen = []
+    images = NormalImages(normal.train, normal.calibration[:held_out], normal.judge)
+
+    with pytest.raises(NotEnoughImagesError, match=f"at least 2 held-out .* got {held_out}"):
+        fit_detector(images, product, A_FEW_STEPS, on_progress=seen.append)
+
+    assert not seen

@@ -1,0 +1,260 @@
+"""Where images by hand come from: a folder, or a bucket that is copied to one."""
+
+import hashlib
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reconad_plugin.errors import ConfigError, InvalidImageError, NotEnoughImagesError
+from reconad_plugin.images.geometry import to_square
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.store import source
+from reconad_plugin.store.source import (
+    hash_file,
+    load_files,
+    local_folder,
+    open_source,
+    sizes_in_words,
+)
+
+
+@dataclass
+class FakeBucket:
+    """Objects in memory, with a note of what was read."""
+
+    contents: dict
+
+    def __post_init__(self):
+        self.read_keys, self.prefixes, self.buckets, self.regions = [], [], [], []
+
+    def __call__(self, settings):
+        self.buckets.append(settings.bucket)
+        self.regions.append(settings.region)
+        return self
+
+    def list_objects(self, prefix):
+        self.prefixes.append(prefix)
+        return [
+            SimpleNamespace(key=key, etag=hashlib.md5(content).hexdigest())  # noqa: S324
+            for key, content in sorted(self.contents.items())
+            if key.startswith(prefix)
+        ]
+
+    def read(self, key):
+        self.read_keys.append(key)
+        return SimpleNamespace(content=self.contents[key])
+
+
+@pytest.fixture
+def png(encode):
+    """A small picture of one shade as a file."""
+    return lambda shade: encode(np.full((20, 24, 3), shade, dtype=np.uint8), "PNG")
+
+
+@pytest.fixture
+def bucket(png, monkeypatch):
+    """A bucket with two pictures and things beside them."""
+    bucket = FakeBucket(
+        {
+            "bolts/good/a.png": png(10),
+            "bolts/good/b.png": png(20),
+            "bolts/good/": b"",
+            "nuts/good/c.png": png(30),
+        }
+    )
+    monkeypatch.setattr(source, "ObjectStore", bucket)
+    return bucket
+
+
+def names(paths):
+    """The files' names."""
+    return [path.name for path in paths]
+
+
+def test_folder_is_read_where_it_is(tmp_path, png):
+    """A path without s3 is a local folder."""
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "a.png").write_bytes(png(10))
+
+    assert names(open_source(str(tmp_path), tmp_path / "cache").train) == ["a.png"]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_missing_folder_is_refused(tmp_path):
+    """A folder that is not there is an error that names it."""
+    with pytest.raises(ConfigError, match="nowhere"):
+        open_source(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    "address", [pytest.param("s3://", id="nothing"), pytest.param("s3:///bolts", id="prefix alone")]
+)
+def test_address_without_a_bucket_is_refused(address, tmp_path):
+    """The message says how an address looks."""
+    with pytest.raises(ConfigError, match=rf"is s3://bucket/prefix; got '{address}'"):
+        open_source(address, tmp_path)
+
+
+def test_bucket_that_can_be_none_is_refused(tmp_path):
+    """A bucket's name that breaks the rules is an error of ours, in one line."""
+    with pytest.raises(ConfigError, match="bucket") as raised:
+        open_source("s3://My_Bolts/train", tmp_path)
+
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [pytest.param(f"s3://parts/bolts{end}", id=f"ends in bolts{end}") for end in ("", "/")],
+)
+def test_prefix_is_copied_and_read(bucket, tmp_path, address):
+    """What lies under the prefix becomes a folder beside the cache, and nothing else does."""
+    images = open_source(address, tmp_path)
+
+    assert names(images.train) == ["a.png", "b.png"]
+    assert bucket.buckets == ["parts"]
+    assert bucket.prefixes == ["bolts/"]
+    assert all(path.is_relative_to(tmp_path / "s3" / "parts" / "bolts") for path in images.train)
+    assert images.train[0].read_bytes() == bucket.contents["bolts/good/a.png"]
+
+
+def test_whole_bucket_can_be_read(bucket, tmp_path, png):
+    """Without a prefix everything is copied."""
+    bucket.contents = {"good/a.png": png(1), "good/b.png": png(2)}
+
+    assert names(open_source("s3://parts", tmp_path).train) == ["a.png", "b.png"]
+    assert bucket.prefixes == [""]
+
+
+def test_copy_is_brought_up_to_date(bucket, tmp_path, png):
+    """A second time only what changed is fetched, and what is gone is removed."""
+    open_source("s3://parts/bolts", tmp_path)
+    bucket.read_keys.clear()
+    open_source("s3://parts/bolts", tmp_path)
+    assert bucket.read_keys == []
+
+    bucket.contents["bolts/good/b.png"] = png(99)
+    bucket.contents["bolts/good/d.png"] = png(40)
+    del bucket.contents["bolts/good/a.png"]
+    images = open_source("s3://parts/bolts", tmp_path)
+
+    assert bucket.read_keys == ["bolts/good/b.png", "bolts/good/d.png"]
+    assert names(images.train) == ["b.png", "d.png"]
+    assert images.train[0].read_bytes() == png(99)
+
+
+def test_file_that_was_lost_is_fetched_again(bucket, tmp_path):
+    """What the list remembers and the disk does not is missing."""
+    lost = open_source("s3://parts/bolts", tmp_path).train[0]
+    lost.unlink()
+
+    open_source("s3://parts/bolts", tmp_path)
+
+    assert lost.exists()
+
+
+def test_names_that_lead_out_of_the_folder_are_left_out(bucket, tmp_path, png):
+    """An object cannot be written anywhere else on the disk."""
+    bucket.contents["bolts/../../../escaped.png"] = png(1)
+    bucket.contents["bolts//etc/escaped.png"] = png(1)
+
+    open_source("s3://parts/bolts", tmp_path / "cache")
+
+    assert not list(tmp_path.rglob("escaped.png"))
+
+
+def test_empty_prefix_is_refused(bucket, tmp_path):
+    """A prefix without pictures is told as a folder without pictures."""
+    with pytest.raises(NotEnoughImagesError, match="screws"):
+        open_source("s3://parts/screws", tmp_path)
+
+
+def test_hash_is_that_of_the_bytes(tmp_path):
+    """SHA-256, as everywhere."""
+    (tmp_path / "a").write_bytes(b"bolt")
+
+    assert hash_file(tmp_path / "a") == hashlib.sha256(b"bolt").hexdigest()
+
+
+def test_files_become_pixels_once(tmp_path, png, monkeypatch):
+    """Pictures come in the order of their files, and are not decoded a second time."""
+    paths = []
+    for shade in (10, 20, 30):
+        paths.append(tmp_path / f"{shade}.png")
+        paths[-1].write_bytes(png(shade))
+
+    first = load_files(paths, 32, ImageLimits(), tmp_path / "cache")
+    monkeypatch.setattr(source, "decode_square", None)
+    second = load_files(paths[::-1], 32, ImageLimits(), tmp_path / "cache")
+
+    assert first[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert torch.equal(second, first.flip(0))
+
+
+def test_pixels_are_those_of_the_resized_picture(tmp_path, speckle):
+    """The cache gives what decoding and resizing give."""
+    path = tmp_path / "a.png"
+    Image.fromarray(speckle).save(path)
+
+    found = load_files([path], 32, ImageLimits(), tmp_path / "cache")
+
+    np.testing.assert_array_equal(found[0].permute(1, 2, 0).numpy(), to_square(speckle, 32))
+
+
+def test_file_that_is_no_picture_is_named(tmp_path, png):
+    """The error says which file it is, and keeps its reason."""
+    (tmp_path / "good.png").write_bytes(png(1))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+
+    with pytest.raises(InvalidImageError, match=r"bad\.png: an image must be one of") as raised:
+        load_files(
+            [tmp_path / "good.png", tmp_path / "bad.png"], 32, ImageLimits(), tmp_path / "cache"
+        )
+
+    assert raised.value.reason == "not_an_image"
+
+
+def test_pictures_of_several_sizes_are_told(tmp_path, png):
+    """One size is nothing to speak of, nor are files that are no pictures; several are."""
+    paths = []
+    for number, size in enumerate([(24, 20), (24, 20), (100, 30)]):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("RGB", size).save(paths[-1])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+
+    assert sizes_in_words([*paths[:2], tmp_path / "broken.png"]) is None
+    assert sizes_in_words(paths) == (
+        "3 pictures have 2 sizes, from 24 x 20 to 100 x 30: each is resized to the same square"
+    )
+
+
+def test_folder_of_textures_may_be_in_a_bucket(bucket, tmp_path):
+    """Any folder can be given as a path or as an address."""
+    assert local_folder(str(tmp_path)) == tmp_path
+    assert names(sorted(local_folder("s3://parts/nuts", tmp_path).rglob("*.png"))) == ["c.png"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        pytest.param({}, "us-east-1", id="none"),
+        pytest.param({"AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1", id="default"),
+        pytest.param(
+            {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-north-1"}, "eu-north-1", id="both"
+        ),
+    ],
+)
+def test_region_comes_from_the_environment(bucket, tmp_path, monkeypatch, variables, region):
+    """As with every AWS tool."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    local_folder("s3://parts/bolts", tmp_path)
+
+    assert bucket.regions == [region]
