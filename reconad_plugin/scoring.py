@@ -32,15 +32,20 @@ class Scores:
     anomaly_map: NDArray[np.float32]
 
 
-def smooth_map(anomaly_map: Tensor, window_px: int) -> Tensor:
-    """Average a map over a square window, whose parts beyond the border do not count.
+def smooth_map(anomaly_map: Tensor, window_px: int, border_is_normal: bool = False) -> Tensor:
+    """Average a map over a square window.
 
     Args:
         anomaly_map: (B, S, S).
         window_px: odd side of the window.
+        border_is_normal: whether parts of a window beyond the border count as 0, or not at all.
     """
     pooled = F.avg_pool2d(
-        anomaly_map[:, None], window_px, stride=1, padding=window_px // 2, count_include_pad=False
+        anomaly_map[:, None],
+        window_px,
+        stride=1,
+        padding=window_px // 2,
+        count_include_pad=border_is_normal,
     )
     return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
 
@@ -71,7 +76,7 @@ def score_images(
                 batch = light.match(batch)
             batch = batch.contiguous(memory_format=torch.channels_last)
             raw_map = network.anomaly_map(batch).float()
-            smoothed = smooth_map(raw_map, window_px)
+            smoothed = smooth_map(raw_map, window_px, network.border_is_normal)
             maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else raw_map
             scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
     return Scores(scores.double().numpy(), maps.numpy())

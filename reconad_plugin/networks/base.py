@@ -11,9 +11,12 @@ class AnomalyNetwork(nn.Module, ABC):
     Attributes:
         smooths_map: whether the map that people see is averaged over the score window, as that
             of a plain difference of pixels should be.
+        border_is_normal: whether windows at the border take what lies beyond as a map of 0; else
+            it does not count.
     """
 
     smooths_map = True
+    border_is_normal = False
 
     @abstractmethod
     def reconstruct(self, image: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Draem(AnomalyNetwork):
         segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits, normal first.
     """
 
-    smooths_map = False  # as in the paper
+    smooths_map, border_is_normal = False, True  # as in the paper
 
     def __init__(self, reconstructor: "Reconstructor", segmenter: "Segmenter") -> None:
         super().__init__()

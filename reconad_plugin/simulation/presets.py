@@ -45,8 +45,7 @@ class Preset:
 PRESETS: Final = {
     "general": Preset(
         shapes={"perlin": 4, "polygon": 1, "stroke": 2, "blobs": 2},
-        looks={"texture": 4, "noise": 1, "patch": 2, "shade": 4},
-        perlin_threshold=(0.25, 0.6),
+        looks={"texture": 3, "noise": 1, "patch": 5, "shade": 2},
     ),
     "electronics": Preset(  # missing, broken and foreign parts: sharp edges, opaque
         shapes={"perlin": 2, "polygon": 4, "stroke": 2, "blobs": 1},

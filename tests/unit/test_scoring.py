@@ -176,3 +176,12 @@ def test_unknown_model_is_refused():
     """A name that no model has is an error that lists the names."""
     with pytest.raises(ConfigError, match=r"model must be one of .*ae.*; got 'autoencoder'"):
         model_spec("autoencoder")
+
+
+def test_border_counts_as_normal_where_the_network_says_so():
+    """DRAEM's score is the maximum of its map's zero-padded average, as in the paper."""
+    edge = torch.zeros(1, 8, 8)
+    edge[0, :, 0] = 0.9
+
+    assert smooth_map(edge, 3)[0, 4, 0] == pytest.approx(0.45)
+    assert smooth_map(edge, 3, border_is_normal=True)[0, 4, 0] == pytest.approx(0.3)
