@@ -23,7 +23,7 @@ from reconad_plugin.store.source import local_folder
 from reconad_plugin.training.loop import Progress, TrainingReport, train
 from reconad_plugin.training.recipe import Simulation
 
-FINETUNE_RATE_SHARE: Final = 0.3  # of the model's learning rate, when it starts from a version
+FINETUNE_RATE_SHARE: Final = 0.5  # of the model's learning rate, when it starts from a version
 
 
 @dataclass(frozen=True)

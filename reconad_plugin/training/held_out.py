@@ -36,14 +36,16 @@ class HeldOut:
     """Held-out normal images with their simulated counterparts, made once.
 
     Args:
-        images: (M, 3, S, S) uint8 normal images, at least one; the first ``MAX_IMAGES`` count.
+        images: (M, 3, S, S) uint8 normal images, at least one; ``MAX_IMAGES`` of them
+            count, spread evenly.
         recipe: gives the simulation.
         window_px: side of the score window.
         device: where the network is.
     """
 
     def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:
-        self._normal = images[:MAX_IMAGES]
+        places = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
+        self._normal = images[places.round().long()]  # old and new nights alike
         simulated = simulate_anomalies(
             self._normal,
             Generator().manual_seed(_SEED),
