@@ -11,6 +11,7 @@ from reconad_plugin.gate import Evidence
 from reconad_plugin.metrics import image_auroc, share_above
 from reconad_plugin.scoring import Detector
 from reconad_plugin.simulation.anomalies import simulate_anomalies
+from reconad_plugin.simulation.presets import STAINS
 
 REAL, SIMULATED = "real", "simulated"
 
@@ -43,7 +44,7 @@ def simulated_golden_set(normal: Tensor, seed: int, repeats: int = 4) -> GoldenS
         repeats: anomalies an image.
     """
     generator = torch.Generator().manual_seed(seed)
-    anomalous = simulate_anomalies(normal.repeat(repeats, 1, 1, 1), generator).pixels
+    anomalous = simulate_anomalies(normal.repeat(repeats, 1, 1, 1), generator, STAINS).pixels
     return GoldenSet(normal, anomalous, SIMULATED)
 
 

@@ -81,6 +81,14 @@ PRESETS: Final = {
 }
 DEFAULT_PRESET: Final = "general"
 
+STAINS: Final = Preset(  # of the paper, as clear as its own; what the gate judges every model on
+    shapes={"perlin": 1},
+    looks={"texture": 1},
+    opacity=(0.2, 1.0),
+    blurred_share=0.0,
+    perlin_threshold=(0.5, 0.5),
+)
+
 
 def preset(name: str) -> Preset:
     """The preset of a name.
