@@ -60,13 +60,25 @@ def test_light_covers_its_range_and_no_more(pictures):
 
 def test_colours_shift_against_each_other(pictures):
     """The ratio of red to green moves by at most twice the colour range, contrast aside."""
-    grey = torch.full((200, 3, 8, 8), 0.5)
+    bluish = torch.full((200, 3, 8, 8), 0.5)
+    bluish[:, 2] = 0.52
 
-    varied = vary_light(grey, Generator().manual_seed(0))[:, :, 0, 0]
+    varied = vary_light(bluish, Generator().manual_seed(0))[:, :, 0, 0]
 
     shift = (varied[:, 0] / varied[:, 1]).log().abs()
     assert shift.max() > 0.05
     assert shift.max() < CONTRAST_RANGE[1] * 2 * COLOUR_RANGE * 1.1
+
+
+def test_a_grey_camera_sees_no_colour_of_a_lamp():
+    """Pictures without colour stay without."""
+    grey = torch.full((20, 3, 8, 8), 0.5)
+
+    varied = vary_light(grey, Generator().manual_seed(0))
+
+    assert torch.equal(varied[:, 0], varied[:, 1])
+    assert torch.equal(varied[:, 1], varied[:, 2])
+    assert not torch.allclose(varied, grey)
 
 
 def test_contrast_moves_within_its_range():

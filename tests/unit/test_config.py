@@ -155,7 +155,7 @@ steps = 100
         pytest.param("train.budget_s = 0", "train.budget_s: .*greater than 0", id="no budget"),
         pytest.param("train.budget_s = -5", "train.budget_s: .*greater than 0", id="debts"),
         pytest.param("train.learning_rate = 0", "learning_rate: .*greater than 0", id="no rate"),
-        pytest.param("train.batch_size = 0", "batch_size: .*equal to 1", id="empty batch"),
+        pytest.param("train.batch_size = 1", "batch_size: .*equal to 2", id="batch of one"),
         pytest.param("finetune.steps = 0", "finetune.steps: .*equal to 1", id="no fine-tuning"),
         pytest.param(
             'train.preset = "wood"',

@@ -6,7 +6,7 @@ from torch import Generator, nn
 
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.simulation.anomalies import simulate_anomalies
-from reconad_plugin.simulation.presets import PRESETS
+from reconad_plugin.simulation.presets import PRESETS, STAINS
 from reconad_plugin.training.held_out import MAX_IMAGES, HeldOut
 from reconad_plugin.training.recipe import Recipe, Simulation
 
@@ -91,16 +91,17 @@ def test_every_look_sees_the_same():
     assert recipe.drawn[:2] == recipe.drawn[2:]
 
 
-def test_only_the_first_images_count():
-    """More than the limit costs no more."""
+def test_a_few_old_and_new_images_count():
+    """More than the limit costs no more, and the newest are looked at as well as the oldest."""
     recipe = Brightness()
+    images = flat(MAX_IMAGES + 20)
+    images[0], images[-1] = 7, 251
 
-    many = HeldOut(flat(MAX_IMAGES + 20), recipe, 1, "cpu").look(recipe)
-    seen = sum(len(batch) for batch in recipe.seen)
-    few = HeldOut(flat(MAX_IMAGES), recipe, 1, "cpu").look(recipe)
+    HeldOut(images, recipe, 1, "cpu").look(recipe)
 
-    assert seen == MAX_IMAGES
-    assert many == few
+    seen = torch.cat(recipe.seen)
+    assert len(seen) == MAX_IMAGES
+    assert [round(255 * float(seen[place].mean())) for place in (0, -1)] == [7, 251]
 
 
 def test_look_leaves_no_trace():
@@ -138,9 +139,10 @@ def test_weights_that_rebuild_less_are_told_apart(make_normal):
     noisy = flat(16).float() + 12 * torch.randn(16, 3, 32, 32, generator=Generator().manual_seed(0))
     images = noisy.clamp(0, 255).byte()
 
-    strong, none = (
-        HeldOut(images, recipe, 3, "cpu").look(recipe)
-        for recipe in (Brightness(1.0), Brightness(0.0))
-    )
+    recipes = Brightness(1.0), Brightness(0.0)
+    for recipe in recipes:
+        recipe.simulation = Simulation(STAINS)
+
+    strong, none = (HeldOut(images, recipe, 3, "cpu").look(recipe) for recipe in recipes)
 
     assert strong.separation > none.separation + 0.2

@@ -246,8 +246,8 @@ def test_turned_texture_is_read_along_its_angle(noise, textures):
     looks = whole(plain_draw(textures, turn=torch.tensor([turn])))
 
     for row, column in ((0, 0), (3, 9), (15, 2), (7, 15)):
-        down = int(row * math.cos(turn) - column * math.sin(turn)) % SIZE_PX
-        across = int(row * math.sin(turn) + column * math.cos(turn)) % SIZE_PX
+        down = math.floor(row * math.cos(turn) - column * math.sin(turn)) % SIZE_PX
+        across = math.floor(row * math.sin(turn) + column * math.cos(turn)) % SIZE_PX
         torch.testing.assert_close(looks[:, row, column], noise[0, :, down, across] / 255)
 
 
