@@ -19,6 +19,7 @@ from torch import Tensor
 
 DECODERS: Final = 4  # threads
 _HASH_BYTES: Final = hashlib.sha256().digest_size
+_NAME: Final = "pixels-v1"  # another number whenever decoding or resizing changes
 _CHUNK: Final = 256  # pictures decoded before they are written
 
 
@@ -31,8 +32,8 @@ class PixelCache:
     """
 
     def __init__(self, folder: Path, size_px: int) -> None:
-        self._pixels = folder / f"pixels-{size_px}.u8"
-        self._hashes = folder / f"pixels-{size_px}.sha256"
+        self._pixels = folder / f"{_NAME}-{size_px}.u8"
+        self._hashes = folder / f"{_NAME}-{size_px}.sha256"
         self._shape = (3, size_px, size_px)
         self._picture_bytes = 3 * size_px * size_px
 
