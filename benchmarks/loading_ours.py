@@ -40,7 +40,7 @@ def main() -> None:
 
 def _epoch(images: torch.Tensor) -> None:
     for chosen in torch.randperm(len(images)).split(BATCH):
-        batch = images[chosen]
+        batch = images.index_select(0, chosen)  # as training.batches does
         assert batch.shape[1:] == (3, SIZE_PX, SIZE_PX)
 
 

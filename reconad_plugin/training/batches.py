@@ -39,7 +39,7 @@ class Batches:
             round_ = torch.randperm(len(self._images), generator=self._generator)
             self.order = torch.cat([self.order, round_])
         chosen, self.order = self.order[: self._size], self.order[self._size :]
-        batch = self._images[chosen].to(self._device).float() / 255
+        batch = self._images.index_select(0, chosen).to(self._device).float() / 255
         batch = vary_geometry(batch, self._settings.geometric_augmentation, self._generator)
         if self._settings.light_augmentation:
             batch = vary_light(batch, self._generator)
