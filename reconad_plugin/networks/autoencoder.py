@@ -54,10 +54,6 @@ class Autoencoder(AnomalyNetwork):
         """The reconstruction."""
         return self.reconstruct(image)
 
-    def anomaly_map(self, image: Tensor) -> Tensor:
-        """Absolute error summed over the colours: (B, 3, S, S) -> (B, S, S) in [0, 3]."""
-        return (self.reconstruct(image).float() - image).abs().sum(1)
-
 
 def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Autoencoder:
     """Size an autoencoder for square images.

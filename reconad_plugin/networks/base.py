@@ -22,9 +22,13 @@ class AnomalyNetwork(nn.Module, ABC):
     def reconstruct(self, image: Tensor) -> Tensor:
         """Image (B, 3, S, S) float in [0, 1] -> what the network rebuilds, same shape."""
 
-    @abstractmethod
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> map (B, S, S), higher is more anomalous."""
+        """Image (B, 3, S, S) float in [0, 1] -> map (B, S, S), higher is more anomalous.
+
+        The absolute error of the reconstruction, summed over the colours, unless a network knows
+        better.
+        """
+        return (self.reconstruct(image).float() - image).abs().sum(1)
 
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
         """Image (B, 3, S, S) and its map (B, S, S), averaged over the score window -> (B,).

@@ -66,10 +66,6 @@ class Vae(AnomalyNetwork):
         """Mean and log-variance of the latent."""
         return self.encode(image)
 
-    def anomaly_map(self, image: Tensor) -> Tensor:
-        """Absolute error summed over the colours: (B, 3, S, S) -> (B, S, S) in [0, 3]."""
-        return (self.reconstruct(image).float() - image).abs().sum(1)
-
 
 def build_vae(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Vae:
     """Size a variational autoencoder for square images.
