@@ -56,10 +56,6 @@ class Ganomaly(AnomalyNetwork):
         signed: Tensor = self.decoder(self.encoder(to_signed(image))).float()
         return (signed + 1) / 2
 
-    def anomaly_map(self, image: Tensor) -> Tensor:
-        """Absolute error summed over the colours: (B, 3, S, S) -> (B, S, S) in [0, 3]."""
-        return (self.reconstruct(image) - image).abs().sum(1)
-
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
         """Mean squared difference of the two latents: (B, 3, S, S) -> (B,).
 
