@@ -31,6 +31,8 @@ from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textu
 MIN_MASK_SHARE: Final = 0.0005  # of the picture; emptier masks are drawn again
 NOISE_DEVIATION: Final = (0.1, 0.3)
 SHADE: Final = (0.2, 0.8)  # how much lighter or darker
+LEAST_CHANGE: Final = 0.04  # of a pixel, mean over the mask; fainter ones are made clearer
+_MAX_GAIN: Final = 10.0
 _MAX_DRAWS: Final = 20
 _MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
 
@@ -82,8 +84,9 @@ def simulate_anomalies(
     if is_grey(clean):  # a camera without colours sees none
         look = look.mean(1, keepdim=True).expand_as(look)
     blended = clean.clone()
-    weight = alpha[number, row, column][:, None]
-    blended[number, :, row, column] = torch.lerp(before, look, weight)
+    change = (look - before) * alpha[number, row, column][:, None]
+    change *= _visible_gain(change, number, len(clean))
+    blended[number, :, row, column] = (before + change).clamp_(0, 1)
     return SimulatedAnomalies(blended, mask)
 
 
@@ -186,6 +189,23 @@ def _draw_looks(
             across = (across + shift[image, 1]) % size_px
             look[some] = clean[other[image], :, down, across] * gain[image]
     return look.clamp_(0, 1)
+
+
+def _visible_gain(change: Tensor, number: Tensor, count: int) -> Tensor:
+    """What makes each anomaly as clear as ``LEAST_CHANGE``: a label must be true to be learnt.
+
+    Args:
+        change: (P, 3), what is added to the pixels.
+        number: (P,), the image of each.
+        count: of images.
+
+    Returns:
+        (P, 1), at least 1.
+    """
+    total = change.new_zeros(count).index_add_(0, number, change.abs().amax(1))
+    mean = total / torch.bincount(number, minlength=count).clamp_min(1)
+    gain = (LEAST_CHANGE / mean.clamp_min(1e-6)).clamp(1, _MAX_GAIN)
+    return gain[number][:, None]
 
 
 def _sign(count: int, generator: Generator) -> Tensor:

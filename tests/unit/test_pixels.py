@@ -224,7 +224,7 @@ def _load_in_process(folder, number):
 
 def test_processes_write_one_after_the_other(tmp_path):
     """The same for processes."""
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_load_in_process, args=(tmp_path, n)) for n in range(2)]
     for process in processes:
         process.start()

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from torch import Generator
 
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.simulation.anomalies import MIN_MASK_SHARE, draw_masks, simulate_anomalies
+from reconad_plugin.simulation.anomalies import (
+    LEAST_CHANGE,
+    MIN_MASK_SHARE,
+    draw_masks,
+    simulate_anomalies,
+)
 from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset, preset
 from reconad_plugin.simulation.textures import Textures
 
@@ -165,20 +170,34 @@ def test_global_random_state_is_not_used():
 
 
 def test_opacity_decides_how_much_shows():
-    """An anomaly of a tenth of the opacity changes the picture a tenth as much, everywhere."""
-    normal = coloured(8)
-    faint, opaque = (
+    """A clear anomaly of half the opacity changes the picture half as much, everywhere."""
+    normal = flat(8)
+    half, opaque = (
         simulate_anomalies(
             normal,
             seeded(1),
-            replace(PRESETS[DEFAULT_PRESET], opacity=(opacity, opacity), blurred_share=0.0),
+            replace(DISC, looks={"noise": 1}, opacity=(opacity, opacity)),
         )
-        for opacity in (0.1, 1.0)
+        for opacity in (0.5, 1.0)
     )
 
-    change = [simulated.image - normal.float() / 255 for simulated in (faint, opaque)]
-    assert torch.equal(faint.mask, opaque.mask)
-    torch.testing.assert_close(change[0], change[1] / 10, rtol=0, atol=1e-5)
+    change = [simulated.image - normal.float() / 255 for simulated in (half, opaque)]
+    assert torch.equal(half.mask, opaque.mask)
+    torch.testing.assert_close(change[0], change[1] / 2, rtol=0, atol=1e-5)
+
+
+def test_faint_anomalies_are_made_visible():
+    """A label must be true: what would hardly show is made clearer, what shows is left alone."""
+    normal = flat(64)
+    faint = replace(DISC, looks={"shade": 1}, opacity=(0.1, 0.1))
+    clear = replace(DISC, looks={"shade": 1}, opacity=(1.0, 1.0))
+
+    for preset_ in (faint, clear):
+        simulated = simulate_anomalies(normal, seeded(), preset_)
+        change = (simulated.image - normal / 255).abs().amax(1)
+        mean = (change * simulated.mask).sum((1, 2)) / simulated.mask.sum((1, 2))
+        assert mean.min() >= LEAST_CHANGE - 1e-4
+        assert preset_ is clear or mean.max() <= LEAST_CHANGE + 1e-4
 
 
 def test_opacity_is_drawn_from_its_range():
