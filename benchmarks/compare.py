@@ -96,6 +96,17 @@ BENCHMARKS = {
         ),
         needs_peer=False,
     ),
+    "metrics": Benchmark(
+        title="seconds of CPU time of a figure over all pixels of 200 maps",
+        unit="s",
+        is_rate=False,
+        threads=1,
+        pairs=tuple(
+            (f"{figure}, {kind} maps", f"{figure}, {kind} maps")
+            for kind in ("smooth", "saturated")
+            for figure in ("AUROC", "AUPRO")
+        ),
+    ),
 }
 
 

@@ -49,6 +49,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--model", default="draem")
     parser.add_argument("--width", default=None)
     parser.add_argument("--budget", default="15m")
+    parser.add_argument("--steps", default=None, help="so many steps, however long they take")
     parser.add_argument("--image-size", default="128")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--images", type=int, default=None, help="so many normal images, not all")
@@ -71,7 +72,8 @@ def _few(data: Path, images: int | None, seed: int, work: Path) -> Path:
 
 
 def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict[str, Any]:
-    train = ["train", "--data", str(data), "--model", options.model, "--budget", options.budget]
+    length = ["--steps", options.steps] if options.steps else ["--budget", options.budget]
+    train = ["train", "--data", str(data), "--model", options.model, *length]
     train += ["--seed", str(seed), "--image-size", options.image_size, "--json", "train.json"]
     if options.width is not None:
         train += ["--width", options.width]

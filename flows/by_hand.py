@@ -93,6 +93,7 @@ def finetune(
         **_choices_of(base),
         image_size_px=base.image_size_px,
         target_fpr=base.calibration.target_fpr,
+        calibrate_by="light" if base.light_levels else "none",
         seed=seed,
     )
     name = product or _registered_product(model_uri)

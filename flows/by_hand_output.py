@@ -165,6 +165,8 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "images_calibration": len(calibration.normal_scores),
         "image_threshold": calibration.image_threshold,
         "supported_fpr": calibration.supported_fpr,
+        "fpr_interval": calibration.fpr_interval,
+        "pixel_threshold": calibration.pixel_threshold,
     }
     _write(result, file)
     if report.resumed_step:

@@ -10,6 +10,7 @@ import pandas as pd
 from flows.progress import progress_bar
 from mlflow_models import registry
 from mlflow_models.tracking import TrainingRecord, log_training
+from reconad_plugin.calibration import threshold_warning
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.plots import plot_loss, plot_maps
 from reconad_plugin.scoring import Detector
@@ -101,6 +102,8 @@ def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOIN
             "resumed_step": report.resumed_step,
             "image_threshold": calibration.image_threshold,
             "supported_fpr": calibration.supported_fpr,
+            "fpr_low": calibration.fpr_interval[0],
+            "fpr_high": calibration.fpr_interval[1],
         },
         curve=report.curve,
         sources=job.sources,
@@ -124,11 +127,4 @@ def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOIN
 
 def warning_of(detector: Detector) -> str | None:
     """What to tell whoever trains, where the threshold is worth less than was asked for."""
-    calibration = detector.calibration
-    if calibration.is_target_supported:
-        return None
-    return (
-        f"{len(calibration.normal_scores)} held-out images can vouch for "
-        f"{100 * calibration.supported_fpr:.1f} % false alarms at best, not for target_fpr "
-        f"{100 * calibration.target_fpr:.1f} %: bring more normal images"
-    )
+    return threshold_warning(detector.calibration)

@@ -79,6 +79,7 @@ class Lesson:
             "options": product.settings.options,
             "image_size_px": product.settings.image_size_px,
             "target_fpr": product.settings.target_fpr,
+            "calibrate_by": product.settings.calibrate_by,
             "seed": product.settings.seed,
             "base": self.base.number if self.base else None,
         }

@@ -7,19 +7,22 @@ Random World", 2005): for an exchangeable new normal image, P(p_value <= a) <= a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.errors import NotEnoughImagesError, UndefinedMetricError
 
 MIN_CALIBRATION_IMAGES = 2
+CONFIDENCE: Final = 0.95  # of every interval here
+_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scores of held-out normal images, and the threshold that they allow.
+    """The scores of held-out normal images, and the thresholds that they allow.
 
     Attributes:
         normal_scores: sorted scores of the held-out normal images.
@@ -27,17 +30,36 @@ class Calibration:
         target_fpr: the wished-for share of normal images above the threshold.
         supported_fpr: the share that this many images can vouch for; larger than the target
             when there are too few of them (n images vouch for 1 / (n + 1) at best).
+        pixel_threshold: at most ``supported_fpr`` of normal images have any pixel of their map
+            above it; None where the maps were not looked at.
     """
 
     normal_scores: tuple[float, ...]
     image_threshold: float
     target_fpr: float
     supported_fpr: float
+    pixel_threshold: float | None = None
 
     @property
     def is_target_supported(self) -> bool:
         """Whether there were enough held-out images for the wished-for rate."""
         return self.supported_fpr <= self.target_fpr
+
+    @property
+    def fpr_interval(self) -> tuple[float, float]:
+        """Where the true false-positive rate lies: limits of a 95 % confidence interval.
+
+        The threshold is the k-th smallest of n scores, so the share of all normal images above
+        it follows Beta(n + 1 - k, k), whatever the law of the scores. Equal scores make the
+        true share smaller; the upper limit holds for them too.
+
+        Source: Wilks, as in ``exceedance_p_value``; Vovk, "Conditional Validity of Inductive
+        Conformal Predictors", ACML 2012.
+        """
+        places = len(self.normal_scores) + 1
+        above = round(self.supported_fpr * places)  # n + 1 - k
+        low, high = stats.beta.ppf(_TAILS, above, places - above)
+        return float(low), float(high)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Share of held-out normals that score at least this, the image itself counted.
@@ -82,19 +104,27 @@ def exceedance_p_value(
     return float(stats.betabinom.sf(above - 1, images, at_or_above, below))
 
 
-def calibrate(scores: Sequence[float] | NDArray[np.float64], target_fpr: float) -> Calibration:
-    """Set the threshold at a target false-positive rate.
+def calibrate(
+    scores: Sequence[float] | NDArray[np.float64],
+    target_fpr: float,
+    map_maxima: Sequence[float] | NDArray[np.float64] | None = None,
+) -> Calibration:
+    """Set the thresholds at a target false-positive rate.
 
-    The threshold is the ceil((n + 1)(1 - target))-th smallest score; where n is too small for
-    the target it is the largest score, and ``supported_fpr`` says what that is worth.
+    A threshold is the ceil((n + 1)(1 - target))-th smallest score; where n is too small for
+    the target it is the largest score, and ``supported_fpr`` says what that is worth. The pixel
+    threshold is the map maximum of the same rank, so a normal image counts once however many
+    of its pixels lie above.
 
     Args:
         scores: scores of held-out normal images, at least two, finite.
         target_fpr: in (0, 1).
+        map_maxima: the highest point of each of these images' maps, as many, finite; without
+            them there is no pixel threshold.
 
     Raises:
         NotEnoughImagesError: fewer than two scores.
-        ValueError: a score is not finite.
+        ValueError: a score is not finite, or there are not as many maxima as scores.
 
     Example:
         >>> calibration = calibrate([0.1, 0.4, 0.2, 0.3], target_fpr=0.25)
@@ -103,19 +133,125 @@ def calibrate(scores: Sequence[float] | NDArray[np.float64], target_fpr: float) 
         >>> calibration.p_values(np.array([0.05, 0.35, 0.5])).tolist()
         [1.0, 0.4, 0.2]
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    ordered = _in_order(scores)
     count = len(ordered)
     if count < MIN_CALIBRATION_IMAGES:
         raise NotEnoughImagesError(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; "
             f"got {count}: bring more normal images"
         )
-    if not np.isfinite(ordered).all():
-        raise ValueError("scores of held-out normal images must be finite; got NaN or infinity")
+    if map_maxima is not None and len(map_maxima) != count:
+        raise ValueError(f"each score needs one map; got {count} and {len(map_maxima)}")
     rank = min(count, math.ceil((count + 1) * (1 - target_fpr)))
     return Calibration(
         normal_scores=tuple(ordered.tolist()),
         image_threshold=float(ordered[rank - 1]),
         target_fpr=target_fpr,
         supported_fpr=(count + 1 - rank) / (count + 1),
+        pixel_threshold=None if map_maxima is None else float(_in_order(map_maxima)[rank - 1]),
     )
+
+
+def images_needed(target_fpr: float) -> int:
+    """The fewest held-out normal images that can vouch for a false-positive rate.
+
+    Example:
+        >>> images_needed(0.02), images_needed(0.001)
+        (49, 999)
+    """
+    return max(MIN_CALIBRATION_IMAGES, math.ceil(1 / target_fpr) - 1)
+
+
+def threshold_warning(calibration: Calibration) -> str | None:
+    """What to say where a threshold is worth less than was asked for, else None."""
+    if calibration.is_target_supported:
+        return None
+    low, high = calibration.fpr_interval
+    return (
+        f"{len(calibration.normal_scores)} held-out images can vouch for "
+        f"{_percent(calibration.supported_fpr)} false alarms at best, not for target_fpr "
+        f"{_percent(calibration.target_fpr)}: bring more normal images, "
+        f"{images_needed(calibration.target_fpr)} held out; until then the true rate is "
+        f"{_percent(low)} to {_percent(high)} (95 % interval)"
+    )
+
+
+@dataclass(frozen=True)
+class ThresholdCheck:
+    """What labelled defects say of a threshold that they had no part in.
+
+    Attributes:
+        found: defects above the threshold.
+        defects: defects in all.
+        recall: the share found.
+        recall_interval: limits of the 95 % confidence interval of the share that would be
+            found of all such defects.
+        is_passed: whether defects are beyond doubt more often above the threshold than normal
+            images may be: the interval lies above that of the false-positive rate.
+        sentence: the same in words.
+    """
+
+    found: int
+    defects: int
+    recall: float
+    recall_interval: tuple[float, float]
+    is_passed: bool
+    sentence: str
+
+
+def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]) -> ThresholdCheck:
+    """Hold labelled defects against a threshold, which stays as it is.
+
+    Args:
+        calibration: the threshold, from normal images alone.
+        defect_scores: (N,) scores of images with a defect, scored as the normal ones were.
+
+    Raises:
+        UndefinedMetricError: there is no defect, or a score is not finite.
+
+    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
+    Case of the Binomial", Biometrika 26, 1934.
+
+    Example:
+        >>> calibration = calibrate(np.arange(49.0), target_fpr=0.02)
+        >>> check_threshold(calibration, np.array([60.0] * 9 + [10.0])).sentence
+        '9 of 10 labelled defects are above the threshold: 90.0 % (95 % interval 55.5 % to 99.7 %)'
+    """
+    defects = len(defect_scores)
+    if not defects or not np.isfinite(defect_scores).all():
+        raise UndefinedMetricError(
+            "a check of the threshold needs finite scores of labelled defects; got "
+            f"{defects} with {int((~np.isfinite(defect_scores)).sum())} not finite"
+        )
+    found = int((defect_scores > calibration.image_threshold).sum())
+    limits = stats.binomtest(found, defects).proportion_ci(CONFIDENCE, method="exact")
+    low, high = float(limits.low), float(limits.high)
+    highest_fpr = calibration.fpr_interval[1]
+    is_passed = low > highest_fpr
+    sentence = (
+        f"{found} of {defects} labelled defects are above the threshold: "
+        f"{_percent(found / defects)} (95 % interval {_percent(low)} to {_percent(high)})"
+    )
+    if not is_passed:
+        sentence += (
+            f"; of normal images it may be up to {_percent(highest_fpr)}: the threshold stays, "
+            "bring more normal images and defects, or try another model"
+        )
+    return ThresholdCheck(found, defects, found / defects, (low, high), is_passed, sentence)
+
+
+def _in_order(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    if not np.isfinite(ordered).all():
+        raise ValueError("scores of held-out normal images must be finite; got NaN or infinity")
+    return ordered
+
+
+def _percent(share: float) -> str:
+    """A share in words: one decimal, more where that would round it to nothing.
+
+    Example:
+        >>> _percent(0.02), _percent(0.00034)
+        ('2.0 %', '0.034 %')
+    """
+    return f"{100 * share:.1f} %" if share >= 0.001 or not share else f"{100 * share:.2g} %"

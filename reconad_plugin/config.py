@@ -112,6 +112,7 @@ class ProductSettings(_Frozen):
     retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
     min_training_images: Annotated[int, Field(ge=2)] = 10
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    calibrate_by: Literal["none", "light"] = "none"
     false_alarms_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16

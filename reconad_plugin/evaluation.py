@@ -1,24 +1,28 @@
 """A detector on labelled test images: the figures that papers and people compare."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.folder import NORMAL_LABEL, ImageFolder, has_masks, load_masks
 from reconad_plugin.metrics import (
+    escape_rate,
     image_ap,
     image_auroc,
     image_f1,
-    pixel_ap,
-    pixel_aupro,
-    pixel_auroc,
+    image_f1_best,
     share_above,
+    share_interval,
 )
+from reconad_plugin.pixel_metrics import PixelCurves
 from reconad_plugin.scoring import Detector
 from reconad_plugin.store.source import load_files
 
-AUPRO_FPR_LIMIT = 0.3
+AUPRO_FPR_LIMIT: Final = 0.3
+_CHUNK: Final = 64  # images whose maps are in memory at once
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,15 @@ class Evaluation:
 
     Attributes:
         images: number of test images by label.
+        image_threshold: of the detector; where it has thresholds by light, each image is held
+            against that of its own light.
+        image_F1_best: at the threshold that is best for these very images, which is
+            ``image_F1_best_threshold``.
         fpr: share of normal test images above the threshold.
-        recall: share of defect images above it.
+        fpr_interval: limits of its 95 % confidence interval.
+        recall: share of defect images above the threshold.
+        recall_interval: limits of its 95 % confidence interval.
+        escape_rate: share of defect images that pass as normal, one less the recall.
         pixel_AUROC: None, like the other two pixel figures, where a defect has no mask. Masks
             are brought to the network's square; maps are compared at that size.
         defects: by kind.
@@ -48,8 +59,13 @@ class Evaluation:
     image_AUROC: float  # noqa: N815
     image_AP: float  # noqa: N815
     image_F1Score: float  # noqa: N815
+    image_F1_best: float  # noqa: N815
+    image_F1_best_threshold: float  # noqa: N815
     fpr: float
+    fpr_interval: tuple[float, float]
     recall: float
+    recall_interval: tuple[float, float]
+    escape_rate: float
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
@@ -71,33 +87,54 @@ def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
             "an evaluation needs normal and defect images in test/good and test/<defect>; "
             f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
         )
-    images = load_files(
-        [file.path for file in folder.test], detector.image_size_px, detector.limits
-    )
-    scores = detector.score(images)
-    normal, anomalous = scores.pred_score[is_normal], scores.pred_score[~is_normal]
-    threshold = detector.calibration.image_threshold
-    maps, masks = scores.anomaly_map, None
-    if has_masks(folder.test):
-        masks = load_masks(folder.test, detector.image_size_px)
+    scores, excess, pixels = _score(detector, folder)
+    normal, anomalous = scores[is_normal], scores[~is_normal]
+    normal_excess, anomalous_excess = excess[is_normal], excess[~is_normal]
+    best_f1, best_threshold = image_f1_best(normal, anomalous)
     return Evaluation(
         images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
-        image_threshold=threshold,
+        image_threshold=detector.calibration.image_threshold,
         image_AUROC=image_auroc(normal, anomalous),
         image_AP=image_ap(normal, anomalous),
-        image_F1Score=image_f1(normal, anomalous, threshold),
-        fpr=share_above(normal, threshold),
-        recall=share_above(anomalous, threshold),
-        pixel_AUROC=None if masks is None else pixel_auroc(maps, masks),
-        pixel_AP=None if masks is None else pixel_ap(maps, masks),
-        pixel_AUPRO=None if masks is None else pixel_aupro(maps, masks, AUPRO_FPR_LIMIT),
+        image_F1Score=image_f1(normal_excess, anomalous_excess, 0),
+        image_F1_best=best_f1,
+        image_F1_best_threshold=best_threshold,
+        fpr=share_above(normal_excess, 0),
+        fpr_interval=share_interval(normal_excess, 0),
+        recall=share_above(anomalous_excess, 0),
+        recall_interval=share_interval(anomalous_excess, 0),
+        escape_rate=escape_rate(anomalous_excess, 0),
+        pixel_AUROC=None if pixels is None else pixels.auroc(),
+        pixel_AP=None if pixels is None else pixels.ap(),
+        pixel_AUPRO=None if pixels is None else pixels.aupro(AUPRO_FPR_LIMIT),
         pixel_AUPRO_fpr_limit=AUPRO_FPR_LIMIT,
         defects={
             str(label): DefectFigures(
                 images=int((labels == label).sum()),
-                image_AUROC=image_auroc(normal, scores.pred_score[labels == label]),
-                recall=share_above(scores.pred_score[labels == label], threshold),
+                image_AUROC=image_auroc(normal, scores[labels == label]),
+                recall=share_above(excess[labels == label], 0),
             )
             for label in np.unique(labels[~is_normal])
         },
     )
+
+
+def _score(
+    detector: Detector, folder: ImageFolder
+) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
+    """Of N test images (N,) scores and (N,) how far they are above their thresholds; and the
+    pixels, where there are masks."""
+    images = load_files(
+        [file.path for file in folder.test], detector.image_size_px, detector.limits
+    )
+    pixels = PixelCurves() if has_masks(folder.test) else None
+    found, excess = [], []
+    for start in range(0, len(images), _CHUNK):
+        chunk = images[start : start + _CHUNK]
+        scores = detector.score(chunk)
+        found.append(scores.pred_score)
+        excess.append(scores.pred_score - detector.decide(chunk, scores).image_threshold)
+        if pixels is not None:
+            masks = load_masks(folder.test[start : start + _CHUNK], detector.image_size_px)
+            pixels.update(scores.anomaly_map, masks)
+    return np.concatenate(found), np.concatenate(excess), pixels

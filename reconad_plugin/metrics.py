@@ -1,15 +1,15 @@
-"""Figures of detection quality. What is undefined is an error, never a number."""
+"""Figures of images. What is undefined is an error, never a number."""
 
-from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
 
-_EIGHT_CONNECTED = np.ones((3, 3))
+CONFIDENCE: Final = 0.95  # of intervals
 
 
 def image_auroc(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]) -> float:
@@ -49,6 +49,35 @@ def share_above(scores: NDArray[np.float64], threshold: float) -> float:
     if not (np.isfinite(scores).all() and np.isfinite(threshold)):
         raise UndefinedMetricError("a share needs finite scores and threshold; got NaN or infinity")
     return float((scores > threshold).mean())
+
+
+def share_interval(scores: NDArray[np.float64], threshold: float) -> tuple[float, float]:
+    """Where the share of all such images above a threshold lies, seen from these: limits of a
+    95 % confidence interval.
+
+    Args:
+        scores: (N,) scores of independent images.
+        threshold: set without them.
+
+    Raises:
+        UndefinedMetricError: there is no score.
+
+    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
+    Case of the Binomial", Biometrika 26, 1934.
+    """
+    above = round(share_above(scores, threshold) * len(scores))
+    interval = stats.binomtest(above, len(scores)).proportion_ci(CONFIDENCE, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def escape_rate(anomalous_scores: NDArray[np.float64], threshold: float) -> float:
+    """Share of anomalous images that pass as normal: those at or below the threshold, which is
+    one less the recall.
+
+    Raises:
+        UndefinedMetricError: there is no score.
+    """
+    return 1 - share_above(anomalous_scores, threshold)
 
 
 def image_ap(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]) -> float:
@@ -96,137 +125,35 @@ def image_f1(
     return float(2 * hits / (hits + false_alarms + len(anomalous_scores)))
 
 
-def pixel_auroc(anomaly_maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> float:
-    """Chance that an anomalous pixel scores above a normal one, a tie counted half.
+def image_f1_best(
+    normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]
+) -> tuple[float, float]:
+    """The highest ``image_f1`` of any threshold, and that threshold.
+
+    It is chosen on the very images that it is measured on, so it says how well a detector could
+    label them, and how it compares with what papers report; it sets no threshold.
 
     Args:
-        anomaly_maps: (N, S, S), higher is more anomalous.
-        masks: (N, S, S) bool, True on defects; all False for a normal image.
+        normal_scores: (N,) scores of normal images.
+        anomalous_scores: (M,) scores of anomalous images.
 
     Returns:
-        In [0, 1], over all pixels of all images; 0.5 is no better than a coin.
+        The figure, in (0, 1], and the threshold, the highest one where several do as well: a
+        score, or the next number below all scores.
 
     Raises:
-        UndefinedMetricError: the shapes differ, a value is not finite, or there is no anomalous
-            or no normal pixel.
+        UndefinedMetricError: one of the two is empty, or a score is not finite.
     """
-    ranking = _rank_pixels("pixel_AUROC", anomaly_maps, masks)
-    normals_below = ranking.normals - (ranking.normals_above + ranking.normals_at_least) / 2
-    return float(ranking.gained @ normals_below / (ranking.gained.sum() * ranking.normals))
-
-
-def pixel_ap(anomaly_maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> float:
-    """Average precision of the ranking of pixels: the mean over recall of the precision.
-
-    Args:
-        anomaly_maps: (N, S, S), higher is more anomalous.
-        masks: (N, S, S) bool, True on defects; all False for a normal image.
-
-    Returns:
-        In (0, 1], over all pixels of all images; the share of anomalous pixels is no better
-        than a coin.
-
-    Raises:
-        UndefinedMetricError: the shapes differ, a value is not finite, or there is no anomalous
-            or no normal pixel.
-    """
-    ranking = _rank_pixels("pixel_AP", anomaly_maps, masks)
-    hits = ranking.gained.cumsum()
-    precision = hits / (hits + ranking.normals_at_least)
-    return float(ranking.gained @ precision / hits[-1])
-
-
-def pixel_aupro(
-    anomaly_maps: NDArray[np.float32], masks: NDArray[np.bool_], fpr_limit: float = 0.3
-) -> float:
-    """Area under the per-region overlap, up to a false-positive rate, over that rate.
-
-    A region is a set of 8-connected anomalous pixels in one mask. Its overlap is the share of
-    it above a pixel threshold; the mean over all regions weighs a small defect like a large one.
-    The false-positive rate is that of the normal pixels of all images. The curve is linear
-    between the thresholds, and at the limit.
-
-    Args:
-        anomaly_maps: (N, S, S), higher is more anomalous.
-        masks: (N, S, S) bool, True on defects; all False for a normal image.
-        fpr_limit: in (0, 1].
-
-    Returns:
-        In [0, 1]; fpr_limit / 2 is no better than a coin.
-
-    Raises:
-        UndefinedMetricError: the shapes differ, a value is not finite, there is no anomalous or
-            no normal pixel, or the limit is not in (0, 1].
-
-    Source: Bergmann, Fauser, Sattlegger and Steger, "Uninformed Students: Student-Teacher
-    Anomaly Detection with Discriminative Latent Embeddings", CVPR 2020.
-    """
-    if not 0 < fpr_limit <= 1:
-        raise UndefinedMetricError(
-            f"pixel_AUPRO needs a false-positive rate in (0, 1] as its limit; got {fpr_limit}"
-        )
-    ranking = _rank_pixels("pixel_AUPRO", anomaly_maps, masks, by_region=True)
-    overlap = ranking.gained.cumsum() / ranking.gained.sum()
-    # a threshold just above each score, then at it: (K,), (K,) -> (2K,), from (0, 0) to (1, 1)
-    counts = np.stack([ranking.normals_above, ranking.normals_at_least], axis=1).ravel()
-    fpr = np.concatenate([[0.0], counts / ranking.normals, [1.0]])
-    pro = np.concatenate([[0.0, 0.0], np.repeat(overlap, 2)])
-    end = int(np.searchsorted(fpr, fpr_limit, side="right"))
-    pro_at_limit = np.interp(fpr_limit, fpr[end - 1 : end + 1], pro[end - 1 : end + 1])
-    area = np.trapezoid(np.append(pro[:end], pro_at_limit), np.append(fpr[:end], fpr_limit))
-    return float(area / fpr_limit)
-
-
-@dataclass(frozen=True)
-class _PixelRanking:
-    """What a threshold at each of the K distinct scores of anomalous pixels does, highest first.
-
-    Between two of them only normal pixels are gained, so that these K say all that a curve
-    needs, ties included.
-
-    Attributes:
-        gained: (K,) number (or weight) of anomalous pixels with exactly this score.
-        normals_above: (K,) number of normal pixels with a higher score.
-        normals_at_least: (K,) number of normal pixels with this score or a higher one.
-        normals: number of normal pixels.
-    """
-
-    gained: NDArray[np.float64]
-    normals_above: NDArray[np.int64]
-    normals_at_least: NDArray[np.int64]
-    normals: int
-
-
-def _rank_pixels(
-    figure: str,
-    anomaly_maps: NDArray[np.float32],
-    masks: NDArray[np.bool_],
-    *,
-    by_region: bool = False,
-) -> _PixelRanking:
-    """Sort the normal pixels by value alone, which spares an index for each of them."""
-    _check_pixels(figure, anomaly_maps, masks)
-    scores, place = np.unique(anomaly_maps[masks], return_inverse=True)
-    weights = _region_weights(masks) if by_region else None
-    gained = np.bincount(place, weights=weights).astype(np.float64)
-    normals = anomaly_maps[~masks]  # (N, S, S) -> (number of normal pixels,)
-    normals.sort()
-    return _PixelRanking(
-        gained=gained[::-1],
-        normals_above=len(normals) - np.searchsorted(normals, scores, side="right")[::-1],
-        normals_at_least=len(normals) - np.searchsorted(normals, scores, side="left")[::-1],
-        normals=len(normals),
+    _check_scores("image_F1_best", normal_scores, anomalous_scores)
+    scores = np.unique(np.concatenate([normal_scores, anomalous_scores]))
+    thresholds = np.append(np.nextafter(scores[0], -np.inf), scores)[::-1]
+    hits, false_alarms = (
+        len(group) - np.searchsorted(np.sort(group), thresholds, side="right")
+        for group in (anomalous_scores, normal_scores)
     )
-
-
-def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """One over the size of its region for each anomalous pixel, in the order of the masks."""
-    weights = []
-    for mask in masks[masks.any(axis=(1, 2))]:
-        regions, _ = ndimage.label(mask, structure=_EIGHT_CONNECTED)
-        region_of_pixel = regions[mask]  # (S, S) -> (anomalous pixels of this image,)
-        weights.append(1 / np.bincount(region_of_pixel)[region_of_pixel])
-    return np.concatenate(weights)
+    f1 = 2 * hits / (hits + false_alarms + len(anomalous_scores))
+    best = int(f1.argmax())
+    return float(f1[best]), float(thresholds[best])
 
 
 def _check_scores(
@@ -239,19 +166,3 @@ def _check_scores(
         )
     if not (np.isfinite(normal_scores).all() and np.isfinite(anomalous_scores).all()):
         raise UndefinedMetricError(f"{figure} needs finite scores; got NaN or infinity")
-
-
-def _check_pixels(figure: str, anomaly_maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> None:
-    if anomaly_maps.shape != masks.shape or masks.ndim != 3 or masks.dtype != np.bool_:
-        raise UndefinedMetricError(
-            f"{figure} needs maps and bool masks of one (N, S, S) shape; got "
-            f"{anomaly_maps.shape} and {masks.dtype} {masks.shape}: resize the masks to the maps"
-        )
-    anomalous = int(np.count_nonzero(masks))
-    if not anomalous or anomalous == masks.size:
-        raise UndefinedMetricError(
-            f"{figure} needs normal and anomalous pixels; got "
-            f"{masks.size - anomalous} and {anomalous}"
-        )
-    if not np.isfinite(anomaly_maps).all():
-        raise UndefinedMetricError(f"{figure} needs finite anomaly maps; got NaN or infinity")

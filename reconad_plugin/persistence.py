@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from reconad_plugin.calibration import Calibration
+from reconad_plugin.calibration_groups import CalibrationGroups
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
@@ -37,6 +38,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "calibration": asdict(detector.calibration),
         "matched_calibration": asdict(detector.matched_calibration),
         "limits": asdict(detector.limits),
+        "light_levels": asdict(detector.light_levels) if detector.light_levels else None,
     }
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
@@ -81,6 +83,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         calibration=_calibration(description["calibration"]),
         matched_calibration=_calibration(description["matched_calibration"]),
         limits=ImageLimits(**description["limits"]),
+        light_levels=_light_levels(description.get("light_levels")),
     )
 
 
@@ -90,4 +93,16 @@ def _calibration(description: dict[str, Any]) -> Calibration:
     )
     if not math.isfinite(calibration.image_threshold):
         raise ValueError(f"the threshold must be a number; it is {calibration.image_threshold}")
+    pixel = calibration.pixel_threshold  # None in what was saved before there was one
+    if pixel is not None and not math.isfinite(pixel):
+        raise ValueError(f"the pixel threshold must be a number; it is {pixel}")
     return calibration
+
+
+def _light_levels(description: dict[str, Any] | None) -> CalibrationGroups | None:
+    if description is None:
+        return None
+    return CalibrationGroups(
+        edges=tuple(description["edges"]),
+        calibrations=tuple(_calibration(each) for each in description["calibrations"]),
+    )

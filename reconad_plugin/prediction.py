@@ -26,7 +26,8 @@ class Prediction:
     Attributes:
         pred_score: higher is more anomalous; None for a row that could not be read.
         pred_label: whether the score is above the threshold.
-        image_threshold: the threshold.
+        image_threshold: the threshold that it was held against, that of its light where there
+            are levels.
         p_value: share of held-out normal images that score at least this.
         anomaly_map: base64 of a grey PNG, 0 to ``MAP_FULL_SCALE`` times the threshold, if asked.
         model_version: the version that answered.
@@ -76,20 +77,30 @@ def predict_contents(
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")
-    scores = detector.score(stack_images(pictures, detector.image_size_px))
-    threshold = detector.calibration.image_threshold
-    p_values = detector.calibration.p_values(scores.pred_score)
-    read = iter(zip(scores.pred_score, p_values, scores.anomaly_map, strict=True))
+    images = stack_images(pictures, detector.image_size_px)
+    scores = detector.score(images)
+    decided = detector.decide(images, scores)
+    read = iter(
+        zip(
+            scores.pred_score,
+            decided.pred_label,
+            decided.image_threshold,
+            decided.p_value,
+            scores.anomaly_map,
+            strict=True,
+        )
+    )
 
     def row(error: str | None) -> Prediction:
         if error is not None:
-            return Prediction(None, None, threshold, None, None, model_version, error)
-        score, p_value, anomaly_map = next(read)
+            pooled = detector.calibration.image_threshold
+            return Prediction(None, None, pooled, None, None, model_version, error)
+        score, label, threshold, p_value, anomaly_map = next(read)
         encoded_map = encode_map(anomaly_map, threshold) if with_map else None
         return Prediction(
             pred_score=float(score),
-            pred_label=bool(score > threshold),
-            image_threshold=threshold,
+            pred_label=bool(label),
+            image_threshold=float(threshold),
             p_value=float(p_value),
             anomaly_map=encoded_map,
             model_version=model_version,

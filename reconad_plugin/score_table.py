@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -40,14 +39,15 @@ def score_table(
         light was brought to the reference; ``is_suspect`` says that it is above its own
         threshold: anomalous for another reason than the light.
     """
-    scores = detector.score(images).pred_score
+    scores = detector.score(images)
+    decided = detector.decide(images, scores)
     matched = detector.score_matched(images).pred_score
     table = rows[["key", "sha256", "night", "split", *FEATURES]].reset_index(drop=True)
     return table.assign(
         model_version=model_version,
-        pred_score=scores,
-        pred_label=scores > detector.calibration.image_threshold,
-        p_value=detector.calibration.p_values(np.asarray(scores)),
+        pred_score=scores.pred_score,
+        pred_label=decided.pred_label,
+        p_value=decided.p_value,
         matched_score=matched,
         is_suspect=matched > detector.matched_calibration.image_threshold,
     )[list(COLUMNS)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reconad_plugin.calibration import Calibration
+from reconad_plugin.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.base import AnomalyNetwork
@@ -30,6 +31,29 @@ class Scores:
 
     pred_score: NDArray[np.float64]
     anomaly_map: NDArray[np.float32]
+
+    @property
+    def map_maxima(self) -> NDArray[np.float64]:
+        """(N,) the highest point of each map."""
+        return np.asarray(self.anomaly_map.max((1, 2)), np.float64)  # (N, S, S) -> (N,)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What is decided on N images.
+
+    Attributes:
+        image_threshold: (N,) the threshold that each image was held against.
+        pred_label: (N,) bool, whether its score is above it.
+        p_value: (N,) share of held-out normal images, those of its level of light where there
+            are levels, that score at least this.
+        pixel_threshold: (N,) of each image's map; None for a detector that was saved without.
+    """
+
+    image_threshold: NDArray[np.float64]
+    pred_label: NDArray[np.bool_]
+    p_value: NDArray[np.float64]
+    pixel_threshold: NDArray[np.float64] | None
 
 
 def smooth_map(anomaly_map: Tensor, window_px: int, border_is_normal: bool = False) -> Tensor:
@@ -95,6 +119,7 @@ class Detector:
         calibration: thresholds on images as they come.
         matched_calibration: thresholds on images brought to the reference light.
         limits: allowed sizes of pictures, as at ingest.
+        light_levels: thresholds by light on images as they come; None: ``calibration`` alone.
     """
 
     model: str
@@ -105,6 +130,7 @@ class Detector:
     calibration: Calibration
     matched_calibration: Calibration
     limits: ImageLimits
+    light_levels: CalibrationGroups | None = None
 
     @property
     def window_px(self) -> int:
@@ -118,6 +144,28 @@ class Detector:
     def score_matched(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
         return score_images(self.network, images, self.window_px, light=self.light)
+
+    def decide(self, images: Tensor, scores: Scores) -> Decisions:
+        """Hold images as they come against the threshold, that of their light if there is one.
+
+        Args:
+            images: (N, 3, S, S) uint8.
+            scores: of these images, from ``score``.
+        """
+        levels = np.zeros(len(images), dtype=np.intp)
+        calibrations: tuple[Calibration, ...] = (self.calibration,)
+        if self.light_levels is not None:
+            levels = self.light_levels.levels(luminances(images))
+            calibrations = self.light_levels.calibrations
+        thresholds = np.array([each.image_threshold for each in calibrations])[levels]
+        pixel = np.array([each.pixel_threshold for each in calibrations], dtype=np.float64)[levels]
+        p_values = np.stack([each.p_values(scores.pred_score) for each in calibrations])
+        return Decisions(
+            image_threshold=thresholds,
+            pred_label=scores.pred_score > thresholds,
+            p_value=p_values[levels, np.arange(len(images))],
+            pixel_threshold=None if self.calibration.pixel_threshold is None else pixel,
+        )
 
     def reconstructions(self, images: Tensor) -> Iterator[Tensor]:
         """What the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from reconad_plugin.calibration import MIN_CALIBRATION_IMAGES, calibrate
+from reconad_plugin.calibration_groups import CalibrationGroups, calibrate_by_light, luminances
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.scoring import Detector, score_images
+from reconad_plugin.scoring import Detector, Scores, score_images
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, load_textures
 from reconad_plugin.store.source import local_folder
@@ -110,11 +111,30 @@ def fit_detector(
         image_size_px=product.image_size_px,
         network=network,
         light=light,
-        calibration=calibrate(as_they_come.pred_score, product.target_fpr),
-        matched_calibration=calibrate(matched.pred_score, product.target_fpr),
+        calibration=calibrate(as_they_come.pred_score, product.target_fpr, as_they_come.map_maxima),
+        matched_calibration=calibrate(matched.pred_score, product.target_fpr, matched.map_maxima),
         limits=product.limits,
+        light_levels=_light_levels(images, as_they_come, product),
     )
     return detector, report
+
+
+def _light_levels(
+    images: NormalImages, held_out: Scores, product: ProductSettings
+) -> CalibrationGroups | None:
+    if product.calibrate_by == "none":
+        return None
+    try:
+        return calibrate_by_light(
+            luminances(images.train),
+            luminances(images.calibration),
+            held_out.pred_score,
+            product.target_fpr,
+            held_out.map_maxima,
+        )
+    except NotEnoughImagesError as error:
+        warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=3)
+        return None
 
 
 def check_device(device: str) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.metrics import image_auroc, pixel_auroc
+from reconad_plugin.metrics import image_auroc
+from reconad_plugin.pixel_metrics import PixelCurves
 from reconad_plugin.scoring import score_images
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.training.recipe import Recipe
@@ -75,5 +76,6 @@ class HeldOut:
             return Look(math.nan, -math.inf)  # the loop says what to do
         normal, anomalous = np.split(scores.pred_score, 2)
         by_image = image_auroc(normal, anomalous)
-        by_pixel = pixel_auroc(scores.anomaly_map, self._mask)
-        return Look(loss / len(self._normal), (by_image + by_pixel) / 2)
+        pixels = PixelCurves()
+        pixels.update(scores.anomaly_map, self._mask)
+        return Look(loss / len(self._normal), (by_image + pixels.auroc()) / 2)

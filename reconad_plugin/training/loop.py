@@ -338,8 +338,8 @@ def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _average_weights(
     averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
 ) -> None:
-    """Running average over about the last twentieth of the steps, and ten more."""
-    decay = 1 - 1 / (10 + 0.05 * int(updates))
+    """Running average over about the last tenth of the steps, and ten more."""
+    decay = 1 - 1 / (10 + 0.1 * int(updates))
     decay = min(decay, (1 + int(updates)) / (10 + int(updates)))  # forget the untrained weights
     torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averaged, current, updates)
 

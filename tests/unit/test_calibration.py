@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.calibration import (
+    calibrate,
+    check_threshold,
+    images_needed,
+    threshold_warning,
+)
+from reconad_plugin.errors import NotEnoughImagesError, UndefinedMetricError
+
+DRAWS = 2000
 
 
 @pytest.mark.parametrize(
@@ -134,3 +142,179 @@ def test_scores_that_are_no_numbers_are_refused(score):
     """One score that is not finite spoils the calibration, loudly."""
     with pytest.raises(ValueError, match="must be finite; got NaN or infinity"):
         calibrate([0.1, 0.2, score], 0.02)
+
+
+@given(target_per_myriad=st.integers(1, 5000))
+def test_images_needed_are_the_fewest_that_vouch(target_per_myriad):
+    """So many images vouch for the target, and one fewer does not."""
+    target_fpr = target_per_myriad / 10_000
+    needed = images_needed(target_fpr)
+
+    assert calibrate(np.arange(needed), target_fpr).is_target_supported
+    assert needed == 2 or not calibrate(np.arange(needed - 1), target_fpr).is_target_supported
+
+
+@pytest.mark.parametrize(
+    ("count", "target_fpr"),
+    [
+        pytest.param(49, 0.02, id="just enough images"),
+        pytest.param(20, 0.001, id="far too few"),
+        pytest.param(199, 0.05, id="ten above the threshold"),
+        pytest.param(2, 0.5, id="two images"),
+    ],
+)
+def test_interval_holds_the_true_rate(count, target_fpr):
+    """In about 95 of 100 calibrations the interval contains the true false-positive rate."""
+    law = stats.gamma(2.0)
+    scores = law.rvs(size=(DRAWS, count), random_state=count)
+
+    calibrations = [calibrate(row, target_fpr) for row in scores]
+
+    true_rates = law.sf([each.image_threshold for each in calibrations])
+    low, high = np.transpose([each.fpr_interval for each in calibrations])
+    # three standard errors of 2000 draws: 0.0146 of both tails together, 0.0105 of one
+    assert np.mean((low <= true_rates) & (true_rates <= high)) == pytest.approx(0.95, abs=0.0146)
+    assert np.mean(true_rates < low) == pytest.approx(0.025, abs=0.0105)
+    assert np.mean(true_rates > high) == pytest.approx(0.025, abs=0.0105)
+
+
+def test_interval_by_hand():
+    """With the highest of n scores as threshold, n scores lie below it by chance p^n."""
+    low, high = calibrate(np.arange(49), 0.02).fpr_interval
+
+    assert low == pytest.approx(1 - 0.975 ** (1 / 49))
+    assert high == pytest.approx(1 - 0.025 ** (1 / 49))
+
+
+def test_upper_limit_holds_for_equal_scores():
+    """Scores of few values are above the threshold more rarely than the upper limit says."""
+    law = stats.poisson(1.0)
+    scores = law.rvs(size=(DRAWS, 60), random_state=1)
+
+    calibrations = [calibrate(row, 0.1) for row in scores]
+
+    true_rates = law.sf([each.image_threshold for each in calibrations])
+    high = calibrations[0].fpr_interval[1]
+    assert np.mean(true_rates > high) <= 0.025 + 0.0105
+
+
+def test_p_values_of_new_normal_images_are_valid():
+    """Of new normal images at most the share a has a p-value of at most a, and not far fewer."""
+    scores = np.random.default_rng(3).gamma(2.0, size=(DRAWS, 31))
+
+    p_values = np.array([calibrate(row[:30], 0.05).p_values(row[30:])[0] for row in scores])
+
+    for level in (1 / 31, 0.1, 0.5, 0.9):
+        error = 3 * math.sqrt(level * (1 - level) / DRAWS)
+        assert np.mean(p_values <= level) <= level + error
+    assert np.mean(p_values <= 0.5) >= 0.5 - 1 / 31 - error  # and they are not needlessly large
+
+
+def test_pixel_threshold_counts_images_and_not_pixels():
+    """The target is the share of new normal images with any pixel above the threshold."""
+    maps = np.random.default_rng(5).gamma(2.0, size=(DRAWS, 20, 6, 6))
+    scores = maps.mean((2, 3))
+
+    thresholds = [
+        calibrate(score[:19], 0.05, some[:19].max((1, 2))).pixel_threshold
+        for score, some in zip(scores, maps, strict=True)
+    ]
+
+    alarmed = maps[:, 19].max((1, 2)) > thresholds
+    assert np.mean(alarmed) == pytest.approx(0.05, abs=0.0146)
+
+
+def test_pixel_threshold_by_hand():
+    """It is the map maximum of the rank that the image threshold has among the scores."""
+    calibration = calibrate([3, 1, 2, 4, 5, 6, 7, 8, 9], 0.2, [90, 10, 20, 50, 40, 30, 60, 70, 80])
+
+    assert (calibration.image_threshold, calibration.pixel_threshold) == (8, 80)
+    assert calibrate([1, 2, 3], 0.2).pixel_threshold is None
+
+
+@pytest.mark.parametrize(
+    ("maxima", "message"),
+    [
+        pytest.param([1.0, 2.0], "each score needs one map; got 3 and 2", id="one too few"),
+        pytest.param([1.0, math.nan, 2.0], "must be finite; got NaN", id="NaN"),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(maxima, message):
+    """Maxima of maps are as many as the scores, and numbers."""
+    with pytest.raises(ValueError, match=message):
+        calibrate([0.1, 0.2, 0.3], 0.2, maxima)
+
+
+def test_enough_images_need_no_warning():
+    """Where the target is vouched for there is nothing to say."""
+    assert threshold_warning(calibrate(np.arange(49), 0.02)) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "target_fpr", "words"),
+    [
+        pytest.param(
+            8,
+            0.02,
+            "8 held-out images can vouch for 11.1 % false alarms at best, not for target_fpr "
+            "2.0 %: bring more normal images, 49 held out; until then the true rate is "
+            "0.3 % to 36.9 % (95 % interval)",
+            id="8 images for one in fifty",
+        ),
+        pytest.param(
+            20,
+            0.001,
+            "20 held-out images can vouch for 4.8 % false alarms at best, not for target_fpr "
+            "0.1 %: bring more normal images, 999 held out; until then the true rate is "
+            "0.1 % to 16.8 % (95 % interval)",
+            id="20 images for one in a thousand",
+        ),
+        pytest.param(99, 0.0005, "not for target_fpr 0.05 %: ", id="a rate under 0.1 %"),
+    ],
+)
+def test_warning_says_what_the_images_are_worth(count, target_fpr, words):
+    """Too few images are said with the rate they support, the interval, and how many it takes."""
+    assert words in threshold_warning(calibrate(np.arange(count), target_fpr))
+
+
+def test_check_by_hand():
+    """Defects above the threshold are counted, with the exact interval of a share."""
+    calibration = calibrate(np.arange(49.0), 0.02)
+
+    check = check_threshold(calibration, np.array([60.0] * 12 + [48.0, 3.0]))
+
+    assert (check.found, check.defects) == (12, 14)  # 48 is the threshold, and not above it
+    assert check.recall == pytest.approx(12 / 14)
+    low, high = check.recall_interval
+    assert stats.binom.sf(11, 14, low) == pytest.approx(0.025)
+    assert stats.binom.cdf(12, 14, high) == pytest.approx(0.025)
+    assert check.is_passed
+    assert check.sentence == (
+        "12 of 14 labelled defects are above the threshold: 85.7 % (95 % interval 57.2 % to 98.2 %)"
+    )
+
+
+@pytest.mark.parametrize(
+    "found", [pytest.param(0, id="no defect is found"), pytest.param(1, id="one in ten is found")]
+)
+def test_check_fails_where_normal_images_could_do_the_same(found):
+    """Defects that are hardly more often above the threshold than normal images do not pass."""
+    calibration = calibrate(np.arange(49.0), 0.02)
+
+    check = check_threshold(calibration, np.array([60.0] * found + [10.0] * (10 - found)))
+
+    assert not check.is_passed
+    assert "of normal images it may be up to 7.3 %: the threshold stays" in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        pytest.param([], "got 0 with 0 not finite", id="no defect"),
+        pytest.param([1.0, math.nan], "got 2 with 1 not finite", id="NaN"),
+    ],
+)
+def test_check_without_scores_is_refused(scores, message):
+    """Without a labelled defect there is no share found."""
+    with pytest.raises(UndefinedMetricError, match=message):
+        check_threshold(calibrate(np.arange(49.0), 0.02), np.array(scores))

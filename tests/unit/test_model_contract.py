@@ -31,7 +31,7 @@ LEARNING = {  # enough for the planted square, and little more
     "ae": {"steps": 150, "batch_size": 8, "learning_rate": 3e-3},
     "vae": {"steps": 150, "batch_size": 8, "learning_rate": 3e-3},
     "ganomaly": {"steps": 150, "batch_size": 8, "learning_rate": 2e-3},
-    "draem": {"steps": 80, "batch_size": 16, "learning_rate": 5e-3, "preset": "electronics"},
+    "draem": {"steps": 120, "batch_size": 16, "learning_rate": 5e-3, "preset": "electronics"},
 }
 USUAL = {"steps": 150, "batch_size": 8, "learning_rate": 3e-3}
 

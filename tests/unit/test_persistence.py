@@ -1,12 +1,15 @@
-"""Saved detectors that cannot be read back."""
+"""Saved detectors that are read back, or cannot be."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reconad_plugin.calibration import calibrate
+from reconad_plugin.calibration_groups import CalibrationGroups
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.persistence import DETECTOR_FILE, WEIGHTS_FILE, load_detector, save_detector
 
@@ -33,6 +36,46 @@ def test_sizes_of_the_network_are_kept(saved, tiny_detector, make_normal):
     np.testing.assert_array_equal(
         loaded.score(images).anomaly_map, tiny_detector.score(images).anomaly_map
     )
+
+
+def test_thresholds_are_kept(tiny_detector, tmp_path):
+    """Pixel threshold and thresholds by light are read back as they were saved."""
+    calibration = calibrate([0.1, 0.2, 0.3], 0.3, [0.4, 0.5, 0.6])
+    levels = CalibrationGroups((0.25,), (calibration, calibrate([1, 2, 3], 0.3, [4, 5, 6])))
+    detector = replace(tiny_detector, calibration=calibration, light_levels=levels)
+
+    save_detector(detector, tmp_path)
+    loaded = load_detector(tmp_path)
+
+    assert loaded.calibration == calibration
+    assert loaded.calibration.pixel_threshold == 0.6
+    assert loaded.light_levels == levels
+
+
+def test_detector_saved_before_pixel_thresholds_is_read(saved, tiny_detector):
+    """A description without the newer entries loads, with one image threshold alone."""
+    path = saved / DETECTOR_FILE
+    description = json.loads(path.read_text())
+    del description["light_levels"]
+    for name in ("calibration", "matched_calibration"):
+        del description[name]["pixel_threshold"]
+    path.write_text(json.dumps(description))
+
+    loaded = load_detector(saved)
+
+    assert loaded.calibration.pixel_threshold is None
+    assert loaded.light_levels is None
+    assert loaded.calibration.image_threshold == tiny_detector.calibration.image_threshold
+
+
+def test_pixel_threshold_that_is_no_number_is_refused(saved):
+    """A pixel threshold of NaN would mark no pixel ever, so it is not loaded."""
+    description = json.loads((saved / DETECTOR_FILE).read_text())
+
+    rewrite(saved, calibration=description["calibration"] | {"pixel_threshold": float("nan")})
+
+    with pytest.raises(ModelFormatError, match="the pixel threshold must be a number"):
+        load_detector(saved)
 
 
 def test_folder_is_made(tiny_detector, tmp_path):
@@ -138,6 +181,8 @@ def test_other_format_versions_are_refused(saved, version):
         pytest.param("calibration", {}, id="empty calibration"),
         pytest.param("calibration", None, id="no calibration"),
         pytest.param("matched_calibration", {"threshold": 1}, id="calibration of other names"),
+        pytest.param("light_levels", {"edges": [0.5]}, id="levels without calibrations"),
+        pytest.param("light_levels", {"edges": [0.5], "calibrations": []}, id="too few levels"),
     ],
 )
 def test_description_that_does_not_fit_is_refused(saved, entry, value):

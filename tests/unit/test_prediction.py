@@ -7,8 +7,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from reconad_plugin.calibration import calibrate
+from reconad_plugin.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.prediction import (
@@ -194,3 +197,24 @@ def test_table_can_be_sent_as_json(tiny_detector, encoded):
 def test_table_of_nothing_has_its_columns():
     """Without rows the columns are still there."""
     assert list(to_table([]).columns) == list(Prediction.__dataclass_fields__)
+
+
+def test_prediction_follows_the_light(tiny_detector, encode, make_normal):
+    """With levels of light a row has the threshold, label and p-value of its own level."""
+    bright, dark = make_normal(1, 33), make_normal(1, 33) // 2
+    score = tiny_detector.score(torch.cat([dark, bright])).pred_score
+    lenient = calibrate(score.max() + np.array([1, 2]), 0.4)
+    strict = calibrate(score.min() - np.array([2, 1]), 0.4)
+    edge = float(luminances(torch.cat([dark, bright])).mean())
+    levels = CalibrationGroups((edge,), (lenient, strict))
+    detector = replace(tiny_detector, light_levels=levels)
+    pictures = [image[0].permute(1, 2, 0).numpy() for image in (dark, bright)]
+
+    rows = predict_encoded(detector, [as_text(encode(each, "PNG")) for each in pictures], "1")
+
+    assert [row.pred_label for row in rows] == [False, True]
+    assert [row.image_threshold for row in rows] == [
+        lenient.image_threshold,
+        strict.image_threshold,
+    ]
+    assert [row.p_value for row in rows] == pytest.approx([1, 1 / 3])

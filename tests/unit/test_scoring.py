@@ -1,10 +1,14 @@
-"""A network's maps to scores."""
+"""A network's maps to scores, and scores to decisions."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
+from reconad_plugin.calibration import calibrate
+from reconad_plugin.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.light import LightReference, dim_lamp
 from reconad_plugin.networks.base import AnomalyNetwork
@@ -185,3 +189,62 @@ def test_border_counts_as_normal_where_the_network_says_so():
 
     assert smooth_map(edge, 3)[0, 4, 0] == pytest.approx(0.45)
     assert smooth_map(edge, 3, border_is_normal=True)[0, 4, 0] == pytest.approx(0.3)
+
+
+def test_map_maxima_are_those_of_the_shown_maps():
+    """Each image has the highest point of its own map, smoothed or not as it is shown."""
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    images[1, 0, 3, 3] = 255
+
+    assert score_images(Brightness(), images, 3).map_maxima == pytest.approx([0, 1 / 9])
+    assert score_images(Unsmoothed(), images, 3).map_maxima.tolist() == [0, 1]
+    assert score_images(Brightness(), images[:0], 3).map_maxima.shape == (0,)
+
+
+def test_decisions_without_levels_are_those_of_the_calibration(tiny_detector, make_normal):
+    """Every image is held against the one threshold, and has its p-value."""
+    images = make_normal(12, 40)
+    scores = tiny_detector.score(images)
+
+    decisions = tiny_detector.decide(images, scores)
+
+    threshold = tiny_detector.calibration.image_threshold
+    assert decisions.image_threshold.tolist() == [threshold] * 12
+    np.testing.assert_array_equal(decisions.pred_label, scores.pred_score > threshold)
+    np.testing.assert_array_equal(
+        decisions.p_value, tiny_detector.calibration.p_values(scores.pred_score)
+    )
+    assert decisions.pixel_threshold is None  # as in a detector that was saved without
+
+
+def test_decisions_follow_the_light(tiny_detector, make_normal):
+    """An image is held against the threshold of its own level of light."""
+    images = make_normal(4, 41)
+    images[::2] //= 2
+    scores = tiny_detector.score(images)
+    lower, upper = scores.pred_score.min(), scores.pred_score.max()
+    strict = calibrate([lower - 2, lower - 1], 0.4, [0.1, 0.2])
+    lenient = calibrate([upper + 1, upper + 2], 0.4, [0.3, 0.4])
+    edge = float(luminances(images).mean())
+    detector = replace(
+        tiny_detector,
+        calibration=strict,
+        light_levels=CalibrationGroups((edge,), (lenient, strict)),
+    )
+
+    decisions = detector.decide(images, scores)
+
+    assert decisions.pred_label.tolist() == [False, True, False, True]
+    assert decisions.image_threshold.tolist() == [upper + 2, lower - 1] * 2
+    np.testing.assert_allclose(decisions.p_value, [1, 1 / 3] * 2)
+    assert decisions.pixel_threshold.tolist() == [0.4, 0.2] * 2
+
+
+def test_no_images_need_no_decision(tiny_detector, make_normal):
+    """An empty batch gives empty arrays."""
+    images = make_normal(1, 42)[:0]
+    levels = CalibrationGroups((0.5,), (tiny_detector.calibration,) * 2)
+
+    for detector in (tiny_detector, replace(tiny_detector, light_levels=levels)):
+        decisions = detector.decide(images, detector.score(images))
+        assert decisions.pred_label.shape == decisions.p_value.shape == (0,)
