@@ -107,8 +107,25 @@ def build_parser() -> argparse.ArgumentParser:
     nightly.add_argument("night", help="YYYY-MM-DD")
     nightly.set_defaults(run=_nightly)
 
+    promote = commands.add_parser(
+        "promote", help="judge the challenger, and let it serve when it is proven better"
+    )
+    promote.add_argument("product", help="a product of reconad.toml")
+    promote.add_argument("--version", type=int, metavar="N", help="becomes the challenger first")
+    _add_night(promote)
+    _add_json(promote)
+    promote.set_defaults(run=_promote)
+
+    rollback = commands.add_parser("rollback", help="put the version that served before back")
+    rollback.add_argument("product", help="a product of reconad.toml")
+    rollback.add_argument("--reason", metavar="TEXT", help="what is wrong with the one that serves")
+    _add_night(rollback)
+    _add_json(rollback)
+    rollback.set_defaults(run=_rollback)
+
     status = commands.add_parser("status", help="which version serves, and what became of others")
     status.add_argument("product", help="a product of reconad.toml")
+    _add_json(status)
     status.set_defaults(run=_status)
 
     review = commands.add_parser("review", help="list images that wait for a person, and decide")
@@ -156,6 +173,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object there")
+
+
+def _add_night(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--night", metavar="YYYY-MM-DD", help="(default: the last one taken in)")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -213,10 +234,22 @@ def _nightly(options: argparse.Namespace) -> None:
     print_night(nightly(options.product, parse_night(options.night)))
 
 
-def _status(options: argparse.Namespace) -> None:
-    from flows.status import print_status
+def _promote(options: argparse.Namespace) -> None:
+    from flows.status import run_promote
 
-    print_status(options.product)
+    run_promote(options)
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    from flows.status import run_rollback
+
+    run_rollback(options)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from flows.status import run_status
+
+    run_status(options)
 
 
 def _review(options: argparse.Namespace) -> None:

@@ -4,10 +4,11 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
-from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
+from flows.learning import choose_lesson, fit_and_register
 from flows.product import open_product
 from flows.promote import judge_once
 from flows.steps import fails_clearly
+from flows.turns import TRAINING, one_at_a_time
 from mlflow_models import registry
 from monitoring.triage import LEARNING_CAUSES, LIGHT
 from reconad_plugin.config import parse_night
@@ -48,6 +49,6 @@ def finetune(product: str, night: date, event_id: str = "") -> str:
     if cause == LIGHT:
         settings = settings.model_copy(update={"light_augmentation": True})
     lesson = choose_lesson(opened, night, "finetune", settings, base, cause)
-    with one_training_at_a_time(product):
+    with one_at_a_time(TRAINING, product):
         version = fit_and_register(opened, lesson)
     return judge_once(product, night, version)

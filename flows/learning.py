@@ -2,16 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
-from prefect import get_client, get_run_logger
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectAlreadyExists
+from prefect import get_run_logger
 from torch import Tensor
 
 from flows.fitting import Fitting, fit_and_log, warning_of
@@ -32,8 +27,6 @@ from reconad_plugin.store.source import copy_prefix
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.selection import learnable_images, oversample_new
-
-RETRAIN_WAIT_S = 3600  # for another training of the same product to end
 
 
 @dataclass(frozen=True)
@@ -137,16 +130,6 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
     if warning is not None:
         get_run_logger().warning(warning)
     return fitted.version
-
-
-@contextmanager
-def one_training_at_a_time(product: str) -> Iterator[None]:
-    """Hold the product's only place for training; wait for it where another holds it."""
-    name = f"retrain:{product}"
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-    with concurrency(name, strict=True, timeout_seconds=RETRAIN_WAIT_S, lease_duration=60):
-        yield
 
 
 def read_manifests(product: Product, night: date) -> dict[str, pd.DataFrame]:

@@ -190,13 +190,14 @@ def _history(
 
 
 def _adapted_nights(product: str, night: date) -> dict[str, str]:
-    """Earlier nights that a promoted version was fine-tuned for, with the cause."""
+    """Earlier nights that a version which served was fine-tuned for, with the cause."""
     return {
         version.tags[registry.NIGHT_TAG]: version.tags[registry.CAUSE_TAG]
         for version in registry.versions(product)
         if version.tags.get(registry.PURPOSE_TAG) == "finetune"
         and registry.NIGHT_TAG in version.tags
         and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
+        and version.tags.get(registry.ROLLED_BACK_NIGHT_TAG, "9999") >= night.isoformat()
     }
 
 

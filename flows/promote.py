@@ -1,35 +1,49 @@
 """Judge the challenger, and let it into service only when it is proven better."""
 
+import base64
+import io
 from datetime import date
-from typing import Any
 
+import torch
+from matplotlib.figure import Figure
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
-from torch import Tensor
+from prefect.artifacts import create_markdown_artifact
 
-from flows.events import MODEL_PROMOTED, MODEL_REJECTED, tell
+from flows.events import MODEL_REJECTED, tell, tell_turn
 from flows.learning import learnable_rows, read_manifests
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
-from mlflow_models import flavor, registry
+from flows.turns import JUDGING, MOVING, one_at_a_time, settle
+from mlflow_models import flavor, promotion, registry
 from mlflow_models.tracking import log_verdict
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import NoChampionError, NotEnoughImagesError
-from reconad_plugin.evidence import GoldenSet, gather_evidence, simulated_golden_set
-from reconad_plugin.gate import Verdict, judge
-from reconad_plugin.plots import plot_maps
+from reconad_plugin.evidence import (
+    GoldenSet,
+    disagreements,
+    gather_evidence,
+    simulated_golden_set,
+)
+from reconad_plugin.gate import SIMULATED, Verdict, judge
+from reconad_plugin.plots import plot_disagreement, plot_maps
 from reconad_plugin.scoring import Detector
-from reconad_plugin.store.golden import read_golden
+from reconad_plugin.store.golden import choose_held_out, read_golden
 from reconad_plugin.store.images import load_images
-from reconad_plugin.store.splits import JUDGE
 
 SHOWN_A_KIND = 4  # pictures of normal and of anomalous images in the verdict's plot
+SHOWN_APART = 8  # pictures that two versions see differently
+PAGE_DPI = 60  # of a verdict's picture on Prefect's page, about 100 kB
 
 
 @flow(name="promote", flow_run_name="promote {product} {night}")
 @fails_clearly
-def promote(product: str, night: date) -> str:
+def promote(product: str, night: date, version: int | None = None) -> str:
     """Judge the challenger against the champion on the same images.
+
+    Args:
+        product: the product.
+        night: the night; its images and those before it judge.
+        version: becomes the challenger first.
 
     Returns:
         ``promoted <version>`` or ``rejected <version>``. A promotion that was interrupted
@@ -38,19 +52,28 @@ def promote(product: str, night: date) -> str:
     Raises:
         NoChampionError: there is no challenger to judge.
         NotEnoughImagesError: there are no held-out images to judge on.
+        PlatformError: another champion serves by now, so the verdict says nothing any more.
     """
     night = parse_night(night)
     opened = open_product(product)
-    challenger = registry.version_by_alias(product, registry.CHALLENGER)
-    if challenger is None:
-        raise NoChampionError(f"{product} has no challenger to judge: train or fine-tune one first")
-    champion = registry.version_by_alias(product, registry.CHAMPION)
-    if champion is not None and champion.number == challenger.number:
-        registry.finish_promotion(product, champion.number, night.isoformat())
-        return f"{registry.PROMOTED} {champion.number}"
-    golden = gather_golden(opened, night)
-    verdict = judge_versions(opened, challenger, champion, golden)
-    return carry_out(opened, night, challenger, verdict)
+    with one_at_a_time(JUDGING, product):
+        completed = settle(product)
+        if version is not None:
+            registry.challenge(product, registry.version(product, str(version)).number)
+        challenger = registry.version_by_alias(product, registry.CHALLENGER)
+        champion = registry.version_by_alias(product, registry.CHAMPION)
+        if challenger is None and completed and completed[-1].by == promotion.PROMOTION:
+            return f"{registry.PROMOTED} {completed[-1].version}"
+        if challenger is None:
+            raise NoChampionError(
+                f"{product} has no challenger to judge: train or fine-tune one first"
+            )
+        if champion is not None and champion.number == challenger.number:
+            registry.withdraw_challenger(product, [champion.number])
+            return f"{registry.PROMOTED} {champion.number}"
+        golden = gather_golden(opened, night)
+        verdict = judge_versions(opened, challenger, champion, golden)
+        return carry_out(opened, night, challenger, champion, verdict)
 
 
 def judge_once(product: str, night: date, version: registry.Version) -> str:
@@ -59,8 +82,7 @@ def judge_once(product: str, night: date, version: registry.Version) -> str:
     state = version.tags.get(registry.STATE_TAG)
     if state is not None:
         return f"{state} {version.number}"
-    registry.challenge(product, version.number)
-    return promote(product, night)
+    return promote(product, night, int(version.number))
 
 
 @step()
@@ -69,8 +91,7 @@ def gather_golden(product: Product, night: date) -> GoldenSet:
     real = read_golden(
         product.store, product.layout, product.settings.image_size_px, product.limits
     )
-    rows = learnable_rows(product, night, read_manifests(product, night))
-    rows = rows[rows["split"] == JUDGE]
+    rows = choose_held_out(learnable_rows(product, night, read_manifests(product, night)))
     if rows.empty:
         raise NotEnoughImagesError(
             f"the gate needs held-out normal images; {product.name} has none up to {night}: "
@@ -79,7 +100,10 @@ def gather_golden(product: Product, night: date) -> GoldenSet:
     normal = load_images(
         product.store, product.cache, rows, product.settings.image_size_px, product.limits
     )
-    return real.with_normal(normal) if real else simulated_golden_set(normal, product.settings.seed)
+    names, nights = rows["key"].tolist(), rows["night"].tolist()
+    if real is not None:
+        return real.with_normal(normal, names, nights)
+    return simulated_golden_set(normal, names, nights, product.settings.seed)
 
 
 @step()
@@ -89,45 +113,105 @@ def judge_versions(
     champion: registry.Version | None,
     golden: GoldenSet,
 ) -> Verdict:
-    """Score the golden images with both versions, decide, and keep the reasons with the run."""
+    """Score the golden images with both versions, decide, and show the reasons."""
     candidate = flavor.load_model(challenger.uri)
-    target_fpr = product.settings.target_fpr
-    evidence = gather_evidence(candidate, golden, target_fpr)
-    serving = (
-        gather_evidence(flavor.load_model(champion.uri), golden, target_fpr) if champion else None
+    serving = flavor.load_model(champion.uri) if champion else None
+    figures = {"golden_maps.png": _picture(candidate, golden)}
+    if serving is None:
+        (evidence,), champion_evidence = gather_evidence([candidate], golden), None
+    else:
+        evidence, champion_evidence = gather_evidence([candidate, serving], golden)
+        apart = disagreements(evidence, champion_evidence, SHOWN_APART)
+        figures["disagreement.png"] = _disagreement(candidate, serving, golden, apart.tolist())
+    verdict = judge(
+        evidence,
+        champion_evidence,
+        golden.labels,
+        product.settings.target_fpr,
+        product.settings.seed,
     )
-    verdict = judge(evidence, serving, target_fpr, golden.kind)
-    log_verdict(challenger, verdict.to_dict(), {"golden_maps.png": _picture(candidate, golden)})
+    log_verdict(challenger, verdict.to_dict(), figures)
+    create_markdown_artifact(
+        key=f"verdict-{product.name.replace('_', '-')}",
+        markdown=_page(verdict, list(figures.values())[-1]),
+        description=f"Version {challenger.number}: {verdict.reason}",
+    )
     return verdict
 
 
 @step()
-def carry_out(product: Product, night: date, challenger: registry.Version, verdict: Verdict) -> str:
+def carry_out(
+    product: Product,
+    night: date,
+    challenger: registry.Version,
+    champion: registry.Version | None,
+    verdict: Verdict,
+) -> str:
     """Move the champion's alias or not, and say so everywhere."""
-    content = verdict.to_dict()
-    create_table_artifact(
-        key=f"verdict-{product.name.replace('_', '-')}",
-        table=content["checks"],
-        description=f"Version {challenger.number}, night {night}: {verdict.reason}",
-    )
-    payload: dict[str, Any] = {"version": challenger.number, "night": night.isoformat()}
-    payload["reason"] = verdict.reason
+    judged_against = champion.number if champion else None
+    content = verdict.to_dict() | {"judged_against": judged_against}
     if verdict.is_passed:
-        registry.promote(product.name, challenger.number, night.isoformat(), content)
-        tell(MODEL_PROMOTED, product.name, payload)
+        with one_at_a_time(MOVING, product.name):
+            turn = promotion.promote(product.name, challenger.number, night.isoformat(), content)
+            tell_turn(product.name, turn)
+            promotion.close_turn(product.name, turn)
         outcome = registry.PROMOTED
     else:
-        registry.reject(product.name, challenger.number, content)
+        promotion.note_verdict(product.name, challenger.number, content)
+        payload = {"version": challenger.number, "judged_against": judged_against}
+        payload |= {"night": night.isoformat(), "reason": verdict.reason}
         tell(MODEL_REJECTED, product.name, payload)
+        promotion.reject(product.name, challenger.number)
         outcome = registry.REJECTED
     get_run_logger().info("version %s %s: %s", challenger.number, outcome, verdict.reason)
     return f"{outcome} {challenger.number}"
 
 
-def _picture(detector: Detector, golden: GoldenSet) -> Any:
-    import torch
-
+def _picture(detector: Detector, golden: GoldenSet) -> Figure:
     normal, anomalous = golden.normal[:SHOWN_A_KIND], golden.anomalous[:SHOWN_A_KIND]
-    images: Tensor = torch.cat([normal, anomalous])
-    titles = ["normal"] * len(normal) + [f"{golden.kind} anomaly"] * len(anomalous)
+    titles = ["normal"] * len(normal)
+    titles += [_title(defect) for defect in golden.labels.defects[:SHOWN_A_KIND]]
+    images = torch.cat([normal, anomalous])
     return plot_maps(detector, images, titles, "What the challenger sees")
+
+
+def _disagreement(
+    challenger: Detector, champion: Detector, golden: GoldenSet, places: list[int]
+) -> Figure:
+    """Of images by their places among normal and then anomalous ones."""
+    titles = ["normal"] * len(golden.normal) + [_title(each) for each in golden.labels.defects]
+    normals = len(golden.normal)
+    images = [
+        golden.normal[place] if place < normals else golden.anomalous[place - normals]
+        for place in places
+    ]
+    return plot_disagreement(
+        challenger,
+        champion,
+        torch.stack(images),
+        [titles[place] for place in places],
+        "Where the challenger and the champion differ most",
+    )
+
+
+def _title(defect: str) -> str:
+    return f"{defect} anomaly" if defect == SIMULATED else defect
+
+
+def _page(verdict: Verdict, figure: Figure) -> str:
+    """The verdict in Markdown: the picture within it, since Prefect shows no other file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="jpeg", dpi=PAGE_DPI)
+    encoded = base64.b64encode(picture.getvalue()).decode()
+    lines = [
+        f"**{'Passed' if verdict.is_passed else 'Refused'}**, on {verdict.golden_kind} anomalies",
+        "",
+        "| rule | of | | because |",
+        "|---|---|---|---|",
+    ]
+    for check in verdict.checks:
+        passed = "passed" if check.is_passed else "**failed**"
+        sentence = check.sentence.replace("|", "\\|")
+        lines.append(f"| {check.rule} | {check.kind} | {passed} | {sentence} |")
+    lines += ["", f"![what they see](data:image/jpeg;base64,{encoded})"]
+    return "\n".join(lines)

@@ -4,10 +4,11 @@ from datetime import date
 
 from prefect import flow
 
-from flows.learning import choose_lesson, fit_and_register, one_training_at_a_time
+from flows.learning import choose_lesson, fit_and_register
 from flows.product import open_product
 from flows.promote import judge_once
 from flows.steps import fails_clearly
+from flows.turns import TRAINING, one_at_a_time
 from reconad_plugin.config import parse_night
 
 
@@ -25,6 +26,6 @@ def train(product: str, night: date) -> str:
     night = parse_night(night)
     opened = open_product(product)
     lesson = choose_lesson(opened, night, "train", opened.settings.train)
-    with one_training_at_a_time(product):
+    with one_at_a_time(TRAINING, product):
         version = fit_and_register(opened, lesson)
     return judge_once(product, night, version)

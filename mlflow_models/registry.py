@@ -1,9 +1,8 @@
 """Versions and aliases: which model serves, which challenges, and why."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import mlflow
@@ -13,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from reconad_plugin.errors import NoChampionError, PlatformError
+from reconad_plugin.errors import ConfigError, NoChampionError, PlatformError
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -24,12 +23,14 @@ NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
 MANIFESTS_TAG: Final = "reconad.manifests"
-STATE_TAG: Final = "reconad.state"  # challenger, promoted, rejected
+STATE_TAG: Final = "reconad.state"  # promoted, rejected, rolled_back
 VERDICT_TAG: Final = "reconad.verdict"
+JUDGED_AGAINST_TAG: Final = "reconad.judged_against"  # the champion of the verdict, or none
 REASON_TAG: Final = "reconad.reason"
 PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
+ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
 
-PROMOTED, REJECTED = "promoted", "rejected"
+PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled_back"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,20 @@ def champion(product: str) -> Version:
 
 
 def version(product: str, number: str) -> Version:
-    """One version by its number."""
-    return _version(MlflowClient().get_model_version(model_name(product), number))
+    """One version by its number.
+
+    Raises:
+        ConfigError: there is no such version.
+    """
+    try:
+        return _version(MlflowClient().get_model_version(model_name(product), number))
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        raise ConfigError(
+            f"a version must be one of {model_name(product)}; got {number}: "
+            f"see `reconad status {product}`"
+        ) from None
 
 
 def versions(product: str) -> list[Version]:
@@ -134,55 +147,18 @@ def challenge(product: str, number: str) -> None:
     MlflowClient().set_registered_model_alias(model_name(product), CHALLENGER, number)
 
 
-def promote(product: str, number: str, night: str, verdict: dict[str, Any]) -> None:
-    """Put a version into service.
-
-    ``previous_champion`` is written first and the champion's alias moves last but for clearing
-    up, so that whenever this is interrupted the champion is a whole version, and promoting
-    again completes it.
-    """
-    client, name = MlflowClient(), model_name(product)
-    serving = version_by_alias(product, CHAMPION)
-    _note_verdict(client, name, number, verdict)
-    if serving is not None and serving.number != number:
-        client.set_registered_model_alias(name, PREVIOUS_CHAMPION, serving.number)
-    client.set_registered_model_alias(name, CHAMPION, number)
-    finish_promotion(product, number, night)
-
-
-def finish_promotion(product: str, number: str, night: str) -> None:
-    """Note that the champion was promoted, and clear the challenger's alias: what is left to do
-    when a promotion was interrupted after the champion's alias had moved."""
-    client, name = MlflowClient(), model_name(product)
-    client.set_model_version_tag(name, number, STATE_TAG, PROMOTED)
-    client.set_model_version_tag(name, number, PROMOTED_NIGHT_TAG, night)
-    _clear_challenger(client, product, number)
-
-
-def reject(product: str, number: str, verdict: dict[str, Any]) -> None:
-    """Mark a challenger with what it failed; it keeps its alias until the next one comes."""
-    client, name = MlflowClient(), model_name(product)
-    _note_verdict(client, name, number, verdict)
-    client.set_model_version_tag(name, number, STATE_TAG, REJECTED)
-
-
-def complete_promotion(product: str) -> None:
-    """Finish a promotion that was interrupted after the champion's alias had moved, if any."""
-    serving = version_by_alias(product, CHAMPION)
-    if serving is not None and VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
-        finish_promotion(product, serving.number, serving.tags.get(NIGHT_TAG, ""))
-
-
-def _note_verdict(client: MlflowClient, name: str, number: str, verdict: dict[str, Any]) -> None:
-    client.set_model_version_tag(name, number, VERDICT_TAG, json.dumps(verdict))
-    client.set_model_version_tag(name, number, REASON_TAG, verdict["reason"])
-    client.update_model_version(name, number, description=verdict["reason"])
-
-
-def _clear_challenger(client: MlflowClient, product: str, number: str) -> None:
+def withdraw_challenger(product: str, numbers: Iterable[str | None]) -> None:
+    """Remove the challenger's alias where it points to one of these versions."""
     challenger = version_by_alias(product, CHALLENGER)
-    if challenger is not None and challenger.number == number:
-        client.delete_registered_model_alias(model_name(product), CHALLENGER)
+    if challenger is not None and challenger.number in numbers:
+        MlflowClient().delete_registered_model_alias(model_name(product), CHALLENGER)
+
+
+def serving_number(product: str) -> str | None:
+    """The number that the champion's alias points to."""
+    registered = _registered_model(product)
+    found = registered.aliases.get(CHAMPION) if registered else None
+    return None if found is None else str(found)
 
 
 def _registered_model(product: str) -> RegisteredModel | None:

@@ -5,6 +5,7 @@ ReconadError
 ├── InvalidImageError (ValueError)       bytes that are not a picture we can score
 ├── NotEnoughImagesError (ValueError)    too few normal images to train or calibrate on
 ├── TrainingDivergedError (ArithmeticError)
+├── CodebookCollapsedError (ArithmeticError)  a few codes stand for everything
 ├── UndefinedMetricError (ValueError)    a figure that does not exist for this input
 ├── ModelFormatError (ValueError)        a saved model that cannot be read back
 ├── StorageError (OSError)
@@ -45,6 +46,10 @@ class NotEnoughImagesError(ReconadError, ValueError):
 
 class TrainingDivergedError(ReconadError, ArithmeticError):
     """The loss is no longer a finite number."""
+
+
+class CodebookCollapsedError(ReconadError, ArithmeticError):
+    """Nearly all features of a quantised autoencoder fall to a few codes."""
 
 
 class UndefinedMetricError(ReconadError, ValueError):

@@ -31,6 +31,8 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
 def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: str = "") -> Figure:
     """Image, reconstruction and anomaly map, one column an image.
 
+    Pixels above the pixel threshold are outlined in the map.
+
     Args:
         detector: the model.
         images: (N, 3, S, S) uint8, a few.
@@ -40,6 +42,7 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
     scores = detector.score(images)
     rebuilt = [image for batch in detector.reconstructions(images) for image in batch]
     threshold = detector.calibration.image_threshold
+    pixel_threshold = detector.calibration.pixel_threshold
     figure = Figure(figsize=(2.1 * len(images), 6.6), layout="constrained")
     figure.suptitle(heading)
     grid = figure.subplots(3, len(images), squeeze=False)
@@ -52,6 +55,10 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
         grid[2, column].imshow(
             scores.anomaly_map[column], cmap=MAP_COLOURS, vmin=0, vmax=2 * threshold, aspect="auto"
         )
+        if pixel_threshold is not None and scores.anomaly_map[column].max() > pixel_threshold:
+            grid[2, column].contour(
+                scores.anomaly_map[column], levels=[pixel_threshold], colors="white", linewidths=0.8
+            )
         grid[0, column].set_title(title, fontsize=9, color=INK)
         grid[2, column].set_title(
             f"{score:.2f} {'anomalous' if is_anomalous else 'normal'}",
@@ -59,6 +66,45 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
             color=ORANGE if is_anomalous else INK,
         )
     for axes, label in zip(grid[:, 0], ("image", "rebuilt", "anomaly map"), strict=True):
+        axes.set_ylabel(label)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def plot_disagreement(
+    challenger: Detector, champion: Detector, images: Tensor, titles: list[str], heading: str
+) -> Figure:
+    """Images and what two versions see in them, one column an image.
+
+    Args:
+        challenger: the new version.
+        champion: the one in service.
+        images: (N, 3, S, S) uint8, a few.
+        titles: one an image.
+        heading: above all.
+    """
+    figure = Figure(figsize=(2.1 * max(len(images), 3), 6.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(3, len(images), squeeze=False)
+    for column, (image, title) in enumerate(zip(images, titles, strict=True)):
+        grid[0, column].imshow(_to_hwc(image), aspect="auto")
+        grid[0, column].set_title(title, fontsize=9, color=INK)
+    for row, detector in ((1, champion), (2, challenger)):
+        scores, calibration = detector.score(images), detector.calibration
+        p_values = calibration.p_values(scores.pred_score)
+        level = calibration.pixel_threshold or calibration.image_threshold
+        for axes, anomaly_map, score, p_value in zip(
+            grid[row], scores.anomaly_map, scores.pred_score, p_values, strict=True
+        ):
+            axes.imshow(anomaly_map, cmap=MAP_COLOURS, vmin=0, vmax=2 * level, aspect="auto")
+            is_anomalous = score > calibration.image_threshold
+            axes.set_title(
+                f"{'anomalous' if is_anomalous else 'normal'}, p {p_value:.2g}",
+                fontsize=9,
+                color=ORANGE if is_anomalous else INK,
+            )
+    for axes, label in zip(grid[:, 0], ("image", "champion", "challenger"), strict=True):
         axes.set_ylabel(label)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])

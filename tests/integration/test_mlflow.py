@@ -24,7 +24,7 @@ from flows.nightly import nightly
 from flows.platform import EmbeddedPlatform
 from flows.processes import free_ports
 from flows.promote import promote
-from mlflow_models import flavor, registry
+from mlflow_models import flavor, promotion, registry
 from reconad_plugin.scoring import Detector
 from tests.conftest import make_factory
 from tests.factory import Factory, normal_picture, to_png, with_scratch
@@ -188,11 +188,11 @@ def test_an_interrupted_promotion_is_completed_by_the_next(
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", dies)
     with pytest.raises(KeyboardInterrupt):
-        registry.promote(own.product, second, "2026-05-02", verdict)
+        promotion.promote(own.product, second, "2026-05-02", verdict)
     monkeypatch.undo()
 
     assert registry.champion(own.product).number == "1"
-    registry.promote(own.product, second, "2026-05-02", verdict)
+    promotion.promote(own.product, second, "2026-05-02", verdict)
     assert registry.champion(own.product).number == second
     assert registry.version_by_alias(own.product, registry.PREVIOUS_CHAMPION).number == "1"
 

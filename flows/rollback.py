@@ -1,0 +1,42 @@
+"""Put the version that served before back into service."""
+
+from datetime import date
+from typing import Final
+
+from prefect import flow, get_run_logger
+
+from flows.events import tell_turn
+from flows.product import open_product
+from flows.steps import fails_clearly
+from flows.turns import MOVING, one_at_a_time, settle
+from mlflow_models import promotion, registry
+from reconad_plugin.config import parse_night
+
+NO_REASON: Final = "rolled back by hand"
+
+
+@flow(name="rollback", flow_run_name="rollback {product} {night}")
+@fails_clearly
+def rollback(product: str, night: date, reason: str = NO_REASON) -> str:
+    """Take the champion out of service and put the version back that served before it.
+
+    Returns:
+        ``rolled_back <version>``, the bad one. A rollback that was interrupted half-way is
+        completed, and no other one is begun.
+
+    Raises:
+        NoChampionError: nothing serves, or nothing served before.
+        PlatformError: another version serves than when this began.
+    """
+    night = parse_night(night)
+    open_product(product)
+    bad = registry.champion(product).number
+    for turn in settle(product):
+        if turn.by == promotion.ROLLBACK:
+            return f"{registry.ROLLED_BACK} {turn.instead_of}"
+    with one_at_a_time(MOVING, product):
+        turn = promotion.roll_back(product, bad, night.isoformat(), reason)
+        tell_turn(product, turn)
+        promotion.close_turn(product, turn)
+    get_run_logger().info("version %s rolled back, %s serves: %s", bad, turn.version, reason)
+    return f"{registry.ROLLED_BACK} {bad}"

@@ -1,0 +1,289 @@
+"""DSR: bring the codes of a picture back to those of normal pictures, and compare what they show.
+
+A frozen autoencoder with two codebooks (``networks.vq``) shows any picture. Two restriction
+networks learn to give damaged codes back as normal ones, a decoder of the product shows these,
+and a detector marks where the two pictures disagree. Both come from grids of codes, so an
+upsampler sharpens the mask. All of it sees standard light (docs/decisions/0009).
+
+Source: Zavrtanik, Kristan and Skocaj, "DSR - A Dual Subspace Re-Projection Network for Surface
+Anomaly Detection", ECCV 2022, section 3; layers as in the authors' code.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.vq import (
+    COARSE_CELL_PX,
+    FINE_CELL_PX,
+    VqAutoencoder,
+    residuals,
+    to_picture,
+)
+
+SCORE_WINDOW: Final = 21 / 256  # of the paper, as a share of the image's side
+SMALLEST_GRID: Final = 4  # that a restriction network halves its input to
+BOTTLENECK: Final = 64  # channels of the object decoder's
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The two pictures of a grid of codes, and where they disagree.
+
+    Attributes:
+        general: (B, 3, S, S) float32, what the codes show.
+        rebuilt: (B, 3, S, S) float32, what the normal codes show.
+        logits: (B, 2, S, S), normal first; as coarse as the codes.
+        coarse: (B, D, S / 8, S / 8), what the restriction gives, before it is quantised.
+        fine: (B, D, S / 4, S / 4), the same.
+    """
+
+    general: Tensor
+    rebuilt: Tensor
+    logits: Tensor
+    coarse: Tensor
+    fine: Tensor
+
+
+class Subspaces(AnomalyNetwork):
+    """All of DSR but the upsampler: what the second phase trains.
+
+    Args:
+        vq: the autoencoder of the first phase; stays as it is.
+        coarse_restriction: (B, D, S / 8, S / 8) -> the same.
+        fine_restriction: (B, D, S / 4, S / 4) -> the same.
+        object_decoder: (B, 2 D, S / 4, S / 4) -> (B, 3, S, S).
+        detector: (B, 6, S, S), rebuilt and general picture -> (B, 2, S, S) logits.
+    """
+
+    smooths_map, border_is_normal = False, True  # as in the paper
+
+    def __init__(
+        self,
+        vq: VqAutoencoder,
+        coarse_restriction: nn.Module,
+        fine_restriction: nn.Module,
+        object_decoder: nn.Module,
+        detector: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.vq = vq
+        self.coarse_restriction = coarse_restriction
+        self.fine_restriction = fine_restriction
+        self.object_decoder = object_decoder
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> Comparison:
+        """Picture (B, 3, S, S) in standard light -> its codes and the normal ones, compared."""
+        with torch.no_grad():
+            encoded = self.vq.fine_encoder(image)
+            coarse = self.vq.quantise_coarse(encoded).vectors
+            fine = self.vq.quantise_fine(encoded, coarse).vectors
+        return self.compare(coarse, fine)
+
+    def compare(self, coarse: Tensor, fine: Tensor) -> Comparison:
+        """Vectors of codes (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4), damaged or not."""
+        with torch.no_grad():
+            general = self.vq.decode(coarse, fine)
+        restricted_coarse = self.coarse_restriction(coarse)
+        restricted_fine = self.fine_restriction(fine)
+        normal = self.vq.join(
+            self.vq.coarse_codebook(restricted_coarse).vectors,
+            self.vq.fine_codebook(restricted_fine).vectors,
+        )
+        rebuilt = self.object_decoder(normal).float()
+        logits = self.detector(torch.cat([rebuilt.detach(), general], dim=1))
+        return Comparison(general, rebuilt, logits, restricted_coarse, restricted_fine)
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Image (B, 3, S, S) float in [0, 1] -> the picture that its normal codes show."""
+        rebuilt = self(standard_light(image, like=image)).rebuilt
+        picture: Tensor = own_light(rebuilt, like=image).clamp(0, 1)
+        return picture
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Probability of an anomaly, as coarse as the codes: (B, 3, S, S) -> (B, S, S)."""
+        return _probability(self(standard_light(image, like=image)).logits)
+
+
+class Dsr(AnomalyNetwork):
+    """The whole of DSR. The score comes from the coarse mask, the map is the sharpened one.
+
+    Args:
+        subspaces: everything before the upsampler.
+        upsampler: (B, 8, S, S), both pictures and the coarse mask -> (B, 2, S, S) logits.
+    """
+
+    smooths_map, border_is_normal = False, True  # as in the paper
+
+    def __init__(self, subspaces: Subspaces, upsampler: nn.Module) -> None:
+        super().__init__()
+        self.subspaces = subspaces
+        self.upsampler = upsampler
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Picture (B, 3, S, S) in standard light -> logits (B, 2, S, S) of the sharp mask."""
+        with torch.no_grad():
+            seen = self.subspaces(image)
+            mask = seen.logits.float().softmax(1)
+        logits: Tensor = self.upsampler(torch.cat([seen.rebuilt, seen.general, mask], dim=1))
+        return logits
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Image (B, 3, S, S) float in [0, 1] -> the picture that its normal codes show."""
+        return self.subspaces.reconstruct(image)
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Probability of an anomaly at each pixel: (B, 3, S, S) -> (B, S, S) in [0, 1]."""
+        return _probability(self(standard_light(image, like=image)))
+
+    def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
+        """The highest window mean of the coarse mask: (B, 3, S, S) -> (B,)."""
+        del smoothed_map
+        coarse = self.subspaces.anomaly_map(image)[:, None]
+        window_px = max(1, round(SCORE_WINDOW * image.shape[-1])) // 2 * 2 + 1
+        smoothed = F.avg_pool2d(coarse, window_px, stride=1, padding=window_px // 2)
+        return smoothed.amax((1, 2, 3))  # (B, 1, S, S) -> (B,)
+
+
+class Restriction(nn.Module):
+    """Encoder and decoder without skips, so that nothing damaged slips past the bottleneck.
+
+    Args:
+        channels: of what comes in and goes out.
+        width: channels on the first grid; doubled with each halving.
+        levels: grids, each half as large as the one before; 3 in the paper.
+    """
+
+    def __init__(self, channels: int, width: int, levels: int) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(levels)]
+        self.layers = nn.Sequential(_pair(channels, width))
+        for inputs, outputs in pairwise(widths):
+            self.layers.append(nn.MaxPool2d(2))
+            self.layers.append(_pair(inputs, outputs))
+        for inputs, outputs in pairwise(widths[::-1]):
+            self.layers.append(_enlarge(inputs, outputs))
+            self.layers.append(_pair(outputs, outputs))
+        self.layers.append(nn.Conv2d(width, channels, kernel_size=3, padding=1))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(B, D, H, W) -> (B, D, H, W)."""
+        restricted: Tensor = self.layers(vectors)
+        return restricted
+
+
+class UNet(nn.Module):
+    """U-Net with skips, four grids.
+
+    Args:
+        inputs: channels that come in.
+        width: channels at full resolution; 2, 4 and 4 times that below.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 4 * width]
+        self.down = nn.ModuleList([_pair(inputs, width)])
+        self.enlarge, self.merge = nn.ModuleList(), nn.ModuleList()
+        for upper, lower in pairwise(widths):
+            self.down.append(_pair(upper, lower))
+        for lower, upper in pairwise(widths[::-1]):
+            self.enlarge.append(_enlarge(lower, upper))
+            self.merge.append(_pair(2 * upper, upper))
+        self.output = nn.Conv2d(width, 2, kernel_size=3, padding=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, C, S, S) -> (B, 2, S, S) logits."""
+        x, skips = pictures, []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for enlarge, merge, skip in zip(self.enlarge, self.merge, skips[-2::-1], strict=True):
+            x = merge(torch.cat([enlarge(x), skip], dim=1))
+        logits: Tensor = self.output(x)
+        return logits
+
+
+def build_dsr(
+    image_size_px: int,
+    vq_width: int = 32,
+    code_dim: int = 32,
+    codes: int = 512,
+    restriction_width: int = 32,
+    unet_width: int = 16,
+) -> Dsr:
+    """Size a DSR.
+
+    Args:
+        image_size_px: side of the square input; a power of two of at least 32.
+        vq_width: hidden channels of the autoencoder and of the object decoder; 128 in the paper.
+        code_dim: length of a code; 128 in the paper.
+        codes: of each codebook; 4096 in the paper.
+        restriction_width: 128 in the paper.
+        unet_width: of detector and upsampler; 64 in the paper.
+    """
+    coarse_grid, fine_grid = image_size_px // COARSE_CELL_PX, image_size_px // FINE_CELL_PX
+    return Dsr(
+        Subspaces(
+            VqAutoencoder(vq_width, code_dim, int(codes)),
+            Restriction(code_dim, restriction_width, _levels(coarse_grid)),
+            Restriction(code_dim, restriction_width, _levels(fine_grid)),
+            _object_decoder(2 * code_dim, vq_width),
+            UNet(6, unet_width),
+        ),
+        UNet(8, unet_width),
+    )
+
+
+def _levels(grid: int) -> int:
+    return min(3, (grid // SMALLEST_GRID).bit_length())
+
+
+def _object_decoder(channels: int, width: int) -> nn.Sequential:
+    """Halves the fine grid twice before it decodes, so that it draws what the product has there."""
+    return nn.Sequential(
+        *_convolution(channels, channels),
+        *_convolution(channels, 2 * channels),
+        nn.MaxPool2d(2),
+        *_convolution(2 * channels, 2 * channels),
+        *_convolution(2 * channels, 4 * channels),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4 * channels, BOTTLENECK, kernel_size=1),
+        nn.ConvTranspose2d(BOTTLENECK, BOTTLENECK, kernel_size=4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(BOTTLENECK, BOTTLENECK, kernel_size=4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(BOTTLENECK, width, kernel_size=3, padding=1),
+        *residuals(width),
+        *to_picture(width),
+    )
+
+
+def _pair(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_convolution(inputs, outputs), *_convolution(outputs, outputs))
+
+
+def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+        *_convolution(inputs, outputs),
+    )
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return (  # a bias would be taken out by the norm
+        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+        nn.InstanceNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _probability(logits: Tensor) -> Tensor:
+    return logits.float().softmax(1)[:, 1]  # (B, 2, S, S) -> (B, S, S)

@@ -1,0 +1,497 @@
+"""MLflow's own evaluation and validation with our figures, on a real tracking store."""
+
+import base64
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import EvaluationResult, MetricThreshold, list_evaluators
+from PIL import Image
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from mlflow_models import flavor
+from reconad_plugin.calibration import calibrate
+from reconad_plugin.errors import ConfigError, InvalidImageError, UndefinedMetricError
+from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.networks.autoencoder import build_autoencoder
+from reconad_plugin.prediction import encode_map, predict_encoded, to_table
+from reconad_plugin.scoring import Detector, score_images
+from tests.factory import normal_picture, to_png
+
+Evaluate = Callable[..., EvaluationResult]
+THRESHOLD = 0.5
+SIDE_PX = 32
+
+
+def encoded(pixels: np.ndarray) -> str:
+    return base64.b64encode(to_png(pixels)).decode()
+
+
+def decoded(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def picture(seed: int) -> np.ndarray:
+    """(48, 64, 3) uint8 of a normal part."""
+    return (normal_picture(np.random.default_rng(seed)).clip(0, 1) * 255).astype(np.uint8)
+
+
+def labelled_rows() -> pd.DataFrame:
+    """Twelve normal parts, six with a hole, six with a stain; each defect has its mask."""
+    rows = []
+    for seed, label in enumerate(["good"] * 12 + ["hole"] * 6 + ["stain"] * 6):
+        pixels, mask = picture(seed), np.zeros((64, 64), np.uint8)
+        if label != "good":
+            left = 4 + 2 * seed
+            pixels[12:24, left : left + 10] = 235 if label == "hole" else 150
+            mask[17:31, left : left + 10] = 255
+        rows.append({"image": encoded(pixels), "mask": encoded(mask), "label": label})
+    table = pd.DataFrame(rows)
+    table.loc[table["label"] == "good", "mask"] = None
+    return table
+
+
+def answers_for(data: pd.DataFrame, seed: int, quality: float = 0.25) -> pd.DataFrame:
+    """What a made-up model says: scores and maps that are higher on defects by ``quality``."""
+    source = np.random.default_rng(seed)
+    rows = []
+    for label, mask in zip(data["label"], data["mask"], strict=True):
+        is_defect = shrunk(mask)
+        anomaly_map = source.uniform(0, 0.5, (SIDE_PX, SIDE_PX)) + quality * is_defect
+        score = source.normal(0.4, 0.08) + quality * (label != "good")
+        rows.append(
+            {
+                "pred_score": score,
+                "pred_label": bool(score > THRESHOLD),
+                "image_threshold": THRESHOLD,
+                "p_value": 0.5,
+                "anomaly_map": encode_map(anomaly_map.astype(np.float32), THRESHOLD),
+                "model_version": "7",
+                "error": None,
+            }
+        )
+    return pd.DataFrame(rows, index=data["image"])
+
+
+def shrunk(mask: object) -> np.ndarray:
+    """A mask of 64 x 64 in the map's square, any pixel counting; nothing where there is none."""
+    if not isinstance(mask, str):
+        return np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
+    return (decoded(mask) > 0).reshape(SIDE_PX, 2, SIDE_PX, 2).any(axis=(1, 3))
+
+
+def answering(answers: pd.DataFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """A model in one function that knows its answers by the image."""
+    return lambda question: answers.loc[question["image"]].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An experiment in a tracking store of its own."""
+    folder = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        artifacts = (folder / "artifacts").as_uri()
+        yield MlflowClient().create_experiment("evaluation", artifact_location=artifacts)
+
+
+@pytest.fixture(scope="module")
+def evaluate(experiment: str) -> Evaluate:
+    """Evaluates a model in a run of its own."""
+
+    def run(model: object, data: pd.DataFrame, **options: object) -> EvaluationResult:
+        options = {"targets": "label", "evaluators": "reconad", **options}
+        with mlflow.start_run(experiment_id=experiment):
+            return mlflow.models.evaluate(model, data, model_type="reconad", **options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    return labelled_rows()
+
+
+@pytest.fixture(scope="module")
+def answers(data: pd.DataFrame) -> pd.DataFrame:
+    """Of a model that makes both kinds of mistakes."""
+    return answers_for(data, seed=1, quality=0.12)
+
+
+@pytest.fixture(scope="module")
+def result(evaluate: Evaluate, data: pd.DataFrame, answers: pd.DataFrame) -> EvaluationResult:
+    return evaluate(answering(answers), data)
+
+
+def test_mlflow_finds_the_evaluator() -> None:
+    """The installed entry point puts it beside MLflow's own."""
+    assert "reconad" in list_evaluators()
+
+
+def test_image_figures_are_scikit_learns(
+    result: EvaluationResult, data: pd.DataFrame, answers: pd.DataFrame
+) -> None:
+    """Ranking, F1 and shares by another implementation, from the answers themselves."""
+    is_defect, score = data["label"].ne("good").to_numpy(), answers["pred_score"].to_numpy()
+    is_alarm = score > THRESHOLD
+    best = max(f1_score(is_defect, score >= threshold) for threshold in score)
+    recalls = {
+        f"recall/{kind}": is_alarm[data["label"] == kind].mean() for kind in ("hole", "stain")
+    }
+
+    assert 0 < is_alarm[~is_defect].mean() < 1 > is_alarm[is_defect].mean() > 0
+    assert {name: result.metrics[name] for name in result.metrics if "pixel" not in name} == (
+        pytest.approx(
+            {
+                "errors": 0,
+                "image_AUROC": roc_auc_score(is_defect, score),
+                "image_AP": average_precision_score(is_defect, score),
+                "image_F1Score": f1_score(is_defect, is_alarm),
+                "image_F1_best": best,
+                "image_threshold": THRESHOLD,
+                "fpr": is_alarm[~is_defect].mean(),
+                "recall": is_alarm[is_defect].mean(),
+                "escape_rate": 1 - is_alarm[is_defect].mean(),
+                **recalls,
+            }
+        )
+    )
+
+
+def test_pixel_figures_are_scikit_learns(
+    result: EvaluationResult, data: pd.DataFrame, answers: pd.DataFrame
+) -> None:
+    """Of the greys that were served and the masks brought to their size."""
+    greys = np.stack([decoded(each) for each in answers["anomaly_map"]])
+    is_defect = np.stack([shrunk(mask) for mask in data["mask"]])
+
+    assert result.metrics["pixel_AUROC"] == pytest.approx(
+        roc_auc_score(is_defect.ravel(), greys.ravel()), abs=1e-4
+    )
+    assert result.metrics["pixel_AP"] == pytest.approx(
+        average_precision_score(is_defect.ravel(), greys.ravel()), abs=1e-4
+    )
+    assert 0.15 < result.metrics["pixel_AUPRO"] < 1
+
+
+def test_everything_is_in_the_run(result: EvaluationResult) -> None:
+    """Metrics, plots and the table are in the run, as the result says."""
+    run = MlflowClient().get_run(result.run_id)
+    files = {each.path for each in MlflowClient().list_artifacts(result.run_id)}
+
+    assert run.data.metrics == pytest.approx(result.metrics)
+    assert files == {
+        "roc_curve_plot.png",
+        "precision_recall_curve_plot.png",
+        "score_histogram.png",
+        "worst_misses.png",
+        "worst_false_alarms.png",
+        "rows.csv",
+    }
+    assert set(result.artifacts) == {Path(file).stem for file in files}
+
+
+def test_the_table_has_every_row(
+    result: EvaluationResult, data: pd.DataFrame, answers: pd.DataFrame
+) -> None:
+    """Row by row: the label, what was said, and whether that is a mistake."""
+    folder = mlflow.artifacts.download_artifacts(f"runs:/{result.run_id}/rows.csv")
+    rows = pd.read_csv(folder)
+
+    assert rows["row"].tolist() == list(range(24))
+    assert rows["label"].tolist() == data["label"].tolist()
+    assert rows["pred_score"].to_numpy() == pytest.approx(answers["pred_score"].to_numpy())
+    is_defect, is_alarm = rows["label"] != "good", rows["pred_score"] > THRESHOLD
+    assert rows["is_miss"].tolist() == (is_defect & ~is_alarm).tolist()
+    assert rows["is_false_alarm"].tolist() == (~is_defect & is_alarm).tolist()
+
+
+def test_a_result_can_be_saved_and_loaded(result: EvaluationResult, tmp_path: Path) -> None:
+    """Figures, pictures and the table come back from a folder."""
+    result.save(str(tmp_path))
+
+    loaded = EvaluationResult.load(str(tmp_path))
+
+    assert loaded.metrics == result.metrics
+    assert loaded.artifacts["worst_misses"].content.size == (
+        result.artifacts["worst_misses"].content.size
+    )
+    assert len(loaded.artifacts["rows"].content) == 24
+
+
+def test_results_are_validated(
+    evaluate: Evaluate, data: pd.DataFrame, result: EvaluationResult
+) -> None:
+    """A limit is kept or broken, and a candidate is better than its baseline or is not."""
+    better = evaluate(answering(answers_for(data, seed=2, quality=0.4)), data)
+    limit = {
+        "recall/stain": MetricThreshold(threshold=0.9, greater_is_better=True),
+        "fpr": MetricThreshold(threshold=0.2, greater_is_better=False),
+    }
+    gain = {"escape_rate": MetricThreshold(min_absolute_change=0.05, greater_is_better=False)}
+
+    mlflow.validate_evaluation_results(limit, better)
+    mlflow.validate_evaluation_results(gain, better, baseline_result=result)
+
+    with pytest.raises(MlflowException, match="recall/stain value threshold check failed"):
+        mlflow.validate_evaluation_results(limit, result)
+    with pytest.raises(MlflowException, match="escape_rate minimum absolute change check failed"):
+        mlflow.validate_evaluation_results(gain, result, baseline_result=better)
+
+
+def test_rows_with_an_error_are_counted_and_left_out(
+    evaluate: Evaluate,
+    data: pd.DataFrame,
+    answers: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Two broken rows change no figure but ``errors``, and a warning says so."""
+    broken = answers.astype(object)
+    unread = ["pred_score", "pred_label", "p_value", "anomaly_map"]
+    for row in (3, 20):
+        broken.iloc[row, [broken.columns.get_loc(name) for name in unread]] = None
+        broken.iloc[row, broken.columns.get_loc("error")] = "truncated: it is cut off"
+    whole = data.drop(index=[3, 20])
+
+    found = evaluate(answering(broken), data).metrics
+
+    expected = evaluate(answering(answers), whole).metrics
+    assert found == pytest.approx({**expected, "errors": 2})
+    assert "2 of 24 rows have an error" in caplog.text
+    assert "row 3: truncated: it is cut off" in caplog.text
+
+
+def test_maps_that_are_white_are_told_of(
+    evaluate: Evaluate,
+    data: pd.DataFrame,
+    answers: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Pixels beyond the scale of the maps can no longer be told apart, and a warning says so."""
+    white = encode_map(np.full((SIDE_PX, SIDE_PX), 9.0, np.float32), THRESHOLD)
+
+    found = evaluate(answering(answers.assign(anomaly_map=white)), data).metrics
+
+    assert found["pixel_AUROC"] == 0.5
+    assert "100.0 % of the normal pixels are white" in caplog.text
+
+
+def test_names_can_have_a_prefix(
+    evaluate: Evaluate, data: pd.DataFrame, answers: pd.DataFrame
+) -> None:
+    """Metrics and files of two evaluations in one run are told apart; masks may have any name."""
+    renamed = data.rename(columns={"mask": "ground truth"})
+    config = {"metric_prefix": "line2_", "mask": "ground truth"}
+
+    found = evaluate(answering(answers), renamed, evaluator_config=config)
+
+    assert all(name.startswith("line2_") for name in found.metrics)
+    assert {"line2_image_AUROC", "line2_pixel_AUPRO"} < set(found.metrics)
+    files = {each.path for each in MlflowClient().list_artifacts(found.run_id)}
+    assert "line2_roc_curve_plot.png" in files
+
+
+@pytest.mark.parametrize(
+    "to_target",
+    [
+        pytest.param(lambda label: label != "good", id="bool"),
+        pytest.param(lambda label: int(label != "good"), id="0 and 1"),
+    ],
+)
+def test_numbers_are_labels_too(
+    evaluate: Evaluate,
+    data: pd.DataFrame,
+    answers: pd.DataFrame,
+    result: EvaluationResult,
+    to_target: Callable[[str], object],
+) -> None:
+    """0 and False are normal, 1 and True anomalous; without masks there are no pixel figures."""
+    numbered = data.drop(columns="mask").assign(label=data["label"].map(to_target))
+
+    found = evaluate(answering(answers), numbered).metrics
+
+    assert found["image_AUROC"] == result.metrics["image_AUROC"]
+    assert found["recall/anomalous"] == found["recall"] == result.metrics["recall"]
+    assert not [name for name in found if "pixel" in name]
+
+
+def test_each_row_is_held_against_its_own_threshold(
+    evaluate: Evaluate, data: pd.DataFrame, answers: pd.DataFrame
+) -> None:
+    """A model with two thresholds has no one figure for them, and its labels are taken."""
+    lenient = answers.copy()
+    lenient.iloc[:6, lenient.columns.get_loc("image_threshold")] = 0.9
+    lenient["pred_label"] = lenient["pred_score"] > lenient["image_threshold"]
+
+    found = evaluate(answering(lenient), data.drop(columns="mask")).metrics
+
+    assert found["fpr"] == lenient["pred_label"].to_numpy()[:12].mean()
+    assert "image_threshold" not in found
+
+
+def lacks(*columns: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda answer: answer.drop(columns=list(columns))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda answer: answer["pred_score"], "got Series", id="one column"),
+        pytest.param(lacks("anomaly_map"), "the columns pred_score, .*anomaly_map", id="no maps"),
+        pytest.param(lambda answer: answer.head(3), "must answer 24 rows", id="too few rows"),
+        pytest.param(
+            lambda answer: answer.assign(anomaly_map=None), "row 0 has not", id="empty maps"
+        ),
+        pytest.param(
+            lambda answer: answer.assign(pred_label=False), "pred_label must say", id="other labels"
+        ),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(
+    evaluate: Evaluate,
+    data: pd.DataFrame,
+    answers: pd.DataFrame,
+    change: Callable[[pd.DataFrame], object],
+    message: str,
+) -> None:
+    """What does not answer by the contract is named, and nothing is logged."""
+    model = answering(answers)
+
+    with pytest.raises(ConfigError, match=message):
+        evaluate(lambda question: change(model(question)), data)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "message"),
+    [
+        pytest.param(
+            lambda rows: rows.head(12), {}, UndefinedMetricError, "got 12 and 0", id="normal alone"
+        ),
+        pytest.param(
+            lambda rows: rows.tail(12), {}, UndefinedMetricError, "got 0 and 12", id="defects alone"
+        ),
+        pytest.param(
+            lambda rows: rows.replace({"label": {"hole": 3}}), {}, ConfigError,
+            "row 12 has 3", id="another number",
+        ),
+        pytest.param(
+            lambda rows: rows.replace({"label": {"hole": "hole (deep)"}}), {}, MlflowException,
+            r"recall/hole \(deep\)", id="no name for a metric",
+        ),
+        pytest.param(
+            lambda rows: rows, {"targets": None}, ConfigError, "no targets", id="no target"
+        ),
+        pytest.param(
+            lambda rows: rows.rename(columns={"image": "picture"}), {}, ConfigError,
+            "with the column 'image'; got .*picture", id="no images",
+        ),
+        pytest.param(
+            lambda rows: rows.assign(mask=None), {}, ConfigError,
+            "12 have none, the first in row 12", id="no masks",
+        ),
+        pytest.param(
+            lambda rows: rows, {"evaluator_config": {"mask": "masks"}}, ConfigError,
+            "with the column 'masks'", id="no such masks",
+        ),
+        pytest.param(
+            lambda rows: rows.assign(mask=rows["image"].iloc[0][:200]), {}, InvalidImageError,
+            "mask .*", id="a broken mask",
+        ),
+        pytest.param(
+            lambda rows: rows, {"evaluator_config": {"masks": "mask"}}, ConfigError,
+            "mask and metric_prefix; got masks", id="misspelt setting",
+        ),
+        pytest.param(
+            lambda rows: rows, {"custom_artifacts": [print]}, ConfigError,
+            "no extra_metrics or custom_artifacts", id="custom artifacts",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_data_is_refused(
+    evaluate: Evaluate,
+    data: pd.DataFrame,
+    answers: pd.DataFrame,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    options: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    """What is missing or wrong is said; no figure is made up for it."""
+    with pytest.raises(error, match=message):
+        evaluate(answering(answers), change(data), **options)
+
+
+def tiny_detector() -> Detector:
+    """Few and untrained weights, calibrated on nine normal parts."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_autoencoder(SIDE_PX, width=4, latent_dim=8).eval()
+    normal = stack_images([picture(seed) for seed in range(100, 109)], SIDE_PX)
+    calibration = calibrate(score_images(network, normal, 1).pred_score, 0.1)
+    return Detector(
+        model="ae",
+        architecture={"width": 4, "latent_dim": 8},
+        image_size_px=SIDE_PX,
+        network=network,
+        light=LightReference.fit(normal),
+        calibration=calibration,
+        matched_calibration=calibration,
+        limits=ImageLimits(),
+    )
+
+
+def test_a_logged_detector_is_evaluated_by_its_address(
+    evaluate: Evaluate, experiment: str, data: pd.DataFrame
+) -> None:
+    """Figures are of the detector's own scores, and stand with the logged model too."""
+    detector = tiny_detector()
+    with mlflow.start_run(experiment_id=experiment):
+        logged = flavor.log_model(detector)
+
+    found = evaluate(logged.model_uri, data)
+
+    own = to_table(predict_encoded(detector, data["image"].tolist(), "1"))
+    is_defect, score = data["label"] != "good", own["pred_score"].astype(float)
+    assert found.metrics["image_AUROC"] == pytest.approx(roc_auc_score(is_defect, score))
+    assert found.metrics["recall"] == own["pred_label"][is_defect].astype(bool).mean()
+    assert found.metrics["image_threshold"] == detector.calibration.image_threshold
+    assert found.metrics["pixel_AUROC"] > 0.5
+    linked = mlflow.get_logged_model(logged.model_id).metrics
+    assert {each.key: each.value for each in linked} == pytest.approx(found.metrics)
+    assert MlflowClient().get_run(found.run_id).data.metrics == pytest.approx(found.metrics)
+
+
+def test_the_example_of_the_documentation_runs(
+    experiment: str, data: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied from the page into a folder of pictures, it evaluates the first version."""
+    for row in data[data["label"] != "stain"].itertuples():
+        save(tmp_path / "parts" / "test" / row.label / f"{row.Index}.png", row.image)
+        if row.label != "good":
+            folder = tmp_path / "parts" / "ground_truth" / row.label
+            save(folder / f"{row.Index}_mask.png", row.mask)
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "by-hand.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, EvaluationResult] = {}
+
+    with mlflow.start_run(experiment_id=experiment):
+        flavor.log_model(tiny_detector(), registered_model_name="reconad-parts")
+        exec(code, names)  # noqa: S102  our own page
+
+    assert names["result"].metrics["pixel_AUPRO"] > 0
+
+
+def save(path: Path, encoded_picture: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(base64.b64decode(encoded_picture))
