@@ -24,7 +24,8 @@ from reconad_plugin.evidence import (
     gather_evidence,
     simulated_golden_set,
 )
-from reconad_plugin.gate import SIMULATED, Verdict, judge
+from reconad_plugin.gate import Verdict, judge
+from reconad_plugin.paired import SIMULATED
 from reconad_plugin.plots import plot_disagreement, plot_maps
 from reconad_plugin.scoring import Detector
 from reconad_plugin.store.golden import choose_held_out, read_golden

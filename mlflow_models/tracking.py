@@ -105,6 +105,9 @@ def log_verdict(
     """Add the gate's verdict to the run of the version it is about."""
     client = MlflowClient()
     client.log_dict(version.run_id, verdict, "gate/verdict.json")
+    client.log_text(
+        version.run_id, pd.DataFrame(verdict["checks"]).to_csv(index=False), "gate/checks.csv"
+    )
     for file_name, figure in figures.items():
         client.log_figure(version.run_id, figure, f"gate/{file_name}")
 

@@ -32,7 +32,8 @@ class InvalidImageError(ReconadError, ValueError):
     """Bytes that are not a picture we can score.
 
     ``reason`` is a short stable code (``empty``, ``not_an_image``, ``truncated``,
-    ``too_many_pixels``, ``too_small``, ``multiple_frames``) that stands in manifests.
+    ``too_many_pixels``, ``too_small``, ``multiple_frames``) that stands in manifests, or
+    ``misplaced`` for a golden image in no folder.
     """
 
     def __init__(self, reason: str, message: str) -> None:

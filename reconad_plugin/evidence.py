@@ -1,19 +1,26 @@
-"""What a detector does on the judge's images: the figures that the gate decides on."""
+"""What detectors do on the judge's images: the figures that the gate decides on."""
 
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.calibration import exceedance_p_value
-from reconad_plugin.gate import Evidence
-from reconad_plugin.metrics import image_auroc, share_above
-from reconad_plugin.scoring import Detector
+from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.paired import SIMULATED, Evidence, GoldenLabels
+from reconad_plugin.scoring import Detector, Scores
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import STAINS
 
-REAL, SIMULATED = "real", "simulated"
+MOST_REPEATS: Final = 4  # simulated anomalies an image
+MOST_SIMULATED: Final = 400  # in all, but one an image
+TIMED_IMAGES: Final = 8
+TIMED_ROUNDS: Final = 5  # the quickest counts: noise of a busy machine only slows down
 
 
 @dataclass(frozen=True)
@@ -23,61 +30,133 @@ class GoldenSet:
     Attributes:
         normal: held-out normal images.
         anomalous: images with a defect.
-        kind: ``real`` or ``simulated`` defects.
+        labels: what each of them is.
     """
 
     normal: Tensor
     anomalous: Tensor
-    kind: str
+    labels: GoldenLabels
 
-    def with_normal(self, images: Tensor) -> "GoldenSet":
-        """The same set with more normal images."""
-        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, self.kind)
+    def with_normal(
+        self, images: Tensor, names: Sequence[str], nights: Sequence[str]
+    ) -> "GoldenSet":
+        """The same set with more normal images, of the nights they arrived."""
+        labels = replace(
+            self.labels,
+            normal=(*self.labels.normal, *names),
+            nights=(*self.labels.nights, *nights),
+        )
+        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, labels)
 
 
-def simulated_golden_set(normal: Tensor, seed: int, repeats: int = 4) -> GoldenSet:
+def simulated_golden_set(
+    normal: Tensor, names: Sequence[str], nights: Sequence[str], seed: int
+) -> GoldenSet:
     """Held-out normal images, and the same images with simulated anomalies.
+
+    The anomalies of an image follow from its name and the seed alone, so they stay what they
+    are when other images join.
 
     Args:
         normal: (N, 3, S, S) uint8, the judge's.
-        seed: the same seed and images give the same set.
-        repeats: anomalies an image.
+        names: of these images.
+        nights: they arrived on, ``YYYY-MM-DD``.
+        seed: of the anomalies.
     """
-    generator = torch.Generator().manual_seed(seed)
-    anomalous = simulate_anomalies(normal.repeat(repeats, 1, 1, 1), generator, STAINS).pixels
-    return GoldenSet(normal, anomalous, SIMULATED)
+    repeats = min(MOST_REPEATS, max(1, MOST_SIMULATED // max(1, len(normal))))
+    anomalous = [
+        simulate_anomalies(image.repeat(repeats, 1, 1, 1), _generator(name, seed), STAINS).pixels
+        for image, name in zip(normal, names, strict=True)
+    ]
+    labels = GoldenLabels(
+        kind=SIMULATED,
+        normal=tuple(names),
+        nights=tuple(nights),
+        anomalous=tuple(f"{name} simulated {n}" for name in names for n in range(1, repeats + 1)),
+        defects=(SIMULATED,) * (len(names) * repeats),
+    )
+    return GoldenSet(normal, torch.cat([normal[:0], *anomalous]), labels)
 
 
-def gather_evidence(detector: Detector, golden: GoldenSet, target_fpr: float) -> Evidence:
-    """Score the golden set with one detector.
+def gather_evidence(
+    detectors: Sequence[Detector],
+    golden: GoldenSet,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Evidence]:
+    """Score the golden set with each detector.
 
     Args:
-        detector: the version in question.
+        detectors: the versions in question.
         golden: the same images for every version.
-        target_fpr: the product's wished-for false-positive rate.
+        clock: in seconds.
 
     Raises:
         UndefinedMetricError: there are no normal or no anomalous images.
     """
-    normal = detector.score(golden.normal)
-    anomalous = detector.score(golden.anomalous)
-    threshold = detector.calibration.image_threshold
-    above = int((normal.pred_score > threshold).sum())
-    maps = normal.anomaly_map
-    spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)
-    return Evidence(
-        image_auroc=image_auroc(normal.pred_score, anomalous.pred_score),
-        recall_at_equal_fpr=share_above(
-            anomalous.pred_score, np.quantile(normal.pred_score, 1 - target_fpr, method="higher")
-        ),
-        recall=share_above(anomalous.pred_score, threshold),
-        fpr=share_above(normal.pred_score, threshold),
-        normal_images=len(normal.pred_score),
-        fpr_chance=exceedance_p_value(
-            above,
-            len(normal.pred_score),
-            len(detector.calibration.normal_scores),
-            detector.calibration.scores_at_threshold,
-        ),
-        map_spread=float(spread.mean()),
+    if not len(golden.normal) or not len(golden.anomalous):
+        raise UndefinedMetricError(
+            "a version is judged on normal and anomalous images; got "
+            f"{len(golden.normal)} and {len(golden.anomalous)}: bring held-out normal images"
+        )
+    seconds = _seconds_per_image(detectors, golden.normal[:TIMED_IMAGES], clock)
+    return [_gather(each, golden, took) for each, took in zip(detectors, seconds, strict=True)]
+
+
+def disagreements(challenger: Evidence, champion: Evidence, most: int) -> NDArray[np.intp]:
+    """Places, among normal and then anomalous images, of those that two versions see most
+    differently: first where one alarms and the other does not, then by how ordinary the image
+    looks to each."""
+    ours, theirs = (
+        each.ordinariness(np.concatenate([each.normal_scores, each.anomalous_scores]))
+        for each in (challenger, champion)
     )
+    our_alarms, their_alarms = (
+        np.concatenate([each.normal_alarms, each.anomalous_alarms])
+        for each in (challenger, champion)
+    )
+    apart = (our_alarms != their_alarms) + np.abs(ours - theirs)
+    return np.argsort(-apart, kind="stable")[:most]
+
+
+def _gather(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> Evidence:
+    normal, anomalous = detector.score(golden.normal), detector.score(golden.anomalous)
+    calibration = detector.calibration
+    return Evidence(
+        normal_scores=normal.pred_score,
+        normal_alarms=normal.pred_score > calibration.image_threshold,
+        anomalous_scores=anomalous.pred_score,
+        anomalous_alarms=anomalous.pred_score > calibration.image_threshold,
+        calibration_images=len(calibration.normal_scores),
+        calibration_alarms=calibration.scores_at_threshold,
+        map_spread=_map_spread(normal),
+        map_coverage=float((normal.anomaly_map > np.median(anomalous.map_maxima) / 2).mean()),
+        seconds_per_image=seconds_per_image,
+        size_bytes=sum(
+            weights.numel() * weights.element_size()
+            for weights in detector.network.state_dict().values()
+        ),
+    )
+
+
+def _map_spread(scores: Scores) -> float:
+    maps = scores.anomaly_map
+    spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)  # (N, S, S) -> (N,)
+    return float(spread.mean())
+
+
+def _seconds_per_image(
+    detectors: Sequence[Detector], images: Tensor, clock: Callable[[], float]
+) -> list[float]:
+    """The quickest of some rounds, taken by turns, so that a busy minute meets all alike."""
+    best = [float("inf")] * len(detectors)
+    for _ in range(TIMED_ROUNDS):
+        for place, detector in enumerate(detectors):
+            start_s = clock()
+            detector.score(images)
+            best[place] = min(best[place], (clock() - start_s) / len(images))
+    return best
+
+
+def _generator(name: str, seed: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))

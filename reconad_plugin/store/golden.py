@@ -1,17 +1,24 @@
-"""The golden set of a bucket: real defects that every version is judged on."""
+"""The images that every version is judged on: real defects of the bucket, held-out normals."""
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.evidence import REAL, GoldenSet
+from reconad_plugin.evidence import GoldenSet
 from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.paired import REAL, GoldenLabels
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.splits import JUDGE
+
+HELD_OUT_A_NIGHT: Final = 60  # enough to see 5 % more false alarms over the recent nights
+HELD_OUT: Final = 500  # in all: judging takes minutes, however long the product has been watched
 
 _NORMAL, _MASKS = "normal", "masks"
 
@@ -26,20 +33,50 @@ def read_golden(
         ``GoldenSet.with_normal`` adds held-out ones.
 
     Raises:
-        InvalidImageError: a golden image cannot be read.
+        InvalidImageError: a golden image cannot be read, or lies in no folder.
     """
-    keys: dict[str, list[str]] = {_NORMAL: [], "defect": []}
+    normal, anomalous, defects = [], [], []
     for info in store.list_objects(layout.golden):
-        folder = info.key.removeprefix(layout.golden).split("/")[0]
-        if folder != _MASKS:
-            keys[_NORMAL if folder == _NORMAL else "defect"].append(info.key)
-    if not keys["defect"]:
+        folder, _, name = info.key.removeprefix(layout.golden).partition("/")
+        if not name:
+            raise InvalidImageError(
+                "misplaced",
+                f"golden images lie in {layout.golden}normal/ or {layout.golden}<defect>/; got "
+                f"{info.key}: move it",
+            )
+        if folder == _NORMAL:
+            normal.append(info.key)
+        elif folder != _MASKS:
+            anomalous.append(info.key)
+            defects.append(folder)
+    if not anomalous:
         return None
 
     def load(chosen: Iterable[str]) -> torch.Tensor:
         return stack_images([_read_image(store, key, size_px, limits) for key in chosen], size_px)
 
-    return GoldenSet(load(keys[_NORMAL]), load(keys["defect"]), REAL)
+    labels = GoldenLabels(
+        kind=REAL,
+        normal=tuple(normal),
+        nights=("",) * len(normal),
+        anomalous=tuple(anomalous),
+        defects=tuple(defects),
+    )
+    return GoldenSet(load(normal), load(anomalous), labels)
+
+
+def choose_held_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """Choose the normal images that versions are judged on.
+
+    Args:
+        rows: learnable rows of manifests.
+
+    Returns:
+        Rows of the judge split, oldest night first: at most 60 of each night, those with the
+        lowest hashes, and of these the newest 500.
+    """
+    held_out = rows[rows["split"] == JUDGE].sort_values(["night", "sha256"])
+    return held_out.groupby("night").head(HELD_OUT_A_NIGHT).tail(HELD_OUT)
 
 
 def _read_image(

@@ -154,7 +154,11 @@ def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> di
 
 def golden_hashes(store: ObjectStore, layout: ProductLayout) -> dict[str, str]:
     """SHA-256 of every golden image, with its key."""
-    keys = (info.key for info in store.list_objects(layout.golden) if "/masks/" not in info.key)
+    keys = (
+        info.key
+        for info in store.list_objects(layout.golden)
+        if not info.key.removeprefix(layout.golden).startswith("masks/")
+    )
     return {hashlib.sha256(store.read(key).content).hexdigest(): key for key in keys}
 
 

@@ -1,4 +1,7 @@
-"""What a detector does on the judge's images."""
+"""What detectors do on the judge's images."""
+
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,69 +10,162 @@ from sklearn.metrics import roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
 from reconad_plugin.evidence import (
-    SIMULATED,
     GoldenSet,
+    disagreements,
     gather_evidence,
     simulated_golden_set,
 )
+from reconad_plugin.paired import SIMULATED, GoldenLabels
+from reconad_plugin.plots import plot_disagreement
+
+NIGHT = "2026-04-01"
+
+
+def real_set(normal, anomalous):
+    """A golden set of these pictures."""
+    normals, defects = len(normal), len(anomalous)
+    return GoldenSet(
+        normal,
+        anomalous,
+        GoldenLabels(
+            kind="real",
+            normal=tuple(f"n{place}" for place in range(normals)),
+            nights=("",) * normals,
+            anomalous=tuple(f"d{place}" for place in range(defects)),
+            defects=("dent",) * defects,
+        ),
+    )
+
+
+def simulated(normal, seed, names="abcdefgh"):
+    """A simulated golden set on these pictures."""
+    return simulated_golden_set(normal, list(names[: len(normal)]), [NIGHT] * len(normal), seed)
 
 
 def test_same_seed_gives_the_same_golden_set(make_normal):
     """Every version is judged on the same anomalies."""
     normal = make_normal(5, 40)
 
-    first, second = simulated_golden_set(normal, seed=3), simulated_golden_set(normal, seed=3)
-    other = simulated_golden_set(normal, seed=4)
+    first, second, other = (simulated(normal, seed) for seed in (3, 3, 4))
 
     assert torch.equal(first.anomalous, second.anomalous)
     assert not torch.equal(first.anomalous, other.anomalous)
+
+
+def test_anomalies_stay_when_images_join(make_normal):
+    """An image keeps its simulated anomalies whatever other images there are."""
+    normal = make_normal(5, 40)
+
+    alone, together = simulated(normal[3:4], 0, names="d"), simulated(normal, 0)
+
+    places = [together.labels.anomalous.index(name) for name in alone.labels.anomalous]
+    assert torch.equal(alone.anomalous, together.anomalous[places])
 
 
 def test_simulated_set_has_every_image_several_times(make_normal):
     """Each normal image stands there as it is, and several times with an anomaly of its own."""
     normal = make_normal(5, 40)
 
-    golden = simulated_golden_set(normal, seed=0, repeats=3)
+    golden = simulated(normal, seed=0)
 
-    assert golden.kind == SIMULATED
     assert torch.equal(golden.normal, normal)
-    assert golden.anomalous.shape == (15, 3, 32, 32)
-    changed = (golden.anomalous != normal.repeat(3, 1, 1, 1)).flatten(1).any(1)
+    assert golden.anomalous.shape == (20, 3, 32, 32)
+    changed = (golden.anomalous != normal.repeat_interleave(4, 0)).flatten(1).any(1)
     assert changed.all()
-    assert len({image.numpy().tobytes() for image in golden.anomalous}) == 15
+    assert len({image.numpy().tobytes() for image in golden.anomalous}) == 20
+    labels = golden.labels
+    assert (labels.kind, set(labels.defects), len(labels.defects)) == (SIMULATED, {SIMULATED}, 20)
+    assert labels.nights == (NIGHT,) * 5
+    assert labels.anomalous[:5] == (*(f"a simulated {n}" for n in (1, 2, 3, 4)), "b simulated 1")
+
+
+def test_many_images_have_few_anomalies_each(make_normal, monkeypatch):
+    """The number of anomalies is bounded, down to one an image."""
+    monkeypatch.setattr("reconad_plugin.evidence.MOST_SIMULATED", 8)
+
+    assert [len(simulated(make_normal(n, 1), 0).anomalous) for n in (1, 3, 4, 8)] == [4, 6, 8, 8]
 
 
 def test_more_normal_images_can_join(make_normal):
     """Held-out normal images join those of the set, and its anomalies stay."""
-    golden = GoldenSet(make_normal(2, 1), make_normal(3, 2), "real")
+    golden = real_set(make_normal(2, 1), make_normal(3, 2))
 
-    joined = golden.with_normal(make_normal(4, 3))
+    joined = golden.with_normal(make_normal(1, 3), ["new"], [NIGHT])
 
-    assert torch.equal(joined.normal, torch.cat([make_normal(2, 1), make_normal(4, 3)]))
+    assert torch.equal(joined.normal, torch.cat([make_normal(2, 1), make_normal(1, 3)]))
     assert torch.equal(joined.anomalous, golden.anomalous)
-    assert joined.kind == "real"
+    assert joined.labels == replace(
+        golden.labels, normal=("n0", "n1", "new"), nights=("", "", NIGHT)
+    )
+    assert joined.labels.is_recent.tolist() == [False, False, True]
 
 
 def test_evidence_by_hand(tiny_detector, make_normal, plant_defect):
     """Each figure follows from the detector's own scores and maps."""
     invisible = make_normal(9, 44)  # defects that cannot be told from normal
-    anomalous = torch.cat([plant_defect(make_normal(3, 42)), invisible])
-    golden = GoldenSet(make_normal(20, 41), anomalous, "real")
+    golden = real_set(make_normal(20, 41), torch.cat([plant_defect(make_normal(3, 42)), invisible]))
 
-    evidence = gather_evidence(tiny_detector, golden, target_fpr=0.1)
+    (evidence,) = gather_evidence([tiny_detector], golden)
 
     normal, anomalous = tiny_detector.score(golden.normal), tiny_detector.score(golden.anomalous)
     threshold = tiny_detector.calibration.image_threshold
     labels = [0] * 20 + [1] * 12
     scores = np.concatenate([normal.pred_score, anomalous.pred_score])
-    assert evidence.image_auroc == pytest.approx(roc_auc_score(labels, scores))
-    assert evidence.fpr == np.mean(normal.pred_score > threshold)
+    assert evidence.auroc == pytest.approx(roc_auc_score(labels, scores))
+    assert evidence.normal_alarms.tolist() == (normal.pred_score > threshold).tolist()
     assert evidence.recall == np.mean(anomalous.pred_score > threshold)
-    tenth_highest = np.quantile(normal.pred_score, 0.9, method="higher")
-    assert evidence.recall_at_equal_fpr == np.mean(anomalous.pred_score > tenth_highest)
-    assert evidence.normal_images == 20
+    assert evidence.threshold_at(0.1) == np.quantile(normal.pred_score, 0.9, method="higher")
+    assert (evidence.calibration_images, evidence.calibration_alarms) == (9, 1)
     spreads = [one.std() / one.mean() for one in normal.anomaly_map]
     assert evidence.map_spread == pytest.approx(np.mean(spreads), rel=1e-4)
+    level = np.median([one.max() for one in anomalous.anomaly_map]) / 2
+    assert evidence.map_coverage == pytest.approx(np.mean(normal.anomaly_map > level))
+    weights = tiny_detector.network.state_dict().values()
+    assert evidence.size_bytes == sum(each.numpy().nbytes for each in weights)
+
+
+def test_the_quickest_of_several_rounds_counts(tiny_detector, make_normal):
+    """A clock that stalls now and then makes no version slow; all are timed by turns."""
+    ticks = itertools.cycle([0.0, 8.0, 100.0, 116.0, 200.0, 204.0, 300.0, 302.0])
+
+    first, second = gather_evidence(
+        [tiny_detector] * 2, real_set(make_normal(4, 1), make_normal(1, 2)), lambda: next(ticks)
+    )
+
+    assert first.seconds_per_image == 1.0  # of 8 and 4 seconds for four images
+    assert second.seconds_per_image == 0.5  # of 16 and 2
+
+
+def test_ordinariness_counts_the_image_itself(tiny_detector, make_normal):
+    """Share of normal images at or above a score, as a conformal p-value."""
+    (evidence,) = gather_evidence([tiny_detector], real_set(make_normal(4, 1), make_normal(1, 2)))
+    normal = np.sort(evidence.normal_scores)
+
+    found = evidence.ordinariness(np.array([normal[0] - 1, normal[2], normal[3] + 1]))
+
+    assert found.tolist() == [1.0, 0.6, 0.2]
+
+
+def test_disagreements_begin_where_one_alarms_alone(tiny_detector, make_normal, plant_defect):
+    """Images that only one version calls anomalous come first, then those ranked differently; and
+    they can be drawn."""
+    golden = real_set(make_normal(4, 1), plant_defect(make_normal(2, 2)))
+    (champion,) = gather_evidence([tiny_detector], golden)
+    order = np.argsort(champion.normal_scores)
+    swapped = champion.normal_scores.copy()
+    swapped[order[[0, -1]]] = swapped[order[[-1, 0]]]
+    challenger = replace(
+        champion, normal_scores=swapped, anomalous_alarms=~champion.anomalous_alarms
+    )
+
+    places = disagreements(challenger, champion, 4)
+
+    assert set(places[:2]) == {4, 5}
+    assert set(places[2:]) == {order[0], order[-1]}
+    figure = plot_disagreement(
+        tiny_detector, tiny_detector, golden.normal[:1], ["a normal image"], "apart"
+    )
+    assert [axes.get_ylabel() for axes in figure.axes] == ["image", "champion", "challenger"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +175,6 @@ def test_evidence_by_hand(tiny_detector, make_normal, plant_defect):
 def test_half_a_golden_set_is_refused(tiny_detector, make_normal, normal, anomalous):
     """Without one of the classes there is no evidence."""
     images = make_normal(2, 43)
-    golden = GoldenSet(images[:normal], images[:anomalous], "real")
 
     with pytest.raises(UndefinedMetricError, match=f"got {normal} and {anomalous}"):
-        gather_evidence(tiny_detector, golden, target_fpr=0.1)
+        gather_evidence([tiny_detector], real_set(images[:normal], images[:anomalous]))
