@@ -65,6 +65,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for name, value in figures.items():
         if isinstance(value, float):
             table.add_row(name, f"{value:.4f}")
+        elif isinstance(value, tuple):
+            table.add_row(name, " to ".join(f"{limit:.4f}" for limit in value))
         elif value is None:
             table.add_row(name, "no masks")
     by_defect = Table("defect", "images", "image_AUROC", "recall")
@@ -75,6 +77,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     console = Console()
     console.print(table)
     console.print(by_defect)
+    console.print(evaluation.threshold_check, highlight=False)
 
 
 def run_predict(options: argparse.Namespace) -> None:

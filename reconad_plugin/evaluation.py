@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reconad_plugin.calibration import check_threshold
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.folder import NORMAL_LABEL, ImageFolder, has_masks, load_masks
 from reconad_plugin.metrics import (
@@ -49,6 +50,7 @@ class Evaluation:
         recall: share of defect images above the threshold.
         recall_interval: limits of its 95 % confidence interval.
         escape_rate: share of defect images that pass as normal, one less the recall.
+        threshold_check: what the defects say of the threshold, which they have no part in.
         pixel_AUROC: None, like the other two pixel figures, where a defect has no mask. Masks
             are brought to the network's square; maps are compared at that size.
         defects: by kind.
@@ -66,6 +68,7 @@ class Evaluation:
     recall: float
     recall_interval: tuple[float, float]
     escape_rate: float
+    threshold_check: str
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
@@ -104,6 +107,7 @@ def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
         recall=share_above(anomalous_excess, 0),
         recall_interval=share_interval(anomalous_excess, 0),
         escape_rate=escape_rate(anomalous_excess, 0),
+        threshold_check=check_threshold(detector.calibration, anomalous).sentence,
         pixel_AUROC=None if pixels is None else pixels.auroc(),
         pixel_AP=None if pixels is None else pixels.ap(),
         pixel_AUPRO=None if pixels is None else pixels.aupro(AUPRO_FPR_LIMIT),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flows.ingest import ingest
+from flows.learning import learnable_rows, read_manifests
 from flows.product import open_product
 from reconad_plugin.errors import (
     AccessDeniedError,
@@ -72,15 +73,34 @@ def test_the_same_picture_twice_is_accepted_once(factory: Factory) -> None:
     assert later["reason"].endswith("2026-03-01/a.png")
 
 
-def test_a_golden_image_never_becomes_training_data(factory: Factory) -> None:
+@pytest.mark.parametrize("folder", ["scratch", "scratch/masks"])
+def test_a_golden_image_never_becomes_training_data(factory: Factory, folder: str) -> None:
     """A golden image that arrives under another name is kept out by its content."""
-    factory.put_key(f"{factory.product}/golden/scratch/g.png", picture(7))
+    factory.put_key(f"{factory.product}/golden/{folder}/g.png", picture(7))
     factory.put(NIGHT, "innocent-name.png", picture(7))
 
     ingest(factory.product, NIGHT)
 
     row = rows_by_name(factory)["innocent-name.png"]
     assert (row["verdict"], row["reason"][:7]) == ("quarantined", "golden:")
+
+
+def test_an_image_that_becomes_golden_later_is_not_learnt(factory: Factory) -> None:
+    """Accepted first and golden afterwards: from then on it trains nothing."""
+    for seed in range(3):
+        factory.put(NIGHT, f"{seed}.png", picture(seed))
+    ingest(factory.product, NIGHT)
+    opened = open_product(factory.product)
+
+    def learnable() -> set[str]:
+        rows = learnable_rows(opened, NIGHT, read_manifests(opened, NIGHT))
+        return {key.rsplit("/", 1)[-1] for key in rows["key"]}
+
+    before = learnable()
+    factory.put_key(f"{factory.product}/golden/normal/another-name.png", picture(1))
+
+    assert before == {"0.png", "1.png", "2.png"}
+    assert learnable() == {"0.png", "2.png"}
 
 
 def test_a_raised_limit_takes_the_picture_in(factory: Factory) -> None:

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from flows.finetune import finetune
 from flows.ingest import ingest
@@ -124,6 +125,9 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
     assert outcome == "promoted 2"
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
+    run_id = registry.champion(factory.product).run_id
+    shown = {each.path for each in MlflowClient().list_artifacts(run_id, "gate")}
+    assert {"gate/disagreement.png", "gate/checks.csv", "gate/verdict.json"} <= shown
     assert next_night["record"]["model_version"] == "2"
     assert not next_night["record"]["is_alarm"]
     assert (again["action"], again["record"]) == ("fine-tuned, promoted 2", result["record"])

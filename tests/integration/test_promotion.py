@@ -21,7 +21,7 @@ from flows.rollback import rollback
 from flows.status import read_status
 from flows.turns import settle
 from mlflow_models import promotion, registry
-from mlflow_models.registry import PROMOTION, ROLLBACK, Turn, standing
+from mlflow_models.promotion import PROMOTION, ROLLBACK, Turn, standing
 from reconad_plugin.errors import NoChampionError, PlatformError
 from tests.conftest import make_factory
 from tests.factory import Factory
