@@ -401,7 +401,7 @@ def _is_better(
         f"{recall.difference:+.1%} (wanted, beyond chance: alarms down by {FPR_GAIN:.0%}, or AUROC "
         f"up by more than {AUROC_MARGIN:g}, or recall by more than {RECALL_MARGIN:.0%})"
     )
-    if not is_proven:
+    if not is_proven and ranking.value > -MAX_AUROC_LOSS:  # else more images would not help
         sentence += (
             f"; {len(challenger.normal_scores)} normal and {len(challenger.anomalous_scores)} "
             f"anomalous images cannot exclude that AUROC is worse by {MAX_AUROC_LOSS:g} (it may be "
