@@ -17,7 +17,7 @@ from benchmarks.compare import (
     alternate,
     compare,
 )
-from flows.benchmark import load_compare, run_benchmark
+from flows.benchmark import ALONE, load_compare, run_benchmark
 from reconad_plugin.errors import ConfigError
 
 RATE = Benchmark("things a second", "1/s", is_rate=True, threads=1, pairs=(("fast", "slow"),))
@@ -122,7 +122,9 @@ def options(name: str, **others: object) -> argparse.Namespace:
     ("asked", "message"),
     [
         pytest.param(
-            options("speed"), f"one of {', '.join(BENCHMARKS)}; got 'speed'", id="unknown name"
+            options("speed"),
+            f"one of {', '.join([*BENCHMARKS, *ALONE])}; got 'speed'",
+            id="unknown name",
         ),
         pytest.param(options("step"), "step needs the peer: give --peer-python", id="no peer"),
         pytest.param(
