@@ -28,7 +28,8 @@ from scipy import optimize, stats
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from reconad_plugin.calibration import calibrate
-from reconad_plugin.gate import QUALITY, Verdict, judge
+from reconad_plugin.gate import Verdict, judge
+from reconad_plugin.gate_rules import QUALITY
 from reconad_plugin.paired import REAL, Evidence, GoldenLabels
 
 CALIBRATION_IMAGES: Final = 100

@@ -17,6 +17,8 @@ RULE_CHANCE: Final = 0.01  # that one rule of quality refuses a challenger that 
 GAIN_CHANCE: Final = 0.1  # that one figure seems better in a challenger that is as good
 RECENT_NIGHTS: Final = 7  # false alarms are counted on these; longer, and a new light is diluted
 RESAMPLES: Final = 2000  # of the images, to tell a difference from chance
+ORDINARY: Final = 0.5  # a defect that this share of normal images outscores is not seen at all
+NAMED_IMAGES: Final = 30  # in each list of a verdict
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,55 @@ def _found(ranks: NDArray[np.float32], normals: int, fpr: float) -> NDArray[np.b
     threshold = np.partition(ranks[:, :normals], place, axis=1)[:, place : place + 1]
     is_above: NDArray[np.bool_] = ranks[:, normals:] > threshold
     return is_above
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Where challenger and champion part; a list longer than 30 names says how many more.
+
+    Attributes:
+        auroc: challenger less champion, on the same images.
+        auroc_interval: 95 % confidence interval of it.
+        misses: how many defects the champion finds and look ordinary to the challenger.
+        newly_missed: these.
+        borderline: other defects that the champion finds and the challenger does not.
+        newly_found: defects that the challenger finds and the champion does not.
+    """
+
+    auroc: float
+    auroc_interval: tuple[float, float]
+    misses: int
+    newly_missed: tuple[str, ...]
+    borderline: tuple[str, ...]
+    newly_found: tuple[str, ...]
+
+
+def find_differences(
+    challenger: Evidence,
+    champion: Evidence,
+    labels: GoldenLabels,
+    target_fpr: float,
+    ranking: Ranking,
+) -> Differences:
+    """Which anomalies one version finds and the other does not, at equal false alarms."""
+    ours = challenger.anomalous_scores > challenger.threshold_at(target_fpr)
+    theirs = champion.anomalous_scores > champion.threshold_at(target_fpr)
+    is_lost = champion.anomalous_alarms & theirs & ~ours
+    is_ordinary = challenger.ordinariness(challenger.anomalous_scores) > ORDINARY
+
+    def names(chosen: NDArray[np.bool_]) -> tuple[str, ...]:
+        found = [labels.anomalous[place] for place in np.flatnonzero(chosen)]
+        more = len(found) - NAMED_IMAGES
+        return (*found[:NAMED_IMAGES], f"and {more} more") if more > 0 else tuple(found)
+
+    return Differences(
+        auroc=ranking.value,
+        auroc_interval=ranking.interval,
+        misses=int((is_lost & is_ordinary).sum()),
+        newly_missed=names(is_lost & is_ordinary),
+        borderline=names(is_lost & ~is_ordinary),
+        newly_found=names(challenger.anomalous_alarms & ours & ~theirs),
+    )
 
 
 def beyond(chance: float, ranking: Ranking) -> float:

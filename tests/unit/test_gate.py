@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.gate import (
-    COST,
-    GAIN,
+from reconad_plugin.gate import judge
+from reconad_plugin.gate_rules import COST, GAIN, QUALITY
+from reconad_plugin.paired import (
     NAMED_IMAGES,
-    QUALITY,
-    judge,
+    REAL,
+    Evidence,
+    GoldenLabels,
+    bootstrap_auroc,
+    swap_recalls,
 )
-from reconad_plugin.paired import REAL, Evidence, GoldenLabels, bootstrap_auroc, swap_recalls
 
 TARGET_FPR = 0.02
 THRESHOLD = 2.05
