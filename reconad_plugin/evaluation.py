@@ -1,7 +1,7 @@
 """A detector on labelled test images: the figures that papers and people compare."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,19 @@ class DefectFigures:
     images: int
     image_AUROC: float  # noqa: N815  the field's name
     recall: float
+
+
+class ImageFigures(TypedDict):
+    """Figures of images; see ``Evaluation``."""
+
+    image_AUROC: float
+    image_AP: float
+    image_F1Score: float
+    image_F1_best: float
+    image_F1_best_threshold: float
+    fpr: float
+    recall: float
+    escape_rate: float
 
 
 @dataclass(frozen=True)
@@ -92,21 +105,12 @@ def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
         )
     scores, excess, pixels = _score(detector, folder)
     normal, anomalous = scores[is_normal], scores[~is_normal]
-    normal_excess, anomalous_excess = excess[is_normal], excess[~is_normal]
-    best_f1, best_threshold = image_f1_best(normal, anomalous)
     return Evaluation(
         images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
         image_threshold=detector.calibration.image_threshold,
-        image_AUROC=image_auroc(normal, anomalous),
-        image_AP=image_ap(normal, anomalous),
-        image_F1Score=image_f1(normal_excess, anomalous_excess, 0),
-        image_F1_best=best_f1,
-        image_F1_best_threshold=best_threshold,
-        fpr=share_above(normal_excess, 0),
-        fpr_interval=share_interval(normal_excess, 0),
-        recall=share_above(anomalous_excess, 0),
-        recall_interval=share_interval(anomalous_excess, 0),
-        escape_rate=escape_rate(anomalous_excess, 0),
+        **image_figures(scores, excess, is_normal),
+        fpr_interval=share_interval(excess[is_normal], 0),
+        recall_interval=share_interval(excess[~is_normal], 0),
         threshold_check=check_threshold(detector.calibration, anomalous).sentence,
         pixel_AUROC=None if pixels is None else pixels.auroc(),
         pixel_AP=None if pixels is None else pixels.ap(),
@@ -121,6 +125,34 @@ def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
             for label in np.unique(labels[~is_normal])
         },
     )
+
+
+def image_figures(
+    scores: NDArray[np.float64], excess: NDArray[np.float64], is_normal: NDArray[np.bool_]
+) -> ImageFigures:
+    """The figures of images, by name.
+
+    Args:
+        scores: (N,) image scores.
+        excess: (N,) how far they are above their thresholds, which need not be one for all.
+        is_normal: (N,) bool.
+
+    Raises:
+        UndefinedMetricError: there is no normal or no anomalous image.
+    """
+    normal, anomalous = scores[is_normal], scores[~is_normal]
+    normal_excess, anomalous_excess = excess[is_normal], excess[~is_normal]
+    best_f1, best_threshold = image_f1_best(normal, anomalous)
+    return {
+        "image_AUROC": image_auroc(normal, anomalous),
+        "image_AP": image_ap(normal, anomalous),
+        "image_F1Score": image_f1(normal_excess, anomalous_excess, 0),
+        "image_F1_best": best_f1,
+        "image_F1_best_threshold": best_threshold,
+        "fpr": share_above(normal_excess, 0),
+        "recall": share_above(anomalous_excess, 0),
+        "escape_rate": escape_rate(anomalous_excess, 0),
+    }
 
 
 def _score(

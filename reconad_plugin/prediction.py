@@ -58,7 +58,7 @@ def predict_encoded(
         with_map: whether to encode the maps.
     """
     return predict_contents(
-        detector, [partial(_decode_base64, each) for each in images], model_version, with_map
+        detector, [partial(decode_base64, each) for each in images], model_version, with_map
     )
 
 
@@ -124,15 +124,20 @@ def to_table(predictions: Sequence[Prediction]) -> pd.DataFrame:
     return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
 
 
-def _decode_base64(encoded: object) -> bytes:
+def decode_base64(encoded: object, what: str = "an image") -> bytes:
+    """The bytes of base64 text, with or without a data URI's head and line breaks.
+
+    Raises:
+        InvalidImageError: it is something else; ``what`` names it.
+    """
     if not isinstance(encoded, str):
         raise InvalidImageError(
-            "not_base64", f"an image must be base64 text; got {type(encoded).__name__}"
+            "not_base64", f"{what} must be base64 text; got {type(encoded).__name__}"
         )
     try:
         text = "".join((encoded.partition("base64,")[2] or encoded).split())
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImageError(
-            "not_base64", f"an image must be base64 text; got {len(encoded)} other characters"
+            "not_base64", f"{what} must be base64 text; got {len(encoded)} other characters"
         ) from None

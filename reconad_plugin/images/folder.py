@@ -7,16 +7,12 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from reconad_plugin.errors import ConfigError, InvalidImageError, NotEnoughImagesError
-from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.masks import decode_mask, shrink_mask
 
 NORMAL_LABEL: Final = "good"
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_MASK_LIMITS: Final = ImageLimits(min_side_px=1)  # a mask may be coarser than its picture
-_HALF_GREY = 127
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ def load_masks(files: Sequence[ImageFile], size_px: int) -> NDArray[np.bool_]:
     masks = np.zeros((len(files), size_px, size_px), dtype=np.bool_)
     for mask, file in zip(masks, files, strict=True):
         if not file.is_normal:
-            mask[:] = _shrink(_read_mask(file), size_px)
+            mask[:] = shrink_mask(_read_mask(file), size_px)
     return masks
 
 
@@ -177,26 +173,6 @@ def _read_mask(file: ImageFile) -> NDArray[np.bool_]:
             f"{file.path}: bring {file.path.stem}_mask.png, or leave pixel figures out"
         )
     try:
-        colours = decode_image(file.mask_path.read_bytes(), _MASK_LIMITS)
+        return decode_mask(file.mask_path.read_bytes())
     except InvalidImageError as error:
         raise InvalidImageError(error.reason, f"mask {file.mask_path}: {error}") from None
-    grey = np.asarray(Image.fromarray(colours).convert("L"))  # (H, W, 3) -> (H, W)
-    brightest = int(grey.max())
-    mask = grey > (0 if brightest <= 1 else _HALF_GREY)
-    if not mask.any():
-        raise InvalidImageError(
-            "empty",
-            f"mask {file.mask_path}: a defect's mask must be above {_HALF_GREY} (or 1 of 0 and 1) "
-            f"where the defect is; its largest value is {brightest}: mark the defect in white, "
-            f"or move the picture to test/{NORMAL_LABEL}/",
-        )
-    return mask
-
-
-def _shrink(mask: NDArray[np.bool_], size_px: int) -> NDArray[np.bool_]:
-    """(H, W) -> (size_px, size_px): a cell is set if any pixel that falls into it is."""
-    height, width = mask.shape
-    cells = np.arange(size_px)
-    # reduceat takes the pixel itself where two cells begin at the same one
-    rows = np.logical_or.reduceat(mask, cells * height // size_px, axis=0)
-    return np.logical_or.reduceat(rows, cells * width // size_px, axis=1)
