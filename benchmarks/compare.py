@@ -9,6 +9,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,6 +160,21 @@ class Comparison:
 
 
 Results = dict[str, list[dict[str, Any]]]  # side -> what its worker printed, round by round
+
+
+ALONE = {"gate": "gate_trials.py", "promotion": "promotion_kills.py"}  # without a peer
+
+
+def run_alone(name: str, json_file: Path | None) -> None:
+    """Run a benchmark that has no peer; it prints and writes its own figures.
+
+    Raises:
+        WorkerFailedError: it died, or found what must not be.
+    """
+    written = [] if json_file is None else ["--json", str(json_file.absolute())]
+    ended = subprocess.run([sys.executable, str(FOLDER / ALONE[name]), *written], check=False)
+    if ended.returncode:
+        raise WorkerFailedError(f"a benchmark must end well; {name} says above what it found")
 
 
 def build_workers(

@@ -14,6 +14,7 @@ from anomalib.data import Folder
 from anomalib.engine import Engine
 from anomalib.models import Draem
 from lightning.pytorch import Callback
+from peer_images import read_images
 from worker import BATCH_SIZE, read_options, report
 
 STEPS = 12
@@ -55,18 +56,7 @@ def main() -> None:
 def _prepare(
     data: Path, size_px: int, textures: Path, steps: int, work: Path, validated: Validated
 ) -> tuple[Engine, Draem, Folder]:
-    defects = sorted(path.name for path in (data / "test").iterdir() if path.name != "good")
-    images = Folder(
-        name="peer",
-        root=data,
-        normal_dir="train/good",
-        normal_test_dir="test/good",
-        abnormal_dir=[f"test/{name}" for name in defects],
-        train_batch_size=BATCH_SIZE,
-        eval_batch_size=BATCH_SIZE,
-        num_workers=0,
-        val_split_mode="same_as_test",
-    )
+    images = read_images(data, BATCH_SIZE)
     model = Draem(dtd_dir=textures, pre_processor=Draem.configure_pre_processor((size_px, size_px)))
     assert model.augmenter.anomaly_source_paths, f"no texture in {textures}"
     engine = Engine(

@@ -198,7 +198,7 @@ def _check(product: str, act: str) -> list[str]:
     if serving is None or serving.number not in ("2", goal):
         return [f"the champion was {serving}"]
     flavor.load_model(f"models:/{registry.model_name(product)}@{registry.CHAMPION}")
-    completed = promotion.complete_promotion(product)
+    completed = promotion.complete_open_turns(product)
     if not completed and serving.number == "2":
         _act(product, act)
     return _wrong(product, act)

@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 
-from anomalib.data import Folder
 from anomalib.engine import Engine
 from anomalib.metrics import AUROC, Evaluator
 from anomalib.models import Draem
+from peer_images import read_images
 from worker import BATCH_SIZE, read_options, report
 
 
@@ -19,18 +19,7 @@ def main() -> None:
     """Train for the seconds given, then score the test split once."""
     options = read_options(sizes="128")
     (size_px,) = options.sizes
-    defects = sorted(path.name for path in (options.data / "test").iterdir() if path.name != "good")
-    images = Folder(
-        name="peer",
-        root=options.data,
-        normal_dir="train/good",
-        normal_test_dir="test/good",
-        abnormal_dir=[f"test/{name}" for name in defects],
-        train_batch_size=BATCH_SIZE,
-        eval_batch_size=BATCH_SIZE,
-        num_workers=0,
-        val_split_mode="same_as_test",
-    )
+    images = read_images(options.data, BATCH_SIZE)
     model = Draem(
         dtd_dir=options.textures,  # a folder itself: links below one are not followed
         pre_processor=Draem.configure_pre_processor((size_px, size_px)),

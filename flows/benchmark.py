@@ -1,9 +1,7 @@
 """``reconad benchmark``: run a benchmark of the checkout and show what comes of it."""
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 from dataclasses import asdict
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,25 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 import reconad_plugin
+from flows.json_file import check_writable, write_json
 from reconad_plugin.errors import ConfigError
 
 BENCHMARKS: Final = Path(__file__).resolve().parent.parent / "benchmarks"
 PACKAGED_TEXTURES: Final = Path(reconad_plugin.__file__).parent / "simulation" / "textures"
 
-ALONE: Final = {  # without a peer
-    "gate": "gate_trials.py",
-    "promotion": "promotion_kills.py",
-}
-
 
 def run_benchmark(options: argparse.Namespace) -> None:
     """``reconad benchmark``."""
+    check_writable(options.json)
     compare = load_compare(BENCHMARKS)
-    if options.name in ALONE:
-        _run_alone(compare, BENCHMARKS / ALONE[options.name], options.json)
+    if options.name in compare.ALONE:
+        compare.run_alone(options.name, options.json)
         return
     if options.name not in compare.BENCHMARKS:
-        names = ", ".join([*compare.BENCHMARKS, *ALONE])
+        names = ", ".join([*compare.BENCHMARKS, *compare.ALONE])
         raise ConfigError(f"a benchmark must be one of {names}; got {options.name!r}")
     benchmark = compare.BENCHMARKS[options.name]
     if benchmark.needs_data and options.data is None:
@@ -51,28 +46,17 @@ def run_benchmark(options: argparse.Namespace) -> None:
         ours, peer, options.rounds, lambda line: print(line, file=sys.stderr, flush=True)
     )
     comparisons = compare.compare(benchmark, results)
-    if options.json is not None:
-        content = {
-            "benchmark": options.name,
-            "title": benchmark.title,
-            "unit": benchmark.unit,
-            "rounds": options.rounds,
-            "cores": os.cpu_count(),
-            "comparisons": [asdict(comparison) for comparison in comparisons],
-            "results": results,
-        }
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        options.json.write_text(text, encoding="utf-8")
+    content = {
+        "benchmark": options.name,
+        "title": benchmark.title,
+        "unit": benchmark.unit,
+        "rounds": options.rounds,
+        "cores": os.cpu_count(),
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "results": results,
+    }
+    write_json(content, options.json)
     _print(benchmark, comparisons)
-
-
-def _run_alone(compare: ModuleType, script: Path, json_file: Path | None) -> None:
-    written = [] if json_file is None else ["--json", str(json_file.absolute())]
-    ended = subprocess.run([sys.executable, str(script), *written], check=False)
-    if ended.returncode:
-        raise compare.WorkerFailedError(
-            f"a benchmark must end well; {script.name} says above what it found"
-        )
 
 
 def load_compare(folder: Path) -> ModuleType:

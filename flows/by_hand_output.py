@@ -1,7 +1,6 @@
 """What commands by hand take from the command line, print, and write as JSON."""
 
 import argparse
-import json
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from flows import by_hand
 from flows.fitting import Fitted
+from flows.json_file import check_writable, write_json
 from reconad_plugin.config import FinetuneSettings, ProductSettings, TrainingSettings, in_one_line
 from reconad_plugin.errors import ConfigError
 
@@ -29,7 +29,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 def run_train(options: argparse.Namespace) -> None:
     """``reconad train``."""
-    _check_writable(options.json)
+    check_writable(options.json)
     settings = _checked(
         ProductSettings,
         model=options.model,
@@ -44,7 +44,7 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_finetune(options: argparse.Namespace) -> None:
     """``reconad finetune``."""
-    _check_writable(options.json)
+    check_writable(options.json)
     asked = _training(options)
     if asked["steps"] is None and asked["budget_s"] is None:
         asked["budget_s"] = FINETUNE_BUDGET_S
@@ -57,10 +57,10 @@ def run_finetune(options: argparse.Namespace) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """``reconad evaluate``."""
-    _check_writable(options.json)
+    check_writable(options.json)
     evaluation = by_hand.evaluate(options.model_uri, options.data)
     figures = asdict(evaluation)
-    _write({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
+    write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
     table = Table("figure", "value", title=f"{options.model_uri} on {options.data}")
     for name, value in figures.items():
         if isinstance(value, float):
@@ -82,7 +82,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_predict(options: argparse.Namespace) -> None:
     """``reconad predict``."""
-    _check_writable(options.json)
+    check_writable(options.json)
     predictions = by_hand.predict(options.model_uri, options.images, options.maps)
     rows = [
         {"image": str(path), **asdict(prediction), "anomaly_map": None}
@@ -90,7 +90,7 @@ def run_predict(options: argparse.Namespace) -> None:
     ]
     for row in rows:
         del row["anomaly_map"]
-    _write({"model_uri": options.model_uri, "predictions": rows}, options.json)
+    write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
     table = Table("image", "pred_score", "label", "p_value")
     for row in rows:
         if row["error"] is not None:
@@ -171,18 +171,8 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "fpr_interval": calibration.fpr_interval,
         "pixel_threshold": calibration.pixel_threshold,
     }
-    _write(result, file)
+    write_json(result, file)
     if report.resumed_step:
         print(f"went on from step {report.resumed_step}")
     print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
     print(fitted.version.uri)
-
-
-def _check_writable(file: Path | None) -> None:
-    if file is not None and (file.is_dir() or not file.resolve().parent.is_dir()):
-        raise ConfigError(f"--json must be a file in a folder that is there; got {file}")
-
-
-def _write(content: dict[str, Any], file: Path | None) -> None:
-    if file is not None:
-        file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

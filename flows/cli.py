@@ -235,13 +235,13 @@ def _nightly(options: argparse.Namespace) -> None:
 
 
 def _promote(options: argparse.Namespace) -> None:
-    from flows.status import run_promote
+    from flows.promotion_output import run_promote
 
     run_promote(options)
 
 
 def _rollback(options: argparse.Namespace) -> None:
-    from flows.status import run_rollback
+    from flows.promotion_output import run_rollback
 
     run_rollback(options)
 

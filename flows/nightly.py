@@ -21,7 +21,7 @@ from flows.product import Product, open_product
 from flows.steps import fails_clearly
 from flows.train import train
 from flows.turns import settle
-from mlflow_models import promotion, registry
+from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.store.manifest import known_nights
 
@@ -51,7 +51,6 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
     settle(product)
-    promotion.complete_promotion(product)
     arrived = ingest(product, night)
     record = None
     trusted_until = registry.trusted_until(product)

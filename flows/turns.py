@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Final
 
 from prefect import get_client
@@ -21,15 +22,12 @@ LEASE_S: Final = 60  # after a kill the place is free again; Prefect's shortest
 
 
 def settle(product: str) -> list[promotion.Turn]:
-    """Complete a promotion or rollback that was cut off, and tell of it; the turns that were."""
-    if not promotion.open_turns(product):
-        return []
-    with one_at_a_time(MOVING, product):
-        found = promotion.open_turns(product)  # again: one that was at it has ended by now
-        completed = [turn for turn in found if promotion.complete_turn(product, turn)]
-        for turn in completed:
-            tell_turn(product, turn)
-            promotion.close_turn(product, turn)
+    """Put right what a kill, or a hand in MLflow, left behind; the turns that were cut off."""
+    completed: list[promotion.Turn] = []
+    if promotion.open_turns(product):
+        with one_at_a_time(MOVING, product):  # one that was at it has ended by then
+            completed = promotion.complete_open_turns(product, partial(tell_turn, product))
+    promotion.adopt_champion(product)
     return completed
 
 

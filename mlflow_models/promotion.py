@@ -4,7 +4,7 @@ docs/decisions/0014 says in which order things are written, and why.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from mlflow_models.registry import (
     VERDICT_TAG,
     Version,
     model_name,
-    serving_number,
+    number_by_alias,
     version_by_alias,
     versions,
     withdraw_challenger,
@@ -107,7 +107,7 @@ def note_verdict(product: str, number: str, verdict: Mapping[str, Any]) -> str |
         PlatformError: another champion serves by now, so the verdict says nothing any more.
     """
     client, name = MlflowClient(), model_name(product)
-    serving = serving_number(product)
+    serving = number_by_alias(product, CHAMPION)
     judged_against: str | None = verdict.get("judged_against", serving)
     if judged_against != serving:
         raise _overtaken(product, PROMOTION, number, judged_against, serving)
@@ -180,13 +180,13 @@ def complete_turn(product: str, turn: Turn) -> bool:
         Whether it is done; False where another version serves by now, and the turn is dropped.
     """
     client, name = MlflowClient(), model_name(product)
-    if serving_number(product) not in (turn.instead_of, turn.version):
+    if number_by_alias(product, CHAMPION) not in (turn.instead_of, turn.version):
         _drop(product, turn)
         return False
     entries = versions(product)
     _point(product, PREVIOUS_CHAMPION, _before(entries, standing([*_closed(entries), turn])))
     _point(product, CHAMPION, turn.version)
-    if serving_number(product) != turn.version:  # aliases are the last writer's
+    if number_by_alias(product, CHAMPION) != turn.version:  # aliases are the last writer's
         _drop(product, turn)
         return False
     if turn.by == PROMOTION:
@@ -207,26 +207,34 @@ def close_turn(product: str, turn: Turn) -> None:
     _note_turn(product, replace(turn, is_open=False))
 
 
-def complete_promotion(product: str) -> list[Turn]:
-    """Complete and close what was cut off in the middle of a turn; the turns that were."""
+def complete_open_turns(
+    product: str, tell: Callable[[Turn], object] = lambda turn: None
+) -> list[Turn]:
+    """Carry out, tell of and close the turns that were cut off; these turns."""
     completed = [turn for turn in open_turns(product) if complete_turn(product, turn)]
     for turn in completed:
+        tell(turn)
         close_turn(product, turn)
+    return completed
+
+
+def adopt_champion(product: str) -> None:
+    """Mark a version as promoted that was judged, and put into service by hand in MLflow."""
     serving = version_by_alias(product, CHAMPION)
     if serving is not None and VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
-        # judged, and put into service by hand in MLflow
         client, name = MlflowClient(), model_name(product)
         night = serving.tags.get(NIGHT_TAG, "")
         client.set_model_version_tag(name, serving.number, PROMOTED_NIGHT_TAG, night)
         client.set_model_version_tag(name, serving.number, STATE_TAG, PROMOTED)
-    return completed
 
 
 def _take(product: str, turn: Turn) -> Turn:
     """Open a turn and carry it out."""
     turn = _open(product, turn)
     if not complete_turn(product, turn):
-        raise _overtaken(product, turn.by, turn.version, turn.instead_of, serving_number(product))
+        raise _overtaken(
+            product, turn.by, turn.version, turn.instead_of, number_by_alias(product, CHAMPION)
+        )
     return turn
 
 
@@ -242,7 +250,9 @@ def _open(product: str, wanted: Turn) -> Turn:
     mine = replace(wanted, number=1 + max((turn.number for turn in known), default=0))
     _note_turn(product, mine)
     others = [turn for turn in open_turns(product) if turn != mine]
-    serving = serving_number(product)  # after the others: who has closed by now has moved it before
+    serving = number_by_alias(
+        product, CHAMPION
+    )  # after the others: who has closed by now has moved it before
     if others:
         _drop(product, mine)
         raise PlatformError(

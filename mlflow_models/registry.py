@@ -57,10 +57,15 @@ def model_name(product: str) -> str:
 
 def version_by_alias(product: str, alias: str) -> Version | None:
     """The version an alias points to, or None."""
+    number = number_by_alias(product, alias)
+    return None if number is None else version(product, number)
+
+
+def number_by_alias(product: str, alias: str) -> str | None:
+    """The number of the version an alias points to, or None."""
     registered = _registered_model(product)
-    if registered is None or alias not in registered.aliases:
-        return None
-    return version(product, str(registered.aliases[alias]))
+    found = registered.aliases.get(alias) if registered else None
+    return None if found is None else str(found)
 
 
 def champion(product: str) -> Version:
@@ -152,13 +157,6 @@ def withdraw_challenger(product: str, numbers: Iterable[str | None]) -> None:
     challenger = version_by_alias(product, CHALLENGER)
     if challenger is not None and challenger.number in numbers:
         MlflowClient().delete_registered_model_alias(model_name(product), CHALLENGER)
-
-
-def serving_number(product: str) -> str | None:
-    """The number that the champion's alias points to."""
-    registered = _registered_model(product)
-    found = registered.aliases.get(CHAMPION) if registered else None
-    return None if found is None else str(found)
 
 
 def _registered_model(product: str) -> RegisteredModel | None:

@@ -96,6 +96,15 @@ def factory(new_factory: Callable[..., Factory]) -> Factory:
     return new_factory()
 
 
+@pytest.fixture(scope="module")
+def shared_factory(
+    platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Factory]:
+    """One product for all tests of a file."""
+    with pytest.MonkeyPatch.context() as environment:
+        yield make_factory(platform, tmp_path_factory.mktemp("shared"), environment)
+
+
 @pytest.fixture(autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(2)

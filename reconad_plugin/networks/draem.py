@@ -11,12 +11,12 @@ embedding for surface anomaly detection", ICCV 2021, sections 3.1 and 3.2.
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.sspcab import AttentiveBlock
+from reconad_plugin.networks.unet import UNet, enlarge, pair
 
 
 class Draem(AnomalyNetwork):
@@ -29,7 +29,7 @@ class Draem(AnomalyNetwork):
 
     smooths_map, border_is_normal = False, True  # as in the paper
 
-    def __init__(self, reconstructor: "Reconstructor", segmenter: "Segmenter") -> None:
+    def __init__(self, reconstructor: "Reconstructor", segmenter: UNet) -> None:
         super().__init__()
         self.reconstructor = reconstructor
         self.segmenter = segmenter
@@ -63,16 +63,16 @@ class Reconstructor(nn.Module):
     def __init__(self, width: int, sspcab: bool = False) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
-        self.encoder = nn.Sequential(_pair(3, width, width))
+        self.encoder = nn.Sequential(pair(_convolution, 3, width))
         for inputs, outputs in pairwise(widths):
             self.encoder.append(nn.MaxPool2d(2))
-            self.encoder.append(_pair(inputs, outputs, outputs))
+            self.encoder.append(pair(_convolution, inputs, outputs))
         self.predictor = AttentiveBlock(widths[-1]) if sspcab else None
         self.decoder = nn.Sequential()
         rising = [8 * width, 4 * width, 2 * width, width]
         for inputs, outputs in zip(rising, [*rising[1:], width], strict=True):
-            self.decoder.append(_enlarge(inputs, inputs))
-            self.decoder.append(_pair(inputs, inputs, outputs))
+            self.decoder.append(enlarge(_convolution, inputs, inputs))
+            self.decoder.append(pair(_convolution, inputs, outputs, middle=inputs))
         self.decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -84,36 +84,15 @@ class Reconstructor(nn.Module):
         return rebuilt
 
 
-class Segmenter(nn.Module):
-    """U-Net with skips.
+def build_segmenter(width: int) -> UNet:
+    """(B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits.
 
     Args:
         width: channels at full resolution; 2, 4, 8, 8 and 8 times that below.
     """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
-        self.down = nn.ModuleList([_pair(6, width, width)])
-        for inputs, outputs in pairwise(widths):
-            self.down.append(_pair(inputs, outputs, outputs))
-        self.enlarge, self.merge = nn.ModuleList(), nn.ModuleList()
-        rising = [8 * width, 8 * width, 4 * width, 2 * width, width, width]
-        for (inputs, outputs), skip in zip(pairwise(rising), widths[-2::-1], strict=True):
-            self.enlarge.append(_enlarge(inputs, outputs))
-            self.merge.append(_pair(outputs + skip, outputs, outputs))
-        self.output = nn.Conv2d(width, 2, kernel_size=3, padding=1)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(B, 6, S, S) -> (B, 2, S, S) logits."""
-        x, skips = pictures, []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        for enlarge, merge, skip in zip(self.enlarge, self.merge, skips[-2::-1], strict=True):
-            x = merge(torch.cat([enlarge(x), skip], dim=1))
-        logits: Tensor = self.output(x)
-        return logits
+    falling = [width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
+    rising = [8 * width, 8 * width, 4 * width, 2 * width, width, width]
+    return UNet(6, falling, rising, _convolution)
 
 
 def build_draem(
@@ -131,18 +110,7 @@ def build_draem(
         sspcab: see ``networks.sspcab``.
     """
     del image_size_px  # fully convolutional
-    return Draem(Reconstructor(reconstructor_width, sspcab), Segmenter(segmenter_width))
-
-
-def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_convolution(inputs, middle), *_convolution(middle, outputs))
-
-
-def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-        *_convolution(inputs, outputs),
-    )
+    return Draem(Reconstructor(reconstructor_width, sspcab), build_segmenter(segmenter_width))
 
 
 def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

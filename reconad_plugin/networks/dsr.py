@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.unet import UNet, enlarge, pair
 from reconad_plugin.networks.vq import (
     COARSE_CELL_PX,
     FINE_CELL_PX,
@@ -164,13 +165,13 @@ class Restriction(nn.Module):
     def __init__(self, channels: int, width: int, levels: int) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels)]
-        self.layers = nn.Sequential(_pair(channels, width))
+        self.layers = nn.Sequential(pair(_convolution, channels, width))
         for inputs, outputs in pairwise(widths):
             self.layers.append(nn.MaxPool2d(2))
-            self.layers.append(_pair(inputs, outputs))
+            self.layers.append(pair(_convolution, inputs, outputs))
         for inputs, outputs in pairwise(widths[::-1]):
-            self.layers.append(_enlarge(inputs, outputs))
-            self.layers.append(_pair(outputs, outputs))
+            self.layers.append(enlarge(_convolution, inputs, outputs))
+            self.layers.append(pair(_convolution, outputs, outputs))
         self.layers.append(nn.Conv2d(width, channels, kernel_size=3, padding=1))
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -179,36 +180,10 @@ class Restriction(nn.Module):
         return restricted
 
 
-class UNet(nn.Module):
-    """U-Net with skips, four grids.
-
-    Args:
-        inputs: channels that come in.
-        width: channels at full resolution; 2, 4 and 4 times that below.
-    """
-
-    def __init__(self, inputs: int, width: int) -> None:
-        super().__init__()
-        widths = [width, 2 * width, 4 * width, 4 * width]
-        self.down = nn.ModuleList([_pair(inputs, width)])
-        self.enlarge, self.merge = nn.ModuleList(), nn.ModuleList()
-        for upper, lower in pairwise(widths):
-            self.down.append(_pair(upper, lower))
-        for lower, upper in pairwise(widths[::-1]):
-            self.enlarge.append(_enlarge(lower, upper))
-            self.merge.append(_pair(2 * upper, upper))
-        self.output = nn.Conv2d(width, 2, kernel_size=3, padding=1)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 2, S, S) logits."""
-        x, skips = pictures, []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        for enlarge, merge, skip in zip(self.enlarge, self.merge, skips[-2::-1], strict=True):
-            x = merge(torch.cat([enlarge(x), skip], dim=1))
-        logits: Tensor = self.output(x)
-        return logits
+def _unet(inputs: int, width: int) -> UNet:
+    """Four grids, with 2, 4 and 4 times the width below full resolution."""
+    falling = [width, 2 * width, 4 * width, 4 * width]
+    return UNet(inputs, falling, falling[::-1], _convolution)
 
 
 def build_dsr(
@@ -236,9 +211,9 @@ def build_dsr(
             Restriction(code_dim, restriction_width, _levels(coarse_grid)),
             Restriction(code_dim, restriction_width, _levels(fine_grid)),
             _object_decoder(2 * code_dim, vq_width),
-            UNet(6, unet_width),
+            _unet(6, unet_width),
         ),
-        UNet(8, unet_width),
+        _unet(8, unet_width),
     )
 
 
@@ -263,17 +238,6 @@ def _object_decoder(channels: int, width: int) -> nn.Sequential:
         nn.Conv2d(BOTTLENECK, width, kernel_size=3, padding=1),
         *residuals(width),
         *to_picture(width),
-    )
-
-
-def _pair(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_convolution(inputs, outputs), *_convolution(outputs, outputs))
-
-
-def _enlarge(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-        *_convolution(inputs, outputs),
     )
 
 

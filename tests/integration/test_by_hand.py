@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-RECONAD = str(Path(sys.executable).parent / "reconad")
+from tests.command_line import RECONAD
+
 FIGURES = {
     "image_AUROC",
     "image_AP",

@@ -1,27 +1,11 @@
 """Commands end as the contract says: 0 done, 2 wrong input with one clear line."""
 
-import os
-import subprocess
-import sys
 from datetime import date
-from pathlib import Path
 
 import pytest
 
+from tests.command_line import run
 from tests.factory import Factory
-
-RECONAD = str(Path(sys.executable).parent / "reconad")
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [RECONAD, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize(

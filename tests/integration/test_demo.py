@@ -4,11 +4,10 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-RECONAD = str(Path(sys.executable).parent / "reconad")
+from tests.command_line import RECONAD
 
 
 def processes_under(state: Path) -> list[str]:

@@ -1,9 +1,8 @@
 """MLflow's own evaluation and validation with our figures, on a real tracking store."""
 
 import base64
-import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -14,118 +13,18 @@ import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import EvaluationResult, MetricThreshold, list_evaluators
-from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from mlflow_models import flavor
 from reconad_plugin.calibration import calibrate
-from reconad_plugin.errors import ConfigError, InvalidImageError, UndefinedMetricError
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.prediction import encode_map, predict_encoded, to_table
 from reconad_plugin.scoring import Detector, score_images
-from tests.factory import normal_picture, to_png
-
-Evaluate = Callable[..., EvaluationResult]
-THRESHOLD = 0.5
-SIDE_PX = 32
-
-
-def encoded(pixels: np.ndarray) -> str:
-    return base64.b64encode(to_png(pixels)).decode()
-
-
-def decoded(text: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
-
-
-def picture(seed: int) -> np.ndarray:
-    """(48, 64, 3) uint8 of a normal part."""
-    return (normal_picture(np.random.default_rng(seed)).clip(0, 1) * 255).astype(np.uint8)
-
-
-def labelled_rows() -> pd.DataFrame:
-    """Twelve normal parts, six with a hole, six with a stain; each defect has its mask."""
-    rows = []
-    for seed, label in enumerate(["good"] * 12 + ["hole"] * 6 + ["stain"] * 6):
-        pixels, mask = picture(seed), np.zeros((64, 64), np.uint8)
-        if label != "good":
-            left = 4 + 2 * seed
-            pixels[12:24, left : left + 10] = 235 if label == "hole" else 150
-            mask[17:31, left : left + 10] = 255
-        rows.append({"image": encoded(pixels), "mask": encoded(mask), "label": label})
-    table = pd.DataFrame(rows)
-    table.loc[table["label"] == "good", "mask"] = None
-    return table
-
-
-def answers_for(data: pd.DataFrame, seed: int, quality: float = 0.25) -> pd.DataFrame:
-    """What a made-up model says: scores and maps that are higher on defects by ``quality``."""
-    source = np.random.default_rng(seed)
-    rows = []
-    for label, mask in zip(data["label"], data["mask"], strict=True):
-        is_defect = shrunk(mask)
-        anomaly_map = source.uniform(0, 0.5, (SIDE_PX, SIDE_PX)) + quality * is_defect
-        score = source.normal(0.4, 0.08) + quality * (label != "good")
-        rows.append(
-            {
-                "pred_score": score,
-                "pred_label": bool(score > THRESHOLD),
-                "image_threshold": THRESHOLD,
-                "p_value": 0.5,
-                "anomaly_map": encode_map(anomaly_map.astype(np.float32), THRESHOLD),
-                "model_version": "7",
-                "error": None,
-            }
-        )
-    return pd.DataFrame(rows, index=data["image"])
-
-
-def shrunk(mask: object) -> np.ndarray:
-    """A mask of 64 x 64 in the map's square, any pixel counting; nothing where there is none."""
-    if not isinstance(mask, str):
-        return np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
-    return (decoded(mask) > 0).reshape(SIDE_PX, 2, SIDE_PX, 2).any(axis=(1, 3))
-
-
-def answering(answers: pd.DataFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """A model in one function that knows its answers by the image."""
-    return lambda question: answers.loc[question["image"]].reset_index(drop=True)
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An experiment in a tracking store of its own."""
-    folder = tmp_path_factory.mktemp("tracking")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        artifacts = (folder / "artifacts").as_uri()
-        yield MlflowClient().create_experiment("evaluation", artifact_location=artifacts)
-
-
-@pytest.fixture(scope="module")
-def evaluate(experiment: str) -> Evaluate:
-    """Evaluates a model in a run of its own."""
-
-    def run(model: object, data: pd.DataFrame, **options: object) -> EvaluationResult:
-        options = {"targets": "label", "evaluators": "reconad", **options}
-        with mlflow.start_run(experiment_id=experiment):
-            return mlflow.models.evaluate(model, data, model_type="reconad", **options)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def data() -> pd.DataFrame:
-    return labelled_rows()
-
-
-@pytest.fixture(scope="module")
-def answers(data: pd.DataFrame) -> pd.DataFrame:
-    """Of a model that makes both kinds of mistakes."""
-    return answers_for(data, seed=1, quality=0.12)
+from tests.integration.conftest import Evaluate
+from tests.labelled import SIDE_PX, THRESHOLD, answering, answers_for, decoded, picture, shrunk
 
 
 @pytest.fixture(scope="module")
@@ -337,98 +236,6 @@ def test_each_row_is_held_against_its_own_threshold(
 
     assert found["fpr"] == lenient["pred_label"].to_numpy()[:12].mean()
     assert "image_threshold" not in found
-
-
-def lacks(*columns: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    return lambda answer: answer.drop(columns=list(columns))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        pytest.param(lambda answer: answer["pred_score"], "got Series", id="one column"),
-        pytest.param(lacks("anomaly_map"), "the columns pred_score, .*anomaly_map", id="no maps"),
-        pytest.param(lambda answer: answer.head(3), "must answer 24 rows", id="too few rows"),
-        pytest.param(
-            lambda answer: answer.assign(anomaly_map=None), "row 0 has not", id="empty maps"
-        ),
-        pytest.param(
-            lambda answer: answer.assign(pred_label=False), "pred_label must say", id="other labels"
-        ),
-    ],
-)
-def test_a_model_of_another_kind_is_refused(
-    evaluate: Evaluate,
-    data: pd.DataFrame,
-    answers: pd.DataFrame,
-    change: Callable[[pd.DataFrame], object],
-    message: str,
-) -> None:
-    """What does not answer by the contract is named, and nothing is logged."""
-    model = answering(answers)
-
-    with pytest.raises(ConfigError, match=message):
-        evaluate(lambda question: change(model(question)), data)
-
-
-@pytest.mark.parametrize(
-    ("change", "options", "error", "message"),
-    [
-        pytest.param(
-            lambda rows: rows.head(12), {}, UndefinedMetricError, "got 12 and 0", id="normal alone"
-        ),
-        pytest.param(
-            lambda rows: rows.tail(12), {}, UndefinedMetricError, "got 0 and 12", id="defects alone"
-        ),
-        pytest.param(
-            lambda rows: rows.replace({"label": {"hole": 3}}), {}, ConfigError,
-            "row 12 has 3", id="another number",
-        ),
-        pytest.param(
-            lambda rows: rows.replace({"label": {"hole": "hole (deep)"}}), {}, MlflowException,
-            r"recall/hole \(deep\)", id="no name for a metric",
-        ),
-        pytest.param(
-            lambda rows: rows, {"targets": None}, ConfigError, "no targets", id="no target"
-        ),
-        pytest.param(
-            lambda rows: rows.rename(columns={"image": "picture"}), {}, ConfigError,
-            "with the column 'image'; got .*picture", id="no images",
-        ),
-        pytest.param(
-            lambda rows: rows.assign(mask=None), {}, ConfigError,
-            "12 have none, the first in row 12", id="no masks",
-        ),
-        pytest.param(
-            lambda rows: rows, {"evaluator_config": {"mask": "masks"}}, ConfigError,
-            "with the column 'masks'", id="no such masks",
-        ),
-        pytest.param(
-            lambda rows: rows.assign(mask=rows["image"].iloc[0][:200]), {}, InvalidImageError,
-            "mask .*", id="a broken mask",
-        ),
-        pytest.param(
-            lambda rows: rows, {"evaluator_config": {"masks": "mask"}}, ConfigError,
-            "mask and metric_prefix; got masks", id="misspelt setting",
-        ),
-        pytest.param(
-            lambda rows: rows, {"custom_artifacts": [print]}, ConfigError,
-            "no extra_metrics or custom_artifacts", id="custom artifacts",
-        ),
-    ],
-)  # fmt: skip
-def test_wrong_data_is_refused(
-    evaluate: Evaluate,
-    data: pd.DataFrame,
-    answers: pd.DataFrame,
-    change: Callable[[pd.DataFrame], pd.DataFrame],
-    options: dict[str, object],
-    error: type[Exception],
-    message: str,
-) -> None:
-    """What is missing or wrong is said; no figure is made up for it."""
-    with pytest.raises(error, match=message):
-        evaluate(answering(answers), change(data), **options)
 
 
 def tiny_detector() -> Detector:

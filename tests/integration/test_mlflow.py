@@ -26,7 +26,6 @@ from flows.processes import free_ports
 from flows.promote import promote
 from mlflow_models import flavor, promotion, registry
 from reconad_plugin.scoring import Detector
-from tests.conftest import make_factory
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 NIGHT = date(2026, 5, 1)
@@ -39,13 +38,9 @@ def encoded(seed: int, is_scratched: bool = False) -> str:
 
 
 @pytest.fixture(scope="module")
-def served(
-    platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Factory]:
+def served(shared_factory: Factory) -> Factory:
     """A product whose first version is the champion; tests only read it."""
-    with pytest.MonkeyPatch.context() as environment:
-        factory = make_factory(platform, tmp_path_factory.mktemp("served"), environment)
-        yield serve_first_version(factory)
+    return serve_first_version(shared_factory)
 
 
 @pytest.fixture

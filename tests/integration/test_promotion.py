@@ -1,14 +1,11 @@
 """A promotion or rollback happened or did not: on a real MLflow and Prefect, also when cut off."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +20,9 @@ from flows.turns import settle
 from mlflow_models import promotion, registry
 from mlflow_models.promotion import PROMOTION, ROLLBACK, Turn, standing
 from reconad_plugin.errors import NoChampionError, PlatformError
-from tests.conftest import make_factory
+from tests.command_line import RECONAD, run
 from tests.factory import Factory
 
-RECONAD = str(Path(sys.executable).parent / "reconad")
 NIGHT = date(2026, 6, 1)
 LATER = date(2026, 6, 9)
 VERDICT = {"reason": "better", "checks": []}
@@ -41,15 +37,11 @@ READS = ("get_registered_model", "search_model_versions")
 
 
 @pytest.fixture(scope="module")
-def trained(
-    platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Factory]:
+def trained(shared_factory: Factory) -> Factory:
     """A product whose first version was trained and promoted; others copy its model."""
-    with pytest.MonkeyPatch.context() as environment:
-        factory = make_factory(platform, tmp_path_factory.mktemp("trained"), environment)
-        factory.deliver(NIGHT)
-        assert nightly(factory.product, NIGHT)["action"] == "trained, promoted 1"
-        yield factory
+    shared_factory.deliver(NIGHT)
+    assert nightly(shared_factory.product, NIGHT)["action"] == "trained, promoted 1"
+    return shared_factory
 
 
 @pytest.fixture
@@ -315,7 +307,7 @@ def test_cut_off_before_any_write_the_next_run_makes_it_whole(
                 pass
         assert aliases(product)["champion"] in ("2", wanted["champion"])
 
-        completed = promotion.complete_promotion(product)
+        completed = promotion.complete_open_turns(product)
         if not completed and aliases(product)["champion"] == "2":
             act(product)
 
@@ -380,14 +372,3 @@ def test_the_commands_say_what_they_did(factory: Factory, copies: Callable) -> N
         assert ended.returncode == 2
         assert message in ended.stderr
         assert "Traceback" not in ended.stderr + ended.stdout
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [RECONAD, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )

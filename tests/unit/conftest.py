@@ -83,6 +83,13 @@ def plant_defect() -> Callable[[Tensor], Tensor]:
     return plant
 
 
+@pytest.fixture(params=[pytest.param((0.6, 0.0), id="dim"), pytest.param((0.8, 0.15), id="hazy")])
+def other_light(request: pytest.FixtureRequest) -> Callable[[Tensor], Tensor]:
+    """The same pictures when they are darker or of less contrast."""
+    gain, offset = request.param
+    return lambda image: gain * image + offset
+
+
 @pytest.fixture
 def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
     """A detector with few and untrained weights, calibrated on nine normal pictures."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import (
+    ALONE,
     BENCHMARKS,
     OURS,
     PEER,
@@ -17,7 +18,7 @@ from benchmarks.compare import (
     alternate,
     compare,
 )
-from flows.benchmark import ALONE, load_compare, run_benchmark
+from flows.benchmark import load_compare, run_benchmark
 from reconad_plugin.errors import ConfigError
 
 RATE = Benchmark("things a second", "1/s", is_rate=True, threads=1, pairs=(("fast", "slow"),))

@@ -12,50 +12,8 @@ from hypothesis import strategies as st
 from reconad_plugin.errors import UndefinedMetricError
 from reconad_plugin.gate import judge
 from reconad_plugin.gate_rules import COST, GAIN, QUALITY
-from reconad_plugin.paired import (
-    NAMED_IMAGES,
-    REAL,
-    Evidence,
-    GoldenLabels,
-    bootstrap_auroc,
-    swap_recalls,
-)
-
-TARGET_FPR = 0.02
-THRESHOLD = 2.05
-TYPES = ("crack", "dent", "scratch", "stain")
-
-
-def label(normals=100, defects=TYPES * 25, night="2026-04-01"):
-    """Names for so many images, all normal ones of one night."""
-    return GoldenLabels(
-        kind=REAL,
-        normal=tuple(f"n{place}" for place in range(normals)),
-        nights=(night,) * normals,
-        anomalous=tuple(f"{defect}/{place}" for place, defect in enumerate(defects)),
-        defects=tuple(defects),
-    )
-
-
-def see(normal, anomalous, threshold=THRESHOLD, **changes):
-    """Evidence of a version with these scores and this threshold; the rest is in order."""
-    normal, anomalous = np.asarray(normal, float), np.asarray(anomalous, float)
-    return replace(
-        Evidence(
-            normal_scores=normal,
-            normal_alarms=normal > threshold,
-            anomalous_scores=anomalous,
-            anomalous_alarms=anomalous > threshold,
-            calibration_images=100,
-            calibration_alarms=2,
-            map_spread=0.4,
-            map_coverage=0.02,
-            seconds_per_image=0.01,
-            size_bytes=5_000_000,
-        ),
-        **changes,
-    )
-
+from reconad_plugin.paired import NAMED_IMAGES
+from tests.judged import TARGET_FPR, TYPES, label, see
 
 LABELS = label()
 NORMAL = np.linspace(-2.2, 2.0, 100)  # evenly spread, none above the threshold
@@ -461,39 +419,3 @@ def test_reason_names_the_rules_that_failed():
 def test_same_evidence_gives_the_same_verdict():
     """Resampling follows the seed alone."""
     assert verdict(BETTER).to_dict() == verdict(BETTER).to_dict()
-
-
-def test_error_of_the_difference_is_that_of_delong():
-    """The bootstrap's standard error agrees with DeLong, DeLong and Clarke-Pearson (1988)."""
-    random = np.random.default_rng(3)
-    shared = random.normal(size=(2, 150))
-    ours, theirs = (shared + 0.6 * random.normal(size=(2, 150)) for _ in range(2))
-
-    found = bootstrap_auroc(
-        see(ours[0], ours[1] + 1.5), see(theirs[0], theirs[1] + 1.3), np.random.default_rng(0)
-    )
-
-    wins = [
-        (anomalous[:, None] > normal[None]).astype(float)
-        for normal, anomalous in ((ours[0], ours[1] + 1.5), (theirs[0], theirs[1] + 1.3))
-    ]
-    gained = wins[0] - wins[1]
-    variance = gained.mean(1).var(ddof=1) / 150 + gained.mean(0).var(ddof=1) / 150
-    assert found.value == pytest.approx(gained.mean())
-    assert found.deviation == pytest.approx(variance**0.5, rel=0.05)
-
-
-def test_chance_of_recall_by_hand():
-    """Three defects, found by one version alone: all swaps but one in eight differ by less."""
-    normal = np.zeros(50)
-    (recall,) = swap_recalls(
-        see(normal, [-1.0] * 3),
-        see(normal, [1.0] * 3),
-        ["dent"] * 3,
-        TARGET_FPR,
-        np.random.default_rng(0),
-    )
-
-    assert (recall.challenger, recall.champion, recall.difference) == (0, 1, -1)
-    assert recall.chance_low == -1
-    assert recall.chance_high == 1

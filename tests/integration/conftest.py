@@ -1,0 +1,46 @@
+"""Shared by the evaluator's tests: an experiment to evaluate in, labelled rows and answers."""
+
+from collections.abc import Callable, Iterator
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.models import EvaluationResult
+
+from tests.labelled import answers_for, labelled_rows
+
+Evaluate = Callable[..., EvaluationResult]
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An experiment in a tracking store of its own."""
+    folder = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        artifacts = (folder / "artifacts").as_uri()
+        yield MlflowClient().create_experiment("evaluation", artifact_location=artifacts)
+
+
+@pytest.fixture(scope="module")
+def evaluate(experiment: str) -> Evaluate:
+    """Evaluates a model in a run of its own."""
+
+    def run(model: object, data: pd.DataFrame, **options: object) -> EvaluationResult:
+        options = {"targets": "label", "evaluators": "reconad", **options}
+        with mlflow.start_run(experiment_id=experiment):
+            return mlflow.models.evaluate(model, data, model_type="reconad", **options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    return labelled_rows()
+
+
+@pytest.fixture(scope="module")
+def answers(data: pd.DataFrame) -> pd.DataFrame:
+    """Of a model that makes both kinds of mistakes."""
+    return answers_for(data, seed=1, quality=0.12)

@@ -1,0 +1,42 @@
+"""Golden images and what a made-up version did on them, for the tests."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from reconad_plugin.paired import REAL, Evidence, GoldenLabels
+
+TARGET_FPR = 0.02
+THRESHOLD = 2.05
+TYPES = ("crack", "dent", "scratch", "stain")
+
+
+def label(normals=100, defects=TYPES * 25, night="2026-04-01"):
+    """Names for so many images, all normal ones of one night."""
+    return GoldenLabels(
+        kind=REAL,
+        normal=tuple(f"n{place}" for place in range(normals)),
+        nights=(night,) * normals,
+        anomalous=tuple(f"{defect}/{place}" for place, defect in enumerate(defects)),
+        defects=tuple(defects),
+    )
+
+
+def see(normal, anomalous, threshold=THRESHOLD, **changes):
+    """Evidence of a version with these scores and this threshold; the rest is in order."""
+    normal, anomalous = np.asarray(normal, float), np.asarray(anomalous, float)
+    return replace(
+        Evidence(
+            normal_scores=normal,
+            normal_alarms=normal > threshold,
+            anomalous_scores=anomalous,
+            anomalous_alarms=anomalous > threshold,
+            calibration_images=100,
+            calibration_alarms=2,
+            map_spread=0.4,
+            map_coverage=0.02,
+            seconds_per_image=0.01,
+            size_bytes=5_000_000,
+        ),
+        **changes,
+    )

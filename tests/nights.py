@@ -1,0 +1,31 @@
+"""Made-up nights, and the watch's checks of the last of them, for the tests."""
+
+from datetime import date, timedelta
+
+from monitoring.alarms import check_night
+from monitoring.night import Exceedances, NightStatistics
+
+NOTHING = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
+
+
+def name_of(place):
+    """The date of the night at a place of a series."""
+    return (date(2024, 1, 1) + timedelta(days=place)).isoformat()
+
+
+def night(place, model_version="1", is_trained_on=False, **values):
+    """A night with some statistics."""
+    return NightStatistics(name_of(place), model_version, values, NOTHING, NOTHING, is_trained_on)
+
+
+def series(values, statistic="luminance", **details):
+    """A night for each value of one statistic."""
+    return [night(place, **{statistic: value}, **details) for place, value in enumerate(values)]
+
+
+def check(nights, ordinary=None, new_levels=(), rate=1.0):
+    """The checks of the last night; by default all nights before it are ordinary."""
+    *history, tonight = nights
+    if ordinary is None:
+        ordinary = {past.night for past in history}
+    return check_night(history, tonight, ordinary, new_levels, rate)
