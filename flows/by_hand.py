@@ -17,7 +17,8 @@ from torch import Generator, Tensor
 
 from flows.fitting import Fitted, Fitting, fit_and_log, warning_of
 from mlflow_models import flavor, registry
-from mlflow_models.tracking import read_learnt, run_of
+from mlflow_models.tracking import read_learnt, run_of, tags_of
+from mlflow_models.vq import Vq, find_vq, vq_tags
 from reconad_plugin.config import (
     ProductSettings,
     TrainingSettings,
@@ -59,9 +60,11 @@ def train(data: str, product: str | None, settings: ProductSettings, device: str
         device: where to train.
     """
     folder = open_source(data)
-    _say(sizes_in_words(folder.train))
-    table = _table(folder)
-    return _fit(data, product, settings, settings.train, table, TRAIN, device=device)
+    say(sizes_in_words(folder.train))
+    vq = find_vq(settings.vq) if settings.vq is not None else None
+    return _fit(
+        data, product, settings, settings.train, table_of(folder), TRAIN, device=device, vq=vq
+    )
 
 
 def finetune(
@@ -82,7 +85,7 @@ def finetune(
     """
     base = flavor.load_model(model_uri)
     learnt = read_learnt(model_uri)
-    new = _table(open_source(data))
+    new = table_of(open_source(data))
     old = _rehearsal(learnt, dict(zip(new["sha256"], new["path"], strict=True)))
     new = new[~new["sha256"].isin(learnt["sha256"])]  # an image never changes its side
     learnt_new = new[new["split"] == TRAIN]
@@ -100,9 +103,9 @@ def finetune(
     return _fit(data, name, settings, training, table, FINETUNE, base, model_uri, device)
 
 
-def evaluate(model_uri: str, data: str) -> Evaluation:
+def evaluate(model_uri: str, data: str, protocol: str = "whole") -> Evaluation:
     """Figures of a version on the test split of a folder."""
-    return evaluate_detector(flavor.load_model(model_uri), open_source(data))
+    return evaluate_detector(flavor.load_model(model_uri), open_source(data), protocol)
 
 
 def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[Prediction]:
@@ -152,8 +155,10 @@ def _fit(
     base: Detector | None = None,
     base_version: str = "none",
     device: str = "cpu",
+    vq: Vq | None = None,
 ) -> Fitted:
-    name = check_product_name(product or _product_name(data))
+    name = check_product_name(product or name_of(data))
+    stands_on = vq.tags if vq else vq_tags(tags_of(base_version) if base is not None else {})
     content = {
         "product": name,
         "purpose": purpose,
@@ -161,6 +166,7 @@ def _fit(
         "settings": settings.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
         "base": run_of(base_version) if base is not None else "none",  # an alias may move
+        **stands_on,
     }
     registry.versions(name)  # MLflow must answer before the training and not after it
 
@@ -182,19 +188,22 @@ def _fit(
             base_version=base_version,
             sources={data: table[["uri", "sha256", "split"]].drop_duplicates()},
             learnt=table.drop_duplicates("sha256"),
+            tags=stands_on,
+            vq=vq.network if vq else None,
         ),
         device,
     )
-    _say(warning_of(fitted.detector))
+    say(warning_of(fitted.detector))
     return fitted
 
 
-def _say(remark: str | None) -> None:
+def say(remark: str | None) -> None:
+    """A remark for whoever typed the command, if there is one."""
     if remark is not None:
         print(f"reconad: {remark}", file=sys.stderr)
 
 
-def _table(folder: ImageFolder) -> pd.DataFrame:
+def table_of(folder: ImageFolder) -> pd.DataFrame:
     """Normal images of a folder with their side: ``path``, ``uri``, ``sha256``, ``split``.
 
     No gate judges here, so its side trains as well: four of five images train, one calibrates.
@@ -220,7 +229,7 @@ def _rehearsal(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
     paths = [here.get(sha256) or _fetch(uri, sha256) for uri, sha256 in names]
     gone = paths.count(None)
     if gone:
-        _say(
+        say(
             f"{gone} of {len(learnt)} images that the version learnt from are gone or changed; "
             "the others are rehearsed"
         )
@@ -241,7 +250,7 @@ def _fetch(uri: str, sha256: str) -> Path | None:
     return path if path.is_file() and hash_file(path) == sha256 else None
 
 
-def _product_name(data: str) -> str:
+def name_of(data: str) -> str:
     """A folder's name as a product's."""
     address = urlsplit(data)
     last = Path(address.path).resolve().name if address.path.strip("/") else address.netloc
@@ -258,6 +267,10 @@ def _choices_of(base: Detector) -> dict[str, Any]:
     """The width and options that a detector was built with."""
     spec = model_spec(base.model)
     sizes = base.architecture.items()
-    width = next((name for name, of in spec.widths.items() if dict(of).items() <= sizes), None)
+    own = {  # besides those of what it stands on, which may be of any size
+        name: {pair for pair in of.items() if pair[0] not in spec.vq_sizes}
+        for name, of in spec.widths.items()
+    }
+    width = next((name for name, of in own.items() if of <= sizes), None)
     options = {name: value for name, value in sizes if name in spec.network_options}
     return {"width": width, "options": options}

@@ -37,6 +37,7 @@ def run_train(options: argparse.Namespace) -> None:
         options=dict(_option(text) for text in options.option),
         image_size_px=options.image_size,
         seed=options.seed,
+        vq=options.vq,
         train=_checked(TrainingSettings, **_training(options)),
     )
     _report(by_hand.train(options.data, options.product, settings, options.device), options.json)
@@ -58,10 +59,11 @@ def run_finetune(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """``reconad evaluate``."""
     check_writable(options.json)
-    evaluation = by_hand.evaluate(options.model_uri, options.data)
+    evaluation = by_hand.evaluate(options.model_uri, options.data, options.protocol)
     figures = asdict(evaluation)
     write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
     table = Table("figure", "value", title=f"{options.model_uri} on {options.data}")
+    table.add_row("protocol", evaluation.protocol)
     for name, value in figures.items():
         if isinstance(value, float):
             table.add_row(name, f"{value:.4f}")
@@ -164,6 +166,7 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "best_step": report.best_step,
         "resumed_step": report.resumed_step,
         "ended_by": report.ended_by,
+        "phases": report.phases,
         "elapsed_s": report.elapsed_s,
         "images_calibration": len(calibration.normal_scores),
         "image_threshold": calibration.image_threshold,

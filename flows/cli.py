@@ -39,9 +39,33 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="such as sspcab=true"
     )
+    train.add_argument(
+        "--vq", metavar="NAME|URI|FILE", help="what dsr stands on (default: it learns its own)"
+    )
     _add_training(train)
     _add_json(train)
     train.set_defaults(run=_train)
+
+    pretrain = commands.add_parser("pretrain-vq", help="train what dsr stands on, for its --vq")
+    pretrain.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="DIR|s3://..",
+        help="normal images of one or more products: train/good, or flat",
+    )
+    pretrain.add_argument("--name", help="of reconad-vq-<name> (default: the first folder's)")
+    pretrain.add_argument("--textures", metavar="DIR|s3://..", help="pictures of anything else")
+    pretrain.add_argument("--budget", metavar="TIME", help="wall-clock time, such as 90s or 15m")
+    pretrain.add_argument("--steps", type=int, help="end after so many steps at the latest")
+    pretrain.add_argument(
+        "--image-size", type=int, default=256, metavar="PX", help="(default: 256)"
+    )
+    pretrain.add_argument("--width", metavar="NAME", help="of dsr (default: the least)")
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+    _add_json(pretrain)
+    pretrain.set_defaults(run=_pretrain_vq)
 
     finetune = commands.add_parser(
         "finetune", help="go on training a version on new images, and rehearse the old ones"
@@ -56,6 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="figures of a version on test/good, test/...")
     evaluate.add_argument("model_uri", metavar="MODEL_URI")
     _add_data(evaluate)
+    evaluate.add_argument(
+        "--protocol",
+        default="whole",
+        metavar="NAME",
+        help="what pixel figures count: whole (default), or centre-crop as DSR's authors do",
+    )
     _add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -128,6 +158,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_json(status)
     status.set_defaults(run=_status)
 
+    backfill = commands.add_parser("backfill", help="build a product's dashboard again from S3")
+    backfill.add_argument("product", help="a product of reconad.toml")
+    backfill.add_argument("--from", dest="first", metavar="YYYY-MM-DD", help="(default: all)")
+    backfill.add_argument("--to", dest="last", metavar="YYYY-MM-DD", help="(default: all)")
+    backfill.set_defaults(run=_backfill)
+
     review = commands.add_parser("review", help="list images that wait for a person, and decide")
     review.add_argument("product", help="a product of reconad.toml")
     review.add_argument("night", help="YYYY-MM-DD")
@@ -135,6 +171,12 @@ def build_parser() -> argparse.ArgumentParser:
     decision.add_argument("--normal", nargs="+", metavar="KEY", help="release for learning, or all")
     decision.add_argument("--defect", nargs="+", metavar="KEY", help="never learn from, or all")
     review.set_defaults(run=_review)
+
+    resolve = commands.add_parser("resolve", help="end an alarm: what is seen is normal now")
+    resolve.add_argument("product", help="a product of reconad.toml")
+    resolve.add_argument("night", help="YYYY-MM-DD, the first night of the new normal")
+    resolve.add_argument("--note", metavar="TEXT", default="", help="what was found")
+    resolve.set_defaults(run=_resolve)
     return parser
 
 
@@ -183,6 +225,12 @@ def _train(options: argparse.Namespace) -> None:
     from flows.by_hand_output import run_train
 
     run_train(options)
+
+
+def _pretrain_vq(options: argparse.Namespace) -> None:
+    from flows.pretrain_by_hand import run_pretrain_vq
+
+    run_pretrain_vq(options)
 
 
 def _finetune(options: argparse.Namespace) -> None:
@@ -250,6 +298,25 @@ def _status(options: argparse.Namespace) -> None:
     from flows.status import run_status
 
     run_status(options)
+
+
+def _resolve(options: argparse.Namespace) -> None:
+    from flows.resolve import resolve_night
+    from reconad_plugin.config import parse_night
+
+    resolve_night(options.product, parse_night(options.night), options.note)
+
+
+def _backfill(options: argparse.Namespace) -> None:
+    from flows.backfill import backfill
+    from reconad_plugin.config import parse_night
+
+    limits = {
+        name: parse_night(night)
+        for name, night in (("first", options.first), ("last", options.last))
+        if night is not None
+    }
+    print(f"{options.product}: {backfill(options.product, **limits)} nights on the dashboard")
 
 
 def _review(options: argparse.Namespace) -> None:

@@ -10,8 +10,10 @@ import pandas as pd
 from flows.progress import progress_bar
 from mlflow_models import registry
 from mlflow_models.tracking import TrainingRecord, log_training
+from mlflow_models.vq import vq_tags
 from reconad_plugin.calibration import threshold_warning
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.networks.vq import VqAutoencoder
 from reconad_plugin.plots import plot_loss, plot_maps
 from reconad_plugin.scoring import Detector
 from reconad_plugin.training.checkpoint import remove_checkpoint
@@ -41,6 +43,7 @@ class Fitting:
         learnt: ``uri``, ``sha256`` and ``split`` of every image, so that a fine-tuning can
             rehearse them.
         tags: of the run and of the version.
+        vq: what DSR is to stand on, where it is given.
     """
 
     product: str
@@ -55,6 +58,7 @@ class Fitting:
     sources: Mapping[str, pd.DataFrame]
     learnt: pd.DataFrame
     tags: Mapping[str, str] = field(default_factory=dict)
+    vq: VqAutoencoder | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOIN
             device,
             checkpoint_folder=folder,
             on_progress=on_progress,
+            vq=job.vq,
         )
     shown = job.images.calibration[:PICTURES]
     calibration = detector.calibration
@@ -94,12 +99,14 @@ def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOIN
             "images_train": len(job.images.train),
             "images_calibration": len(job.images.calibration),
             "base_version": job.base_version,
+            **{name.removeprefix("reconad."): value for name, value in vq_tags(job.tags).items()},
         },
         metrics={
             "elapsed_s": report.elapsed_s,
             "steps": report.steps,
             "best_step": report.best_step,
             "resumed_step": report.resumed_step,
+            **{f"steps_{phase}": steps for phase, steps in report.phases.items()},
             "image_threshold": calibration.image_threshold,
             "supported_fpr": calibration.supported_fpr,
             "fpr_low": calibration.fpr_interval[0],

@@ -13,6 +13,7 @@ from flows.fitting import Fitting, fit_and_log, warning_of
 from flows.product import Product
 from flows.steps import step
 from mlflow_models import flavor, registry
+from mlflow_models.vq import Vq, find_vq, vq_tags
 from monitoring.triage import HOLDING_CAUSES, LIGHT
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.store.images import load_images
@@ -43,6 +44,7 @@ class Lesson:
             none for the packaged ones.
         base: the version to start from, or None.
         cause: of the alarm that led here, or ``none``.
+        vq: what DSR is to stand on, where the product names it; a base has its own.
     """
 
     purpose: str
@@ -53,6 +55,7 @@ class Lesson:
     textures: dict[str, str]
     base: registry.Version | None
     cause: str
+    vq: Vq | None = None
 
     @property
     def new_night(self) -> str | None:
@@ -75,6 +78,7 @@ class Lesson:
             "calibrate_by": product.settings.calibrate_by,
             "seed": product.settings.seed,
             "base": self.base.number if self.base else None,
+            **({"vq": self.vq.sha256} if self.vq else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -97,7 +101,9 @@ def choose_lesson(
         textures = copy_prefix(product.store, product.layout.textures, folder)
         if textures:
             settings = settings.model_copy(update={"textures": str(folder)})
-    return Lesson(purpose, night, rows, manifests, settings, textures, base, cause)
+    named = product.settings.vq
+    vq = find_vq(named) if named is not None and base is None else None
+    return Lesson(purpose, night, rows, manifests, settings, textures, base, cause, vq)
 
 
 @step()
@@ -123,7 +129,9 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
             registry.NIGHT_TAG: lesson.night.isoformat(),
             registry.CAUSE_TAG: lesson.cause,
             registry.MANIFESTS_TAG: json.dumps(list(lesson.manifests)),
+            **(lesson.vq.tags if lesson.vq else vq_tags(lesson.base.tags if lesson.base else {})),
         },
+        vq=lesson.vq.network if lesson.vq else None,
     )
     fitted = fit_and_log(job)
     warning = warning_of(fitted.detector)

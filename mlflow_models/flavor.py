@@ -148,15 +148,23 @@ def load_model(model_uri: str) -> Detector:
         ModelFormatError: it is no model of ours, or broken.
     """
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = _download_artifact_from_uri(model_uri, folder)
-        except (MlflowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                "a model URI must lead to a model, such as models:/reconad-screw/3; got "
-                f"{model_uri!r}: {reason}"
-            ) from None
-        return load_detector(Path(path) / DATA_FOLDER)
+        return load_detector(download_model(model_uri, folder) / DATA_FOLDER)
+
+
+def download_model(model_uri: str, folder: str) -> Path:
+    """Fetch the files behind a model URI; where they are, in ``folder`` or where they were.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    try:
+        return Path(_download_artifact_from_uri(model_uri, folder))
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            "a model URI must lead to a model, such as models:/reconad-screw/3; got "
+            f"{model_uri!r}: {reason}"
+        ) from None
 
 
 class DetectorPyfunc:

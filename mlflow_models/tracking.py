@@ -1,7 +1,7 @@
 """One training as one MLflow run: what it learnt from, how it went, and what came out."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
 from reconad_plugin.errors import ModelFormatError
@@ -54,6 +55,11 @@ class TrainingRecord:
 
 def log_training(record: TrainingRecord, detector: Detector) -> registry.Version:
     """Log a training and register its detector as a new version."""
+    return log_run(record, lambda: flavor.log_model(detector, metadata=dict(record.tags)))
+
+
+def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> registry.Version:
+    """Log a training and register what ``log_model`` logs to its run as a new version."""
     with _product_run(record.product, record.run_name, record.tags):
         mlflow.log_params(dict(record.params))
         for uri, table in record.sources.items():
@@ -64,7 +70,7 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
                 dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
             mlflow.log_input(dataset, context="training")
         mlflow.log_text(record.learnt[LEARNT_COLUMNS].to_csv(index=False), LEARNT_FILE)
-        info = flavor.log_model(detector, metadata=dict(record.tags))
+        info = log_model()
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
             if point.held_out_loss is not None:
@@ -81,6 +87,11 @@ def log_training(record: TrainingRecord, detector: Detector) -> registry.Version
 def run_of(model_uri: str) -> str:
     """The run that trained the version behind a model URI."""
     return str(mlflow.models.get_model_info(model_uri).run_id)
+
+
+def tags_of(model_uri: str) -> dict[str, str]:
+    """What was noted of the version behind a model URI when it was trained."""
+    return dict(mlflow.models.get_model_info(model_uri).metadata or {})
 
 
 def read_learnt(model_uri: str) -> pd.DataFrame:

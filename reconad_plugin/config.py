@@ -53,6 +53,21 @@ def _network_size(size_px: int) -> int:
     return size_px
 
 
+def _pattern_with_a_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(
+            f"position_pattern must be a regular expression; got {pattern!r}: {error}"
+        ) from None
+    if groups != 1:
+        raise ValueError(
+            "position_pattern must have one group, which is the camera's position, as in "
+            f"'_(left|right)_'; got {groups} in {pattern!r}"
+        )
+    return pattern
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,6 +120,7 @@ class ProductSettings(_Frozen):
     model: Annotated[str, AfterValidator(_known_model)] = "ae"
     width: str | None = None  # None: the model's default
     options: dict[str, bool | float] = {}  # of the model
+    vq: Annotated[str, Field(min_length=1)] | None = None  # what dsr stands on; None: its own
     image_size_px: Annotated[int, AfterValidator(_network_size)] = 128
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -113,6 +129,7 @@ class ProductSettings(_Frozen):
     min_training_images: Annotated[int, Field(ge=2)] = 10
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"
+    position_pattern: Annotated[str, AfterValidator(_pattern_with_a_group)] | None = None
     false_alarms_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
@@ -125,6 +142,9 @@ class ProductSettings(_Frozen):
             raise ValueError(
                 f"width of {self.model} must be one of {', '.join(spec.widths)}; got {self.width!r}"
             )
+        if self.vq is not None and not spec.vq_sizes:
+            standing = ", ".join(name for name, each in MODELS.items() if each.vq_sizes)
+            raise ValueError(f"vq belongs to {standing}; got it with {self.model}: leave it out")
         known = {**spec.network_options, **spec.recipe_options}
         unknown = sorted(set(self.options) - set(known))
         if unknown:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconad_plugin.calibration import check_threshold
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.folder import NORMAL_LABEL, ImageFolder, has_masks, load_masks
 from reconad_plugin.metrics import (
     escape_rate,
@@ -23,6 +23,7 @@ from reconad_plugin.scoring import Detector
 from reconad_plugin.store.source import load_files
 
 AUPRO_FPR_LIMIT: Final = 0.3
+PROTOCOLS: Final = {"whole": 1.0, "centre-crop": 224 / 256}  # share of the side that counts
 _CHUNK: Final = 64  # images whose maps are in memory at once
 
 
@@ -67,6 +68,8 @@ class Evaluation:
         pixel_AUROC: None, like the other two pixel figures, where a defect has no mask. Masks
             are brought to the network's square; maps are compared at that size.
         defects: by kind.
+        protocol: ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256
+            pixels each way of maps and masks, and those of images as always.
     """
 
     images: dict[str, int]
@@ -87,15 +90,24 @@ class Evaluation:
     pixel_AUPRO: float | None  # noqa: N815
     pixel_AUPRO_fpr_limit: float  # noqa: N815
     defects: dict[str, DefectFigures]
+    protocol: str
 
 
-def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
+def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -> Evaluation:
     """Score the test split of a folder.
 
+    Args:
+        detector: the model.
+        folder: with labelled test images.
+        protocol: see ``Evaluation``. Source of ``centre-crop``: the code of DSR's authors.
+
     Raises:
+        ConfigError: no protocol has this name.
         NotEnoughImagesError: it has no normal or no defect images.
         InvalidImageError: a picture or a mask cannot be read.
     """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
     labels = np.array([file.label for file in folder.test])
     is_normal = labels == NORMAL_LABEL
     if is_normal.all() or not is_normal.any():
@@ -103,7 +115,7 @@ def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
             "an evaluation needs normal and defect images in test/good and test/<defect>; "
             f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
         )
-    scores, excess, pixels = _score(detector, folder)
+    scores, excess, pixels = _score(detector, folder, PROTOCOLS[protocol])
     normal, anomalous = scores[is_normal], scores[~is_normal]
     return Evaluation(
         images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
@@ -124,6 +136,7 @@ def evaluate(detector: Detector, folder: ImageFolder) -> Evaluation:
             )
             for label in np.unique(labels[~is_normal])
         },
+        protocol=protocol,
     )
 
 
@@ -156,10 +169,12 @@ def image_figures(
 
 
 def _score(
-    detector: Detector, folder: ImageFolder
+    detector: Detector, folder: ImageFolder, share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
     """Of N test images (N,) scores and (N,) how far they are above their thresholds; and the
-    pixels, where there are masks."""
+    pixels in the middle, a share of the side each way, where there are masks."""
+    margin_px = round((1 - share) / 2 * detector.image_size_px)
+    middle = slice(margin_px, detector.image_size_px - margin_px)
     images = load_files(
         [file.path for file in folder.test], detector.image_size_px, detector.limits
     )
@@ -172,5 +187,5 @@ def _score(
         excess.append(scores.pred_score - detector.decide(chunk, scores).image_threshold)
         if pixels is not None:
             masks = load_masks(folder.test[start : start + _CHUNK], detector.image_size_px)
-            pixels.update(scores.anomaly_map, masks)
+            pixels.update(scores.anomaly_map[:, middle, middle], masks[:, middle, middle])
     return np.concatenate(found), np.concatenate(excess), pixels

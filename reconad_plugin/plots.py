@@ -3,10 +3,12 @@
 from typing import Final
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.scoring import Detector
 from reconad_plugin.training.loop import Progress
 
@@ -24,6 +26,12 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
     axes.plot(steps, held_out, color=BLUE, label="held out")
     axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
+    names = [point.phase for point in curve]
+    for place in range(len(curve)):  # each phase has a loss of its own
+        if place and names[place] != names[place - 1]:
+            axes.axvline((steps[place - 1] + steps[place]) / 2, color=INK, linewidth=0.6)
+    for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
+        axes.text(steps[names.index(name)], 0.98, name, transform=axes.get_xaxis_transform())
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -134,6 +142,32 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
         for axes, title in zip(shown, ("normal", "mask", "simulated"), strict=True):
             if place < 4:
                 axes.set_title(title, fontsize=9, color=INK)
+    return figure
+
+
+def plot_reconstructions(
+    network: AnomalyNetwork, normal: Tensor, imagery: Tensor, heading: str
+) -> Figure:
+    """Pictures over what a network rebuilds of them, normal images above unrelated imagery.
+
+    Args:
+        network: in eval mode.
+        normal: (N, 3, S, S) float in [0, 1], a few.
+        imagery: (N, 3, S, S) float in [0, 1].
+        heading: above all.
+    """
+    with torch.inference_mode():
+        rebuilt = [network.reconstruct(pictures) for pictures in (normal, imagery)]
+    labels = ("normal", "rebuilt", "unrelated", "rebuilt")
+    rows = (normal, rebuilt[0], imagery, rebuilt[1])
+    figure = Figure(figsize=(2.1 * len(normal), 8.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(len(rows), len(normal), squeeze=False)
+    for line, label, pictures in zip(grid, labels, rows, strict=True):
+        line[0].set_ylabel(label)
+        for axes, picture in zip(line, pictures, strict=True):
+            axes.imshow(picture.permute(1, 2, 0).numpy(), aspect="auto")  # (3, S, S) -> (S, S, 3)
+            axes.set(xticks=[], yticks=[])
     return figure
 
 

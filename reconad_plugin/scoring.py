@@ -84,7 +84,7 @@ def score_images(
     """Score images in batches.
 
     Args:
-        network: in eval mode, with ``anomaly_map``.
+        network: in eval mode.
         images: (N, 3, S, S) uint8 in [0, 255].
         window_px: odd side of the smoothing window.
         light: bring each image to this light first.
@@ -99,9 +99,9 @@ def score_images(
             if light is not None:
                 batch = light.match(batch)
             batch = batch.contiguous(memory_format=torch.channels_last)
-            raw_map = network.anomaly_map(batch).float()
-            smoothed = smooth_map(raw_map, window_px, network.border_is_normal)
-            maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else raw_map
+            anomaly_map, score_map = network.maps(batch)
+            smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal)
+            maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else anomaly_map
             scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
     return Scores(scores.double().numpy(), maps.numpy())
 

@@ -30,8 +30,15 @@ class AnomalyNetwork(nn.Module, ABC):
         """
         return (self.reconstruct(image).float() - image).abs().sum(1)
 
+    def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Image (B, 3, S, S) float in [0, 1] -> the map (B, S, S) that people see, and the one that
+        the score comes from; one and the same unless a network knows better."""
+        anomaly_map = self.anomaly_map(image)
+        return anomaly_map, anomaly_map
+
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
-        """Image (B, 3, S, S) and its map (B, S, S), averaged over the score window -> (B,).
+        """Image (B, 3, S, S) and the map of its score (B, S, S), averaged over the score window
+        -> (B,).
 
         The highest point of the map, unless a network knows better.
         """

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
@@ -28,7 +27,6 @@ from reconad_plugin.networks.vq import (
     to_picture,
 )
 
-SCORE_WINDOW: Final = 21 / 256  # of the paper, as a share of the image's side
 SMALLEST_GRID: Final = 4  # that a restriction network halves its input to
 BOTTLENECK: Final = 64  # channels of the object decoder's
 
@@ -128,13 +126,14 @@ class Dsr(AnomalyNetwork):
         self.subspaces = subspaces
         self.upsampler = upsampler
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Picture (B, 3, S, S) in standard light -> logits (B, 2, S, S) of the sharp mask."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture (B, 3, S, S) in standard light -> logits (B, 2, S, S) of the sharp mask, and the
+        coarse mask (B, 2, S, S) as probabilities."""
         with torch.no_grad():
             seen = self.subspaces(image)
             mask = seen.logits.float().softmax(1)
-        logits: Tensor = self.upsampler(torch.cat([seen.rebuilt, seen.general, mask], dim=1))
-        return logits
+        logits = self.upsampler(torch.cat([seen.rebuilt, seen.general, mask], dim=1))
+        return logits, mask
 
     def reconstruct(self, image: Tensor) -> Tensor:
         """Image (B, 3, S, S) float in [0, 1] -> the picture that its normal codes show."""
@@ -142,15 +141,12 @@ class Dsr(AnomalyNetwork):
 
     def anomaly_map(self, image: Tensor) -> Tensor:
         """Probability of an anomaly at each pixel: (B, 3, S, S) -> (B, S, S) in [0, 1]."""
-        return _probability(self(standard_light(image, like=image)))
+        return self.maps(image)[0]
 
-    def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
-        """The highest window mean of the coarse mask: (B, 3, S, S) -> (B,)."""
-        del smoothed_map
-        coarse = self.subspaces.anomaly_map(image)[:, None]
-        window_px = max(1, round(SCORE_WINDOW * image.shape[-1])) // 2 * 2 + 1
-        smoothed = F.avg_pool2d(coarse, window_px, stride=1, padding=window_px // 2)
-        return smoothed.amax((1, 2, 3))  # (B, 1, S, S) -> (B,)
+    def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The sharp map, and the coarse one that the score comes from; each (B, S, S) in [0, 1]."""
+        logits, coarse = self(standard_light(image, like=image))
+        return _probability(logits), coarse[:, 1]
 
 
 class Restriction(nn.Module):

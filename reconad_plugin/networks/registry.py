@@ -1,7 +1,7 @@
 """The models by name: one entry a model, nothing imported until it is asked for.
 
-A model is a network that can say where a picture is anomalous (``networks.base``) and a recipe
-that trains it. Serving loads the first and never the second.
+A model is a network that can say where a picture is anomalous (``networks.base``) and the phases
+that train it. Serving loads the first and never the second.
 """
 
 from collections.abc import Mapping
@@ -17,28 +17,49 @@ if TYPE_CHECKING:  # torch must not be imported to know which models there are
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of a training that has losses of its own.
+
+    Attributes:
+        name: its name.
+        recipe: class of the recipe, as ``module:attribute``.
+        share: of the time or the steps of a training.
+        is_foundation: whether it learns what the others stand on. It looks at no held-out images,
+            and where its result is there already it is left out.
+    """
+
+    name: str
+    recipe: str
+    share: float
+    is_foundation: bool = False
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Where the parts of one model are, and what can be chosen about it.
 
     Attributes:
         title: its name in sentences.
         network: builder of the network, as ``module:attribute``.
-        recipe: class of the recipe, as ``module:attribute``.
+        phases: what trains it, one after the other.
         score_window: side of the window over which the map is averaged before its maximum
             becomes the image's score, as a share of the image's side.
         widths: name -> arguments of the builder; the first is the default on a CPU.
         network_options: names and types of further arguments of the builder.
         recipe_options: names and types of arguments of the recipe.
+        vq_sizes: arguments of the builder that follow from an autoencoder it may stand on
+            (``networks.vq``) -> their names there; empty for a model that stands on none.
         warning: what to tell whoever trains it.
     """
 
     title: str
     network: str
-    recipe: str
+    phases: tuple[Phase, ...]
     score_window: float
     widths: Mapping[str, Mapping[str, int]]
     network_options: Mapping[str, type] = field(default_factory=dict)
     recipe_options: Mapping[str, type] = field(default_factory=dict)
+    vq_sizes: Mapping[str, str] = field(default_factory=dict)
     warning: str = ""
 
     @property
@@ -60,21 +81,43 @@ class ModelSpec:
         network: "AnomalyNetwork",
         simulation: "Simulation",
         options: Mapping[str, float],
+        phase: Phase | None = None,
     ) -> "Recipe":
-        """The training recipe around a network. Imports the training code."""
+        """The recipe of a phase, by default the first, around a network. Imports the training
+        code, and settles which weights learn."""
         chosen = {name: options[name] for name in self.recipe_options if name in options}
-        return cast("Recipe", _load(self.recipe)(network, simulation, **chosen))
+        recipe = _load((phase or self.phases[0]).recipe)
+        return cast("Recipe", recipe(network, simulation, **chosen))
+
+    def foundation_sizes(self, width: str | None) -> dict[str, int]:
+        """Sizes that the autoencoder of a width has, by their names there."""
+        sizes = self.widths[width or self.default_width]
+        return {theirs: sizes[ours] for ours, theirs in self.vq_sizes.items()}
 
     def score_window_px(self, image_size_px: int) -> int:
         """The window's side in pixels, odd."""
         return max(1, round(self.score_window * image_size_px)) // 2 * 2 + 1
 
 
+def _dsr_widths(vq: int, code_dim: int, codes: int, restriction: int, unet: int) -> dict[str, int]:
+    return {
+        "vq_width": vq,
+        "code_dim": code_dim,
+        "codes": codes,
+        "restriction_width": restriction,
+        "unet_width": unet,
+    }
+
+
+def _single(recipe: str) -> tuple[Phase, ...]:
+    return (Phase("network", recipe, share=1),)
+
+
 MODELS: dict[str, ModelSpec] = {
     "ae": ModelSpec(
         title="Convolutional autoencoder",
         network="reconad_plugin.networks.autoencoder:build_autoencoder",
-        recipe="reconad_plugin.training.autoencoder:AutoencoderRecipe",
+        phases=_single("reconad_plugin.training.autoencoder:AutoencoderRecipe"),
         score_window=0.04,
         widths={"small": {"width": 32}, "large": {"width": 64, "latent_dim": 256}},
         recipe_options={"denoising": float, "sparsity": float},
@@ -82,14 +125,14 @@ MODELS: dict[str, ModelSpec] = {
     "vae": ModelSpec(
         title="Variational autoencoder",
         network="reconad_plugin.networks.vae:build_vae",
-        recipe="reconad_plugin.training.vae:VaeRecipe",
+        phases=_single("reconad_plugin.training.vae:VaeRecipe"),
         score_window=0.04,
         widths={"small": {"width": 32}, "large": {"width": 64, "latent_dim": 256}},
     ),
     "ganomaly": ModelSpec(
         title="GANomaly",
         network="reconad_plugin.networks.ganomaly:build_ganomaly",
-        recipe="reconad_plugin.training.ganomaly:GanomalyRecipe",
+        phases=_single("reconad_plugin.training.ganomaly:GanomalyRecipe"),
         score_window=0.04,
         widths={"paper": {"width": 64, "latent_dim": 100}},
         warning="GANomaly is a baseline to compare with; draem finds more on the same images",
@@ -97,7 +140,7 @@ MODELS: dict[str, ModelSpec] = {
     "draem": ModelSpec(
         title="DRAEM",
         network="reconad_plugin.networks.draem:build_draem",
-        recipe="reconad_plugin.training.draem:DraemRecipe",
+        phases=_single("reconad_plugin.training.draem:DraemRecipe"),
         score_window=21 / 256,  # of the paper
         widths={
             "tiny": {"reconstructor_width": 32, "segmenter_width": 16},  # 6.1 M parameters
@@ -105,6 +148,22 @@ MODELS: dict[str, ModelSpec] = {
             "paper": {"reconstructor_width": 128, "segmenter_width": 64},  # 97.4 M
         },
         network_options={"sspcab": bool},
+    ),
+    "dsr": ModelSpec(
+        title="DSR",
+        network="reconad_plugin.networks.dsr:build_dsr",
+        phases=(
+            Phase("vq", "reconad_plugin.training.dsr:CodesRecipe", 0.35, is_foundation=True),
+            Phase("subspaces", "reconad_plugin.training.dsr:SubspacesRecipe", 0.5),
+            Phase("upsampler", "reconad_plugin.training.dsr:UpsamplerRecipe", 0.15),
+        ),
+        score_window=21 / 256,  # of the paper
+        widths={
+            "tiny": _dsr_widths(32, 32, 512, 32, 16),
+            "small": _dsr_widths(64, 64, 1024, 64, 32),
+            "paper": _dsr_widths(128, 128, 4096, 128, 64),
+        },
+        vq_sizes={"vq_width": "width", "code_dim": "code_dim", "codes": "codes"},
     ),
 }
 

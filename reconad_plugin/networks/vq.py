@@ -46,10 +46,14 @@ class VqAutoencoder(AnomalyNetwork):
         width: channels of the hidden layers; 128 in the paper.
         code_dim: length of a code; 128 in the paper.
         codes: number of codes of each codebook; 4096 in the paper.
+
+    Attributes:
+        sizes: these arguments by name.
     """
 
     def __init__(self, width: int, code_dim: int, codes: int) -> None:
         super().__init__()
+        self.sizes = {"width": width, "code_dim": code_dim, "codes": codes}
         self.fine_encoder = nn.Sequential(
             nn.Conv2d(3, width // 2, kernel_size=4, stride=2, padding=1),
             nn.ReLU(),

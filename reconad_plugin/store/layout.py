@@ -66,5 +66,14 @@ class ProductLayout:
         """What the night's monitoring saw and decided."""
         return self._own(f"nights/{night.isoformat()}.json")
 
+    @property
+    def resolutions(self) -> str:
+        """Prefix of what persons said about alarms."""
+        return self._own("resolutions/")
+
+    def resolution(self, night: date) -> str:
+        """A person's word that the world as it was on a night is normal from then on."""
+        return self._own(f"resolutions/{night.isoformat()}.json")
+
     def _own(self, name: str) -> str:
         return f"{self.product}/{OWN_FOLDER}/{name}"

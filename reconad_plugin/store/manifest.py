@@ -6,6 +6,7 @@ reason. A manifest depends on the bucket and the other nights alone, never on th
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -33,6 +34,7 @@ COLUMNS: Final[dict[str, str]] = {
     "width_px": "int64",
     "height_px": "int64",
     "night": "str",
+    "position": "str",  # of the camera; empty where the product has one
     "verdict": "str",
     "reason": "str",
     "split": "str",  # train, calibration or judge; empty unless accepted
@@ -50,6 +52,7 @@ def build_manifest(
     limits: ImageLimits,
     previous: pd.DataFrame | None = None,
     is_closed: bool = False,
+    position_pattern: str | None = None,
 ) -> pd.DataFrame:
     """Look at every object that arrived for a night.
 
@@ -63,6 +66,7 @@ def build_manifest(
             row, so that late arrivals cost only themselves.
         is_closed: a version was already trained on this night before anything watched it; what
             arrives later has no score to vouch for it, so it takes no side and trains nothing.
+        position_pattern: see ``camera_position``.
 
     Returns:
         One row an object in order of key, with ``COLUMNS``. No rows where nothing arrived.
@@ -78,7 +82,10 @@ def build_manifest(
 
     def inspect(info: ObjectInfo) -> dict[str, object]:
         seen = kept.get((info.key, info.etag))
-        return seen or _inspect_object(store, cache, info, night, limits)
+        if seen is None:
+            seen = _inspect_object(store, cache, info, night, limits)
+        name = info.key.removeprefix(layout.incoming(night))
+        return seen | {"position": camera_position(name, position_pattern)}
 
     with ThreadPoolExecutor(_READERS) as threads:
         rows = list(threads.map(inspect, store.list_objects(layout.incoming(night))))
@@ -102,7 +109,10 @@ def build_manifest(
 def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.DataFrame | None:
     """A night's manifest, or None where it has not been written."""
     content = store.read_optional(layout.manifest(night))
-    return None if content is None else pd.read_parquet(io.BytesIO(content)).astype(COLUMNS)
+    if content is None:
+        return None
+    table = pd.read_parquet(io.BytesIO(content))
+    return table.reindex(columns=list(COLUMNS)).fillna({"position": ""}).astype(COLUMNS)
 
 
 def write_manifest(
@@ -122,6 +132,28 @@ def is_current(
         return False
     listed = {(info.key, info.etag) for info in store.list_objects(layout.incoming(night))}
     return listed == set(zip(manifest["key"], manifest["etag"], strict=True))
+
+
+def camera_position(name: str, pattern: str | None) -> str:
+    r"""Which position of the camera an image was taken from, by its name below the night.
+
+    Args:
+        name: ``file.jpg`` or ``position/file.jpg``.
+        pattern: a regular expression whose first group is the position; None: the folder is.
+
+    Returns:
+        The position; empty where the name tells none.
+
+    Example:
+        >>> camera_position("left/0001.jpg", None)
+        'left'
+        >>> camera_position("0001_left.jpg", r"_(\w+)\.")
+        'left'
+    """
+    if pattern is None:
+        return name.rpartition("/")[0]
+    found = re.search(pattern, name)
+    return found.group(1) if found else ""
 
 
 def manifest_digest(manifest: pd.DataFrame) -> str:
@@ -208,6 +240,7 @@ def _inspect_object(
         "width_px": 0,
         "height_px": 0,
         "night": night.isoformat(),
+        "position": "",
         "verdict": ACCEPTED,
         "reason": "",
         "split": "",

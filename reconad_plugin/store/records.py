@@ -54,6 +54,20 @@ class NightRecords:
                 found[earlier] = json.loads(self._store.read(info.key).content)
         return dict(sorted(found.items()))
 
+    def resolve(self, night: date, note: str) -> None:
+        """Keep a person's word that the world as it was on a night is normal from then on."""
+        content = json.dumps({"night": night.isoformat(), "note": note}, indent=2).encode()
+        self._store.write(self._layout.resolution(night), content, _JSON)
+
+    def resolved_nights(self, before: date) -> list[date]:
+        """Earlier nights that a person resolved, oldest first."""
+        prefix = self._layout.resolutions
+        nights = (
+            date.fromisoformat(info.key.removeprefix(prefix).removesuffix(".json"))
+            for info in self._store.list_objects(prefix)
+        )
+        return sorted(night for night in nights if night < before)
+
     def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
         """Keep why an image was set aside; the image itself stays where the factory put it."""
         note = {name: row[name] for name in ("key", "version_id", "sha256", "size_bytes", "reason")}

@@ -41,11 +41,12 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Forget a training that has ended."""
-    for file in folder.glob(f"{CHECKPOINT_FILE}*"):
+    """Forget a training that has ended, with all its phases."""
+    for file in folder.rglob(f"{CHECKPOINT_FILE}*"):
         file.unlink(missing_ok=True)
-    if folder.exists() and not any(folder.iterdir()):
-        folder.rmdir()
+    for emptied in (*folder.glob("*/"), folder):
+        if emptied.is_dir() and not any(emptied.iterdir()):
+            emptied.rmdir()
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
-"""How DSR learns once its autoencoder is there: undo and mark codes that were exchanged, then
-sharpen the mask on smudges."""
+"""How DSR learns: an autoencoder where none is given, then to undo and mark codes that were
+exchanged, then to sharpen the mask on smudges."""
 
 from dataclasses import dataclass
 from typing import Final, cast
@@ -16,11 +16,20 @@ from reconad_plugin.simulation.anomalies import draw_masks
 from reconad_plugin.simulation.smudges import simulate_smudges
 from reconad_plugin.training.losses import focal_loss
 from reconad_plugin.training.recipe import Recipe, Simulation
+from reconad_plugin.training.vq import VqRecipe
 
 ANOMALOUS_SHARE: Final = 0.5  # of a batch; the rest stays clean
 NEAREST_LEFT_OUT: Final = 0.05  # of the codes; they would change nothing that can be seen
 FARTHEST_SHARE: Final = (0.2, 1.0)  # of the codes that an image's anomaly draws from
 IMAGE_WEIGHT: Final = 10.0
+
+
+class CodesRecipe(VqRecipe):
+    """The first phase, where no autoencoder is given: see ``training.vq``."""
+
+    def __init__(self, network: AnomalyNetwork, simulation: Simulation) -> None:
+        network.requires_grad_(False)
+        super().__init__(cast(Dsr, network).subspaces.vq, simulation)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class SubspacesRecipe(Recipe):
     batch_size = 8
 
     def __init__(self, network: AnomalyNetwork, simulation: Simulation) -> None:
+        network.requires_grad_(False)
         subspaces = cast(Dsr, network).subspaces
         super().__init__(subspaces, simulation)
         subspaces.requires_grad_(True)
@@ -128,7 +138,7 @@ class UpsamplerRecipe(Recipe):
         seen = torch.cat([smudged.image, image[anomalous:]])
         mask = torch.cat([smudged.mask, torch.zeros_like(seen[anomalous:, 0], dtype=torch.bool)])
         picture = standard_light(seen, like=seen).contiguous(memory_format=torch.channels_last)
-        focal = focal_loss(self.network(picture), mask)
+        focal = focal_loss(self.network(picture)[0], mask)
         return {"total": focal, "focal": focal}
 
 

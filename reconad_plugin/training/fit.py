@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor
@@ -16,12 +16,15 @@ from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.dsr import Dsr
 from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.networks.vq import VqAutoencoder
 from reconad_plugin.scoring import Detector, Scores, score_images
 from reconad_plugin.simulation.presets import PRESETS
-from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, load_textures
+from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
 from reconad_plugin.store.source import local_folder
-from reconad_plugin.training.loop import Progress, TrainingReport, train
+from reconad_plugin.training.loop import Progress, TrainingReport
+from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Simulation
 
 FINETUNE_RATE_SHARE: Final = 0.5  # of the model's learning rate, when it starts from a version
@@ -50,6 +53,7 @@ def fit_detector(
     device: str = "cpu",
     checkpoint_folder: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    vq: VqAutoencoder | None = None,
 ) -> tuple[Detector, TrainingReport]:
     """Train a detector from scratch, or fine-tune one.
 
@@ -61,12 +65,14 @@ def fit_detector(
         device: where to train.
         checkpoint_folder: where the training's state is kept, to go on after a kill.
         on_progress: called after each step.
+        vq: what DSR stands on, of any size, instead of learning that first; a base has its own.
 
     Raises:
         NotEnoughImagesError: fewer training images than the product asks for, or too few to
             calibrate on.
         ConfigError: the device is not there, or the base is another model.
         TrainingDivergedError: the loss is not a number.
+        CodebookCollapsedError: a codebook is hardly used.
     """
     count = len(images.train) + len(images.calibration) + len(images.judge)
     if count < product.min_training_images:
@@ -84,20 +90,22 @@ def fit_detector(
     spec = model_spec(product.model)
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
-    network = _network(product, base)
-    recipe = spec.build_recipe(network, _simulation(product, training, device), product.options)
-    if base is not None and training.learning_rate is None:
-        rate = recipe.learning_rate * FINETUNE_RATE_SHARE
-        training = training.model_copy(update={"learning_rate": rate})
+    architecture = _architecture(product, base, vq)
+    network = _network(product, architecture, base, vq)
+    textures = textures_of(training, product.image_size_px).to(device)
+    simulation = Simulation(PRESETS[training.preset], textures)
     window_px = spec.score_window_px(product.image_size_px)
-    report = train(
-        recipe,
+    report = train_phases(
+        network,
+        [each for each in spec.phases if not each.is_foundation or (base is None and vq is None)],
+        lambda phase: spec.build_recipe(network, simulation, product.options, phase),
         images.train,
         images.calibration,
         training,
         product.seed,
         window_px,
-        device,
+        rate_share=1.0 if base is None else FINETUNE_RATE_SHARE,
+        device=device,
         checkpoint_folder=checkpoint_folder,
         on_progress=on_progress,
     )
@@ -107,7 +115,7 @@ def fit_detector(
     matched = score_images(network, images.calibration, window_px, light=light)
     detector = Detector(
         model=product.model,
-        architecture=product.architecture,
+        architecture=architecture,
         image_size_px=product.image_size_px,
         network=network,
         light=light,
@@ -146,10 +154,28 @@ def check_device(device: str) -> None:
         raise ConfigError(f"device must be there; got {device!r}: {reason}") from None
 
 
-def _network(product: ProductSettings, base: Detector | None) -> AnomalyNetwork:
+def _architecture(
+    product: ProductSettings, base: Detector | None, vq: VqAutoencoder | None
+) -> dict[str, float]:
+    """Arguments of the network's builder: what it stands on has its own sizes."""
+    architecture = dict(product.architecture)
+    for ours, theirs in model_spec(product.model).vq_sizes.items():
+        if base is not None and ours in base.architecture:
+            architecture[ours] = base.architecture[ours]
+        elif vq is not None:
+            architecture[ours] = vq.sizes[theirs]
+    return architecture
+
+
+def _network(
+    product: ProductSettings,
+    architecture: dict[str, float],
+    base: Detector | None,
+    vq: VqAutoencoder | None,
+) -> AnomalyNetwork:
     if base is not None:
         started = (base.model, base.image_size_px, base.architecture)
-        wished = (product.model, product.image_size_px, product.architecture)
+        wished = (product.model, product.image_size_px, architecture)
         if started != wished:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
@@ -158,9 +184,10 @@ def _network(product: ProductSettings, base: Detector | None) -> AnomalyNetwork:
         return deepcopy(base.network)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)
-        return model_spec(product.model).build_network(
-            product.image_size_px, **product.architecture
-        )
+        network = model_spec(product.model).build_network(product.image_size_px, **architecture)
+    if vq is not None:  # of the one model that has sizes for it
+        cast(Dsr, network).subspaces.vq.load_state_dict(vq.state_dict())
+    return network
 
 
 def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float]) -> str:
@@ -168,9 +195,13 @@ def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float])
     return f"{model} at {image_size_px} px ({sizes})"
 
 
-def _simulation(product: ProductSettings, training: TrainingSettings, device: str) -> Simulation:
-    folder = PACKAGED_TEXTURES
-    if training.textures is not None:
-        folder = local_folder(training.textures)
-    textures = load_textures(product.image_size_px, folder).to(device)
-    return Simulation(PRESETS[training.preset], textures)
+def textures_of(training: TrainingSettings, size_px: int) -> Textures:
+    """The pictures that a training draws textures from.
+
+    Raises:
+        NotEnoughImagesError: the folder holds no picture.
+        StorageError: the bucket cannot be read.
+    """
+    if training.textures is None:
+        return load_textures(size_px, PACKAGED_TEXTURES)
+    return load_textures(size_px, local_folder(training.textures))

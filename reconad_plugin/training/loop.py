@@ -38,14 +38,25 @@ CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands, for a bar and for the curve of the loss."""
+    """Where a training stands, for a bar and for the curve of the loss.
+
+    Attributes:
+        step: taken.
+        planned_steps: length of the schedule, as far as it is known.
+        elapsed_s: seconds used.
+        loss: of the batch.
+        held_out_loss: measured now and then.
+        separation: measured with it; see ``training.held_out``.
+        phase: name of the phase, where there are phases (``training.phases``).
+    """
 
     step: int
     planned_steps: int
     elapsed_s: float
     loss: float
-    held_out_loss: float | None = None  # measured now and then
-    separation: float | None = None  # see training.held_out
+    held_out_loss: float | None = None
+    separation: float | None = None
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class TrainingReport:
         best_step: the step whose averaged weights were kept.
         resumed_step: the step of the checkpoint it went on from, 0 where there was none.
         curve: points of the loss over the steps.
+        phases: steps of each phase by name; empty for a phase alone.
     """
 
     steps: int
@@ -70,6 +82,7 @@ class TrainingReport:
     best_step: int
     resumed_step: int
     curve: list[Progress] = field(repr=False)
+    phases: dict[str, int] = field(default_factory=dict)
 
 
 def best_precision(device: str) -> torch.dtype:

@@ -46,6 +46,9 @@ class Recipe(nn.Module, ABC):
         self.network = network
         self.simulation = simulation
 
+    def check(self) -> None:
+        """Called when it has learnt: raise where nothing can stand on what it has learnt."""
+
     @abstractmethod
     def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:
         """Losses of a (B, 3, S, S) float batch in [0, 1] by name; ``total`` is descended.

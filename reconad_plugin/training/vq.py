@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from reconad_plugin.errors import CodebookCollapsedError
 from reconad_plugin.images.light import STANDARD_DEVIATION, is_grey, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.quantiser import Quantised
+from reconad_plugin.networks.quantiser import Quantised, Quantiser
 from reconad_plugin.networks.vq import VqAutoencoder
 from reconad_plugin.simulation.procedural import procedural_patterns
 from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textures
@@ -60,6 +60,16 @@ class VqRecipe(Recipe):
             "fine_commitment": fine,
         }
 
+    def check(self) -> None:
+        """See ``Recipe``.
+
+        Raises:
+            CodebookCollapsedError: a codebook was hardly used.
+        """
+        network = cast(VqAutoencoder, self.network)
+        for name, codebook in codebooks(network).items():
+            check_perplexity(name, codebook.perplexity, codebook.size)
+
     def _mix(self, image: Tensor, generator: Generator) -> Tensor:
         count, size_px = round(IMAGERY_SHARE * len(image)), image.shape[-1]
         textures = self.simulation.textures or load_textures(size_px)
@@ -83,13 +93,18 @@ def draw_imagery(count: int, textures: Textures, generator: Generator) -> Tensor
     return torch.cat([patterns, varied])
 
 
+def codebooks(network: VqAutoencoder) -> dict[str, Quantiser]:
+    """Both codebooks by name."""
+    return {"coarse": network.coarse_codebook, "fine": network.fine_codebook}
+
+
 def check_codebooks(network: VqAutoencoder) -> None:
     """Check the perplexities of a training that is under way; the first batches are let pass.
 
     Raises:
         CodebookCollapsedError: see ``check_perplexity``.
     """
-    for name, codebook in (("coarse", network.coarse_codebook), ("fine", network.fine_codebook)):
+    for name, codebook in codebooks(network).items():
         if codebook.batches >= SETTLED_AFTER:
             check_perplexity(name, codebook.perplexity, codebook.size)
 

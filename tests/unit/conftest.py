@@ -24,6 +24,13 @@ TINY_WIDTHS = {
     "vae": {"width": 8, "latent_dim": 16},
     "ganomaly": {"width": 8, "latent_dim": 16},
     "draem": {"reconstructor_width": 8, "segmenter_width": 8},
+    "dsr": {
+        "vq_width": 16,
+        "code_dim": 8,
+        "codes": 64,
+        "restriction_width": 8,
+        "unet_width": 8,
+    },
 }
 
 # Derandomised, so that a red run is red again; no database, so that nothing is left on disk.

@@ -71,6 +71,7 @@ retrain_every_nights = 30
 min_training_images = 50
 target_fpr = 0.01
 false_alarms_per_year = 0.5
+position_pattern = "_(left|right)_"
 max_image_pixels = 1_000_000
 min_image_side_px = 64
 seed = 7
@@ -108,6 +109,7 @@ steps = 100
     assert product.finetune.budget_s == ProductSettings().finetune.budget_s
     assert (product.limits.max_pixels, product.limits.min_side_px) == (1_000_000, 64)
     assert (product.false_alarms_per_year, product.seed) == (0.5, 7)
+    assert product.position_pattern == "_(left|right)_"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""Names that people type: nights and products."""
+"""Names that people type: nights, products, and where a file's name tells a position."""
 
 from datetime import date
 
 import pytest
 
-from reconad_plugin.config import check_product_name, parse_night
+from reconad_plugin.config import ProductSettings, check_product_name, parse_night
 from reconad_plugin.errors import ConfigError, ReconadError
 
 
@@ -60,3 +60,30 @@ def test_name_that_can_be_no_products_is_refused(name):
         check_product_name(name)
 
     assert check_product_name("bolt_m8-2") == "bolt_m8-2"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        pytest.param(None, id="none: the folder"),
+        pytest.param("_(left|right)_", id="words"),
+        pytest.param(r"(?:cam|camera)(\d+)", id="a group that is no position besides"),
+    ],
+)
+def test_pattern_of_a_position_has_one_group(pattern):
+    """The group is the position; without a pattern the folder is."""
+    assert ProductSettings(position_pattern=pattern).position_pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        pytest.param("_(left", r"regular expression; got '_\(left'", id="no pattern"),
+        pytest.param("left|right", r"one group, .*; got 0 in 'left\|right'", id="no position"),
+        pytest.param("(left)_(top)", "one group, .*; got 2 in", id="two positions"),
+    ],
+)
+def test_pattern_that_tells_no_position_is_refused(pattern, said):
+    """The rule, what came, and how a pattern looks."""
+    with pytest.raises(ValueError, match=f"position_pattern must .*{said}"):
+        ProductSettings(position_pattern=pattern)

@@ -6,14 +6,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from reconad_plugin.images.light import standard_light
-from reconad_plugin.networks.dsr import SCORE_WINDOW, Restriction, build_dsr
+from reconad_plugin.networks.dsr import Restriction, build_dsr
+from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.scoring import score_images
 from tests.small_dsr import SIZE_PX, pictures, seeded, small
 
 
 @pytest.mark.parametrize("size_px", [pytest.param(s, id=f"{s} pixels") for s in (32, 64, 128)])
 @pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} images") for n in (1, 2)])
 def test_shapes(size_px, count):
-    """Both pictures, both masks and the score have a batch's shape."""
+    """Both pictures and both masks have a batch's shape."""
     network, image = small(size_px).eval(), pictures(count, size_px)
 
     seen = network.subspaces(image)
@@ -25,7 +27,7 @@ def test_shapes(size_px, count):
     assert seen.fine.shape == (count, 8, size_px // 4, size_px // 4)
     assert anomaly_map.shape == network.subspaces.anomaly_map(image).shape
     assert anomaly_map.shape == (count, size_px, size_px)
-    assert network.image_score(image, anomaly_map).shape == (count,)
+    assert all(each.shape == anomaly_map.shape for each in network.maps(image))
 
 
 def millions(module):
@@ -85,7 +87,7 @@ def test_skips_of_the_detector_reach_the_output():
 
 def test_map_and_score_by_hand():
     """The map is the sharp probability; the score the best window mean of the coarse one."""
-    network, image = small().eval(), pictures(2)
+    network, image = small().eval(), (255 * pictures(2)).byte() / 255
 
     with torch.inference_mode():
         picture = standard_light(image, like=image)
@@ -93,14 +95,26 @@ def test_map_and_score_by_hand():
         coarse = seen.logits.softmax(1)
         sharp = network.upsampler(torch.cat([seen.rebuilt, seen.general, coarse], 1)).softmax(1)
         found = network.anomaly_map(image)
-        score = network.image_score(image, torch.zeros(2, SIZE_PX, SIZE_PX))
+    window = model_spec("dsr").score_window_px(SIZE_PX)
+    scores = score_images(network, (255 * image).byte(), window)
 
     torch.testing.assert_close(found, sharp[:, 1])
-    window = 5  # 21 of 256 pixels are 5.25 of 64
+    torch.testing.assert_close(torch.from_numpy(scores.anomaly_map), found)
+    assert window == 5  # 21 of 256 pixels are 5.25 of 64
     padded = F.pad(coarse[:, 1], (2, 2, 2, 2))
     means = padded.unfold(1, window, 1).unfold(2, window, 1).mean((-2, -1))
-    torch.testing.assert_close(score, means.amax((1, 2)))
-    assert round(SCORE_WINDOW * 256) == 21
+    torch.testing.assert_close(torch.from_numpy(scores.pred_score).float(), means.amax((1, 2)))
+    assert model_spec("dsr").score_window_px(256) == 21
+
+
+def test_map_and_score_come_from_one_pass():
+    """The codes of an image are found once for both."""
+    network, passes = small().eval(), []
+    network.subspaces.vq.fine_encoder.register_forward_hook(lambda *_: passes.append(1))
+
+    score_images(network, (255 * pictures(3)).byte(), 5)
+
+    assert len(passes) == 1
 
 
 def test_light_does_not_matter(other_light):
@@ -121,4 +135,4 @@ def test_flat_picture_has_a_finite_map():
     for shade in (0.0, 0.5, 1.0):
         flat = torch.full((1, 3, SIZE_PX, SIZE_PX), shade)
         assert torch.isfinite(network.anomaly_map(flat)).all()
-        assert torch.isfinite(network.image_score(flat, flat[:, 0])).all()
+        assert torch.isfinite(network.maps(flat)[1]).all()

@@ -12,7 +12,7 @@ from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.persistence import load_detector, save_detector
 from reconad_plugin.simulation.presets import PRESETS
-from reconad_plugin.training import fit
+from reconad_plugin.training import phases
 from reconad_plugin.training.fit import FINETUNE_RATE_SHARE, NormalImages, fit_detector
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -37,13 +37,13 @@ def base(images):
 def asked(monkeypatch):
     """What the training loop was called with; it does nothing else."""
     calls = []
-    train = fit.train
+    train = phases.train
 
     def note(recipe, *parts, **others):
         calls.append((recipe, *parts, others))
         return train(recipe, *parts, **others)
 
-    monkeypatch.setattr(fit, "train", note)
+    monkeypatch.setattr(phases, "train", note)
     return calls
 
 
@@ -156,10 +156,10 @@ def test_options_of_the_recipe_reach_it(images, asked):
 
 
 def test_checkpoints_go_where_they_are_asked_for(images, asked, tmp_path):
-    """The folder is the training's, and no other part of it is written to."""
+    """Each phase has a folder in that of the training."""
     fit_detector(images, TINY, A_FEW_STEPS, checkpoint_folder=tmp_path)
 
-    assert asked[0][-1]["checkpoint_folder"] == tmp_path
+    assert asked[0][-1]["checkpoint_folder"] == tmp_path / "network"
 
 
 def test_judges_images_count_and_are_not_touched(images):

@@ -20,6 +20,8 @@ def test_keys_by_hand():
     assert LAYOUT.review(NIGHT) == "bolt/_reconad/reviews/2024-05-01.parquet"
     assert LAYOUT.nights == "bolt/_reconad/nights/"
     assert LAYOUT.night_record(NIGHT) == "bolt/_reconad/nights/2024-05-01.json"
+    assert LAYOUT.resolutions == "bolt/_reconad/resolutions/"
+    assert LAYOUT.resolution(NIGHT) == "bolt/_reconad/resolutions/2024-05-01.json"
     note = LAYOUT.quarantine(NIGHT, "bolt/incoming/2024-05-01/a.png")
     assert note == "bolt/_reconad/quarantine/2024-05-01/a.png.json"
 
@@ -32,6 +34,7 @@ def test_keys_by_hand():
         pytest.param(lambda layout, night: layout.scores(night), id="scores"),
         pytest.param(lambda layout, night: layout.review(night), id="review"),
         pytest.param(lambda layout, night: layout.night_record(night), id="record"),
+        pytest.param(lambda layout, night: layout.resolution(night), id="resolution"),
         pytest.param(lambda layout, night: layout.quarantine(night, "p/x/a.png"), id="note"),
     ],
 )

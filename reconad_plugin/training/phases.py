@@ -1,0 +1,179 @@
+"""A training in phases, one after the other: one budget, one bar, and one way on after a kill.
+
+A phase that has ended leaves the network's weights and its report in place of its checkpoint, so
+that none is trained twice. What is left there at the end the caller removes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from reconad_plugin.config import TrainingSettings
+from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.registry import Phase
+from reconad_plugin.training.checkpoint import read_checkpoint, write_checkpoint
+from reconad_plugin.training.loop import Progress, TrainingReport, train
+from reconad_plugin.training.recipe import Recipe
+from reconad_plugin.training.schedule import LONGEST_S, natural_steps
+
+LEAST_S: Final = 0.01  # of a phase whose time the ones before have used up: a step
+_REPORT: Final = "report"
+
+
+def train_phases(
+    network: AnomalyNetwork,
+    phases: Sequence[Phase],
+    begin: Callable[[Phase], Recipe],
+    images: Tensor,
+    held_out: Tensor,
+    settings: TrainingSettings,
+    seed: int,
+    window_px: int,
+    rate_share: float = 1.0,
+    device: str = "cpu",
+    checkpoint_folder: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> TrainingReport:
+    """Train a network in place, phase by phase; it is left in eval mode.
+
+    Each phase has its share of the time and of the steps that those before have left, and at
+    least one step. What a phase that ended early has not used goes to the others.
+
+    Args:
+        network: the whole of it.
+        phases: in their order.
+        begin: makes the recipe of a phase, when the phase begins.
+        images: see ``training.loop.train``, as for all that is not named here.
+        held_out: of no use to a phase that is a foundation.
+        settings: of the training as a whole.
+        seed: of each phase.
+        window_px: side of the score window.
+        rate_share: of each recipe's own rate, where the settings name none.
+        device: where to train.
+        checkpoint_folder: each phase has a folder of its name in it.
+        on_progress: called after each step, as if there were one phase.
+
+    Returns:
+        One report for all. ``ended_by`` is that of the last phase.
+
+    Raises:
+        NotEnoughImagesError: no image.
+        TrainingDivergedError: a loss or a gradient became NaN or infinite.
+        ReconadError: nothing can stand on what a phase has learnt (``Recipe.check``).
+    """
+    done: list[TrainingReport] = []
+    for number, phase in enumerate(phases):
+        folder = None if checkpoint_folder is None else checkpoint_folder / phase.name
+        report = None if folder is None else _read_ended(folder, network)
+        if report is None:
+            recipe = begin(phase)
+            own = _own_settings(phases[number:], settings, done, recipe, len(images))
+            if own.learning_rate is None and rate_share != 1:
+                own = own.model_copy(update={"learning_rate": rate_share * recipe.learning_rate})
+            report = train(
+                recipe,
+                images,
+                held_out[:0] if phase.is_foundation else held_out,
+                own,
+                seed,
+                window_px,
+                device,
+                checkpoint_folder=folder,
+                on_progress=partial(_tell, _Whole(phases, done), on_progress),
+            )
+            recipe.check()
+            if folder is not None and number + 1 < len(phases):
+                write_checkpoint(folder, network.state_dict(), {_REPORT: asdict(report)})
+        done.append(report)
+    network.eval()
+    return _in_one(phases, done)
+
+
+def _own_settings(
+    left: Sequence[Phase],
+    settings: TrainingSettings,
+    done: Sequence[TrainingReport],
+    recipe: Recipe,
+    images: int,
+) -> TrainingSettings:
+    """Steps and budget of the first of the phases that are left."""
+    if len(left) == 1 and not done:
+        return settings
+    share = left[0].share / sum(phase.share for phase in left)
+    steps, budget_s = settings.steps, settings.budget_s
+    if steps is None and budget_s is None:
+        steps = natural_steps(images, settings.batch_size or recipe.batch_size)
+        budget_s = LONGEST_S
+    if steps is not None:
+        steps -= sum(report.steps for report in done)
+        steps = max(1, min(round(share * steps), steps - (len(left) - 1)))
+    if budget_s is not None:
+        budget_s -= sum(report.elapsed_s for report in done)
+        budget_s = max(LEAST_S, share * budget_s)
+    return settings.model_copy(update={"steps": steps, "budget_s": budget_s})
+
+
+class _Whole:
+    """Steps and seconds of a phase as those of the training as a whole.
+
+    Args:
+        phases: all of them.
+        done: reports of those before; the next one is meant.
+    """
+
+    def __init__(self, phases: Sequence[Phase], done: Sequence[TrainingReport]) -> None:
+        self.phase = phases[len(done)]
+        self.steps = sum(report.steps for report in done)
+        self.elapsed_s = sum(report.elapsed_s for report in done)
+        total = sum(phase.share for phase in phases)
+        self.share_before = sum(phase.share for phase in phases[: len(done)]) / total
+        self.share = self.phase.share / total
+
+    def of(self, progress: Progress) -> Progress:
+        """The same moment, with a plan that has the share of the work that is done right."""
+        step = self.steps + progress.step
+        worked = self.share_before + self.share * progress.step / max(1, progress.planned_steps)
+        return replace(
+            progress,
+            step=step,
+            planned_steps=max(step, round(step / worked)),
+            elapsed_s=self.elapsed_s + progress.elapsed_s,
+            phase=self.phase.name,
+        )
+
+
+def _tell(whole: _Whole, on_progress: Callable[[Progress], None], progress: Progress) -> None:
+    on_progress(whole.of(progress))
+
+
+def _in_one(phases: Sequence[Phase], done: Sequence[TrainingReport]) -> TrainingReport:
+    before = sum(report.steps for report in done[:-1])
+    return TrainingReport(
+        steps=sum(report.steps for report in done),
+        planned_steps=sum(report.planned_steps for report in done),
+        elapsed_s=sum(report.elapsed_s for report in done),
+        ended_by=done[-1].ended_by,
+        best_step=before + done[-1].best_step,
+        resumed_step=sum(report.resumed_step for report in done),
+        curve=[
+            _Whole(phases, done[:number]).of(point)
+            for number, report in enumerate(done)
+            for point in report.curve
+        ],
+        phases={phase.name: report.steps for phase, report in zip(phases, done, strict=True)},
+    )
+
+
+def _read_ended(folder: Path, network: AnomalyNetwork) -> TrainingReport | None:
+    """The report of a phase that has ended, whose weights the network has then; else None."""
+    found = read_checkpoint(folder)
+    if found is None or _REPORT not in found[1]:
+        return None
+    network.load_state_dict(found[0])
+    report = TrainingReport(**found[1][_REPORT])
+    curve = [Progress(**point) for point in found[1][_REPORT]["curve"]]
+    return replace(report, curve=curve, resumed_step=report.steps)

@@ -1,0 +1,40 @@
+"""DSR at night, with what it stands on from a flow of its own."""
+
+from datetime import date
+
+import torch
+
+from flows.nightly import nightly
+from flows.pretrain_vq import pretrain_vq
+from mlflow_models import registry
+from mlflow_models.vq import VQ_URI_TAG
+from tests.factory import Factory
+
+NIGHT = date(2026, 4, 1)
+
+
+def test_nightly_run_trains_and_serves_dsr(factory: Factory) -> None:
+    """A product's own flow pretrains, its first night trains on that, the next one is quiet."""
+    torch.set_num_threads(1)  # networks of 32 pixels are quickest so
+    settings = factory.settings.read_text().replace("steps = 300", "steps = 60")
+    settings = settings.replace('model = "ae"', f'model = "dsr"\nvq = "{factory.product}"')
+    for night in (NIGHT, NIGHT.replace(day=2)):
+        factory.deliver(night)
+    factory.settings.write_text(
+        settings.replace("first_training_nights = 1", "first_training_nights = 9")
+    )
+    gathering = nightly(factory.product, NIGHT)
+    arguments = {"steps": 60, "image_size_px": 32}
+
+    uri = pretrain_vq([factory.product], factory.product, **arguments)
+    again = pretrain_vq([factory.product], factory.product, **arguments)
+    factory.settings.write_text(settings)
+    first = nightly(factory.product, NIGHT)
+    second = nightly(factory.product, NIGHT.replace(day=2))
+
+    assert gathering["action"] == "gathering: 1 of 9 nights"
+    assert uri == again == f"models:/reconad-vq-{factory.product}/1"
+    assert first["action"] == "trained, promoted 1"
+    champion = registry.champion(factory.product)
+    assert champion.tags[VQ_URI_TAG] == uri
+    assert second["record"]["model_version"] == "1"

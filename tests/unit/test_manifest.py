@@ -1,0 +1,140 @@
+"""Which position of the camera took an image, and manifests of an earlier time."""
+
+from datetime import date
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reconad_plugin.images.features import FEATURES
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.manifest import (
+    COLUMNS,
+    build_manifest,
+    camera_position,
+    read_manifest,
+    to_parquet,
+    write_manifest,
+)
+
+NIGHT = date(2024, 5, 1)
+LAYOUT = ProductLayout("bolt")
+
+
+class Bucket(dict):
+    """Objects in memory, with the calls of a store that manifests make."""
+
+    def list_objects(self, prefix):
+        return [
+            SimpleNamespace(key=key, etag=f"{hash(content):x}")
+            for key, content in sorted(self.items())
+            if key.startswith(prefix)
+        ]
+
+    def read(self, key):
+        return SimpleNamespace(content=self[key], version_id="")
+
+    def read_optional(self, key):
+        return self.get(key)
+
+    def write(self, key, content, content_type):
+        self[key] = content
+
+    def uri(self, key):
+        return f"s3://parts/{key}"
+
+
+@pytest.fixture
+def bucket(encode):
+    """Three pictures of a night, two of them in folders."""
+    names = ("0001_left.png", "top/0002_right.png", "side/a/0003.png")
+    generator = np.random.default_rng(4)
+    return Bucket(
+        {
+            f"{LAYOUT.incoming(NIGHT)}{name}": encode(
+                generator.integers(0, 255, (20, 24, 3), dtype=np.uint8), "PNG"
+            )
+            for name in names
+        }
+    )
+
+
+def build(bucket, folder, **options):
+    """The night's manifest by the names of its images."""
+    cache = ContentCache(folder)
+    table = build_manifest(bucket, cache, LAYOUT, NIGHT, ImageLimits(), **options)
+    return table.set_index(table["key"].str.removeprefix(LAYOUT.incoming(NIGHT)))
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "position"),
+    [
+        pytest.param("0001.jpg", None, "", id="no folder"),
+        pytest.param("left/0001.jpg", None, "left", id="folder"),
+        pytest.param("left/top/0001.jpg", None, "left/top", id="folder in a folder"),
+        pytest.param("0001_left.jpg", r"_(\w+)\.", "left", id="pattern"),
+        pytest.param("0001.jpg", r"_(\w+)\.", "", id="pattern that is not in the name"),
+        pytest.param("cam2/0001.jpg", r"cam(\d)", "2", id="pattern of the folder"),
+        pytest.param("left/0001.jpg", r"_(\w+)\.", "", id="pattern in place of the folder"),
+        pytest.param("0001_left.jpg", r"_(left|right)_", "", id="pattern that wants more"),
+    ],
+)
+def test_position_by_the_name(name, pattern, position):
+    """The folder is the position, or what the pattern's group finds."""
+    assert camera_position(name, pattern) == position
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        pytest.param(None, ["", "side/a", "top"], id="by folder"),
+        pytest.param(r"_(left|right)\.", ["left", "", "right"], id="by pattern"),
+    ],
+)
+def test_manifest_has_every_images_position(bucket, tmp_path, pattern, expected):
+    """The manifest tells positions by the names below the night."""
+    found = build(bucket, tmp_path, position_pattern=pattern)
+
+    assert found["position"].tolist() == expected
+    assert found["verdict"].tolist() == ["accepted"] * 3
+
+
+def test_a_new_pattern_holds_for_rows_that_are_kept(bucket, tmp_path):
+    """When a night is looked at again its positions follow the settings as they are now."""
+    before = build(bucket, tmp_path).reset_index(drop=True)
+
+    after = build(bucket, tmp_path, previous=before, position_pattern=r"_(left|right)\.")
+
+    assert after["position"].tolist() == ["left", "", "right"]
+    assert after["split"].tolist() == before["split"].tolist()
+
+
+def test_manifest_is_read_as_it_was_written(bucket, tmp_path):
+    """Row by row and column by column."""
+    written = build(bucket, tmp_path).reset_index(drop=True)
+    write_manifest(bucket, LAYOUT, NIGHT, written)
+
+    pd.testing.assert_frame_equal(read_manifest(bucket, LAYOUT, NIGHT), written)
+    assert read_manifest(bucket, LAYOUT, date(2024, 5, 2)) is None
+
+
+def test_manifest_of_an_earlier_time_is_read(bucket, tmp_path):
+    """Columns that it lacks are empty, so that its images serve on without them."""
+    written = build(bucket, tmp_path).reset_index(drop=True)
+    lacking = ["position", "light_slope_x", "noise", "framing_spread"]
+    bucket[LAYOUT.manifest(NIGHT)] = to_parquet(written.drop(columns=lacking))
+
+    found = read_manifest(bucket, LAYOUT, NIGHT)
+
+    assert list(found) == list(COLUMNS)
+    assert set(found["position"]) == {""}
+    assert found[lacking[1:]].isna().all(axis=None)
+    kept = [name for name in COLUMNS if name not in lacking]
+    pd.testing.assert_frame_equal(found[kept], written[kept])
+    again = build(bucket, tmp_path, previous=found)
+    assert again["position"].tolist() == ["", "side/a", "top"]
+    assert again["sha256"].tolist() == written["sha256"].tolist()
+    assert set(FEATURES) <= set(again)
