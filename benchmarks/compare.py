@@ -162,17 +162,24 @@ class Comparison:
 Results = dict[str, list[dict[str, Any]]]  # side -> what its worker printed, round by round
 
 
-ALONE = {"gate": "gate_trials.py", "promotion": "promotion_kills.py"}  # without a peer
+ALONE = {  # without a peer
+    "alarms": "alarm_years.py",
+    "dashboard": "dashboard_years.py",
+    "gate": "gate_trials.py",
+    "promotion": "promotion_kills.py",
+    "triage": "triage_nights.py",
+}
 
 
-def run_alone(name: str, json_file: Path | None) -> None:
+def run_alone(name: str, json_file: Path | None, data: Path | None = None) -> None:
     """Run a benchmark that has no peer; it prints and writes its own figures.
 
     Raises:
         WorkerFailedError: it died, or found what must not be.
     """
-    written = [] if json_file is None else ["--json", str(json_file.absolute())]
-    ended = subprocess.run([sys.executable, str(FOLDER / ALONE[name]), *written], check=False)
+    options = [] if json_file is None else ["--json", str(json_file.absolute())]
+    options += [] if data is None else ["--data", str(data)]
+    ended = subprocess.run([sys.executable, str(FOLDER / ALONE[name]), *options], check=False)
     if ended.returncode:
         raise WorkerFailedError(f"a benchmark must end well; {name} says above what it found")
 

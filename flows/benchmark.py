@@ -25,7 +25,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
     check_writable(options.json)
     compare = load_compare(BENCHMARKS)
     if options.name in compare.ALONE:
-        compare.run_alone(options.name, options.json)
+        data = _folder(options.data) if options.data is not None else None
+        compare.run_alone(options.name, options.json, data)
         return
     if options.name not in compare.BENCHMARKS:
         names = ", ".join([*compare.BENCHMARKS, *compare.ALONE])

@@ -47,6 +47,7 @@ workspace = "{workspace}"
 model = "ae"
 image_size_px = 128
 first_training_nights = 3       # so that the thresholds have seen nights differ
+position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen places of the screw
 [products.ball_screw.train]
 steps = {train_steps}
 budget_s = 180
@@ -114,6 +115,11 @@ class DemoNight:
     is_simulated: bool
     duration_s: float
     record: dict[str, Any] | None = field(repr=False)
+
+    @property
+    def causes(self) -> list[str]:
+        """The cause of an alarm and what else was seen; empty without one."""
+        return [self.cause, *self.record["also"]] if self.is_alarm and self.record else []
 
 
 def full_plan() -> DemoPlan:

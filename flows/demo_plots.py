@@ -87,7 +87,7 @@ def _name_events(axes: Axes, nights: list[DemoNight]) -> None:
     """Cause and promotion of each night above the first plot."""
     before = "-"
     for position, row in enumerate(nights):
-        words = [row.cause] if row.is_alarm else []
+        words = list(row.causes)
         if row.champion != before:
             words.append(f"v{row.champion} serves")
             before = row.champion

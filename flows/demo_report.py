@@ -118,7 +118,7 @@ def _heading(story: _Story) -> str:
     quiet = [row for row in watched if not row.pitted and not row.is_simulated]
     dimmed = story.plan.dimmed_from.isoformat()
     before = [row for row in quiet if row.night < dimmed]
-    named = sum(row.cause == "defects" for row in pitted)
+    named = sum("defects" in row.causes for row in pitted)
     held = sum(bool(row.record and row.record["is_holding"]) for row in pitted) - named
     passed = sum(not row.is_alarm for row in pitted)
     learnt = [row.night for row in watched if row.action.startswith("fine-tuned")]
@@ -145,15 +145,17 @@ def _night_table(nights: list[DemoNight]) -> str:
     )  # fmt: skip
     rows = []
     for row in nights:
-        colour = CAUSE_COLOURS.get(row.cause, "")
-        cause = f'<span class="cause" style="background:{colour}">{row.cause}</span>'
+        causes = " ".join(
+            f'<span class="cause" style="background:{CAUSE_COLOURS[cause]}">{cause}</span>'
+            for cause in row.causes
+        )
         set_aside = f"{row.quarantined}" + (f" + {row.duplicates} dup" if row.duplicates else "")
         pitted = "simulated" if row.is_simulated else str(row.pitted)
         cells = (
             row.night,
             _number(row.images),
             _number(set_aside),
-            cause if row.is_alarm else "",
+            causes,
             f'<span class="quiet">{html.escape(row.evidence)}</span>',
             html.escape(row.action) if row.action != "none" else "",
             f"v{row.champion}" if row.champion != "-" else "-",

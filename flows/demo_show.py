@@ -24,7 +24,7 @@ _COLUMNS: Final = (
     ("images", 7),
     ("quarantined", 12),
     ("alarm", 6),
-    ("cause", 9),
+    ("cause", 17),
     ("suspects", 9),
     ("waiting", 8),
     ("action", 40),
@@ -78,14 +78,13 @@ def show_platform(state: Path) -> None:
 
 def _print_row(row: DemoNight) -> None:
     set_aside = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
-    cause = "" if row.cause == "none" else row.cause
     action = ("simulated defects: " if row.is_simulated else "") + row.action
     cells = (
         row.night,
         str(row.images),
         set_aside,
         "yes" if row.is_alarm else "",
-        cause,
+        ", ".join(row.causes),
         str(row.suspects or ""),
         str(row.waiting or ""),
         action,
@@ -98,7 +97,7 @@ def _print_row(row: DemoNight) -> None:
 def _truth(nights: list[DemoNight]) -> str:
     """What the data set's labels say of the nights, next to what the system made of them."""
     watched = [row for row in nights if row.record is not None and row.pitted]
-    named = [row for row in watched if row.cause == "defects"]
+    named = [row for row in watched if "defects" in row.causes]
     missed = [row for row in watched if not row.is_alarm]
     lines = [
         f"By the data set's labels, which the system never sees, {len(watched)} watched nights "

@@ -63,6 +63,7 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
         product.limits,
         previous=known,
         is_closed=trusted_until is not None and night.isoformat() <= trusted_until,
+        position_pattern=product.settings.position_pattern,
     )
     if len(manifest) or known is not None:
         write_manifest(product.store, product.layout, night, manifest)

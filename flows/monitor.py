@@ -1,33 +1,27 @@
 """Score the night with the champion, decide whether the world has drifted, and say why."""
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
 
+from flows.night_report import report
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
 from mlflow_models import flavor, registry
-from mlflow_models.tracking import log_night
-from monitoring.alarms import check_night
+from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
-from monitoring.triage import DEFECTS, LIGHT, find_cause
+from monitoring.rehearsal import expected_false_alarms
+from monitoring.triage import LIGHT, NONE, find_cause
 from reconad_plugin.config import parse_night
-from reconad_plugin.plots import plot_maps, plot_scores
 from reconad_plugin.score_table import score_table
 from reconad_plugin.scoring import Detector
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import accepted_rows, known_nights, read_manifest
 from reconad_plugin.training.selection import normal_hashes
-
-SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
-REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
 
 
 @dataclass(frozen=True)
@@ -103,26 +97,35 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     """Test the night against those before it, name the cause, and keep the record."""
     records = product.records.records_before(night)
     history = _history(product, night, records)
-    adapted = _adapted_nights(product.name, night)
+    accepted = _new_levels(product, night)
     alarmed = {day.isoformat() for day, record in records.items() if record["is_alarm"]}
-    checks = check_night(
-        history,
-        scored.statistics,
-        ordinary={past.night for past in history} - alarmed | set(adapted),
-        new_levels={day for day, cause in adapted.items() if cause == LIGHT},
-        false_alarms_per_year=product.settings.false_alarms_per_year,
-    )
-    triage = find_cause(scored.statistics, checks, product.settings.false_alarms_per_year)
+    ordinary = {past.night for past in history} - alarmed
+    allowed = product.settings.false_alarms_per_year
+    watch = watch_night(history, scored.statistics, ordinary, accepted, allowed)
+    still_open, since = _open_alarm(records, accepted)
+    triage = find_cause(watch, still_open)
     record = {
         "night": night.isoformat(),
         "model_version": scored.version.number,
         "is_alarm": triage.is_alarm,
+        "is_raised": triage.is_raised,
+        "is_new": triage.is_alarm and triage.cause != still_open,
+        "since": (since or night.isoformat()) if triage.is_alarm else None,
         "cause": triage.cause,
+        "also": list(triage.also),
         "evidence": triage.evidence,
         "is_learning": triage.is_learning,
         "is_holding": triage.is_holding,
         "statistics": scored.statistics.to_dict(),
-        "checks": {name: check.to_dict() for name, check in checks.items()},
+        "checks": {name: check.to_dict() for name, check in watch.checks.items()},
+        "counts": {"alarming": asdict(watch.alarming), "suspects": asdict(watch.suspects)},
+        "expected_false_alarms": expected_false_alarms(
+            watch.ordinary_scores,
+            watch.autocorrelation,
+            len(watch.ordinary_scores),
+            allowed,
+            seed=night.toordinal(),
+        ),
     }
     product.records.write_record(night, record)
     get_run_logger().info("alarm %s, cause %s: %s", triage.is_alarm, triage.cause, triage.evidence)
@@ -142,38 +145,6 @@ def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict
     product.records.ask_for_review(night, waiting.assign(why=why))
 
 
-@step()
-def report(product: Product, night: date, scored: ScoredNight, record: dict[str, Any]) -> None:
-    """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
-    from monitoring.dashboard import add_night, open_workspace
-    from monitoring.report import run_report
-
-    values = _night_values(scored, record)
-    snapshot = run_report(night, scored.table, values, _reference(product, night))
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "evidently.html"
-        snapshot.save_html(str(page))
-        html = page.read_text(encoding="utf-8")
-    add_night(open_workspace(product.workspace), product.name, snapshot)
-    log_night(
-        product.name,
-        night.isoformat(),
-        metrics={**scored.statistics.values, **values},
-        tags={
-            registry.CAUSE_TAG: record["cause"],
-            "reconad.model_version": scored.version.number,
-            "reconad.evidence": record["evidence"],
-        },
-        figures=_figures(product, scored, record),
-        files={"evidently.html": html},
-    )
-    create_markdown_artifact(
-        key=f"night-{product.name.replace('_', '-')}",
-        markdown=_markdown(record),
-        description=f"{product.name}, night {night}",
-    )
-
-
 def _history(
     product: Product, night: date, records: dict[date, dict[str, Any]]
 ) -> Sequence[NightStatistics]:
@@ -189,75 +160,27 @@ def _history(
     return history
 
 
-def _adapted_nights(product: str, night: date) -> dict[str, str]:
-    """Earlier nights that a version which served was fine-tuned for, with the cause."""
-    return {
-        version.tags[registry.NIGHT_TAG]: version.tags[registry.CAUSE_TAG]
-        for version in registry.versions(product)
+def _new_levels(product: Product, night: date) -> set[str]:
+    """Earlier nights from which on the world as it was then is the normal one: a version that
+    served was fine-tuned for it, or a person said so."""
+    adapted = {
+        version.tags[registry.NIGHT_TAG]
+        for version in registry.versions(product.name)
         if version.tags.get(registry.PURPOSE_TAG) == "finetune"
         and registry.NIGHT_TAG in version.tags
         and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
         and version.tags.get(registry.ROLLED_BACK_NIGHT_TAG, "9999") >= night.isoformat()
     }
+    resolved = {day.isoformat() for day in product.records.resolved_nights(before=night)}
+    return adapted | resolved
 
 
-def _night_values(scored: ScoredNight, record: dict[str, Any]) -> dict[str, float]:
-    cause, statistics = record["cause"], scored.statistics
-    return {
-        "alarm": float(record["is_alarm"]),
-        "alarm_light": float(cause == LIGHT),
-        "alarm_defects": float(cause == DEFECTS),
-        "alarm_other": float(record["is_alarm"] and cause not in (LIGHT, DEFECTS)),
-        "model_version": float(scored.version.number),
-        "image_threshold": scored.detector.calibration.image_threshold,
-        "share_above_threshold": statistics.alarming.above / statistics.alarming.images,
-        "share_suspect": statistics.suspects.above / statistics.suspects.images,
-    }
-
-
-def _reference(product: Product, night: date) -> pd.DataFrame | None:
-    """Images of the last ordinary nights, for Evidently to compare with."""
-    records = product.records.records_before(night)
-    ordinary = [day for day, record in records.items() if not record["is_alarm"]]
-    tables = [product.records.scores(day) for day in ordinary[-REFERENCE_NIGHTS:]]
-    found = [table for table in tables if table is not None]
-    return pd.concat(found, ignore_index=True) if found else None
-
-
-def _figures(product: Product, scored: ScoredNight, record: dict[str, Any]) -> dict[str, Any]:
-    highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
-    images = load_images(
-        product.store, product.cache, highest, scored.detector.image_size_px, product.limits
-    )
-    titles = [Path(key).name[-18:] for key in highest["key"]]
-    calibration = scored.detector.calibration
-    heading = f"{record['night']}: most anomalous with the light matched, cause {record['cause']}"
-    return {
-        "maps.png": plot_maps(scored.detector, images, titles, heading),
-        "scores.png": plot_scores(
-            scored.table["pred_score"].to_numpy(),
-            calibration.normal_scores,
-            calibration.image_threshold,
-            f"{product.name}, night {record['night']}",
-        ),
-    }
-
-
-def _markdown(record: dict[str, Any]) -> str:
-    lines = [
-        f"**Night {record['night']}**, version {record['model_version']}: "
-        f"{'ALARM, cause ' + record['cause'] if record['is_alarm'] else 'no alarm'}",
-        "",
-        record["evidence"],
-        "",
-        "| statistic | tonight | expected | sigma | moving average | alarm |",
-        "|---|---|---|---|---|---|",
-    ]
-    for check in record["checks"].values():
-        expected = "-" if check["expected"] is None else f"{check['expected']:.4f}"
-        score = "too few nights" if check["score"] is None else f"{check['score']:+.2f}"
-        lines.append(
-            f"| {check['statistic']} | {check['value']:.4f} | {expected} | {score} | "
-            f"{check['average']:+.2f} | {'yes' if check['is_alarm'] else ''} |"
-        )
-    return "\n".join(lines)
+def _open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple[str, str | None]:
+    """Cause of the last night's alarm and the night it began, where nothing has ended it."""
+    if not records:
+        return NONE, None
+    last = records[max(records)]
+    since = last.get("since") or last["night"]
+    if not last["is_alarm"] or any(since <= each <= last["night"] for each in accepted):
+        return NONE, None
+    return last["cause"], since

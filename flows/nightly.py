@@ -9,7 +9,7 @@ import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its imp
 import argparse
 import sys
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Final
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
@@ -29,6 +29,9 @@ from reconad_plugin.store.manifest import known_nights
 def _run_name() -> str:
     night = flow_run.parameters.get("night") or f"before {flow_run.scheduled_start_time:%Y-%m-%d}"
     return f"nightly {flow_run.parameters['product']} {night}"
+
+
+TOLD_OF_DRIFT: Final = ("night", "cause", "also", "evidence", "is_new", "since", "model_version")
 
 
 @flow(name="nightly", flow_run_name=_run_name)
@@ -81,7 +84,9 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
         learnt = registry.find_finetuned(product.name, night.isoformat())
         if learnt is not None:  # the night is run again
             return f"fine-tuned, {learnt.tags[registry.STATE_TAG]} {learnt.number}"
-        payload = {name: record[name] for name in ("night", "cause", "evidence", "model_version")}
+        if not record["is_raised"]:
+            return f"alarm open since {record['since']}"
+        payload = {name: record[name] for name in TOLD_OF_DRIFT}
         tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
         return "hold for review" if record["is_holding"] else "drift event sent"
     if is_retraining_due(product, night):

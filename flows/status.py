@@ -1,7 +1,8 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
 import argparse
-from typing import Any
+from datetime import date
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +12,16 @@ from flows.json_file import check_writable, write_json
 from flows.product import open_product
 from mlflow_models import promotion, registry
 
+_OF_THE_WATCH: Final = (
+    "night",
+    "is_alarm",
+    "since",
+    "cause",
+    "also",
+    "evidence",
+    "expected_false_alarms",
+)
+
 
 def run_status(options: argparse.Namespace) -> None:
     """``reconad status``."""
@@ -19,6 +30,7 @@ def run_status(options: argparse.Namespace) -> None:
     write_json(status, options.json)
     console = Console()
     console.print(_serving_line(status), highlight=False, markup=False)
+    console.print(_watch_line(status["watch"]), highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
     for turn in status["history"]:
         why = f"{_how(turn)}: {turn['reason']}"
@@ -41,10 +53,11 @@ def read_status(product: str) -> dict[str, Any]:
     """What serves, what served from which night to which, and what became of every version.
 
     Returns:
-        JSON: the aliases by name, ``history`` (oldest first; ``to`` is None for the last), and
-        ``versions`` (oldest first).
+        JSON: the aliases by name, ``watch`` (the last night's, None before the first),
+        ``history`` (oldest first; ``to`` is None for the last), and ``versions`` (oldest first).
     """
-    open_product(product)
+    records = open_product(product).records.records_before(date.max)
+    last = records[max(records)] if records else None
     turns = promotion.turns(product)
     ends = [turn.night for turn in turns[1:]]
     return {
@@ -53,6 +66,7 @@ def read_status(product: str) -> dict[str, Any]:
         registry.CHAMPION: registry.number_by_alias(product, registry.CHAMPION),
         registry.PREVIOUS_CHAMPION: registry.number_by_alias(product, registry.PREVIOUS_CHAMPION),
         registry.CHALLENGER: registry.number_by_alias(product, registry.CHALLENGER),
+        "watch": None if last is None else {name: last.get(name) for name in _OF_THE_WATCH},
         "history": [
             {
                 "from": turn.night,
@@ -93,6 +107,15 @@ def _serving_line(status: dict[str, Any]) -> str:
         return f"{line}; its alias was set by hand"
     previous = status[registry.PREVIOUS_CHAMPION]
     return f"{line}; a rollback goes back to {f'version {previous}' if previous else 'none'}"
+
+
+def _watch_line(watch: dict[str, Any] | None) -> str:
+    if watch is None:
+        return "no night has been watched yet"
+    if not watch["is_alarm"]:
+        return f"night {watch['night']}: no alarm"
+    also = f", also {', '.join(watch['also'])}" if watch["also"] else ""
+    return f"night {watch['night']}: ALARM since {watch['since']}, {watch['cause']}{also}"
 
 
 def _how(turn: dict[str, Any]) -> str:

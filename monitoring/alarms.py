@@ -1,37 +1,35 @@
 """When a night is out of the ordinary: tests with the night as the unit.
 
-Each statistic's night means are compared with the nights before by a self-starting t-statistic,
-turned into a standard normal score. A single score far out is a jump; an exponentially weighted
-moving average of them finds a small lasting shift. No night of set-up is needed: limits are wide
-while few nights are known, and narrow as they come.
-
-Sources: Hawkins, "Self-Starting Cusum Charts for Location and Scale", The Statistician 36, 1987
-(the Q statistic); Roberts, "Control Chart Tests Based on Geometric Moving Averages",
-Technometrics 1, 1959 (EWMA); Lucas and Saccucci, Technometrics 32, 1990 (its limits).
+Each statistic's night values are held against the nights before by a self-starting chart
+(``monitoring.charts``). A single score far out is a jump; a moving average of them finds a small
+lasting shift. No night of set-up is needed: limits are wide while few nights are known, and
+narrow as they come. Two more tests count images above a threshold.
 """
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
+from monitoring.charts import Charts, Checked, Night
+from monitoring.limits import SETTLED_SHARE, Limits, limits
 from monitoring.night import (
-    SCORE_STATISTIC,
+    MATCHED_SCORE_STATISTIC,
+    SCORE_STATISTICS,
     STATISTICS,
     STEADY_DEVIATION,
     Exceedances,
     NightStatistics,
 )
-from reconad_plugin.calibration import exceedance_p_value
+from monitoring.positions import night_values
 
-NIGHTS_A_YEAR: Final = 365
-EWMA_WEIGHT: Final = 0.1
-MIN_DEGREES_OF_FREEDOM: Final = 3  # four nights before the first that is tested
-MAX_SCORE: Final = 8.0  # beyond it the normal distribution's tail is zero in floats
-_TESTS_A_STATISTIC: Final = 2  # jump and lasting shift
-_EXCEEDANCE_TESTS: Final = 2  # alarming images and suspects
+NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
+NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that belief
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,11 @@ class StatisticCheck:
 
     Attributes:
         statistic: its name.
-        value: tonight's mean.
-        expected: mean of the nights it is compared with; None while there are none.
-        score: standard normal score of tonight; None while too few nights are known.
-        average: exponentially weighted moving average of the scores.
+        value: tonight's, as if all positions of the camera had been seen as often as always.
+        expected: level of the ordinary nights before; None while there are none.
+        effect: distance from it in deviations of ordinary nights; None while too few are known.
+        score: standard normal score of tonight, knowing the night before; None likewise.
+        average: moving average of the scores, in its own deviations; None likewise.
         jump_limit: |score| beyond it is an alarm.
         average_limit: |average| beyond it is an alarm.
     """
@@ -51,8 +50,9 @@ class StatisticCheck:
     statistic: str
     value: float
     expected: float | None
+    effect: float | None
     score: float | None
-    average: float
+    average: float | None
     jump_limit: float
     average_limit: float
 
@@ -64,137 +64,223 @@ class StatisticCheck:
     @property
     def is_shift(self) -> bool:
         """Whether the nights up to tonight drift away."""
-        return self.score is not None and abs(self.average) > self.average_limit
+        return self.average is not None and abs(self.average) > self.average_limit
 
     @property
     def is_alarm(self) -> bool:
         """Jump or lasting shift."""
         return self.is_jump or self.is_shift
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left of an earlier alarm."""
+        is_near = self.average is None or abs(self.average) < SETTLED_SHARE * self.average_limit
+        return is_near and not self.is_jump
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self) | {"is_alarm": self.is_alarm}
 
 
-@dataclass
-class _Chart:
-    """Running state of one statistic: segments of nights that share a level."""
+@dataclass(frozen=True)
+class CountCheck:
+    """What the test says of a count of images above a threshold.
 
-    statistic: str
-    residual_squares: float = 0.0  # about each segment's own mean, over all segments
-    degrees_of_freedom: int = 0
-    nights: int = 0  # in the present segment
-    mean: float = 0.0
-    average: float = 0.0
-    tested: int = 0  # nights in the average
+    Attributes:
+        above: images above it.
+        images: images in all.
+        expected_share: of images above it on ordinary nights.
+        chance: that an ordinary night shows so many.
+        limit: a chance below it is an alarm.
+    """
 
-    def start_segment(self) -> None:
-        """A new level: forget the mean, keep what is known of how nights differ."""
-        self.nights, self.mean, self.average, self.tested = 0, 0.0, 0.0, 0
+    above: int
+    images: int
+    expected_share: float
+    chance: float
+    limit: float
 
-    def check(self, value: float, limit: float) -> StatisticCheck:
-        score = self._score(value)
-        average, tested = self.average, self.tested
-        if score is not None:
-            average = (1 - EWMA_WEIGHT) * average + EWMA_WEIGHT * score
-            tested += 1
-        variance = EWMA_WEIGHT / (2 - EWMA_WEIGHT) * (1 - (1 - EWMA_WEIGHT) ** (2 * tested))
-        return StatisticCheck(
-            statistic=self.statistic,
-            value=value,
-            expected=self.mean if self.nights else None,
-            score=score,
-            average=average,
-            jump_limit=limit,
-            average_limit=limit * math.sqrt(variance),
-        )
-
-    def learn(self, check: StatisticCheck) -> None:
-        """Take an ordinary night into the reference (Welford's update)."""
-        if check.score is not None:
-            self.average, self.tested = check.average, self.tested + 1
-        self.nights += 1
-        step = check.value - self.mean
-        self.mean += step / self.nights
-        self.residual_squares += step * (check.value - self.mean)
-        if self.nights > 1:
-            self.degrees_of_freedom += 1
-
-    def _score(self, value: float) -> float | None:
-        if self.degrees_of_freedom < MIN_DEGREES_OF_FREEDOM or not self.nights:
-            return None
-        deviation = math.sqrt(self.residual_squares / self.degrees_of_freedom)
-        deviation = max(deviation, STEADY_DEVIATION[self.statistic])
-        t = (value - self.mean) / (deviation * math.sqrt(1 + 1 / self.nights))
-        tail = stats.norm.isf(stats.t.sf(abs(t), self.degrees_of_freedom))
-        return math.copysign(min(float(tail), MAX_SCORE), t)
+    @property
+    def is_alarm(self) -> bool:
+        """More images than ordinary nights ever show."""
+        return self.chance < self.limit
 
 
-def check_night(
+@dataclass(frozen=True)
+class Watch:
+    """What the tests say of a night, and how ordinary nights behaved.
+
+    Attributes:
+        checks: of each statistic that tonight has.
+        alarming: count of images above the threshold as they came.
+        suspects: the same after matching the light.
+        ordinary_scores: (N, K) standard normal scores of the ordinary nights that were tested,
+            in order of ``checks``; NaN where a statistic was not tested.
+        autocorrelation: (K,) how much a night resembles the one before.
+    """
+
+    checks: dict[str, StatisticCheck]
+    alarming: CountCheck
+    suspects: CountCheck
+    ordinary_scores: NDArray[np.float64]
+    autocorrelation: NDArray[np.float64]
+
+
+def watch_night(
     history: Sequence[NightStatistics],
     tonight: NightStatistics,
     ordinary: Collection[str],
     new_levels: Collection[str],
     false_alarms_per_year: float,
-) -> dict[str, StatisticCheck]:
+) -> Watch:
     """Test tonight against the nights before it.
 
     Args:
-        history: earlier nights, oldest first.
+        history: earlier nights, oldest first; a night that is missing is none.
         tonight: the night in question.
         ordinary: nights of the history that count as normal; the others teach nothing.
-        new_levels: nights from which on light and camera have a new normal level, because a
-            version trained for it was promoted.
+        new_levels: nights from which on the world has a new normal level: a version trained for
+            it was promoted, or a person said so.
         false_alarms_per_year: allowed for this product over all its tests.
-
-    Returns:
-        A check for each statistic that tonight has.
     """
-    limit = jump_limit(false_alarms_per_year)
-    charts = {name: _Chart(name) for name in STATISTICS}
+    names = [name for name in STATISTICS if name in tonight.values]
+    limit = limits(false_alarms_per_year, max(1, len(names)))
+    nights = [*history, tonight]
+    taught = np.array(
+        [night.night in ordinary or night.night in new_levels for night in history] + [False]
+    )
+    teaches = np.stack([_teaching(nights, taught, name) for name in names], axis=1)  # (T, K)
+    values = np.stack([_values(nights, teaches[:, k], name) for k, name in enumerate(names)], 1)
+    spread = np.array([[night.deviations.get(name, 0.0) for name in names] for night in nights])
+    images = np.array([[_images(night)] for night in nights], dtype=float)
+    is_score = np.array([name in SCORE_STATISTICS for name in names])
+    charts = Charts(np.array([STEADY_DEVIATION[name] for name in names]))
+    scores: list[NDArray[np.float64]] = []
     scored_by: str | None = None
-    for night in history:
+    for place, night in enumerate(nights):
         if night.night in new_levels:
-            _start_levels(charts)
+            charts.start_segment(np.ones(len(names), bool))
         if night.model_version != scored_by:
-            charts[SCORE_STATISTIC].start_segment()  # scores of two versions do not compare
+            charts.start_segment(is_score)  # scores of two versions do not compare
             scored_by = night.model_version
-        if night.night in ordinary or night.night in new_levels:
-            for name, chart in charts.items():
-                if name in night.values and not (name == SCORE_STATISTIC and night.is_trained_on):
-                    chart.learn(chart.check(night.values[name], limit))
-    if tonight.model_version != scored_by:
-        charts[SCORE_STATISTIC].start_segment()
-    return {
-        name: chart.check(tonight.values[name], limit)
-        for name, chart in charts.items()
-        if name in tonight.values
-    }
-
-
-def jump_limit(false_alarms_per_year: float) -> float:
-    """How far a standard normal score must be out, by Bonferroni over all tests of a year."""
-    return float(stats.norm.isf(_share_a_test(false_alarms_per_year) / 2))
-
-
-def chance_of(seen: Exceedances) -> float:
-    """Chance that a normal night shows so many images above the threshold."""
-    return exceedance_p_value(
-        seen.above, seen.images, seen.calibration_images, seen.calibration_above
+        measured = Night(
+            date.fromisoformat(night.night).toordinal(),
+            values[place],
+            spread[place] ** 2,
+            images[place],
+        )
+        checked = charts.check(measured, limit.jump)
+        charts.learn(measured, teaches[place])
+        if taught[place]:
+            scores.append(checked.score)
+    known = [
+        night
+        for night, is_taught in zip(nights, taught, strict=True)
+        if is_taught and not night.is_trained_on and night.model_version == tonight.model_version
+    ]
+    effect = _night_effect(known)
+    return Watch(
+        checks={name: _check(checked, k, name, limit) for k, name in enumerate(names)},
+        alarming=_check_count([night.alarming for night in known], tonight.alarming, effect, limit),
+        suspects=_check_count([night.suspects for night in known], tonight.suspects, effect, limit),
+        ordinary_scores=np.array(scores).reshape(-1, len(names)),
+        autocorrelation=charts.autocorrelation,
     )
 
 
-def is_exceedance_alarm(seen: Exceedances, false_alarms_per_year: float) -> bool:
-    """Whether more images exceed the threshold than normal nights ever show."""
-    return chance_of(seen) < _share_a_test(false_alarms_per_year)
+def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
+    """Chance that a normal night shows so many images above the threshold.
+
+    The share above a threshold is known from the calibration's images as well as their number
+    allows, and differs from night to night: both widen a beta-binomial law.
+
+    Args:
+        seen: the night's count, and that of normal images before.
+        night_effect: deviation between nights, in deviations of single images.
+    """
+    if not seen.images:
+        return 1.0
+    above = max(seen.calibration_above, 1)
+    below = seen.calibration_images - above + 1
+    share = above / (above + below)
+    slope = stats.norm.pdf(stats.norm.isf(share)) * night_effect
+    worth = share * (1 - share) / slope**2  # images that tell as little of a share as one night
+    kept = worth / (worth + above + below)
+    return float(stats.betabinom.sf(seen.above - 1, seen.images, above * kept, below * kept))
 
 
-def _start_levels(charts: dict[str, _Chart]) -> None:
-    for name, chart in charts.items():
-        if name != SCORE_STATISTIC:
-            chart.start_segment()
+def _check_count(
+    known: Sequence[Exceedances], tonight: Exceedances, night_effect: float, limit: Limits
+) -> CountCheck:
+    """Hold a count against the calibration's and the ordinary nights' of the same version."""
+    pooled = replace(
+        tonight,
+        calibration_images=tonight.calibration_images + sum(night.images for night in known),
+        calibration_above=tonight.calibration_above + sum(night.above for night in known),
+    )
+    return CountCheck(
+        above=tonight.above,
+        images=tonight.images,
+        expected_share=pooled.calibration_above / max(1, pooled.calibration_images),
+        chance=chance_of(pooled, night_effect),
+        limit=limit.count,
+    )
 
 
-def _share_a_test(false_alarms_per_year: float) -> float:
-    tests_a_night = _TESTS_A_STATISTIC * len(STATISTICS) + _EXCEEDANCE_TESTS
-    return false_alarms_per_year / (NIGHTS_A_YEAR * tests_a_night)
+def _night_effect(known: Sequence[NightStatistics]) -> float:
+    """Deviation between nights of the matched score, in deviations of single images."""
+    name = MATCHED_SCORE_STATISTIC
+    seen = [night for night in known if name in night.values and night.deviations.get(name)]
+    believed, weight = NIGHT_EFFECT**2, NIGHT_EFFECT_NIGHTS
+    freedom = len(seen) - 1
+    if freedom < 1:
+        return NIGHT_EFFECT
+    image_variance = np.mean([night.deviations[name] ** 2 for night in seen])
+    of_images = np.mean([night.deviations[name] ** 2 / _images(night) for night in seen])
+    between = np.var([night.values[name] for night in seen], ddof=1) - of_images
+    ratio = max(0.0, float(between / image_variance))
+    return math.sqrt((freedom * ratio + weight * believed) / (freedom + weight))
+
+
+def _teaching(
+    nights: Sequence[NightStatistics], taught: NDArray[np.bool_], name: str
+) -> NDArray[np.bool_]:
+    if name not in SCORE_STATISTICS:
+        return taught
+    is_unseen = np.array([not night.is_trained_on for night in nights])
+    return np.asarray(taught & is_unseen)
+
+
+def _values(
+    nights: Sequence[NightStatistics], teaching: NDArray[np.bool_], name: str
+) -> NDArray[np.float64]:
+    """Night values; scores of each version by themselves."""
+    if name not in SCORE_STATISTICS:
+        return night_values(nights, teaching, name)
+    values = np.full(len(nights), np.nan)
+    for version in {night.model_version for night in nights}:
+        at = [place for place, night in enumerate(nights) if night.model_version == version]
+        values[at] = night_values([nights[place] for place in at], teaching[at], name)
+    return values
+
+
+def _images(night: NightStatistics) -> int:
+    at_positions = sum(means.images for means in night.positions.values())
+    return max(1, at_positions or night.images)
+
+
+def _check(checked: Checked, place: int, name: str, limit: Limits) -> StatisticCheck:
+    return StatisticCheck(
+        statistic=name,
+        value=float(checked.value[place]),
+        expected=_or_none(checked.expected[place]),
+        effect=_or_none(checked.effect[place]),
+        score=_or_none(checked.score[place]),
+        average=_or_none(checked.average[place]),
+        jump_limit=limit.jump,
+        average_limit=limit.average,
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -5,19 +5,21 @@ score after the picture's light was matched to the reference. A lamp moves all p
 matching undoes it; a defect stays.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitoring.alarms import StatisticCheck, chance_of, is_exceedance_alarm
+from monitoring.alarms import CountCheck, StatisticCheck, Watch
 from monitoring.night import (
     CAMERA_STATISTICS,
     LIGHT_STATISTICS,
-    SCORE_STATISTIC,
-    NightStatistics,
+    MATCHED_SCORE_STATISTIC,
+    SCORE_STATISTICS,
+    SURFACE_STATISTIC,
 )
 
-NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = (
+NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = CAUSES = (
     "none",
     "light",
     "camera",
@@ -32,6 +34,18 @@ HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 # what one normal night in twenty shows, far short of an alarm.
 MAX_DEFECT_HINT: Final = 0.05
 
+# Where the camera moved and nearly every image looks wrong, the images say nothing of defects.
+ALL_SUSPECT: Final = 0.8
+
+# A lamp scales brightness and contrast alike. Where their ratio moved by more than this share of
+# what the brightness did, the surface itself looks different.
+SURFACE_SHARE: Final = 0.3
+
+# Matching the light must take away at least so much of what the scores rose by.
+UNMATCHED_SHARE: Final = 0.5
+
+FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: no witness against the camera then
+
 
 @dataclass(frozen=True)
 class Triage:
@@ -41,16 +55,20 @@ class Triage:
         is_alarm: whether there is one.
         cause: ``none``, ``light``, ``camera``, ``process``, ``defects`` or ``unclear``.
         evidence: a sentence with the numbers it rests on.
+        also: further causes that are seen, besides.
+        is_raised: whether a test fails tonight; False where an alarm is only still open.
     """
 
     is_alarm: bool
     cause: str
     evidence: str
+    also: tuple[str, ...] = ()
+    is_raised: bool = True
 
     @property
     def is_learning(self) -> bool:
         """Whether fine-tuning is the right answer."""
-        return self.cause in LEARNING_CAUSES
+        return self.is_raised and self.cause in LEARNING_CAUSES
 
     @property
     def is_holding(self) -> bool:
@@ -58,42 +76,112 @@ class Triage:
         return self.cause in HOLDING_CAUSES
 
 
-def find_cause(
-    tonight: NightStatistics,
-    checks: Mapping[str, StatisticCheck],
-    false_alarms_per_year: float,
-) -> Triage:
+def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
     """Name the cause of a night's alarm.
 
     Args:
-        tonight: the night's statistics.
-        checks: the tests of each statistic.
-        false_alarms_per_year: allowed for this product.
+        watch: what the tests say of the night.
+        still_open: cause of an alarm of the night before that nobody has resolved.
     """
+    checks = watch.checks
     light = _alarms(checks, LIGHT_STATISTICS)
     camera = _alarms(checks, CAMERA_STATISTICS)
-    has_defects = is_exceedance_alarm(tonight.suspects, false_alarms_per_year)
-    has_scores = is_exceedance_alarm(tonight.alarming, false_alarms_per_year) or bool(
-        _alarms(checks, (SCORE_STATISTIC,))
-    )
-    if has_defects:
-        also = f"; besides, {_describe(light + camera)}" if light + camera else ""
-        return Triage(True, DEFECTS, f"{_suspects(tonight)}{also}")
-    if not (light or camera or has_scores):
-        return Triage(False, NONE, f"all statistics as on other nights; {_suspects(tonight)}")
-    hint = chance_of(tonight.suspects)
-    if hint < MAX_DEFECT_HINT:
-        moved = _describe(light + camera) if light + camera else _alarming(tonight)
-        return Triage(
-            True, UNCLEAR, f"{moved}, but defects cannot be ruled out: {_suspects(tonight)}"
-        )
-    if camera:
-        return Triage(True, CAMERA, _describe(camera + light))
     if light:
-        return Triage(
-            True, LIGHT, f"{_describe(light)}; with the light matched {_suspects(tonight)}"
+        camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
+    surface = _alarms(checks, (SURFACE_STATISTIC,))
+    scores = _alarms(checks, SCORE_STATISTICS)
+    has_defects = watch.suspects.is_alarm
+    moved = light + camera + surface + scores
+    if not (moved or has_defects or watch.alarming.is_alarm):
+        return _quiet(watch, still_open)
+
+    is_process = bool(surface or light) and _is_of_the_surface(checks)
+    seen = tuple(
+        cause
+        for cause, is_seen in (
+            (DEFECTS, has_defects),
+            (CAMERA, camera),
+            (PROCESS, is_process),
+            (LIGHT, light and not is_process),
         )
-    return Triage(True, PROCESS, f"light is as before, {_alarming(tonight)}; {_suspects(tonight)}")
+        if is_seen
+    )
+
+    def alarm(cause: str, evidence: str) -> Triage:
+        return Triage(True, cause, evidence, tuple(each for each in seen if each != cause))
+
+    suspects, besides = _suspects(watch.suspects), f"; besides, {_describe(moved)}" if moved else ""
+    is_masked = watch.suspects.above >= ALL_SUSPECT * watch.suspects.images
+    if camera and has_defects and is_masked:
+        return alarm(CAMERA, f"{_describe(camera)}; {suspects}, as a moved camera makes of any")
+    if has_defects:
+        return alarm(DEFECTS, f"{suspects}{besides}")
+    if camera:
+        return alarm(CAMERA, f"{_describe(camera)}; {suspects}{_also(light + surface)}")
+    if watch.suspects.chance < MAX_DEFECT_HINT:
+        what = _describe(moved) if moved else _alarming(watch.alarming)
+        return alarm(UNCLEAR, f"{what}, but defects cannot be ruled out: {suspects}")
+    if _rose_without_light(checks) and not is_process:
+        return alarm(
+            UNCLEAR,
+            f"{_describe(scores)} though the light is matched, but defects cannot be ruled out: "
+            f"{suspects}",
+        )
+    if is_process:
+        return alarm(
+            PROCESS,
+            f"{_describe(surface + light)}, which no lamp alone does; with the light matched "
+            f"{suspects}",
+        )
+    if light:
+        return alarm(LIGHT, f"{_describe(light)}; with the light matched {suspects}")
+    what = _describe(scores) if scores else _alarming(watch.alarming)
+    return alarm(PROCESS, f"light is as before, {what}; {suspects}")
+
+
+def _quiet(watch: Watch, still_open: str) -> Triage:
+    unsettled = [check for check in watch.checks.values() if not check.is_settled]
+    if still_open == NONE or not unsettled:
+        ended = "" if still_open == NONE else f"the alarm about {still_open} has ended: "
+        return Triage(
+            False, NONE, f"{ended}all statistics as on other nights; {_suspects(watch.suspects)}"
+        )
+    return Triage(
+        True,
+        still_open,
+        f"no test fails tonight, but it is not as before: {_describe(unsettled)}; "
+        f"{_suspects(watch.suspects)}",
+        is_raised=False,
+    )
+
+
+def _is_of_the_surface(checks: Mapping[str, StatisticCheck]) -> bool:
+    """Whether contrast did not follow the brightness as it does when a lamp changes."""
+    surface, luminance = _move(checks, SURFACE_STATISTIC), _log_move(checks, "luminance")
+    check = checks.get(SURFACE_STATISTIC)
+    is_sure = check is not None and check.effect is not None and abs(check.effect) > 2
+    return is_sure and abs(surface) > SURFACE_SHARE * abs(luminance)
+
+
+def _rose_without_light(checks: Mapping[str, StatisticCheck]) -> bool:
+    """Whether scores rose, and matching the light takes little of that away."""
+    check = checks.get(MATCHED_SCORE_STATISTIC)
+    if check is None or not check.is_alarm:
+        return False
+    matched, raw = _move(checks, MATCHED_SCORE_STATISTIC), _move(checks, "log_score")
+    return matched > 0 and matched > UNMATCHED_SHARE * raw
+
+
+def _move(checks: Mapping[str, StatisticCheck], statistic: str) -> float:
+    check = checks.get(statistic)
+    return 0.0 if check is None or check.expected is None else check.value - check.expected
+
+
+def _log_move(checks: Mapping[str, StatisticCheck], statistic: str) -> float:
+    check = checks.get(statistic)
+    if check is None or not check.expected or check.value <= 0 or check.expected <= 0:
+        return 0.0
+    return math.log(check.value / check.expected)
 
 
 def _alarms(
@@ -103,22 +191,24 @@ def _alarms(
 
 
 def _describe(checks: list[StatisticCheck]) -> str:
-    farthest = sorted(checks, key=lambda check: -abs(check.score or 0))
+    farthest = sorted(checks, key=lambda check: -abs(check.effect or 0))
     return ", ".join(
         f"{check.statistic.replace('_', ' ')} {check.expected:.3f} -> {check.value:.3f} "
-        f"({check.score:+.1f} sigma)"
+        f"({check.effect or 0:+.1f} sigma)"
         for check in farthest[:3]
     )
 
 
-def _suspects(tonight: NightStatistics) -> str:
-    seen = tonight.suspects
+def _also(checks: list[StatisticCheck]) -> str:
+    return f"; besides, {_describe(checks)}" if checks else ""
+
+
+def _suspects(count: CountCheck) -> str:
     return (
-        f"{seen.above} of {seen.images} images are locally anomalous "
-        f"(chance in a normal night {chance_of(seen):.2g})"
+        f"{count.above} of {count.images} images are locally anomalous "
+        f"(chance in a normal night {count.chance:.2g})"
     )
 
 
-def _alarming(tonight: NightStatistics) -> str:
-    seen = tonight.alarming
-    return f"{seen.above} of {seen.images} images score above the threshold"
+def _alarming(count: CountCheck) -> str:
+    return f"{count.above} of {count.images} images score above the threshold"

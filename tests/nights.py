@@ -1,9 +1,9 @@
-"""Made-up nights, and the watch's checks of the last of them, for the tests."""
+"""Made-up nights, and what the watch says of the last of them, for the tests."""
 
 from datetime import date, timedelta
 
-from monitoring.alarms import check_night
-from monitoring.night import Exceedances, NightStatistics
+from monitoring.alarms import watch_night
+from monitoring.night import Exceedances, NightStatistics, PositionMeans
 
 NOTHING = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
 
@@ -18,14 +18,29 @@ def night(place, model_version="1", is_trained_on=False, **values):
     return NightStatistics(name_of(place), model_version, values, NOTHING, NOTHING, is_trained_on)
 
 
+def seen_from(place, **positions):
+    """A night with, for each position of the camera, its images and their luminance."""
+    seen = {name: PositionMeans(n, {"luminance": value}) for name, (n, value) in positions.items()}
+    images = sum(n for n, _ in positions.values())
+    values = {"luminance": sum(n * value for n, value in positions.values()) / images}
+    return NightStatistics(
+        name_of(place), "1", values, NOTHING, NOTHING, False, positions=seen, images=images
+    )
+
+
 def series(values, statistic="luminance", **details):
     """A night for each value of one statistic."""
     return [night(place, **{statistic: value}, **details) for place, value in enumerate(values)]
 
 
-def check(nights, ordinary=None, new_levels=(), rate=1.0):
-    """The checks of the last night; by default all nights before it are ordinary."""
+def watch(nights, ordinary=None, new_levels=(), rate=1.0):
+    """The watch of the last night; by default all nights before it are ordinary."""
     *history, tonight = nights
     if ordinary is None:
         ordinary = {past.night for past in history}
-    return check_night(history, tonight, ordinary, new_levels, rate)
+    return watch_night(history, tonight, ordinary, new_levels, rate)
+
+
+def check(nights, ordinary=None, new_levels=(), rate=1.0):
+    """The checks of the last night."""
+    return watch(nights, ordinary, new_levels, rate).checks

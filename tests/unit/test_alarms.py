@@ -2,16 +2,18 @@
 
 import json
 import math
+from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
-from monitoring.alarms import EWMA_WEIGHT, MAX_SCORE
-from monitoring.night import SCORE_STATISTIC, STEADY_DEVIATION
-from tests.nights import check, name_of, night, series
+from monitoring.charts import Charts, Night
+from monitoring.limits import SETTLED_SHARE, limits
+from monitoring.night import STATISTICS, STEADY_DEVIATION
+from tests.nights import check, name_of, night, seen_from, series, watch
+
+SCORE = "log_score"
 
 
 def quiet(seed, count, mean=0.4, deviation=0.01):
@@ -19,91 +21,72 @@ def quiet(seed, count, mean=0.4, deviation=0.01):
     return np.random.default_rng(seed).normal(mean, deviation, count)
 
 
-def predicted_score(value, segments):
-    """A new value's standard normal score, by least squares with a mean for each segment."""
-    y = np.concatenate([*segments, [value]])
-    design = np.zeros((len(y), len(segments) + 1))
-    start = 0
-    for column, segment in enumerate(segments):
-        design[start : start + len(segment), column] = 1
-        start += len(segment)
-    design[-1, -2:] = 1  # tonight has the last segment's mean, and an effect of its own
-    coefficients, residuals, *_ = np.linalg.lstsq(design, y, rcond=None)
-    freedom = len(y) - design.shape[1]
-    variance = residuals[0] / freedom * np.linalg.inv(design.T @ design)[-1, -1]
-    t = coefficients[-1] / math.sqrt(variance)
-    return math.copysign(stats.norm.isf(stats.t.sf(abs(t), freedom)), t)
+def several(seed, count):
+    """Nights of three statistics with the scatter of their images."""
+    generator = np.random.default_rng(seed)
+    names = ("luminance", "sharpness", SCORE)
+    nights = [
+        night(place, **{name: float(generator.normal(-1, 0.1)) for name in names})
+        for place in range(count)
+    ]
+    return [replace(each, images=40, deviations=dict.fromkeys(names, 0.5)) for each in nights]
 
 
-@pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} nights") for n in (4, 5, 10, 60)])
-@pytest.mark.parametrize(
-    "away", [pytest.param(a, id=f"{a:+.0%} of luminance") for a in (-0.05, -0.01, 0.002, 0.05)]
-)
-def test_score_is_the_t_test_of_a_new_value(count, away):
-    """The score is that of a two-sample t-test with tonight as the second sample of one."""
-    past = quiet(count, count)
-    value = past.mean() + away
+def test_watch_is_charts_that_are_fed_by_hand():
+    """Every number of the last night is that of charts fed with the nights one after another."""
+    nights = [each for place, each in enumerate(several(1, 30)) if place % 9]
+    alarmed = {nights[7].night, nights[20].night}
+    names = [name for name in STATISTICS if name in nights[0].values]
+    charts = Charts(np.array([STEADY_DEVIATION[name] for name in names]))
+    limit, scores = limits(2.0, len(names)), []
+    for each in nights:
+        measured = Night(
+            date.fromisoformat(each.night).toordinal(),
+            np.array([each.values[name] for name in names]),
+            np.full(3, 0.25),
+            np.full(3, 40.0),
+        )
+        checked = charts.check(measured, limit.jump)
+        charts.learn(measured, np.full(3, each.night not in alarmed and each is not nights[-1]))
+        scores += [checked.score] if each.night not in alarmed else []
 
-    found = check(series([*past, value]))["luminance"]
+    found = watch(nights, ordinary={each.night for each in nights[:-1]} - alarmed, rate=2.0)
 
-    tonight = [0.0] * count + [1.0]
-    p_value = stats.linregress(tonight, [*past, value]).pvalue  # the same test, by scipy
-    assert abs(found.score) == pytest.approx(min(stats.norm.isf(p_value / 2), MAX_SCORE), rel=1e-6)
-    assert math.copysign(1, found.score) == math.copysign(1, away)
-    assert found.expected == pytest.approx(past.mean())
-    assert found.value == value
-
-
-def test_score_by_hand():
-    """Of 0.38, 0.42, 0.38, 0.42 and then 0.45: t = 0.05 / (0.0231 sqrt(1.25)) = 1.936."""
-    found = check(series([0.38, 0.42, 0.38, 0.42, 0.45]))["luminance"]
-
-    t = 0.05 / (math.sqrt(0.0016 / 3) * math.sqrt(1 + 1 / 4))
-    assert found.score == pytest.approx(stats.norm.ppf(stats.t.cdf(t, 3)))
-    assert t == pytest.approx(1.9365, abs=1e-4)
-
-
-@pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} nights") for n in range(4)])
-def test_too_few_nights_are_not_tested(count):
-    """Before four nights are known there is no test, however far tonight is out."""
-    found = check(series([*quiet(0, count), 0.9]))["luminance"]
-
-    assert found.score is None
-    assert not found.is_alarm
+    assert list(found.checks) == names
+    for k, name in enumerate(names):
+        one = found.checks[name]
+        for field in ("value", "expected", "effect", "score", "average"):
+            assert getattr(one, field) == pytest.approx(getattr(checked, field)[k]), (name, field)
+        assert (one.jump_limit, one.average_limit) == (limit.jump, limit.average)
+    np.testing.assert_allclose(found.ordinary_scores, scores[:-1])
+    np.testing.assert_allclose(found.autocorrelation, charts.autocorrelation)
 
 
 def test_first_night_has_nothing_to_compare_with():
     """On the very first night there is neither an expectation nor an alarm."""
     found = check(series([0.4]))["luminance"]
 
-    assert (found.expected, found.score, found.average) == (None, None, 0.0)
-
-
-def test_steady_nights_do_not_make_the_watch_nervous():
-    """After nights that were all alike a change is measured against the smallest deviation."""
-    steady = STEADY_DEVIATION["luminance"]
-
-    found = check(series([0.4] * 20 + [0.4 + 2 * steady]))["luminance"]
-
-    t = 2 / math.sqrt(1 + 1 / 20)
-    assert found.score == pytest.approx(stats.norm.isf(stats.t.sf(t, 19)), rel=1e-6)
+    assert (found.expected, found.effect, found.score, found.average) == (None,) * 4
     assert not found.is_alarm
+    assert found.is_settled
 
 
-def test_score_has_an_end():
-    """Absurdly far out is a number still, on either side."""
-    for value, expected in ((1e6, MAX_SCORE), (-1e6, -MAX_SCORE)):
-        found = check(series([*quiet(0, 300), value]))["luminance"]
-        assert found.score == expected
-        assert found.is_jump
+@pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} nights") for n in range(5)])
+def test_too_few_nights_are_not_tested(count):
+    """Before five nights are known there is no test, however far tonight is out."""
+    found = check(series([*quiet(0, count), 0.9]))["luminance"]
+
+    assert found.score is None
+    assert not found.is_alarm
 
 
 def test_jump_is_found():
     """A lamp that loses a fifth of its light overnight is an alarm that night."""
-    found = check(series([*quiet(1, 14), 0.32]))["luminance"]
+    found = check(series([*quiet(1, 20), 0.32]))["luminance"]
 
     assert found.is_jump
     assert found.is_alarm
+    assert not found.is_settled
     assert found.score < -found.jump_limit
 
 
@@ -112,6 +95,7 @@ def test_ordinary_night_is_no_alarm():
     found = check(series(quiet(2, 15)))["luminance"]
 
     assert not found.is_alarm
+    assert found.is_settled
 
 
 @pytest.mark.parametrize("sign", [pytest.param(1, id="upward"), pytest.param(-1, id="downward")])
@@ -128,35 +112,43 @@ def test_lasting_shift_is_found_without_a_jump(sign):
     assert math.copysign(1, first.average) == sign
 
 
-def test_average_by_hand():
-    """The average weighs each score by a tenth, and its limit widens with the nights in it."""
-    values = quiet(4, 9)
-    scores = [check(series(values[: last + 1]))["luminance"].score for last in range(4, 9)]
+def test_alarm_is_not_settled_until_the_average_has_come_back():
+    """Below the limit is not yet normal; below three quarters of it is."""
+    found = check(series(quiet(4, 30)))["luminance"]
 
-    found = check(series(values))["luminance"]
-
-    average = 0.0
-    for score in scores:
-        average = 0.9 * average + 0.1 * score
-    weights = np.array([0.1 * 0.9**age for age in range(5)])
-    assert EWMA_WEIGHT == 0.1
-    assert found.average == pytest.approx(average)
-    assert found.average_limit == pytest.approx(
-        found.jump_limit * math.sqrt(np.square(weights).sum())
-    )
+    high = replace(found, score=0.0, average=(SETTLED_SHARE + 0.01) * found.average_limit)
+    low = replace(found, score=0.0, average=-(SETTLED_SHARE - 0.01) * found.average_limit)
+    assert (high.is_alarm, high.is_settled) == (False, False)
+    assert (low.is_alarm, low.is_settled) == (False, True)
+    assert not replace(low, score=found.jump_limit + 0.01).is_settled
 
 
 def test_alarmed_nights_teach_nothing():
-    """A night that is not ordinary leaves no trace in the tests after it."""
-    values = [*quiet(9, 10), 0.9, *quiet(10, 3)]
-    nights = series(values)
+    """A night that is not ordinary moves neither the level nor how nights differ."""
+    nights = series([*quiet(9, 10), 0.9, *quiet(10, 12)])
     ordinary = {past.night for past in nights} - {name_of(10)}
 
-    with_it = check(nights, ordinary=ordinary)
-    without = check(nights[:10] + nights[11:], ordinary=ordinary)
+    with_it = watch(nights, ordinary=ordinary)
+    without = watch(nights[:10] + nights[11:])
+    learnt = watch(nights)
 
-    assert with_it == without
-    assert with_it != check(nights)
+    one, other = with_it.checks["luminance"], without.checks["luminance"]
+    assert one.expected == pytest.approx(other.expected)
+    assert one.score == pytest.approx(other.score)
+    np.testing.assert_allclose(with_it.autocorrelation, without.autocorrelation)
+    assert learnt.checks["luminance"].expected > one.expected + 0.01
+
+
+def test_only_ordinary_nights_are_drawn_again():
+    """The scores that false alarms are reckoned from are those of ordinary nights."""
+    nights = series([*quiet(9, 20), 0.9, *quiet(10, 5)])
+    ordinary = {past.night for past in nights[:-1]} - {name_of(20)}
+
+    found = watch(nights, ordinary=ordinary)
+
+    assert found.ordinary_scores.shape == (24, 1)
+    assert np.nanmax(np.abs(found.ordinary_scores)) < 5
+    assert np.nanmax(np.abs(watch(nights).ordinary_scores)) > 5
 
 
 def test_new_level_is_accepted():
@@ -164,9 +156,8 @@ def test_new_level_is_accepted():
     nights = series([*quiet(11, 20), *quiet(12, 6, mean=0.3)])
     before = {past.night for past in nights[:20]}
 
-    # the first night of the new level raised an alarm, a version was tuned for it and promoted
     assert check(nights[:21], ordinary=before)["luminance"].is_alarm
-    ordinary = before | {past.night for past in nights[20:]}
+    ordinary = before | {past.night for past in nights[21:]}  # the alarmed one is not
     for last in range(21, 26):
         found = check(nights[: last + 1], ordinary=ordinary, new_levels={name_of(20)})
         assert not found["luminance"].is_alarm
@@ -175,25 +166,15 @@ def test_new_level_is_accepted():
         assert refused["luminance"].is_alarm
 
 
-def test_new_level_keeps_what_is_known_of_how_nights_differ():
-    """One night after a new level the test is on already, with the deviation of all nights."""
-    old, new = quiet(13, 12), quiet(14, 3, mean=0.2)
-    nights = series([*old, *new, 0.21])
+def test_night_of_a_new_level_is_learnt_though_it_was_alarmed():
+    """The night that a version was tuned for is the first of the new level, and is tested by."""
+    nights = series([*quiet(17, 10), 0.3, 0.3])
+    ordinary = {past.night for past in nights[:10]}
 
-    found = check(nights, new_levels={name_of(12)})["luminance"]
+    found = check(nights, ordinary=ordinary, new_levels={name_of(10)})["luminance"]
 
-    assert found.score == pytest.approx(predicted_score(0.21, [old, new]), rel=1e-6)
-    assert found.expected == pytest.approx(new.mean())
-
-
-def test_average_starts_anew_with_a_new_level():
-    """Scores against the old level do not weigh on the nights of the new one."""
-    nights = series([*quiet(25, 12), 0.2, 0.21])
-
-    found = check(nights, new_levels={name_of(12)})["luminance"]
-
-    assert found.average == pytest.approx(0.1 * found.score)
-    assert found.average_limit == pytest.approx(0.1 * found.jump_limit)
+    assert found.expected == pytest.approx(0.3)
+    assert found.score == pytest.approx(0)
 
 
 def test_old_level_is_an_alarm_after_a_new_one():
@@ -203,54 +184,57 @@ def test_old_level_is_an_alarm_after_a_new_one():
     assert check(nights, new_levels={name_of(20)})["luminance"].is_jump
 
 
-def test_night_of_a_new_level_is_learnt_though_it_was_alarmed():
-    """The night that a version was tuned for is the first of the new level."""
-    nights = series([*quiet(17, 10), 0.3, 0.3])
-    ordinary = {past.night for past in nights[:10]}
+def test_average_starts_anew_with_a_new_level():
+    """Scores against the old level do not weigh on the nights of the new one."""
+    nights = series([*quiet(25, 12), *[0.2] * 3, 0.21])
 
-    found = check(nights, ordinary=ordinary, new_levels={name_of(10)})["luminance"]
+    found = check(nights, new_levels={name_of(12)})["luminance"]
+    kept = check(nights)["luminance"]
 
-    assert found.expected == pytest.approx(0.3)
+    assert abs(found.average) < 2 < abs(kept.average)
 
 
-def test_new_level_of_the_light_leaves_the_scores_alone():
-    """Scores have their level by version, not by light."""
-    nights = series(quiet(18, 12, mean=-1, deviation=0.1), SCORE_STATISTIC)
+def test_new_level_holds_for_the_scores_too():
+    """A person's word that the world is normal includes what the model says of it."""
+    nights = series([*quiet(18, 15, -1, 0.1), *quiet(19, 4, 2, 0.1)], SCORE)
 
-    found = check(nights, new_levels={name_of(8)})
-
-    assert found == check(nights)
+    assert check(nights)[SCORE].is_alarm
+    found = check(nights, new_levels={name_of(15)})[SCORE]
+    assert found.expected == pytest.approx(2, abs=0.2)
+    assert not found.is_alarm
 
 
 def test_scores_of_two_versions_are_not_compared():
     """On the first night of a version its scores have no expectation, however they jump."""
-    nights = series(quiet(19, 12, mean=-1, deviation=0.1), SCORE_STATISTIC)
-    first = night(12, model_version="2", log_score=2.0)
-    second = night(13, model_version="2", log_score=2.05)
+    nights = series(quiet(19, 20, mean=-1, deviation=0.1), SCORE)
+    first = night(20, model_version="2", log_score=2.0)
+    second = night(21, model_version="2", log_score=2.05)
 
-    assert check([*nights, night(12, log_score=2.0)])[SCORE_STATISTIC].is_jump
-    found = check([*nights, first])[SCORE_STATISTIC]
+    assert check([*nights, night(20, log_score=2.0)])[SCORE].is_jump
+    found = check([*nights, first])[SCORE]
     assert (found.expected, found.score) == (None, None)
-    after = check([*nights, first, second])[SCORE_STATISTIC]
+    after = check([*nights, first, second])[SCORE]
     assert after.expected == pytest.approx(2.0)
+    assert after.score is not None
     assert not after.is_alarm
+    assert check([*nights, first, night(21, model_version="2", log_score=9.0)])[SCORE].is_jump
 
 
 def test_light_is_compared_across_versions():
     """A new version does not hide that the lamp failed."""
-    nights = series(quiet(20, 12))
+    nights = series(quiet(20, 20))
 
-    assert check([*nights, night(12, model_version="2", luminance=0.3)])["luminance"].is_jump
+    assert check([*nights, night(20, model_version="2", luminance=0.3)])["luminance"].is_jump
 
 
 def test_version_that_comes_back_starts_anew():
     """After a rollback the scores are not held against those before the change."""
     nights = [
-        *series(quiet(21, 8, mean=-1, deviation=0.1), SCORE_STATISTIC),
+        *series(quiet(21, 8, mean=-1, deviation=0.1), SCORE),
         night(8, model_version="2", log_score=1.0),
     ]
 
-    found = check([*nights, night(9, model_version="1", log_score=-1.0)])[SCORE_STATISTIC]
+    found = check([*nights, night(9, model_version="1", log_score=-1.0)])[SCORE]
 
     assert found.expected is None
 
@@ -261,7 +245,7 @@ def test_scores_of_nights_that_were_learnt_teach_nothing():
 
     found = check([*learnt, night(6, log_score=-1.0, luminance=0.4)])
 
-    assert found[SCORE_STATISTIC].expected is None
+    assert found[SCORE].expected is None
     assert found["luminance"].expected == pytest.approx(0.4)
 
 
@@ -270,48 +254,67 @@ def test_only_what_tonight_has_is_checked():
     nights = series(quiet(22, 12))
     nights[5] = night(5)
 
-    found = check([*nights, night(12, luminance=0.4, contrast=0.1)])
+    found = check([*nights, night(12, luminance=0.4, sharpness=-2.0)])
 
-    assert set(found) == {"luminance", "contrast"}
-    assert found["contrast"].score is None
-    assert found["luminance"].expected == pytest.approx(np.delete(quiet(22, 12), 5).mean())
+    assert set(found) == {"luminance", "sharpness"}
+    assert found["sharpness"].score is None
+    assert found["luminance"].expected == pytest.approx(np.delete(quiet(22, 12), 5)[:8].mean())
+
+
+def test_limits_share_among_the_statistics_that_tonight_has():
+    """A night with fewer statistics has narrower limits."""
+    one = check(series(quiet(22, 12)))["luminance"]
+    three = check(several(22, 12))["luminance"]
+
+    assert one.jump_limit == limits(1.0, 1).jump < three.jump_limit == limits(1.0, 3).jump
 
 
 def test_statistics_do_not_disturb_each_other():
     """A jump of one statistic is no alarm of another."""
-    generator = np.random.default_rng(23)
-    nights = [
-        night(
-            place, luminance=float(generator.normal(0.4, 0.01)), sharpness=generator.normal(-2, 0.1)
-        )
-        for place in range(12)
-    ]
+    nights = several(23, 30)
 
-    found = check([*nights, night(12, luminance=0.2, sharpness=-2.0)])
+    found = check([*nights, night(30, luminance=2.0, sharpness=-1.0)])
 
     assert found["luminance"].is_alarm
     assert not found["sharpness"].is_alarm
 
 
-@given(
-    shift=st.floats(-5, 5),
-    scale=st.floats(10, 1000),
-    seed=st.integers(0, 100),
-)
-def test_score_does_not_depend_on_the_unit(shift, scale, seed):
-    """In other units of measurement a night is as far out as before."""
-    values = np.append(quiet(seed, 8, deviation=0.05), 0.5)  # far from steady
+def test_missing_position_is_no_change_of_the_light():
+    """A night without the bright position is darker in the mean, and ordinary all the same."""
+    generator = np.random.default_rng(24)
 
-    plain = check(series(values))["luminance"]
-    converted = check(series(values * scale + shift))["luminance"]
+    def seen(place, **positions):
+        effect = generator.normal(0, 0.01)
+        return seen_from(place, **{name: (20, level + effect) for name, level in positions.items()})
 
-    assert converted.score == pytest.approx(plain.score, rel=1e-4, abs=1e-6)
-    assert converted.average == pytest.approx(plain.average, rel=1e-4, abs=1e-6)
+    nights = [seen(place, left=0.8, right=0.2) for place in range(20)]
+    tonight = seen(20, right=0.2)
+
+    found = check([*nights, tonight])["luminance"]
+
+    assert tonight.values["luminance"] < 0.3
+    assert found.value == pytest.approx(0.5, abs=0.05)
+    assert not found.is_alarm
+    assert check([*nights, seen(20, right=0.4)])["luminance"].is_jump
+
+
+def test_images_of_a_night_are_those_at_its_positions():
+    """A night of two images is judged more widely than one of many."""
+    generator = np.random.default_rng(25)
+    nights = [
+        replace(night(place, luminance=float(generator.normal(0.4, 0.01))), images=100,
+                deviations={"luminance": 0.1})
+        for place in range(30)
+    ]  # fmt: skip
+    tonight = replace(night(30, luminance=0.5), deviations={"luminance": 0.1})
+
+    assert check([*nights, replace(tonight, images=100)])["luminance"].is_jump
+    assert abs(check([*nights, replace(tonight, images=2)])["luminance"].score) < 2
 
 
 def test_check_is_json():
     """A check can be written into the night's record, with its verdict."""
-    found = check(series([*quiet(24, 10), 0.9]))["luminance"]
+    found = check(series([*quiet(24, 20), 0.9]))["luminance"]
 
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
 

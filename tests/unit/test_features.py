@@ -133,7 +133,7 @@ def test_blur_lowers_sharpness_and_not_luminance(textured):
 
 @given(
     arrays.arrays(
-        np.uint8, st.tuples(st.integers(16, 24), st.integers(16, 24), st.just(3)), fill=st.just(9)
+        np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24), st.just(3)), fill=st.just(9)
     )
 )
 def test_every_picture_has_every_feature_within_its_range(image):
@@ -145,3 +145,6 @@ def test_every_picture_has_every_feature_within_its_range(image):
     assert 0 <= found["luminance"] <= 1
     assert 0 <= found["contrast"] <= 0.5
     assert 0 <= found["clipped_share"] <= 1
+    assert 0 <= found["framing_x"] <= 1
+    assert 0 <= found["framing_y"] <= 1
+    assert 0 <= found["framing_spread"] <= 1

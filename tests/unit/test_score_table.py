@@ -4,15 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reconad_plugin import score_table as module
 from reconad_plugin.images.features import FEATURES
-from reconad_plugin.score_table import COLUMNS, score_table
+from reconad_plugin.score_table import COLUMNS, map_extent, score_table
 
 
 @pytest.fixture
 def rows():
     """Accepted rows of a manifest, with an index that does not begin at zero."""
     table = pd.DataFrame(
-        {"key": ["p/a", "p/b", "p/c"], "sha256": ["1", "2", "3"], "night": "2024-05-01"},
+        {
+            "key": ["p/a", "p/b", "p/c"],
+            "sha256": ["1", "2", "3"],
+            "position": ["left", "", "right"],
+            "night": "2024-05-01",
+        },
         index=[4, 7, 9],
     )
     return table.assign(split="train", size_bytes=1, **dict.fromkeys(FEATURES, 0.5))
@@ -27,6 +33,7 @@ def test_table_has_each_images_own_scores(tiny_detector, make_normal, plant_defe
 
     assert tuple(table.columns) == COLUMNS
     assert table["key"].tolist() == ["p/a", "p/b", "p/c"]
+    assert table["position"].tolist() == ["left", "", "right"]
     assert table.index.tolist() == [0, 1, 2]
     scores = tiny_detector.score(images).pred_score
     matched = tiny_detector.score_matched(images).pred_score
@@ -38,6 +45,8 @@ def test_table_has_each_images_own_scores(tiny_detector, make_normal, plant_defe
     assert table["is_suspect"].tolist() == (matched > matched_threshold).tolist()
     np.testing.assert_array_equal(table["p_value"], tiny_detector.calibration.p_values(scores))
     assert set(table["model_version"]) == {"4"}
+    maps = tiny_detector.score_matched(images).anomaly_map
+    np.testing.assert_allclose(table["map_extent"], map_extent(maps), rtol=1e-6)
 
 
 def test_labels_are_truth_values(tiny_detector, make_normal, rows):
@@ -46,3 +55,46 @@ def test_labels_are_truth_values(tiny_detector, make_normal, rows):
 
     assert table["pred_label"].dtype == bool
     assert table["is_suspect"].dtype == bool
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+def test_chunks_do_not_change_the_table(tiny_detector, make_normal, rows, monkeypatch, chunk):
+    """However many images are scored at once, each has the same row."""
+    images = make_normal(3, 51)
+    whole = score_table(tiny_detector, rows, images, "4")
+
+    monkeypatch.setattr(module, "CHUNK_IMAGES", chunk)
+
+    chunked = score_table(tiny_detector, rows, images, "4")
+    pd.testing.assert_frame_equal(chunked, whole, rtol=1e-4)
+
+
+def spot(size, side):
+    """A map that is empty but for a square at its corner."""
+    anomaly_map = np.zeros((size, size), np.float32)
+    anomaly_map[:side, :side] = 0.3
+    return anomaly_map
+
+
+@pytest.mark.parametrize(
+    ("anomaly_map", "extent"),
+    [
+        pytest.param(spot(8, 1), 1 / 64, id="one pixel"),
+        pytest.param(spot(8, 4), 1 / 4, id="a quarter of the picture"),
+        pytest.param(np.full((8, 8), 0.7, np.float32), 1.0, id="everywhere alike"),
+        pytest.param(np.zeros((8, 8), np.float32), 1.0, id="nothing anywhere"),
+        pytest.param(np.array([[3, 1], [0, 0]], np.float32), 16 / 10 / 4, id="two unlike pixels"),
+    ],
+)
+def test_extent_of_a_map_by_hand(anomaly_map, extent):
+    """The share of the picture that a map covers, whatever its height."""
+    found = map_extent(np.stack([anomaly_map, 1000 * anomaly_map]))
+
+    assert found == pytest.approx([extent, extent])
+
+
+def test_extent_is_of_each_map_alone():
+    """Maps that are scored together do not know of each other, nor does an empty one spoil them."""
+    maps = np.stack([spot(8, 1), spot(8, 0), spot(8, 8)])
+
+    assert map_extent(maps) == pytest.approx([1 / 64, 1, 1])

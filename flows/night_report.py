@@ -1,0 +1,172 @@
+"""What a person sees of a night: the Evidently dashboard, MLflow's run, Prefect's artifact."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from prefect.artifacts import create_markdown_artifact
+
+from flows.product import Product
+from flows.steps import step
+from mlflow_models import registry
+from mlflow_models.tracking import log_night
+from reconad_plugin.plots import plot_maps, plot_scores
+from reconad_plugin.store.images import load_images
+from reconad_plugin.store.manifest import known_nights
+
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
+
+    from flows.monitor import ScoredNight
+
+SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
+REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
+
+Record = dict[str, Any]
+
+
+@step()
+def report(product: Product, night: date, scored: "ScoredNight", record: Record) -> None:
+    """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
+    from monitoring.dashboard import add_night, open_workspace
+
+    values, snapshot = dashboard_run(
+        night,
+        scored.table,
+        record,
+        scored.detector.calibration.image_threshold,
+        _records_backwards(product, night),
+        product.records.scores,
+        registry.versions(product.name),
+    )
+    html = snapshot.get_html_str(as_iframe=False)
+    add_night(open_workspace(product.workspace), product.name, record, snapshot)
+    statistics = scored.statistics
+    log_night(
+        product.name,
+        night.isoformat(),
+        metrics={
+            **statistics.values,
+            **values,
+            "share_above_threshold": statistics.alarming.above / statistics.alarming.images,
+            "share_suspect": statistics.suspects.above / statistics.suspects.images,
+        },
+        tags={
+            registry.CAUSE_TAG: record["cause"],
+            "reconad.model_version": scored.version.number,
+            "reconad.evidence": record["evidence"],
+        },
+        figures=_figures(product, scored, record),
+        files={"evidently.html": html},
+    )
+    create_markdown_artifact(
+        key=f"night-{product.name.replace('_', '-')}",
+        markdown=_markdown(record),
+        description=f"{product.name}, night {night}",
+    )
+
+
+def dashboard_run(
+    night: date,
+    table: pd.DataFrame,
+    record: Record,
+    image_threshold: float,
+    earlier: Iterable[tuple[date, Record]],
+    scores: Callable[[date], pd.DataFrame | None],
+    versions: Sequence[registry.Version],
+) -> tuple[dict[str, float], "Snapshot"]:
+    """A night's run of Evidently, from what is kept of the night.
+
+    A training, or a promotion, comes after the night's own run, so it is marked on the next
+    night with a record: the first that the new version scores.
+
+    Args:
+        night: the night.
+        table: its scores.
+        record: what the watch decided.
+        image_threshold: of the version that scored it.
+        earlier: nights before it with their records, newest first; only as many are taken as
+            are needed.
+        scores: reads a night's table of scores.
+        versions: of the product.
+
+    Returns:
+        The night's values by name, and the run.
+    """
+    from monitoring.report import night_values, run_report
+
+    before = iter(earlier)
+    last = next(before, None)
+    since = "" if last is None else last[0].isoformat()
+
+    def is_since_last(tag: str) -> bool:
+        marked = (version.tags.get(tag) for version in versions)
+        return any(day is not None and since <= day < night.isoformat() for day in marked)
+
+    values = night_values(
+        record,
+        image_threshold,
+        is_retrained=is_since_last(registry.NIGHT_TAG),
+        is_promoted=is_since_last(registry.PROMOTED_NIGHT_TAG),
+    )
+    days = chain([] if last is None else [last], before)
+    return values, run_report(night, table, values, _reference(days, scores))
+
+
+def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, Record]]:
+    for day in reversed(known_nights(product.store, product.layout, before=night)):
+        record = product.records.record(day)
+        if record is not None:
+            yield day, record
+
+
+def _reference(
+    earlier: Iterable[tuple[date, Record]], scores: Callable[[date], pd.DataFrame | None]
+) -> pd.DataFrame | None:
+    """Images of the last ordinary nights, for Evidently to compare with."""
+    ordinary = (day for day, record in earlier if not record["is_alarm"])
+    tables = [scores(day) for day in islice(ordinary, REFERENCE_NIGHTS)]
+    found = [table for table in tables if table is not None]
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def _figures(product: Product, scored: "ScoredNight", record: Record) -> dict[str, Any]:
+    highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
+    images = load_images(
+        product.store, product.cache, highest, scored.detector.image_size_px, product.limits
+    )
+    titles = [Path(key).name[-18:] for key in highest["key"]]
+    calibration = scored.detector.calibration
+    heading = f"{record['night']}: most anomalous with the light matched, cause {record['cause']}"
+    return {
+        "maps.png": plot_maps(scored.detector, images, titles, heading),
+        "scores.png": plot_scores(
+            scored.table["pred_score"].to_numpy(),
+            calibration.normal_scores,
+            calibration.image_threshold,
+            f"{product.name}, night {record['night']}",
+        ),
+    }
+
+
+def _markdown(record: Record) -> str:
+    lines = [
+        f"**Night {record['night']}**, version {record['model_version']}: "
+        f"{'ALARM, cause ' + record['cause'] if record['is_alarm'] else 'no alarm'}",
+        "",
+        record["evidence"],
+        "",
+        "| statistic | tonight | expected | sigma | moving average | alarm |",
+        "|---|---|---|---|---|---|",
+    ]
+    for check in record["checks"].values():
+        expected = "-" if check["expected"] is None else f"{check['expected']:.4f}"
+        score = "too few nights" if check["score"] is None else f"{check['score']:+.2f}"
+        lines.append(
+            f"| {check['statistic']} | {check['value']:.4f} | {expected} | {score} | "
+            f"{check['average']:+.2f} | {'yes' if check['is_alarm'] else ''} |"
+        )
+    return "\n".join(lines)
