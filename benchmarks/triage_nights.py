@@ -205,7 +205,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None, help="magnetic tiles, with manifest.csv")
     parser.add_argument("--model", default="draem")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--fit-seed", type=int, default=0)
     parser.add_argument("--nights", type=int, default=25, help="of each kind")
     parser.add_argument("--history", type=int, default=30, help="ordinary nights before")

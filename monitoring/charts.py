@@ -164,7 +164,7 @@ class Charts:
         """
         self._came += 1
         self._waiting.append((night, where & np.isfinite(night.value)))
-        while len(self._waiting) > min(LEARNING_DELAY, self._came // 4):
+        while len(self._waiting) > min(LEARNING_DELAY, self._came // 5):
             self._learn(*self._waiting.popleft())
 
     def _learn(self, night: Night, where: NDArray[np.bool_]) -> None:

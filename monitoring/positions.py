@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from monitoring.night import NightStatistics, PositionMeans
 
 LEAST_NIGHTS: Final = 2  # that a position must have been seen on before it counts
-_ROUNDS: Final = 20  # of the alternating fit; it has converged long before
 
 Floats = NDArray[np.float64]
 
@@ -54,20 +53,34 @@ def night_values(
         return plain
     images = images * known
     taught = images * teaching[:, None]
-    levels = np.zeros(len(names))
-    effects = np.zeros(len(nights))
-    for _ in range(_ROUNDS):
-        levels = _mean(values - effects[:, None], taught, axis=0)
-        effects = _mean(values - levels, images, axis=1)
-        effects = effects - np.nanmean(np.where(teaching, effects, np.nan))
-        effects = np.where(np.isfinite(effects), effects, 0)
+    levels = _position_levels(values, taught)
     usual = taught.sum(0)
-    effects = _mean(values - levels, images, axis=1)
-    return np.asarray(effects + (levels * usual).sum() / usual.sum())
+    return np.asarray(_mean(values - levels, images) + (levels * usual).sum() / usual.sum())
 
 
-def _mean(values: Floats, weights: Floats, axis: int) -> Floats:
-    total = weights.sum(axis)
-    weighed = (np.nan_to_num(values) * weights).sum(axis)
-    mean = np.full(total.shape, np.nan if axis else 0.0)
-    return np.asarray(np.divide(weighed, total, out=mean, where=total > 0))
+def _position_levels(values: Floats, images: Floats) -> Floats:
+    """Levels of P positions beside the effects of T nights, by least squares over single images.
+
+    The effects are eliminated. Levels are known but for a constant, of which the least is taken.
+
+    Args:
+        values: (T, P).
+        images: (T, P) weights; 0 where a night has not seen a position.
+
+    Returns:
+        (P,)
+    """
+    of_night = images.sum(1)
+    seen = of_night > 0
+    values, images, of_night = values[seen], images[seen], of_night[seen]
+    total = images * values
+    normal = np.diag(images.sum(0)) - images.T @ (images / of_night[:, None])
+    right = total.sum(0) - images.T @ (total.sum(1) / of_night)
+    return np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    """(T, P) -> (T,), NaN where a night weighs nothing."""
+    total = weights.sum(1)
+    mean = np.full(len(values), np.nan)
+    return np.asarray(np.divide((values * weights).sum(1), total, out=mean, where=total > 0))

@@ -85,7 +85,7 @@ def _segments_learnt(nights, taught, starts, place):
     for first, end in pairwise(borders):
         is_last = first == borders[-2]
         came = end - first
-        end -= min(7, came // 4) if is_last else 0
+        end -= min(7, came // 5) if is_last else 0
         segments.append([nights[at] for at in range(first, end) if taught[at]])
     return segments
 

@@ -47,7 +47,7 @@ def unlike(seed, count, mean=0.4):
 
 def learnt_of(values):
     """What a chart has learnt of so many nights."""
-    return values[: len(values) - min(LEARNING_DELAY, len(values) // 4)]
+    return values[: len(values) - min(LEARNING_DELAY, len(values) // 5)]
 
 
 def t_of_a_new_value(value, segments):
@@ -112,10 +112,10 @@ def test_scores_against_the_formulas_in_plain_python(seed):
 
 
 @pytest.mark.parametrize(
-    ("count", "is_tested"), [(5, False), (6, True)], ids=["five nights", "six nights"]
+    ("count", "is_tested"), [(4, False), (5, True)], ids=["four nights", "five nights"]
 )
 def test_four_nights_must_be_learnt_before_one_is_tested(count, is_tested):
-    """On the fifth night one still waits to be learnt; from the sixth on there is a score."""
+    """Four nights must be known before the first that is tested, the fifth."""
     _, checked = run([*unlike(0, count - 1), 0.9])
 
     assert bool(np.isfinite(checked.score[0])) is is_tested
@@ -132,7 +132,7 @@ def test_first_night_has_nothing_to_compare_with():
 
 @pytest.mark.parametrize(
     ("before", "wait"),
-    [pytest.param(3, 1, id="one of four"), pytest.param(11, 3, id="three of twelve"),
+    [pytest.param(4, 1, id="one of five"), pytest.param(14, 3, id="three of fifteen"),
      pytest.param(40, LEARNING_DELAY, id="at most seven")],
 )  # fmt: skip
 def test_a_night_teaches_only_after_a_while(before, wait):
@@ -268,11 +268,11 @@ def test_steady_nights_do_not_make_the_chart_nervous():
     """After nights that were all alike a change is measured against the steady deviation."""
     _, checked = run([0.4] * 20 + [0.404], steady=0.002)
 
-    pairs = 14  # of 15 nights learnt
+    pairs = 15  # of 16 nights learnt
     resemblance = PRIOR_PAIRS * PRIOR_AUTOCORRELATION / (PRIOR_PAIRS + pairs)
-    t = 2 / math.sqrt((1 - resemblance**2) * (1 + 1 / 15))
+    t = 2 / math.sqrt((1 - resemblance**2) * (1 + 1 / 16))
     assert checked.effect[0] == pytest.approx(2)
-    assert checked.score[0] == pytest.approx(stats.norm.isf(stats.t.sf(t, 14)), rel=1e-6)
+    assert checked.score[0] == pytest.approx(stats.norm.isf(stats.t.sf(t, 15)), rel=1e-6)
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["above", "below"])

@@ -49,6 +49,13 @@ def test_a_lower_rate_is_kept_too():
     assert expected(rate=1.2) < 0.25 * expected()
 
 
+def test_alarm_that_stays_open_is_counted_once():
+    """At limits that nearly every night passes, most nights have an alarm, and few raise one."""
+    counts = 365  # half of the nights for each of the two counts of images
+
+    assert counts < expected(rate=3000.0, years=5) < counts + 365 / 2
+
+
 def test_same_seed_same_answer():
     """The figure is a function of its arguments."""
     assert expected(seed=3, years=5) == expected(seed=3, years=5)
