@@ -24,7 +24,7 @@ _COLUMNS: Final = (
     ("images", 7),
     ("quarantined", 12),
     ("alarm", 6),
-    ("cause", 17),
+    ("cause", 27),
     ("suspects", 9),
     ("waiting", 8),
     ("action", 40),

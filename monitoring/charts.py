@@ -145,8 +145,6 @@ class Charts:
         average = (1 - EWMA_WEIGHT) * self._average + EWMA_WEIGHT * heeded
         self._average = np.where(is_known, average, self._average)
         self._tested = self._tested + is_known
-        self._before = np.where(np.isfinite(value), value, self._before)
-        self._day_before = np.where(np.isfinite(value), day, self._day_before)
         with np.errstate(divide="ignore", invalid="ignore"):
             effect = np.where(is_known, (value - level) / np.sqrt(variance), np.nan)
             # the scores of the average were held against levels that err alike
@@ -162,6 +160,10 @@ class Charts:
         It waits up to ``LEARNING_DELAY`` nights, so that a shift which is not found at once does
         not become the level in the meantime.
         """
+        came = np.isfinite(night.value)
+        ordinary = np.where(where, night.value, np.nan)  # of an odd night nothing is carried over
+        self._before = np.where(came, ordinary, self._before)
+        self._day_before = np.where(came, night.day, self._day_before)
         self._came += 1
         self._waiting.append((night, where & np.isfinite(night.value)))
         while len(self._waiting) > min(LEARNING_DELAY, self._came // 5):

@@ -40,7 +40,7 @@ def _judge(nights, taught, starts, steady, place):
     segments = _segments_learnt(nights, taught, starts, place)
     every = [night for segment in segments for night in segment]
     tonight, before = nights[place], nights[place - 1] if place else None
-    if place in starts:
+    if place in starts or not taught[place - 1]:  # of an odd night nothing is carried over
         before = None
     charts = range(len(steady))
     likeness = [_likeness(segments, k) for k in charts]

@@ -31,7 +31,8 @@ def test_independent_normal_nights_keep_the_rate():
 
 def test_nights_that_creep_raise_more_while_few_are_known():
     """Autocorrelation that the charts cannot know yet makes more false alarms."""
-    alike, creeping = expected(known=0), expected(autocorrelation=0.8, known=0)
+    alike = expected(known=0, rate=1.0)
+    creeping = expected(autocorrelation=0.5, known=0, rate=1.0)
 
     assert creeping > 1.3 * alike
 
