@@ -316,7 +316,7 @@ def _backfill(options: argparse.Namespace) -> None:
         for name, night in (("first", options.first), ("last", options.last))
         if night is not None
     }
-    print(f"{options.product}: {backfill(options.product, **limits)} nights on the dashboard")
+    print(f"nights put on the dashboard: {backfill(options.product, **limits)}")
 
 
 def _review(options: argparse.Namespace) -> None:

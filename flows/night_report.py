@@ -163,10 +163,14 @@ def _markdown(record: Record) -> str:
         "|---|---|---|---|---|---|",
     ]
     for check in record["checks"].values():
-        expected = "-" if check["expected"] is None else f"{check['expected']:.4f}"
-        score = "too few nights" if check["score"] is None else f"{check['score']:+.2f}"
+        expected = _number(check["expected"], ".4f")
+        score, average = _number(check["score"], "+.2f"), _number(check["average"], "+.2f")
         lines.append(
-            f"| {check['statistic']} | {check['value']:.4f} | {expected} | {score} | "
-            f"{check['average']:+.2f} | {'yes' if check['is_alarm'] else ''} |"
+            f"| {check['statistic']} | {check['value']:.4f} | {expected} | {score} | {average} | "
+            f"{'yes' if check['is_alarm'] else ''} |"
         )
     return "\n".join(lines)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "too few nights" if value is None else format(value, form)

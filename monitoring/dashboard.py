@@ -1,108 +1,299 @@
 """The dashboard of a product: one Evidently project, one run a night."""
 
-from typing import Final
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Any, Final, TypeAlias
+from uuid import UUID, uuid5
 
 from evidently.core.report import Snapshot
-from evidently.sdk.models import PanelMetric
-from evidently.sdk.panels import bar_plot_panel, counter_panel, line_plot_panel, text_panel
-from evidently.ui.workspace import Project, RemoteWorkspace, Workspace, WorkspaceBase
-
-from monitoring.report import TAIL, lean
-
-_TAB: Final = "Nights"
-
-COUNTERS: Final = (
-    ("Alarm tonight", "alarm"),
-    ("Model version", "model_version"),
-    ("Images above the threshold, share", "share_above_threshold"),
-    ("Suspects, share", "share_suspect"),
+from evidently.sdk.models import (
+    DashboardModel,
+    DashboardPanelPlot,
+    DashboardTabModel,
+    PanelMetric,
 )
-SCORES: Final = ("pred_score", "matched_score", "image_threshold")
-LINES: Final = (
-    (
-        "Images that stand out",
-        "Share above the threshold; share that is so with the light matched (suspects)",
-        ("share_above_threshold", "share_suspect"),
-    ),
-    ("Light: luminance and contrast", "In [0, 1]", ("luminance", "contrast")),
-    (
-        "Light: colour balance",
-        "Log ratio to green",
-        ("red_green_balance", "blue_green_balance"),
-    ),
-    ("Light: clipped pixels", "Share of the picture", ("clipped_share",)),
-    ("Camera: sharpness", "Log; falls out of focus", ("sharpness",)),
-    ("Model version in service", "Steps up when a challenger is promoted", ("model_version",)),
-)
+from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
+from evidently.ui.storage.local.base import LocalState
+from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
+
+from monitoring.report import CAUSES, DRIFT_COLUMNS, TAIL, lean, open_nights, run_name
+
+TAB: Final = "Nights"
+_NIGHT: Final = "night"  # in plot_params of the first panel: the night that it speaks of
 
 
-def open_workspace(location: str) -> WorkspaceBase:
+class FolderWorkspace(Workspace):
+    """A workspace in a folder that leaves its runs unread.
+
+    Evidently's own reads every run of every project when it is opened, which takes longer with
+    each night. Here a run's id follows from its night, so that it is found, and replaced, without
+    a look at any other.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.state = LocalState(path)
+        self.state.location.makedirs("")
+
+
+AnyWorkspace: TypeAlias = "FolderWorkspace | RemoteWorkspace"
+
+
+def open_workspace(location: str) -> AnyWorkspace:
     """A folder's workspace, or the one of an Evidently server at an http address."""
     if location.startswith(("http://", "https://")):
-        return RemoteWorkspace(location)
-    return Workspace.create(location)
+        server: AnyWorkspace = RemoteWorkspace(location)
+        return server
+    return FolderWorkspace(location)
 
 
-def add_night(workspace: WorkspaceBase, product: str, snapshot: Snapshot) -> None:
-    """Put a night's run on the product's dashboard; a replayed night replaces its run."""
-    project = _project(workspace, product)
-    name = snapshot.get_name()
-    for run_id in workspace.list_runs(project.id):
-        run = workspace.get_run(project.id, run_id)
-        if run is not None and run.name == name:
-            workspace.delete_run(project.id, run_id)
-    workspace.add_run(project.id, lean(snapshot))
+def add_night(
+    workspace: AnyWorkspace, product: str, record: Mapping[str, Any], snapshot: Snapshot
+) -> None:
+    """Put a night's run on the product's dashboard; a replayed night replaces its run.
+
+    Args:
+        workspace: see ``open_workspace``.
+        product: its project is made with its first night.
+        record: what the watch decided; the newest night's stands in words in the first panel.
+        snapshot: see ``run_report``; its drawings are dropped.
+    """
+    project = _find_project(workspace, product) or _new_project(workspace, product)
+    name = run_name(date.fromisoformat(record["night"]))
+    lean(snapshot)
+    if isinstance(workspace, FolderWorkspace):
+        workspace.state.write_snapshot(
+            project.id, _run_id(project, name), snapshot.to_snapshot_model()
+        )
+    else:
+        for run_id, known in _server_runs(workspace, project).items():
+            if known == name:
+                _delete_server_run(workspace, project, run_id)
+        workspace.add_run(project.id, snapshot)
+    _tell(workspace, project, record)
 
 
-def _project(workspace: WorkspaceBase, product: str) -> Project:
+def lay_out(workspace: AnyWorkspace, product: str) -> None:
+    """Give the product's dashboard the panels of this reconad, in place of any others."""
+    project = _find_project(workspace, product)
+    if project is None:
+        _new_project(workspace, product)
+    else:
+        workspace.save_dashboard(project.id, _dashboard())
+
+
+def remove_other_runs(workspace: AnyWorkspace, product: str, nights: Collection[date]) -> None:
+    """Remove what is on the product's dashboard besides the runs of these nights."""
+    project = _find_project(workspace, product)
+    if project is None:
+        return
+    names = {run_name(night) for night in nights}
+    if isinstance(workspace, FolderWorkspace):
+        kept = {_run_id(project, name) for name in names}
+        for run_id in workspace.list_runs(project.id):
+            if run_id not in kept:
+                workspace.delete_run(project.id, run_id)
+    else:
+        for run_id, known in _server_runs(workspace, project).items():
+            if known not in names:
+                _delete_server_run(workspace, project, run_id)
+
+
+def tonight(record: Mapping[str, Any]) -> DashboardPanelPlot:
+    """The first panel: whether the night is fine, since when not, and why."""
+    night = record["night"]
+    if not record["is_alarm"]:
+        title, first = f"{night}: fine", "No alarm"
+    else:
+        nights = open_nights(record)
+        since = record.get("since") or night
+        title = f"{night}: ALARM, {record['cause']}, " + (
+            "new tonight" if nights == 1 else f"since {since} ({nights} nights)"
+        )
+        besides = ", ".join(record.get("also", ()))
+        first = f"Cause: {record['cause']}" + (f"; besides: {besides}" if besides else "")
+    held = " The night's images wait for a person." if record.get("is_holding") else ""
+    panel = text_panel(
+        title=title,
+        description=f"{first}. {record['evidence'].rstrip('.')}. Scored by version "
+        f"{record['model_version']}.{held}",
+    )
+    panel.plot_params[_NIGHT] = night
+    return panel
+
+
+def _tell(workspace: AnyWorkspace, project: Project, record: Mapping[str, Any]) -> None:
+    """Let the first panel speak of this night, unless it speaks of a later one."""
+    dashboard = workspace.get_dashboard(project.id)
+    for place, panel in enumerate(dashboard.panels):
+        if panel.plot_params.get(_NIGHT, "9999") <= record["night"]:
+            dashboard.panels[place] = tonight(record).copy(update={"id": panel.id})
+            workspace.save_dashboard(project.id, dashboard)
+
+
+def _run_id(project: Project, name: str) -> UUID:
+    return uuid5(project.id, name)
+
+
+def _server_runs(workspace: RemoteWorkspace, project: Project) -> dict[str, str]:
+    """Run id -> name. Evidently's client has no call for it, nor for the next one."""
+    answer = workspace._request(f"/api/projects/{project.id}/snapshots", "GET")
+    return {run["id"]: run["name"] for run in answer.json()}
+
+
+def _delete_server_run(workspace: RemoteWorkspace, project: Project, run_id: str) -> None:
+    workspace._request(f"/api/projects/{project.id}/{run_id}", "DELETE")
+
+
+def _find_project(workspace: AnyWorkspace, product: str) -> Project | None:
     found = workspace.search_project(product)
-    if found:
-        return found[0]
-    project = workspace.create_project(product, "Every night's scores, light and alarms.")
-    _add_panels(project)
+    return found[0] if found else None
+
+
+def _new_project(workspace: AnyWorkspace, product: str) -> Project:
+    project = workspace.create_project(product, "Every night's scores, light, camera and alarms.")
+    workspace.save_dashboard(project.id, _dashboard())
     return project
 
 
-def _add_panels(project: Project) -> None:
-    panels = [
-        text_panel(
-            title="Is tonight fine?",
-            description="Alarm is 0 on an ordinary night and 1 when a person should look; the "
-            "bars name its cause. An alarm about light leads to fine-tuning; one about defects "
-            "never does.",
+def _dashboard() -> DashboardModel:
+    panels = _panels()
+    return DashboardModel(
+        tabs=[DashboardTabModel(title=TAB, panels=[panel.id for panel in panels])], panels=panels
+    )
+
+
+def _panels() -> list[DashboardPanelPlot]:
+    """Lines everywhere: a browser draws two years of them in seconds, but of bars, which the page
+    animates one by one, in minutes."""
+    first = text_panel(title="No night yet", description="The first night's run fills this in.")
+    first.plot_params[_NIGHT] = ""
+    return [
+        first,
+        counter_panel(
+            "Tonight",
+            [
+                _value("open_nights", "nights the alarm is open"),
+                _value("farthest", "farthest test, 1 is its limit"),
+                _share("is_suspect", "share of suspects"),
+                _share("pred_label", "share above the threshold"),
+                PanelMetric(legend="images", metric="RowCount"),
+                _value("model_version", "model version"),
+            ],
         ),
-        *(counter_panel(title, [_mean(column)], size="half") for title, column in COUNTERS),
-        bar_plot_panel(
+        line_plot_panel(
             "Alarms and their cause",
-            [_mean(column) for column in ("alarm_light", "alarm_defects", "alarm_other")],
-            description="0: ordinary night, 1: alarm",
-            size="full",
-            stacked=True,
+            [_value(f"alarm_{cause}", cause) for cause in CAUSES],
+            "1 on a night with an alarm of this cause, else 0; of two causes the lower one covers",
         ),
-        line_plot_panel(
+        _lines(
+            "How far out",
+            "Farthest of all tests on the way to its limit; above 1 it fails",
+            _value("farthest", "farthest test"),
+        ),
+        _lines(
             "Scores",
-            [*(_mean(column) for column in SCORES), _score_tail()],
-            description="Mean a night, its upper tail, and the threshold",
-            size="half",
+            f"Mean of the night, its {TAIL:.0%} quantile, and the threshold",
+            _column("MeanValue", "pred_score", "mean"),
+            PanelMetric(
+                legend=f"{TAIL:.0%} quantile",
+                metric="QuantileValue",
+                metric_labels={"column": "pred_score", "quantile": str(TAIL)},
+            ),
+            _value("image_threshold", "threshold"),
         ),
-        *(
-            line_plot_panel(title, [_mean(column) for column in columns], about, size="half")
-            for title, about, columns in LINES
+        _lines(
+            "Model version in service",
+            "Steps up on the first night after a promotion, down after a rollback",
+            _value("model_version", "version"),
         ),
-        line_plot_panel(
-            "Images a night", [PanelMetric(legend="images", metric="RowCount")], size="half"
+        _lines(
+            "Trainings and promotions",
+            "1 if a version was trained since the night before, or let into service, which then "
+            "covers its training",
+            _value("retrained", "trained"),
+            _value("promoted", "promoted"),
+        ),
+        _lines(
+            "Images that stand out",
+            "Share above the threshold, share that still is with the light matched (suspects), "
+            "and share with a p-value of at most 0.1",
+            _share("pred_label", "above the threshold"),
+            _share("is_suspect", "suspects"),
+            _mean("tail_share"),
+        ),
+        _lines(
+            "Scores as the watch tests them",
+            "Mean logarithm of the score, as it came and with the light matched, and of 1 over the "
+            "p-value",
+            _mean("log_score"),
+            _mean("log_matched_score"),
+            _mean("surprise"),
+        ),
+        _lines(
+            "Surface and maps",
+            "Logs: contrast over luminance; share of the picture that is anomalous, which falls "
+            "for a spot and rises for a lamp",
+            _mean("relative_contrast"),
+            _mean("log_map_extent"),
+        ),
+        _lines("Images a night", None, PanelMetric(legend="images", metric="RowCount")),
+        _lines(
+            "Light: luminance and clipped pixels",
+            "In [0, 1]",
+            _mean("luminance"),
+            _mean("clipped_share"),
+        ),
+        _lines(
+            "Light: colour and evenness",
+            "Log ratios: red and blue to green, right to left half, lower to upper half",
+            _mean("red_green_balance"),
+            _mean("blue_green_balance"),
+            _mean("light_slope_x"),
+            _mean("light_slope_y"),
+        ),
+        _lines(
+            "Camera: sharpness and noise",
+            "Logs; sharpness falls out of focus",
+            _mean("sharpness"),
+            _mean("noise"),
+        ),
+        _lines(
+            "Camera: framing",
+            "Where the part lies, as a share of the picture, and how wide it is",
+            _mean("framing_x"),
+            _mean("framing_y"),
+            _mean("framing_spread"),
+        ),
+        _lines("Camera: resolution", "Log2 of the pixels", _mean("resolution")),
+        _lines(
+            "Evidently's own drift score",
+            "Normed Wasserstein distance to the ordinary nights before; for information, alarms "
+            "do not use it",
+            *(_column("ValueDrift", column, column) for column in DRIFT_COLUMNS),
         ),
     ]
-    for panel in panels:
-        project.dashboard.add_panel(panel, tab=_TAB)
 
 
-def _mean(column: str) -> PanelMetric:
-    return PanelMetric(legend=column, metric="MeanValue", metric_labels={"column": column})
+def _lines(title: str, description: str | None, *values: PanelMetric) -> DashboardPanelPlot:
+    return line_plot_panel(title, list(values), description, size="half")
 
 
-def _score_tail() -> PanelMetric:
-    labels = {"column": "pred_score", "quantile": str(TAIL)}
+def _value(column: str, legend: str) -> PanelMetric:
+    return _column("NightValue", column, legend)
+
+
+def _share(column: str, legend: str) -> PanelMetric:
+    return _column("ImageShare", column, legend)
+
+
+def _column(metric: str, column: str, legend: str) -> PanelMetric:
+    return PanelMetric(legend=legend, metric=metric, metric_labels={"column": column})
+
+
+def _mean(statistic: str) -> PanelMetric:
     return PanelMetric(
-        legend=f"pred_score, {TAIL:.0%}", metric="QuantileValue", metric_labels=labels
+        legend=statistic.replace("_", " "),
+        metric="NightMean",
+        metric_labels={"statistic": statistic},
     )

@@ -1,59 +1,112 @@
 """The night as an Evidently report: for the dashboard lean, for a person in full."""
 
+import math
+from collections.abc import Mapping
 from datetime import date, datetime, time
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.core.report import Snapshot
 from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
-from reconad_plugin.images.features import FEATURES
+from monitoring.metrics import ImageShare, NightMean, NightValue
+from monitoring.night import image_statistics
 
-IMAGE_COLUMNS: Final = ("pred_score", "matched_score", *FEATURES)
-NIGHT_COLUMNS: Final = (
+CAUSES: Final = ("light", "camera", "process", "defects", "unclear")
+NIGHT_VALUES: Final = (
     "alarm",
-    "alarm_light",
-    "alarm_defects",
-    "alarm_other",
+    *(f"alarm_{cause}" for cause in CAUSES),
+    "open_nights",
+    "farthest",
     "model_version",
     "image_threshold",
-    "share_above_threshold",
-    "share_suspect",
+    "retrained",
+    "promoted",
 )
+SHARES: Final = ("pred_label", "is_suspect")
 TAIL: Final = 0.95
+DRIFT_COLUMNS: Final = ("pred_score", "luminance")
+SMALLEST_CHANCE: Final = 1e-300  # of a count; its logarithm is taken
+REFERENCE_IMAGES: Final = 10_000  # drawn from those of the nights before; more changes nothing
+
+
+def night_values(
+    record: Mapping[str, Any],
+    image_threshold: float,
+    is_retrained: bool,
+    is_promoted: bool,
+) -> dict[str, float]:
+    """What a night has as a whole, from its record.
+
+    Args:
+        record: what the watch decided; see ``flows.monitor``.
+        image_threshold: of the version that scored the night.
+        is_retrained: whether a version was trained since the night before.
+        is_promoted: whether a version was let into service since the night before.
+
+    Returns:
+        ``NIGHT_VALUES`` by name. ``farthest`` is how far the farthest of all tests is on the way
+        to its limit: above 1 it fails. ``open_nights`` counts from the night that the open alarm
+        began on, and is 0 without an alarm.
+    """
+    seen = {record["cause"], *record.get("also", ())} if record["is_alarm"] else set()
+    return {
+        "alarm": float(record["is_alarm"]),
+        **{f"alarm_{cause}": float(cause in seen) for cause in CAUSES},
+        "open_nights": float(open_nights(record)),
+        "farthest": _farthest(record),
+        "model_version": float(record["model_version"]),
+        "image_threshold": image_threshold,
+        "retrained": float(is_retrained),
+        "promoted": float(is_promoted),
+    }
+
+
+def open_nights(record: Mapping[str, Any]) -> int:
+    """For how many nights the record's alarm has been open, tonight included; 0 without one."""
+    if not record["is_alarm"]:
+        return 0
+    since = record.get("since") or record["night"]
+    return (date.fromisoformat(record["night"]) - date.fromisoformat(since)).days + 1
+
+
+def run_name(night: date) -> str:
+    """Name of a night's run, unique in its project."""
+    return f"night {night.isoformat()}"
 
 
 def run_report(
     night: date,
     images: pd.DataFrame,
-    night_values: dict[str, float],
+    values: Mapping[str, float],
     reference: pd.DataFrame | None,
 ) -> Snapshot:
     """Run Evidently on one night.
 
     Args:
         night: stamps the run; naive, as all of a workspace must be.
-        images: one row an image, with ``IMAGE_COLUMNS``.
-        night_values: one value a night, with ``NIGHT_COLUMNS``.
+        images: the night's table of scores and features, one row an image. Statistics that it
+            has no columns for are left out.
+        values: of the night as a whole, see ``night_values``.
         reference: images of ordinary nights before, or None. Evidently's own drift score
             against them is shown for information; alarms are decided over nights.
     """
-    current = images[list(IMAGE_COLUMNS)].assign(**night_values)
-    metrics = [RowCount()]
-    metrics += [MeanValue(column=name) for name in (*IMAGE_COLUMNS, *NIGHT_COLUMNS)]
-    metrics += [QuantileValue(column="pred_score", quantile=TAIL)]
+    statistics = image_statistics(images).mean().dropna()
+    metrics: list[Any] = [NightValue(column=name) for name in values]
+    metrics += [ImageShare(column=name) for name in SHARES if name in images]
+    metrics += [RowCount()]
+    metrics += [NightMean(statistic=str(name)) for name in statistics.index]
+    metrics += [MeanValue(column="pred_score"), QuantileValue(column="pred_score", quantile=TAIL)]
     if reference is not None:
-        reference = reference[list(IMAGE_COLUMNS)].assign(**night_values)
-        metrics += [
-            ValueDrift(column=name, method="wasserstein") for name in ("pred_score", "luminance")
-        ]
-    definition = DataDefinition(numerical_columns=[*IMAGE_COLUMNS, *NIGHT_COLUMNS])
+        metrics += [ValueDrift(column=name, method="wasserstein") for name in DRIFT_COLUMNS]
+        reference = reference.sample(min(len(reference), REFERENCE_IMAGES), random_state=0)
+        reference = reference.reindex(columns=images.columns)  # older tables have fewer
     return Report(metrics).run(
-        Dataset.from_pandas(current, definition),
-        None if reference is None else Dataset.from_pandas(reference, definition),
+        _dataset(images, values),
+        None if reference is None else _dataset(reference, values),
         timestamp=datetime.combine(night, time()),
-        name=f"night {night.isoformat()}",
+        name=run_name(night),
     )
 
 
@@ -64,3 +117,20 @@ def lean(snapshot: Snapshot) -> Snapshot:
     snapshot._widgets = []
     snapshot._tests_widgets = []
     return snapshot
+
+
+def _farthest(record: Mapping[str, Any]) -> float:
+    ways = [0.0]
+    for check in record["checks"].values():
+        for value, limit in (("score", "jump_limit"), ("average", "average_limit")):
+            if check.get(value) is not None and check.get(limit):
+                ways.append(abs(check[value]) / check[limit])
+    for count in record.get("counts", {}).values():
+        ways.append(math.log(max(count["chance"], SMALLEST_CHANCE)) / math.log(count["limit"]))
+    return max(ways)
+
+
+def _dataset(images: pd.DataFrame, values: Mapping[str, float]) -> Dataset:
+    """The columns of numbers; names and hashes would be counted one by one."""
+    numbers = images.select_dtypes(["number", "bool"]).astype(float).assign(**values)
+    return Dataset.from_pandas(numbers, DataDefinition(numerical_columns=list(numbers)))

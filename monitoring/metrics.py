@@ -1,0 +1,125 @@
+"""The watch's statistics as metrics of Evidently: for our reports, and for anyone's.
+
+    Report([NightMean(statistic="sharpness"), ImageShare(column="is_suspect"), RowCount()])
+
+The dataset is a table of scores and features, one row an image, as a nightly batch or a served
+model writes it; see ``monitoring.night.summarise_night``. Evidently's own metrics stand beside
+these in one report.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import pandas as pd
+from evidently import Dataset
+from evidently.core.metric_types import SingleValue, SingleValueCalculation, SingleValueMetric
+from evidently.core.report import Context
+
+from monitoring.night import image_statistics
+from reconad_plugin.errors import UndefinedMetricError
+
+
+class NightMean(SingleValueMetric):
+    """Mean over a night's images of one statistic of the watch.
+
+    Attributes:
+        statistic: one of ``monitoring.night.STATISTICS``.
+    """
+
+    statistic: str
+
+
+class ImageShare(SingleValueMetric):
+    """Share of a night's images for which a column of true and false is true.
+
+    Attributes:
+        column: such as ``is_suspect``, or ``pred_label`` for the images above the threshold.
+    """
+
+    column: str
+
+
+class NightValue(SingleValueMetric):
+    """A number that a night has as a whole, such as the version that scored it.
+
+    Attributes:
+        column: holds that number in every row. The number is no parameter, because Evidently
+            begins a new line on the dashboard for each value of a parameter.
+    """
+
+    column: str
+
+
+OfTable = TypeVar("OfTable", bound=SingleValueMetric)
+
+
+class _TableCalculation(SingleValueCalculation[OfTable], Generic[OfTable], ABC):
+    """One number of a table, tonight's and the reference's."""
+
+    @abstractmethod
+    def value_of(self, table: pd.DataFrame) -> float: ...
+
+    def calculate(
+        self, context: Context, current_data: Dataset, reference_data: Dataset | None
+    ) -> tuple[SingleValue, SingleValue | None]:
+        current = self.result(self.value_of(current_data.as_dataframe()))
+        if reference_data is None:
+            return current, None
+        return current, self.result(self.value_of(reference_data.as_dataframe()))
+
+
+class NightMeanCalculation(_TableCalculation[NightMean]):
+    """See ``NightMean``."""
+
+    def value_of(self, table: pd.DataFrame) -> float:
+        """The mean.
+
+        Raises:
+            UndefinedMetricError: the table lacks the columns that the statistic is made of.
+        """
+        images = image_statistics(table)
+        if self.metric.statistic not in images:
+            allowed = ", ".join(map(str, images))
+            raise UndefinedMetricError(
+                f"a statistic must be one that the table allows: {allowed}; got "
+                f"{self.metric.statistic!r}: add the columns that it is made of"
+            )
+        return float(images[self.metric.statistic].mean())
+
+    def display_name(self) -> str:
+        """Heading of the report's panel."""
+        return f"Night's mean of {self.metric.statistic.replace('_', ' ')}"
+
+
+class ImageShareCalculation(_TableCalculation[ImageShare]):
+    """See ``ImageShare``."""
+
+    def value_of(self, table: pd.DataFrame) -> float:
+        """The share, in [0, 1]."""
+        return float(table[self.metric.column].mean())
+
+    def display_name(self) -> str:
+        """Heading of the report's panel."""
+        return f"Share of images with {self.metric.column}"
+
+
+class NightValueCalculation(_TableCalculation[NightValue]):
+    """See ``NightValue``."""
+
+    def value_of(self, table: pd.DataFrame) -> float:
+        """The number.
+
+        Raises:
+            UndefinedMetricError: the rows differ.
+        """
+        values = table[self.metric.column].unique()
+        if len(values) != 1:
+            raise UndefinedMetricError(
+                f"a night's value must be the same in every row; {self.metric.column!r} has "
+                f"{len(values)} values: give it one, or take MeanValue"
+            )
+        return float(values[0])
+
+    def display_name(self) -> str:
+        """Heading of the report's panel."""
+        return str(self.metric.column).replace("_", " ").capitalize()

@@ -1,0 +1,193 @@
+"""The dashboard as a person sees it, in a real browser."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from flows.processes import LOOPBACK, answers, end_processes, free_ports
+from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
+from monitoring.report import CAUSES, night_values, run_report
+from tests.night_tables import NIGHT, record, score_table
+
+PRODUCT = "screw"
+NIGHTS = 8
+PATIENCE_S = 120
+BROWSER_OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=1400,1000",
+)
+SHOWN = "path.MuiLineElement-root"
+
+
+def put(workspace: AnyWorkspace, place: int, cause: str = "none") -> None:
+    night = NIGHT + timedelta(place)
+    seen = record(night, cause)
+    values = night_values(seen, 0.3, is_retrained=place == 4, is_promoted=place == 4)
+    reference = score_table(images=60, seed=99)
+    snapshot = run_report(night, score_table(seed=place), values, reference)
+    add_night(workspace, PRODUCT, seen, snapshot)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of a few nights; the last has an alarm."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    workspace = open_workspace(str(folder))
+    for place in range(NIGHTS):
+        put(workspace, place, "light" if place == NIGHTS - 1 else "none")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    """``evidently ui`` over it."""
+    (port,) = free_ports(1)
+    command = [str(Path(sys.executable).parent / "evidently"), "ui", "--workspace", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--host", LOOPBACK, "--port", str(port)],
+        env={**os.environ, "DO_NOT_TRACK": "true"},
+        start_new_session=True,
+    )
+    try:
+        url = f"http://{LOOPBACK}:{port}"
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not answers(url):
+            assert process.poll() is None, "evidently ui ended"
+            assert time.monotonic() < deadline_s, "evidently ui does not answer"
+            time.sleep(0.2)
+        yield url
+    finally:
+        end_processes([process])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    """Chromium, which has to be here: a dashboard is not tested without a browser."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.fail("install what this test needs: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for option in BROWSER_OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    yield browser
+    browser.quit()
+
+
+def open_project(browser: webdriver.Chrome, url: str, folder: Path) -> str:
+    """Open the product's page and wait until its panels are drawn; its text."""
+    (project,) = open_workspace(str(folder)).search_project(PRODUCT)
+    plots = [
+        panel
+        for panel in project.dashboard.model().panels
+        if panel.plot_params["plot_type"] == "line"
+    ]
+    browser.get(f"{url}/projects/{project.id}")
+    WebDriverWait(browser, PATIENCE_S).until(
+        lambda page: (
+            not page.find_elements(By.CSS_SELECTOR, ".MuiSkeleton-root")
+            and len(page.find_elements(By.CSS_SELECTOR, "svg:has(.MuiChartsAxis-root)"))
+            == len(plots)
+        ),
+        "the panels must be drawn",
+    )
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_a_person_sees_tonight_and_every_panel(
+    browser: webdriver.Chrome, url: str, folder: Path
+) -> None:
+    """Tonight stands first and in words; each panel has its title and has drawn its lines;
+    the page says nothing of an error."""
+    text = open_project(browser, url, folder)
+
+    (project,) = open_workspace(str(folder)).search_project(PRODUCT)
+    panels = project.dashboard.model().panels
+    missing = [panel.title for panel in panels if panel.title not in text]
+    assert missing == []
+    assert text.index("2026-03-12: ALARM, light, new tonight") < text.index(
+        "Alarms and their cause"
+    )
+    charts = browser.find_elements(By.CSS_SELECTOR, "svg:has(.MuiChartsAxis-root)")
+    empty = [chart.text for chart in charts if not chart.find_elements(By.CSS_SELECTOR, SHOWN)]
+    assert empty == []
+    lines = browser.find_elements(By.CSS_SELECTOR, "path.MuiLineElement-root")
+    wanted = [panel for panel in panels if panel.plot_params["plot_type"] == "line"]
+    assert len(lines) == sum(len(panel.values) for panel in wanted)
+    assert all(len(line.get_attribute("d")) > 20 * NIGHTS for line in lines)
+    assert browser.find_elements(By.CSS_SELECTOR, ".MuiAlert-root") == []
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
+
+
+def test_the_alarms_line_alone_leaves_zero(
+    browser: webdriver.Chrome, url: str, folder: Path
+) -> None:
+    """Of the lines of all causes one rises, on the last night."""
+    open_project(browser, url, folder)
+
+    panel = browser.find_element(
+        By.XPATH,
+        "//*[text()='Alarms and their cause']/ancestor::*[.//*[local-name()='svg']][1]",
+    )
+    lines = panel.find_elements(By.CSS_SELECTOR, "path.MuiLineElement-root")
+    heights = [heights_of(line) for line in lines]
+    assert len(heights) == len(CAUSES)
+    (risen,) = [line for line in heights if len(set(line)) > 1]
+    assert risen[-1] == min(risen) < risen[0]
+
+
+def heights_of(line) -> list[float]:
+    """The y of a path's points, downwards."""
+    numbers = [float(number) for number in re.findall(r"-?[0-9.]+", line.get_attribute("d"))]
+    return numbers[1::2]
+
+
+def test_a_night_that_comes_while_the_page_is_served_is_shown(
+    browser: webdriver.Chrome, url: str, folder: Path
+) -> None:
+    """The server sees the new run and the new words without a restart."""
+    put(open_workspace(str(folder)), NIGHTS, "camera")
+
+    def is_told(page: webdriver.Chrome) -> bool:
+        page.refresh()
+        time.sleep(1)
+        return "2026-03-13: ALARM, camera, new tonight" in page.page_source
+
+    open_project(browser, url, folder)
+    WebDriverWait(browser, PATIENCE_S).until(is_told)
+
+
+def test_a_servers_address_takes_nights_too(url: str, folder: Path) -> None:
+    """Through an Evidently server a replayed night replaces its run as well."""
+    workspace = open_workspace(url)
+
+    put(workspace, NIGHTS + 1)
+    put(workspace, NIGHTS + 1, "process")
+
+    (project,) = workspace.search_project(PRODUCT)
+    stored = open_workspace(str(folder))
+    names = [stored.get_run(project.id, run).name for run in stored.list_runs(project.id)]
+    assert names.count("night 2026-03-14") == 1
+    assert project.dashboard.model().panels[0].title == "2026-03-14: ALARM, process, new tonight"
