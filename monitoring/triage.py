@@ -34,8 +34,8 @@ HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 # what one normal night in twenty shows, far short of an alarm.
 MAX_DEFECT_HINT: Final = 0.05
 
-# Where the camera moved and nearly every image looks wrong, the images say nothing of defects.
-ALL_SUSPECT: Final = 0.8
+# Where the camera moved and most images look wrong, the images say nothing of defects.
+MOST_SUSPECT: Final = 0.5
 
 # A lamp scales brightness and contrast alike. Where their ratio moved by more than this share of
 # what the brightness did, the surface itself looks different.
@@ -44,6 +44,7 @@ SURFACE_SHARE: Final = 0.3
 # Matching the light must take away at least so much of what the scores rose by.
 UNMATCHED_SHARE: Final = 0.5
 
+CLIPPING_STATISTIC: Final = "clipped_share"
 FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: no witness against the camera then
 
 
@@ -111,7 +112,7 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         return Triage(True, cause, evidence, tuple(each for each in seen if each != cause))
 
     suspects, besides = _suspects(watch.suspects), f"; besides, {_describe(moved)}" if moved else ""
-    is_masked = watch.suspects.above >= ALL_SUSPECT * watch.suspects.images
+    is_masked = watch.suspects.above >= MOST_SUSPECT * watch.suspects.images
     if camera and has_defects and is_masked:
         return alarm(CAMERA, f"{_describe(camera)}; {suspects}, as a moved camera makes of any")
     if has_defects:
@@ -164,9 +165,14 @@ def _is_of_the_surface(checks: Mapping[str, StatisticCheck]) -> bool:
 
 
 def _rose_without_light(checks: Mapping[str, StatisticCheck]) -> bool:
-    """Whether scores rose, and matching the light takes little of that away."""
-    check = checks.get(MATCHED_SCORE_STATISTIC)
+    """Whether scores rose, and matching the light takes little of that away.
+
+    What a lamp has clipped no matching brings back: then the rise is the light's.
+    """
+    check, clipped = checks.get(MATCHED_SCORE_STATISTIC), checks.get(CLIPPING_STATISTIC)
     if check is None or not check.is_alarm:
+        return False
+    if clipped is not None and clipped.is_alarm and _move(checks, CLIPPING_STATISTIC) > 0:
         return False
     matched, raw = _move(checks, MATCHED_SCORE_STATISTIC), _move(checks, "log_score")
     return matched > 0 and matched > UNMATCHED_SHARE * raw

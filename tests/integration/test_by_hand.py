@@ -181,7 +181,7 @@ def wait_for_checkpoint(desk: Path) -> Path:
     """The file that holds the state of the training, as soon as it is there."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        for file in (desk / ".reconad" / "checkpoints").glob("*/training.safetensors"):
+        for file in (desk / ".reconad" / "checkpoints").glob("*/*/training.safetensors"):
             return file
         time.sleep(0.05)
     raise AssertionError("no checkpoint was written")

@@ -29,6 +29,7 @@ from monitoring.triage import (
 # of 100 held-out images the threshold lets one through
 FEW = Exceedances(above=0, images=30, calibration_images=100, calibration_above=1)
 HINT = Exceedances(above=3, images=30, calibration_images=100, calibration_above=1)
+SOME = Exceedances(above=12, images=30, calibration_images=100, calibration_above=1)
 MANY = Exceedances(above=20, images=30, calibration_images=100, calibration_above=1)
 ALL = Exceedances(above=30, images=30, calibration_images=100, calibration_above=1)
 SCORE_STATISTIC = "log_score"
@@ -78,6 +79,7 @@ def test_examples_are_what_they_are_called():
     assert chance_of(FEW) > MAX_DEFECT_HINT
     assert chance_of(HINT) < MAX_DEFECT_HINT
     assert chance_of(HINT) > LIMIT
+    assert chance_of(SOME) < LIMIT
     assert chance_of(MANY) < LIMIT
 
 
@@ -152,6 +154,30 @@ def test_examples_are_what_they_are_called():
         ),
         pytest.param(
             tonight(),
+            checks(
+                "clipped_share",
+                MATCHED_SCORE_STATISTIC,
+                clipped_share=0.2,
+                log_matched_score=0.5,
+                log_score=0.6,
+            ),
+            LIGHT,
+            id="clipping cannot be matched",
+        ),
+        pytest.param(
+            tonight(HINT),
+            checks(
+                "clipped_share",
+                MATCHED_SCORE_STATISTIC,
+                clipped_share=0.2,
+                log_matched_score=0.5,
+                log_score=0.6,
+            ),
+            UNCLEAR,
+            id="clipping, perhaps defects",
+        ),
+        pytest.param(
+            tonight(),
             checks(MATCHED_SCORE_STATISTIC, log_matched_score=-0.3, log_score=-0.3),
             PROCESS,
             id="scores fall",
@@ -160,7 +186,7 @@ def test_examples_are_what_they_are_called():
         pytest.param(tonight(MANY), checks(), DEFECTS, id="defects alone"),
         pytest.param(tonight(MANY, MANY), checks(SCORE_STATISTIC), DEFECTS, id="defects score"),
         pytest.param(tonight(MANY), checks("luminance"), DEFECTS, id="defects and lamp"),
-        pytest.param(tonight(MANY), checks("sharpness"), DEFECTS, id="defects and lens"),
+        pytest.param(tonight(SOME), checks("sharpness"), DEFECTS, id="defects and lens"),
         pytest.param(tonight(HINT), checks("luminance"), UNCLEAR, id="lamp, perhaps defects"),
         pytest.param(tonight(HINT, MANY), checks(), UNCLEAR, id="scores, perhaps defects"),
     ],
@@ -238,7 +264,7 @@ def test_evidence_has_the_numbers(night, found, said):
     ("night", "found", "also"),
     [
         pytest.param(tonight(MANY), checks("luminance"), (LIGHT,), id="defects and lamp"),
-        pytest.param(tonight(MANY), checks("framing_x"), (CAMERA,), id="defects and camera"),
+        pytest.param(tonight(SOME), checks("framing_x"), (CAMERA,), id="defects and camera"),
         pytest.param(tonight(ALL), checks("framing_x"), (DEFECTS,), id="camera and defects"),
         pytest.param(tonight(), checks("framing_x", "luminance"), (LIGHT,), id="camera and lamp"),
         pytest.param(tonight(HINT), checks("luminance"), (LIGHT,), id="perhaps defects, and lamp"),
