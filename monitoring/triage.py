@@ -31,8 +31,8 @@ LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 
 # A cause that leads to learning must not even hint at defects: the suspects' share has to be
-# what one normal night in twenty shows, far short of an alarm.
-MAX_DEFECT_HINT: Final = 0.05
+# what one normal night in ten shows, far short of an alarm.
+MAX_DEFECT_HINT: Final = 0.1
 
 # Where the camera moved and most images look wrong, the images say nothing of defects.
 MOST_SUSPECT: Final = 0.5
