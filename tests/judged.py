@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from reconad_plugin.gate import judge
 from reconad_plugin.paired import REAL, Evidence, GoldenLabels
 
 TARGET_FPR = 0.02
@@ -40,3 +41,26 @@ def see(normal, anomalous, threshold=THRESHOLD, **changes):
         ),
         **changes,
     )
+
+
+LABELS = label()
+NORMAL = np.linspace(-2.2, 2.0, 100)  # evenly spread, none above the threshold
+ANOMALOUS = np.random.default_rng(5).normal(1.8, 1.0, 100)
+CHAMPION = see(NORMAL, ANOMALOUS)
+BETTER = see(NORMAL, ANOMALOUS + 0.6)
+
+
+def verdict(challenger, champion=CHAMPION, labels=LABELS):
+    """The gate's verdict."""
+    return judge(challenger, champion, labels, TARGET_FPR)
+
+
+def failed(found):
+    """The rules that failed."""
+    return [check.rule for check in found.checks if not check.is_passed]
+
+
+def check_of(found, rule):
+    """One rule of a verdict."""
+    (check,) = [each for each in found.checks if each.rule == rule]
+    return check

@@ -1,55 +1,25 @@
 """The gate: every rule, on both sides of its limit."""
 
-import json
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.gate import judge
 from reconad_plugin.gate_rules import COST, GAIN, QUALITY
 from reconad_plugin.paired import NAMED_IMAGES
-from tests.judged import TARGET_FPR, TYPES, label, see
-
-LABELS = label()
-NORMAL = np.linspace(-2.2, 2.0, 100)  # evenly spread, none above the threshold
-ANOMALOUS = np.random.default_rng(5).normal(1.8, 1.0, 100)
-CHAMPION = see(NORMAL, ANOMALOUS)
-BETTER = see(NORMAL, ANOMALOUS + 0.6)
-
-shares = st.floats(0, 1)
-scores = st.lists(st.floats(-5, 5), min_size=12, max_size=12)
-any_evidence = st.builds(
+from tests.judged import (
+    ANOMALOUS,
+    BETTER,
+    CHAMPION,
+    LABELS,
+    NORMAL,
+    TYPES,
+    check_of,
+    failed,
+    label,
     see,
-    normal=scores,
-    anomalous=scores,
-    threshold=st.floats(-5, 5),
-    calibration_images=st.integers(2, 50),
-    map_spread=st.floats(0, 2),
-    map_coverage=shares,
-    seconds_per_image=st.floats(0, 5),
+    verdict,
 )
-FEW_LABELS = label(12, TYPES * 3)
-
-
-def verdict(challenger, champion=CHAMPION, labels=LABELS):
-    """The gate's verdict."""
-    return judge(challenger, champion, labels, TARGET_FPR)
-
-
-def failed(found):
-    """The rules that failed."""
-    return [check.rule for check in found.checks if not check.is_passed]
-
-
-def check_of(found, rule):
-    """One rule of a verdict."""
-    (check,) = [each for each in found.checks if each.rule == rule]
-    return check
 
 
 def test_better_challenger_passes():
@@ -344,78 +314,3 @@ def test_first_version_must_be_useful(below, is_passed):
     assert failed(found) == ([] if is_passed else ["first_version_auroc"])
     assert f"image_AUROC {1 - below / 100:.3f} on real anomalies" in found.reason
     assert found.differences is None
-
-
-@pytest.mark.parametrize(
-    "champion", [pytest.param(None, id="first version"), pytest.param(CHAMPION, id="with champion")]
-)
-@pytest.mark.parametrize(
-    "figure", ["map_spread", "map_coverage", "seconds_per_image", "normal_scores"]
-)
-def test_figure_that_is_no_number_is_refused(figure, champion):
-    """NaN in any of the challenger's figures keeps it out, and the verdict is still JSON."""
-    assert verdict(BETTER, champion).is_passed
-    wrong = np.where(np.arange(100) == 3, math.nan, NORMAL) if "scores" in figure else math.nan
-
-    found = verdict(replace(BETTER, **{figure: wrong}), champion)
-
-    assert not found.is_passed
-    json.dumps(found.to_dict(), allow_nan=False)
-
-
-def test_champion_whose_scores_are_no_numbers_cannot_be_beaten():
-    """A comparison with NaN proves nothing."""
-    broken = replace(CHAMPION, anomalous_scores=np.full(100, math.nan))
-
-    found = verdict(BETTER, broken)
-
-    assert failed(found) == ["scores"]
-    assert "0 of the challenger's scores and 100 of the champion's are no numbers" in found.reason
-
-
-def test_evidence_of_no_recent_images_is_refused():
-    """A share of no images proves nothing."""
-    found = verdict(BETTER, labels=replace(LABELS, nights=("",) * 100))
-
-    assert failed(found) == ["false_alarms"]
-
-
-def test_half_a_golden_set_is_refused():
-    """Without one of the classes there is no verdict."""
-    with pytest.raises(UndefinedMetricError, match="got 0 and 100"):
-        judge(see([], ANOMALOUS), None, label(0), TARGET_FPR)
-
-
-@given(challenger=any_evidence, champion=st.none() | any_evidence, target_fpr=st.floats(0.001, 0.5))
-def test_verdict_is_json_and_agrees_with_its_checks(challenger, champion, target_fpr):
-    """Whatever the evidence, the verdict can be written down and says the same there."""
-    found = judge(challenger, champion, FEW_LABELS, target_fpr)
-
-    written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-
-    assert written["is_passed"] == found.is_passed
-    assert written["is_passed"] == all(check["is_passed"] for check in written["checks"])
-    assert written["reason"] == found.reason != ""
-    assert written["golden_kind"] == "real"
-    assert all(check["sentence"] for check in written["checks"])
-
-
-@given(evidence=any_evidence, target_fpr=st.floats(0.001, 0.5))
-def test_no_version_beats_itself(evidence, target_fpr):
-    """Whatever its figures, a version is not better than itself."""
-    assert not judge(evidence, evidence, FEW_LABELS, target_fpr).is_passed
-
-
-def test_reason_names_the_rules_that_failed():
-    """All that is wrong is said at once, up to what a registry shows."""
-    wrong = see(NORMAL, ANOMALOUS - 5, normal_alarms=NORMAL > -1, map_spread=0.0, map_coverage=1.0)
-
-    found = verdict(replace(wrong, seconds_per_image=9.0, size_bytes=10**10))
-
-    assert len(failed(found)) > 8
-    assert found.reason.endswith(f"{len(failed(found)) - 8} more rules failed")
-
-
-def test_same_evidence_gives_the_same_verdict():
-    """Resampling follows the seed alone."""
-    assert verdict(BETTER).to_dict() == verdict(BETTER).to_dict()
