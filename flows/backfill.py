@@ -52,8 +52,8 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> int
             continue
         earlier = [(day, records[day]) for day in reversed(records) if day < night]
         threshold = threshold_of(record["model_version"])
-        _, snapshot = dashboard_run(night, table, record, threshold, earlier, scores, versions)
-        add_night(workspace, product, record, snapshot)
+        run = dashboard_run(night, table, record, threshold, earlier, scores, versions)
+        add_night(workspace, product, record, run.snapshot)
         added.append(night)
     if is_all:
         remove_other_runs(workspace, product, added)

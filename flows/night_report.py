@@ -18,9 +18,8 @@ from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import known_nights
 
 if TYPE_CHECKING:
-    from evidently.core.report import Snapshot
-
     from flows.monitor import ScoredNight
+    from monitoring.report import NightRun
 
 SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
 REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
@@ -33,7 +32,7 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
     """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
     from monitoring.dashboard import add_night, open_workspace
 
-    values, snapshot = dashboard_run(
+    run = dashboard_run(
         night,
         scored.table,
         record,
@@ -42,15 +41,15 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
         product.records.scores,
         registry.versions(product.name),
     )
-    html = snapshot.get_html_str(as_iframe=False)
-    add_night(open_workspace(product.workspace), product.name, record, snapshot)
+    html = run.snapshot.get_html_str(as_iframe=False)
+    add_night(open_workspace(product.workspace), product.name, record, run.snapshot)
     statistics = scored.statistics
     log_night(
         product.name,
         night.isoformat(),
         metrics={
             **statistics.values,
-            **values,
+            **run.values,
             "share_above_threshold": statistics.alarming.above / statistics.alarming.images,
             "share_suspect": statistics.suspects.above / statistics.suspects.images,
         },
@@ -77,7 +76,7 @@ def dashboard_run(
     earlier: Iterable[tuple[date, Record]],
     scores: Callable[[date], pd.DataFrame | None],
     versions: Sequence[registry.Version],
-) -> tuple[dict[str, float], "Snapshot"]:
+) -> "NightRun":
     """A night's run of Evidently, from what is kept of the night.
 
     A training, or a promotion, comes after the night's own run, so it is marked on the next
@@ -92,11 +91,8 @@ def dashboard_run(
             are needed.
         scores: reads a night's table of scores.
         versions: of the product.
-
-    Returns:
-        The night's values by name, and the run.
     """
-    from monitoring.report import night_values, run_report
+    from monitoring.report import NightRun, night_values, run_report
 
     before = iter(earlier)
     last = next(before, None)
@@ -113,7 +109,7 @@ def dashboard_run(
         is_promoted=is_since_last(registry.PROMOTED_NIGHT_TAG),
     )
     days = chain([] if last is None else [last], before)
-    return values, run_report(night, table, values, _reference(days, scores))
+    return NightRun(values, run_report(night, table, values, _reference(days, scores)))
 
 
 def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, Record]]:

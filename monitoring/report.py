@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any, Final
 
@@ -69,6 +70,19 @@ def open_nights(record: Mapping[str, Any]) -> int:
         return 0
     since = record.get("since") or record["night"]
     return (date.fromisoformat(record["night"]) - date.fromisoformat(since)).days + 1
+
+
+@dataclass(frozen=True)
+class NightRun:
+    """A night's run of Evidently.
+
+    Attributes:
+        values: of the night as a whole, see ``night_values``.
+        snapshot: the run.
+    """
+
+    values: dict[str, float]
+    snapshot: Snapshot
 
 
 def run_name(night: date) -> str:

@@ -1,10 +1,14 @@
 """What is imported when: looking at settings or at the help must not cost seconds."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOMS = {"flows": "prefect", "mlflow_models": "mlflow", "monitoring": "evidently"}
 HEAVY = ("torch", "mlflow", "evidently", "prefect")
 
 
@@ -61,3 +65,28 @@ def test_serving_imports_nothing_that_trains():
     )
 
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "room", [pytest.param(name, id=name) for name in (*ROOMS, "reconad_plugin")]
+)
+def test_a_room_names_no_other_platform(room):
+    """A platform is imported in its own room alone, for types too."""
+    foreign = {platform for home, platform in ROOMS.items() if home != room}
+
+    found = [
+        f"{file.relative_to(CHECKOUT)}:{node.lineno}"
+        for file in (CHECKOUT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for name in _imported(node)
+        if name.split(".")[0] in foreign
+    ]
+
+    assert found == []
+
+
+def _imported(node):
+    """Modules that a statement imports."""
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return [each.name for each in node.names] if isinstance(node, ast.Import) else []
