@@ -227,7 +227,10 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1.0, help="false alarms a year allowed")
     parser.add_argument("--seed", type=int, default=REPORTED_SEED)
     parser.add_argument("--json", type=Path, default=None)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.statistics < 2:
+        parser.error(f"--statistics must be at least 2; got {options.statistics}")
+    return options
 
 
 if __name__ == "__main__":

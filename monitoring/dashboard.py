@@ -16,7 +16,8 @@ from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
 from evidently.ui.storage.local.base import LocalState
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
 
-from monitoring.report import CAUSES, DRIFT_COLUMNS, TAIL, lean, open_nights, run_name
+from monitoring.report import DRIFT_COLUMNS, TAIL, lean, open_nights, run_name
+from monitoring.triage import CAUSES
 
 TAB: Final = "Nights"
 _NIGHT: Final = "night"  # in plot_params of the first panel: the night that it speaks of

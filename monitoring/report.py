@@ -13,8 +13,8 @@ from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
 from monitoring.metrics import ImageShare, NightMean, NightValue
 from monitoring.night import image_statistics
+from monitoring.triage import CAUSES
 
-CAUSES: Final = ("light", "camera", "process", "defects", "unclear")
 NIGHT_VALUES: Final = (
     "alarm",
     *(f"alarm_{cause}" for cause in CAUSES),

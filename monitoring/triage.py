@@ -19,7 +19,7 @@ from monitoring.night import (
     SURFACE_STATISTIC,
 )
 
-NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = CAUSES = (
+NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = (
     "none",
     "light",
     "camera",
@@ -27,6 +27,7 @@ NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = CAUSES = (
     "defects",
     "unclear",
 )
+CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 

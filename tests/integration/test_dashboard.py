@@ -18,7 +18,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from flows.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
-from monitoring.report import CAUSES, night_values, run_report
+from monitoring.report import night_values, run_report
+from monitoring.triage import CAUSES
 from tests.night_tables import NIGHT, record, score_table
 
 PRODUCT = "screw"

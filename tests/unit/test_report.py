@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from monitoring.night import STATISTICS
-from monitoring.report import CAUSES, NIGHT_VALUES, lean, night_values, open_nights, run_report
+from monitoring.report import NIGHT_VALUES, lean, night_values, open_nights, run_report
+from monitoring.triage import CAUSES
 from tests.night_tables import NIGHT, record, score_table
 
 

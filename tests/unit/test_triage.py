@@ -36,6 +36,18 @@ SCORE_STATISTIC = "log_score"
 LIMIT = 4e-4
 
 
+def relit(log_matched_score):
+    """The lamp changed and the scores rose, by so much still with the light matched."""
+    moves = {"luminance": -0.1, "log_score": 0.6, "log_matched_score": log_matched_score}
+    return checks("luminance", SCORE_STATISTIC, MATCHED_SCORE_STATISTIC, **moves)
+
+
+def clipped():
+    """A lamp so bright that pixels clip, and scores that matching does not bring back."""
+    moves = {"clipped_share": 0.2, "log_score": 0.6, "log_matched_score": 0.5}
+    return checks("clipped_share", MATCHED_SCORE_STATISTIC, **moves)
+
+
 def count(seen, limit=LIMIT):
     """The test of a count against the calibration alone."""
     return CountCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
@@ -128,51 +140,25 @@ def test_examples_are_what_they_are_called():
         ),
         pytest.param(
             tonight(),
-            checks(
-                "luminance",
-                MATCHED_SCORE_STATISTIC,
-                SCORE_STATISTIC,
-                luminance=-0.1,
-                log_matched_score=0.1,
-                log_score=0.6,
-            ),
+            relit(log_matched_score=0.1),
             LIGHT,
             id="matching takes most of the rise away",
         ),
         pytest.param(
             tonight(),
-            checks(
-                "luminance",
-                MATCHED_SCORE_STATISTIC,
-                SCORE_STATISTIC,
-                luminance=-0.1,
-                log_matched_score=0.5,
-                log_score=0.6,
-            ),
+            relit(log_matched_score=0.5),
             UNCLEAR,
             id="matching takes little of the rise away",
         ),
         pytest.param(
             tonight(),
-            checks(
-                "clipped_share",
-                MATCHED_SCORE_STATISTIC,
-                clipped_share=0.2,
-                log_matched_score=0.5,
-                log_score=0.6,
-            ),
+            clipped(),
             LIGHT,
             id="clipping cannot be matched",
         ),
         pytest.param(
             tonight(HINT),
-            checks(
-                "clipped_share",
-                MATCHED_SCORE_STATISTIC,
-                clipped_share=0.2,
-                log_matched_score=0.5,
-                log_score=0.6,
-            ),
+            clipped(),
             UNCLEAR,
             id="clipping, perhaps defects",
         ),
