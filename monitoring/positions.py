@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.night import NightStatistics, PositionMeans
+from monitoring.night import NightStatistics
 
 LEAST_NIGHTS: Final = 2  # that a position must have been seen on before it counts
 
@@ -29,13 +29,14 @@ def night_values(
         statistic: its name.
 
     Returns:
-        (T,) NaN where a night has no value, or none at a position that is known.
+        (T,) NaN where a night has no value, or none at a position that is known; plain means
+        where no night names two positions.
     """
     plain = np.array([night.values.get(statistic, np.nan) for night in nights])
     names = sorted({name for night in nights for name in night.positions})
     if len(names) < 2:
         return plain
-    cells = [night.positions or {"": PositionMeans(1, night.values)} for night in nights]
+    cells = [night.positions for night in nights]
     values = np.array(
         [
             [cell[name].values.get(statistic, np.nan) if name in cell else np.nan for name in names]
