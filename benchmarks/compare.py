@@ -77,6 +77,13 @@ BENCHMARKS = {
             for ours in ("prepared tensors", "training loop")
         ),
     ),
+    "dsr_step": Benchmark(
+        title="seconds a training step of DSR's subspaces phase",
+        unit="s",
+        is_rate=False,
+        threads=2,
+        pairs=tuple((f"{size_px} px", f"{size_px} px") for size_px in _SIZES_PX),
+    ),
     "fit": Benchmark(
         title="seconds of a DRAEM training of 12 steps",
         unit="s",

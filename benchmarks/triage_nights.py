@@ -3,9 +3,10 @@
     python benchmarks/triage_nights.py --json FILE
     python benchmarks/triage_nights.py --data DIR --model ae --steps 600 --json FILE
 
-Each night follows ordinary nights of the same source, and is held against them as in service. The
-ball screw is that of the demo; DIR holds the magnetic tiles with their manifest. A night with
-defects has 5 to 30 % of them. Images of a night are drawn anew for each, with repeats.
+Each night follows ordinary nights of the same source, and is held against them as in service.
+DIR, or a folder in it, holds magnetic tiles or a ball screw with their manifest; the ball screw of
+the demo serves where there is no other. A night with defects has 5 to 30 % of them. Images of a
+night are drawn anew for each, with repeats.
 """
 
 import argparse
@@ -41,7 +42,7 @@ FALSE_ALARMS_PER_YEAR: Final = 1.0
 DEFECT_SHARES: Final = (0.05, 0.1, 0.2, 0.3)
 REPORTED_SEED: Final = 60_000  # the rules were chosen on seeds below 10,000
 
-from triage_images import ScoredImages, ball_screw, magnetic_tile, score_source  # noqa: E402
+from triage_images import ScoredImages, Source, ball_screw, magnetic_tile, score_source  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,9 @@ MAGNETIC_TILE_KINDS: Final = (
 def main() -> None:
     """Construct the nights of every kind, print a line each."""
     options = _read_options()
-    sources = [(ball_screw(DEMO), BALL_SCREW_KINDS)]
-    if options.data is not None:
-        sources.append((magnetic_tile(options.data), MAGNETIC_TILE_KINDS))
     rows: list[dict[str, Any]] = []
     print("source         kind                       right  held  none  learnt   causes named")
-    for source, kinds in sources:
+    for source, kinds in _sources(options.data):
         scored = score_source(source, options.model, options.steps, options.fit_seed, options.cache)
         for place, kind in enumerate(kinds):
             seed = options.seed + 1000 * place
@@ -154,6 +152,22 @@ def one_night(
         "is_learning": found.is_learning,
         "evidence": found.evidence,
     }
+
+
+def _sources(data: Path | None) -> list[tuple[Source, tuple[Kind, ...]]]:
+    """What a folder, or the folders in it, hold; the demo's ball screw where it holds none."""
+    screw: list[Path] = []
+    tiles: list[Path] = []
+    for folder in [] if data is None else [data, *sorted(data.iterdir())]:
+        manifest = folder / "manifest.csv"
+        if manifest.is_file():
+            columns = set(pd.read_csv(manifest, nrows=0).columns)
+            tiles += [folder] if "exposure" in columns else []
+            screw += [folder] if "position" in columns else []
+    return [
+        *((ball_screw(folder), BALL_SCREW_KINDS) for folder in screw or [DEMO]),
+        *((magnetic_tile(folder), MAGNETIC_TILE_KINDS) for folder in tiles),
+    ]
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -203,7 +217,7 @@ def _line(rows: list[dict[str, Any]]) -> str:
 
 def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=None, help="magnetic tiles, with manifest.csv")
+    parser.add_argument("--data", type=Path, default=None, help="holds images with manifest.csv")
     parser.add_argument("--model", default="draem")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--fit-seed", type=int, default=0)

@@ -154,7 +154,8 @@ def read_manifests(product: Product, night: date) -> dict[str, pd.DataFrame]:
 def learnable_rows(
     product: Product, night: date, manifests: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Rows of the manifests that may be learnt from."""
+    """Rows of the manifests that may be learnt from; what a version saw that was rolled back
+    vouches for nothing."""
     accepted = accepted_rows(manifests.values())
     golden = golden_hashes(product.store, product.layout)
     accepted = accepted[~accepted["sha256"].isin(golden)]
@@ -164,6 +165,12 @@ def learnable_rows(
         records[night] = tonight
     scores = {day.isoformat(): product.records.scores(day) for day in records}
     causes = {day.isoformat(): record["cause"] for day, record in records.items()}
+    withdrawn = {each.number for each in registry.versions(product.name) if each.is_rolled_back}
+    held = {
+        day.isoformat()
+        for day, record in records.items()
+        if record["cause"] in HOLDING_CAUSES or record["model_version"] in withdrawn
+    }
     trusted_until = registry.trusted_until(product.name)
     reviews = pd.concat([product.records.review(day) for day in [*records, night]])
     return learnable_images(
@@ -171,7 +178,7 @@ def learnable_rows(
         {day: table for day, table in scores.items() if table is not None},
         trusted_until=night.isoformat() if trusted_until is None else trusted_until,
         relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
-        held_nights=frozenset(day for day, cause in causes.items() if cause in HOLDING_CAUSES),
+        held_nights=frozenset(held),
         reviews=reviews,
     )
 

@@ -66,16 +66,15 @@ def monitor(product: str, night: date) -> dict[str, Any] | None:
 
 @step()
 def score_night(product: Product, night: date) -> ScoredNight | None:
-    """Score the night's accepted images with the version that serves, or served, that night."""
+    """Score the night's accepted images with the version that served that night, or serves where
+    none did or that one was rolled back."""
     manifest = read_manifest(product.store, product.layout, night)
     if manifest is None or (rows := accepted_rows([manifest])).empty:
         return None
     past = product.records.record(night)
-    version = (
-        registry.version(product.name, past["model_version"])
-        if past
-        else registry.champion(product.name)
-    )
+    version = registry.version(product.name, past["model_version"]) if past else None
+    if version is None or version.is_rolled_back:
+        version = registry.champion(product.name)
     detector = flavor.load_model(version.uri)
     images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
     table = score_table(detector, rows, images, version.number)

@@ -23,7 +23,7 @@ from flows.train import train
 from flows.turns import settle
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.store.manifest import known_nights
+from reconad_plugin.store.manifest import nights_with_images
 
 
 def _run_name() -> str:
@@ -70,7 +70,8 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
 
 def begin(product: Product, night: date, accepted: int) -> str:
     """Before any version serves: gather images, then train and promote the first."""
-    nights = len(known_nights(product.store, product.layout, before=night)) + bool(accepted)
+    earlier = nights_with_images(product.store, product.layout, before=night)
+    nights = len(earlier) + bool(accepted)
     if nights < product.settings.first_training_nights:
         return f"gathering: {nights} of {product.settings.first_training_nights} nights"
     return f"trained, {train(product.name, night)}"
@@ -81,7 +82,7 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
     if record is None:
         return "no images"
     if record["is_alarm"]:
-        learnt = registry.find_finetuned(product.name, night.isoformat())
+        learnt = registry.find_finetuned(product.name, night.isoformat(), record["cause"])
         if learnt is not None:  # the night is run again
             return f"fine-tuned, {learnt.tags[registry.STATE_TAG]} {learnt.number}"
         if not record["is_raised"]:
@@ -101,10 +102,10 @@ def is_retraining_due(product: Product, night: date) -> bool:
     nights = [
         version.tags.get(registry.NIGHT_TAG, "") for version in registry.versions(product.name)
     ]  # a version made by hand belongs to no night
-    trained = max(trained for trained in nights if trained < night.isoformat())
-    earlier = known_nights(product.store, product.layout, before=night)
-    nights_since = 1 + sum(day.isoformat() > trained for day in earlier)
-    return nights_since >= product.settings.retrain_every_nights
+    trained = max((trained for trained in nights if trained < night.isoformat()), default="")
+    after = date.fromisoformat(trained) if trained else date.min
+    since = nights_with_images(product.store, product.layout, before=night, after=after)
+    return 1 + len(since) >= product.settings.retrain_every_nights
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from datetime import date
 
 import torch
@@ -15,7 +16,7 @@ from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
 from flows.turns import JUDGING, MOVING, one_at_a_time, settle
 from mlflow_models import flavor, promotion, registry
-from mlflow_models.tracking import log_verdict
+from mlflow_models.tracking import log_verdict, trained_on
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import NoChampionError, NotEnoughImagesError
 from reconad_plugin.evidence import (
@@ -28,8 +29,9 @@ from reconad_plugin.gate import Verdict, judge
 from reconad_plugin.paired import SIMULATED
 from reconad_plugin.plots import plot_disagreement, plot_maps
 from reconad_plugin.scoring import Detector
-from reconad_plugin.store.golden import choose_held_out, read_golden
+from reconad_plugin.store.golden import ENOUGH_DEFECTS, choose_held_out, read_golden
 from reconad_plugin.store.images import load_images
+from reconad_plugin.store.manifest import known_nights
 
 SHOWN_A_KIND = 4  # pictures of normal and of anomalous images in the verdict's plot
 SHOWN_APART = 8  # pictures that two versions see differently
@@ -43,7 +45,8 @@ def promote(product: str, night: date, version: int | None = None) -> str:
 
     Args:
         product: the product.
-        night: the night; its images and those before it judge.
+        night: the night that this is noted with. All nights that were taken in judge, so that
+            an older night cannot bring back what is no good for the newest.
         version: becomes the challenger first.
 
     Returns:
@@ -72,8 +75,12 @@ def promote(product: str, night: date, version: int | None = None) -> str:
         if champion is not None and champion.number == challenger.number:
             registry.withdraw_challenger(product, [champion.number])
             return f"{registry.PROMOTED} {champion.number}"
-        golden = gather_golden(opened, night)
-        verdict = judge_versions(opened, challenger, champion, golden)
+        rivals = [challenger] if champion is None else [challenger, champion]
+        detectors = [flavor.load_model(each.uri) for each in rivals]
+        seen = frozenset[str]().union(*(trained_on(each) for each in rivals))
+        size_px = max(each.image_size_px for each in detectors)
+        golden = gather_golden(opened, night, size_px, seen)
+        verdict = judge_versions(opened, challenger, detectors, golden)
         return carry_out(opened, night, challenger, champion, verdict)
 
 
@@ -87,43 +94,53 @@ def judge_once(product: str, night: date, version: registry.Version) -> str:
 
 
 @step()
-def gather_golden(product: Product, night: date) -> GoldenSet:
-    """Golden images of the bucket, or simulated anomalies on held-out normal images."""
-    real = read_golden(
-        product.store, product.layout, product.settings.image_size_px, product.limits
-    )
-    rows = choose_held_out(learnable_rows(product, night, read_manifests(product, night)))
+def gather_golden(
+    product: Product, night: date, size_px: int, seen: frozenset[str] = frozenset()
+) -> GoldenSet:
+    """Golden images of the bucket, and simulated anomalies on held-out normal images where the
+    bucket has few defects or none.
+
+    Args:
+        product: whose images.
+        night: up to it at least.
+        size_px: side of the squares.
+        seen: SHA-256 of images that a version was fitted to, and that so cannot judge.
+    """
+    real = read_golden(product.store, product.layout, size_px, product.limits)
+    newest = max([night, *known_nights(product.store, product.layout, before=date.max)])
+    rows = learnable_rows(product, newest, read_manifests(product, newest))
+    rows = choose_held_out(rows[~rows["sha256"].isin(seen)])
     if rows.empty:
         raise NotEnoughImagesError(
             f"the gate needs held-out normal images; {product.name} has none up to {night}: "
             "bring more normal images"
         )
-    normal = load_images(
-        product.store, product.cache, rows, product.settings.image_size_px, product.limits
-    )
+    normal = load_images(product.store, product.cache, rows, size_px, product.limits)
     names, nights = rows["key"].tolist(), rows["night"].tolist()
-    if real is not None:
+    if real is not None and len(real.anomalous) >= ENOUGH_DEFECTS:
         return real.with_normal(normal, names, nights)
-    return simulated_golden_set(normal, names, nights, product.settings.seed)
+    simulated = simulated_golden_set(normal, names, nights, product.settings.seed)
+    if real is None:
+        return simulated
+    return real.with_normal(normal, names, nights).with_anomalous(simulated)
 
 
 @step()
 def judge_versions(
     product: Product,
     challenger: registry.Version,
-    champion: registry.Version | None,
+    detectors: Sequence[Detector],
     golden: GoldenSet,
 ) -> Verdict:
-    """Score the golden images with both versions, decide, and show the reasons."""
-    candidate = flavor.load_model(challenger.uri)
-    serving = flavor.load_model(champion.uri) if champion else None
-    figures = {"golden_maps.png": _picture(candidate, golden)}
-    if serving is None:
-        (evidence,), champion_evidence = gather_evidence([candidate], golden), None
-    else:
-        evidence, champion_evidence = gather_evidence([candidate, serving], golden)
+    """Score the golden images with the challenger and the champion, if there is one, decide, and
+    show the reasons."""
+    candidate, *serving = detectors
+    figures = {"golden_maps.png": _picture(candidate, golden.at(candidate.image_size_px))}
+    evidence, *of_serving = gather_evidence(detectors, golden)
+    champion_evidence = of_serving[0] if of_serving else None
+    if champion_evidence is not None:
         apart = disagreements(evidence, champion_evidence, SHOWN_APART)
-        figures["disagreement.png"] = _disagreement(candidate, serving, golden, apart.tolist())
+        figures["disagreement.png"] = _disagreement(candidate, serving[0], golden, apart.tolist())
     verdict = judge(
         evidence,
         champion_evidence,

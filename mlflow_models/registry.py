@@ -49,6 +49,11 @@ class Version:
     tags: dict[str, str]
     run_id: str
 
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether a person took it out of service: what it said vouches for nothing."""
+        return self.tags.get(STATE_TAG) == ROLLED_BACK
+
 
 def model_name(product: str) -> str:
     """Name of a product's registered model."""
@@ -118,13 +123,14 @@ def trusted_until(product: str) -> str | None:
     return served[0].tags.get(NIGHT_TAG, "") if served else None
 
 
-def find_finetuned(product: str, night: str) -> Version | None:
-    """The newest judged version that was fine-tuned on a night, or None."""
+def find_finetuned(product: str, night: str, cause: str) -> Version | None:
+    """The newest judged version that was fine-tuned on a night for this cause, or None."""
     judged = [
         entry
         for entry in versions(product)
         if entry.tags.get(PURPOSE_TAG) == "finetune"
         and entry.tags.get(NIGHT_TAG) == night
+        and entry.tags.get(CAUSE_TAG) == cause
         and STATE_TAG in entry.tags
     ]
     return judged[-1] if judged else None

@@ -17,6 +17,7 @@ from mlflow.models.model import ModelInfo
 from mlflow_models import flavor, registry
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.scoring import Detector
+from reconad_plugin.store.splits import TRAIN
 from reconad_plugin.training.loop import Progress
 
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
@@ -108,6 +109,15 @@ def read_learnt(model_uri: str) -> pd.DataFrame:
             f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
             f"{LEARNT_FILE}: train it again with this reconad"
         ) from None
+
+
+def trained_on(version: registry.Version) -> frozenset[str]:
+    """SHA-256 of the images that a version's weights were fitted to; none where it left no list."""
+    try:
+        learnt = read_learnt(version.uri)
+    except ModelFormatError:
+        return frozenset()
+    return frozenset(learnt.loc[learnt["split"] == TRAIN, "sha256"])
 
 
 def log_verdict(

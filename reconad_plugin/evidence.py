@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.images.geometry import resize
 from reconad_plugin.paired import SIMULATED, Evidence, GoldenLabels
 from reconad_plugin.scoring import Detector, Scores
 from reconad_plugin.simulation.anomalies import simulate_anomalies
@@ -48,6 +49,22 @@ class GoldenSet:
         )
         return GoldenSet(torch.cat([self.normal, images]), self.anomalous, labels)
 
+    def with_anomalous(self, other: "GoldenSet") -> "GoldenSet":
+        """The same set with another's anomalous images beside its own."""
+        labels = replace(
+            self.labels,
+            kind=f"{self.labels.kind} and {other.labels.kind}",
+            anomalous=(*self.labels.anomalous, *other.labels.anomalous),
+            defects=(*self.labels.defects, *other.labels.defects),
+        )
+        return GoldenSet(self.normal, torch.cat([self.anomalous, other.anomalous]), labels)
+
+    def at(self, size_px: int) -> "GoldenSet":
+        """The same images as squares of another size."""
+        return replace(
+            self, normal=resize(self.normal, size_px), anomalous=resize(self.anomalous, size_px)
+        )
+
 
 def simulated_golden_set(
     normal: Tensor, names: Sequence[str], nights: Sequence[str], seed: int
@@ -83,7 +100,7 @@ def gather_evidence(
     golden: GoldenSet,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Evidence]:
-    """Score the golden set with each detector.
+    """Score the golden set with each detector, at the size that it takes.
 
     Args:
         detectors: the versions in question.
@@ -99,7 +116,10 @@ def gather_evidence(
             f"{len(golden.normal)} and {len(golden.anomalous)}: bring held-out normal images"
         )
     seconds = _seconds_per_image(detectors, golden.normal[:TIMED_IMAGES], clock)
-    return [_gather(each, golden, took) for each, took in zip(detectors, seconds, strict=True)]
+    return [
+        _gather(each, golden.at(each.image_size_px), took)
+        for each, took in zip(detectors, seconds, strict=True)
+    ]
 
 
 def disagreements(challenger: Evidence, champion: Evidence, most: int) -> NDArray[np.intp]:
@@ -149,10 +169,11 @@ def _seconds_per_image(
 ) -> list[float]:
     """The quickest of some rounds, taken by turns, so that a busy minute meets all alike."""
     best = [float("inf")] * len(detectors)
+    sized = [resize(images, detector.image_size_px) for detector in detectors]
     for _ in range(TIMED_ROUNDS):
         for place, detector in enumerate(detectors):
             start_s = clock()
-            detector.score(images)
+            detector.score(sized[place])
             best[place] = min(best[place], (clock() - start_s) / len(images))
     return best
 

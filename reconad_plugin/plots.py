@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reconad_plugin.images.geometry import resize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.scoring import Detector
 from reconad_plugin.training.loop import Progress
@@ -99,7 +100,8 @@ def plot_disagreement(
         grid[0, column].imshow(_to_hwc(image), aspect="auto")
         grid[0, column].set_title(title, fontsize=9, color=INK)
     for row, detector in ((1, champion), (2, challenger)):
-        scores, calibration = detector.score(images), detector.calibration
+        scores = detector.score(resize(images, detector.image_size_px))
+        calibration = detector.calibration
         p_values = calibration.p_values(scores.pred_score)
         level = calibration.pixel_threshold or calibration.image_threshold
         for axes, anomaly_map, score, p_value in zip(

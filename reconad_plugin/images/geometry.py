@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -29,6 +30,16 @@ def decode_square(content: bytes, size_px: int, limits: ImageLimits) -> NDArray[
         InvalidImageError: see ``decode_image``.
     """
     return to_square(decode_image(content, limits, smallest_px=size_px), size_px)
+
+
+def resize(images: Tensor, size_px: int) -> Tensor:
+    """Bring (N, 3, S, S) uint8 to (N, 3, size_px, size_px) uint8, antialiased."""
+    if images.shape[-1] == size_px:
+        return images
+    if not len(images):
+        return images.new_empty(0, 3, size_px, size_px)
+    resized = F.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True)
+    return resized.round().byte()
 
 
 def stack_images(images: list[NDArray[np.uint8]], size_px: int) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reconad_plugin.store.records import DEFECT, NORMAL
+from reconad_plugin.store.records import DEFECT, NORMAL, WAITING
 
 
 def learnable_images(
@@ -22,13 +22,14 @@ def learnable_images(
     product's owner says so; or when it scored as normal under the version
     that served its night; or when a person said so. On a night whose light has changed
     every picture scores high, so there an image joins when it is normal with its light
-    matched. Of a night that is held for a person, only what the person released joins.
+    matched. What waits for a person joins only when the person releases it, and of a night that
+    is held nothing else does.
 
     Args:
         accepted: accepted rows of manifests.
         scores: night -> its table of scores, for the nights that a version scored.
         trusted_until: the last of the first nights, ``YYYY-MM-DD``. A later night that was
-            never scored teaches nothing.
+            never scored teaches nothing, and one that was scored needs no trust.
         relit_nights: nights whose alarm had the cause light.
         held_nights: nights that wait for a person.
         reviews: what persons decided, with ``sha256`` and ``decision``.
@@ -37,14 +38,14 @@ def learnable_images(
         The chosen rows, in the same order.
     """
     released = set(reviews.loc[reviews["decision"] == NORMAL, "sha256"])
-    refused = set(reviews.loc[reviews["decision"] == DEFECT, "sha256"])
+    refused = set(reviews.loc[reviews["decision"].isin([DEFECT, WAITING]), "sha256"])
     normal = {
         sha256
         for night, table in scores.items()
         if night not in held_nights
         for sha256 in normal_hashes(table, is_relit=night in relit_nights)
     }
-    is_trusted = accepted["night"] <= trusted_until
+    is_trusted = (accepted["night"] <= trusted_until) & ~accepted["night"].isin(list(scores))
     chosen = is_trusted | accepted["sha256"].isin(normal | released)
     return accepted[chosen & ~accepted["sha256"].isin(refused)].reset_index(drop=True)
 

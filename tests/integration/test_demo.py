@@ -5,7 +5,10 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.command_line import RECONAD
 
@@ -53,6 +56,15 @@ def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
     assert processes_under(state) == []
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """A process started from here heeds it, also where this one runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_stops_every_server(tmp_path: Path) -> None:
     """Interrupted in the middle, the demo ends without a traceback and leaves no process."""
     state = tmp_path / "state"

@@ -124,6 +124,32 @@ def test_evidence_by_hand(tiny_detector, make_normal, plant_defect):
     assert evidence.size_bytes == sum(each.numpy().nbytes for each in weights)
 
 
+def test_each_version_sees_the_images_at_its_own_size(tiny_detector, make_normal):
+    """Golden images of twice the size give what they give when they are made smaller first."""
+    large = real_set(
+        make_normal(4, 1).repeat_interleave(2, 2).repeat_interleave(2, 3),
+        make_normal(2, 2).repeat_interleave(2, 2).repeat_interleave(2, 3),
+    )
+    small = large.at(tiny_detector.image_size_px)
+
+    (of_large,), (of_small,) = (gather_evidence([tiny_detector], each) for each in (large, small))
+
+    assert small.normal.shape[-1] == tiny_detector.image_size_px
+    assert of_large.normal_scores.tolist() == of_small.normal_scores.tolist()
+    assert of_large.anomalous_scores.tolist() == of_small.anomalous_scores.tolist()
+
+
+def test_two_kinds_of_anomalies_judge_together(make_normal):
+    """Few real defects, and simulated ones beside them, each of its type."""
+    normal = make_normal(3, 1)
+    both = real_set(normal, make_normal(2, 2)).with_anomalous(simulated(normal, 0))
+
+    assert both.labels.kind == "real and simulated"
+    assert len(both.anomalous) == len(both.labels.anomalous) == 2 + 3 * 4
+    assert both.labels.defects == ("dent",) * 2 + (SIMULATED,) * 12
+    assert len(both.normal) == 3
+
+
 def test_the_quickest_of_several_rounds_counts(tiny_detector, make_normal):
     """A clock that stalls now and then makes no version slow; all are timed by turns."""
     ticks = itertools.cycle([0.0, 8.0, 100.0, 116.0, 200.0, 204.0, 300.0, 302.0])

@@ -91,6 +91,22 @@ def test_held_night_gives_only_what_a_person_released():
     assert chosen == ["b", "c"]
 
 
+def test_what_waits_for_a_person_does_not_join_by_itself():
+    """A held night that is run again, and is no longer held, releases nothing."""
+    scores = {SECOND: scored(("a", False, False), ("b", False, False))}
+    rows = accepted(("a", SECOND), ("b", SECOND))
+
+    assert learnable(rows, scores, reviews=reviewed(a=WAITING)) == ["b"]
+
+
+def test_a_night_that_was_scored_needs_no_trust():
+    """Should the first nights reach further than they did, watched nights keep their doubts."""
+    scores = {SECOND: scored(("a", False, False), ("b", True, True))}
+    rows = accepted(("a", SECOND), ("b", SECOND), ("c", FIRST))
+
+    assert learnable(rows, scores, trusted_until=THIRD) == ["a", "c"]
+
+
 def test_held_night_without_scores_gives_nothing():
     """A held night is not mistaken for one of the first."""
     assert learnable(accepted(("a", SECOND)), {}, held=[SECOND]) == []

@@ -1,0 +1,127 @@
+"""What may be learnt and what judges, when nights are run again or a version was rolled back."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from flows.ingest import ingest
+from flows.learning import learnable_rows, read_manifests
+from flows.nightly import nightly, react
+from flows.product import open_product
+from flows.promote import gather_golden
+from mlflow_models import registry
+from mlflow_models.tracking import trained_on
+from reconad_plugin.store.golden import ENOUGH_DEFECTS
+from tests.factory import Factory, normal_picture, to_png, with_scratch
+
+FIRST = date(2026, 5, 1)
+SECOND = FIRST + timedelta(1)
+THIRD = FIRST + timedelta(2)
+
+
+def run_nights(factory: Factory, *nights: date) -> None:
+    """Deliver quiet nights and run them; the first trains version 1."""
+    for night in nights:
+        factory.deliver(night)
+        nightly(factory.product, night)
+
+
+@pytest.fixture(scope="module")
+def watched(shared_factory: Factory) -> Factory:
+    """A product that version 1 has watched for a night; the tests leave these nights as they are."""
+    run_nights(shared_factory, FIRST, SECOND)
+    return shared_factory
+
+
+def learnt_nights(factory: Factory, night: date) -> set[str]:
+    """Nights that a training would learn from."""
+    opened = open_product(factory.product)
+    return set(learnable_rows(opened, night, read_manifests(opened, night))["night"])
+
+
+def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) -> None:
+    """Its nights teach again when they were scored by the version that serves instead."""
+    run_nights(factory, FIRST, SECOND)
+    assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
+    client, name = MlflowClient(), registry.model_name(factory.product)
+    first = registry.champion(factory.product)
+    client.create_model_version(name, first.uri, first.run_id, tags=first.tags)
+    client.set_registered_model_alias(name, registry.CHAMPION, "2")
+    client.set_model_version_tag(name, "1", registry.STATE_TAG, registry.ROLLED_BACK)
+
+    assert learnt_nights(factory, SECOND) == {FIRST.isoformat()}
+
+    again = nightly(factory.product, SECOND)
+    assert again["record"]["model_version"] == "2"
+    assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
+
+
+def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> None:
+    """A version learnt the night's light; run again with defects it is held, not called learnt."""
+    factory = watched
+    client, name = MlflowClient(), registry.model_name(factory.product)
+    first = registry.champion(factory.product)
+    learnt = {
+        registry.PURPOSE_TAG: "finetune",
+        registry.NIGHT_TAG: THIRD.isoformat(),
+        registry.CAUSE_TAG: "light",
+        registry.STATE_TAG: registry.REJECTED,
+    }
+    client.create_model_version(name, first.uri, first.run_id, tags=learnt)
+    factory.deliver(THIRD, change=with_scratch)
+
+    result = nightly(factory.product, THIRD)
+
+    assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
+    as_before = result["record"] | {"cause": "light"}
+    assert react(open_product(factory.product), THIRD, as_before) == "fine-tuned, rejected 2"
+
+
+def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:
+    """A night counts when it has an image."""
+    factory = new_factory(first_training_nights=2)
+    factory.put(FIRST, "cut-off.png", b"\x89PNG")
+    factory.deliver(SECOND)
+
+    actions = [nightly(factory.product, night)["action"] for night in (FIRST, SECOND)]
+
+    assert actions == ["gathering: 0 of 2 nights", "gathering: 1 of 2 nights"]
+
+
+def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None:
+    """An older night that is run late is judged on the world of today, by images that neither
+    version was fitted to, at the size asked for."""
+    opened = open_product(watched.product)
+
+    golden = gather_golden(opened, FIRST, 32)
+    fitted = trained_on(registry.champion(watched.product))
+    hashes = learnable_rows(opened, SECOND, read_manifests(opened, SECOND)).set_index("key")
+    judges = hashes.loc[list(golden.labels.normal), "sha256"]
+    without_one = gather_golden(opened, FIRST, 32, frozenset(judges.iloc[:1]))
+
+    assert set(golden.labels.nights) == {FIRST.isoformat(), SECOND.isoformat()}
+    assert golden.normal.shape[-1] == 32
+    assert fitted
+    assert not fitted & set(judges)
+    assert len(without_one.normal) == len(golden.normal) - 1
+
+
+def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
+    """Up to nine have simulated anomalies beside them; from ten on they are enough."""
+    factory.deliver(FIRST)
+    ingest(factory.product, FIRST)
+    opened = open_product(factory.product)
+
+    def golden_with(count: int) -> tuple[str, set[str]]:
+        for number in range(count):
+            picture = with_scratch(normal_picture(np.random.default_rng(number))).clip(0, 1)
+            content = to_png((255 * picture).astype(np.uint8))
+            factory.put_key(f"{factory.product}/golden/scratch/{number}.png", content)
+        labels = gather_golden(opened, FIRST, 32).labels
+        return labels.kind, set(labels.defects)
+
+    assert golden_with(0) == ("simulated", {"simulated"})
+    assert golden_with(1) == ("real and simulated", {"scratch", "simulated"})
+    assert golden_with(ENOUGH_DEFECTS) == ("real", {"scratch"})
