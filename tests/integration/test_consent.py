@@ -30,7 +30,7 @@ def run_nights(factory: Factory, *nights: date) -> None:
 
 @pytest.fixture(scope="module")
 def watched(shared_factory: Factory) -> Factory:
-    """A product that version 1 has watched for a night; the tests leave these nights as they are."""
+    """A product that version 1 has watched for a night; tests leave these two nights alone."""
     run_nights(shared_factory, FIRST, SECOND)
     return shared_factory
 
