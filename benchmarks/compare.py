@@ -174,6 +174,7 @@ ALONE = {  # without a peer
     "dashboard": "dashboard_years.py",
     "gate": "gate_trials.py",
     "promotion": "promotion_kills.py",
+    "replay": "replay_days.py",
     "triage": "triage_nights.py",
 }
 

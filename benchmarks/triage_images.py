@@ -114,13 +114,21 @@ def score_source(
     pictures = [
         decode_image((source.folder / path).read_bytes(), ImageLimits()) for path in rows["path"]
     ]
-    detector = _fit([pictures[place] for place in np.flatnonzero(fitted)], model, steps, seed)
-    tables = [_score(detector, rows[~fitted], pictures, "plain", lambda picture: picture)]
+    places = np.random.default_rng(seed).permutation(np.flatnonzero(fitted))
+    held_out = int(len(places) * CALIBRATION_SHARE)
+    detector = fit(
+        [pictures[place] for place in places[held_out:]],
+        [pictures[place] for place in places[:held_out]],
+        model,
+        steps,
+        seed,
+    )
+    tables = [score(detector, rows[~fitted], pictures, "plain", lambda picture: picture)]
     changed = rows[rows["is_pool"] | (rows["label"] != "normal")]
     tables += [
-        _score(detector, changed, pictures, name, change) for name, change in variants().items()
+        score(detector, changed, pictures, name, change) for name, change in variants().items()
     ]
-    scored = ScoredImages(pd.concat(tables, ignore_index=True), _calibration(detector))
+    scored = ScoredImages(pd.concat(tables, ignore_index=True), calibration_of(detector))
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         scored.table.to_parquet(kept.with_suffix(".parquet"))
@@ -153,23 +161,33 @@ def _fitted(rows: pd.DataFrame, is_normal: pd.Series, seed: int) -> pd.Series:
     return is_normal & part.isin(chosen)
 
 
-def _fit(pictures: list[Pixels], model: str, steps: int, seed: int) -> Detector:
-    images = stack_images(pictures, IMAGE_SIZE_PX)
-    order = np.random.default_rng(seed).permutation(len(images))
-    held_out = int(len(images) * CALIBRATION_SHARE)
+def fit(
+    train: list[Pixels], calibration: list[Pixels], model: str, steps: int, seed: int
+) -> Detector:
+    """Fit a detector on pictures of any shapes."""
     settings = ProductSettings(model=model, image_size_px=IMAGE_SIZE_PX, seed=seed)
-    split = NormalImages(images[order[held_out:]], images[order[:held_out]], images[:0])
+    images = [stack_images(pictures, IMAGE_SIZE_PX) for pictures in (train, calibration)]
+    split = NormalImages(images[0], images[1], images[0][:0])
     detector, _ = fit_detector(split, settings, TrainingSettings(steps=steps))
     return detector
 
 
-def _score(
+def score(
     detector: Detector,
     rows: pd.DataFrame,
     pictures: list[Pixels],
     variant: str,
     change: Callable[[Pixels], Pixels],
 ) -> pd.DataFrame:
+    """A table of scores and features of some pictures, changed.
+
+    Args:
+        detector: scores them.
+        rows: of a manifest; the index says which pictures.
+        pictures: all of them.
+        variant: name of the change.
+        change: of a picture.
+    """
     changed = [change(pictures[place]) for place in rows.index]
     position = rows["position"].astype(str) if "position" in rows else ""
     described = pd.DataFrame([describe_image(picture) for picture in changed], index=rows.index)
@@ -183,7 +201,8 @@ def _score(
     return table.assign(variant=variant)
 
 
-def _calibration(detector: Detector) -> dict[str, object]:
+def calibration_of(detector: Detector) -> dict[str, object]:
+    """What ``summarise_night`` needs to know of a detector."""
     as_they_come, matched = detector.calibration, detector.matched_calibration
     return {
         "calibration_scores": tuple(as_they_come.normal_scores),

@@ -154,19 +154,29 @@ def one_night(
     }
 
 
+def screws(data: Path | None) -> list[Path]:
+    """Folders with a ball screw; the demo's where there is no other."""
+    return _with_column(data, "position") or [DEMO]
+
+
 def _sources(data: Path | None) -> list[tuple[Source, tuple[Kind, ...]]]:
-    """What a folder, or the folders in it, hold; the demo's ball screw where it holds none."""
-    screw: list[Path] = []
-    tiles: list[Path] = []
-    for folder in [] if data is None else [data, *sorted(data.iterdir())]:
-        manifest = folder / "manifest.csv"
-        if manifest.is_file():
-            columns = set(pd.read_csv(manifest, nrows=0).columns)
-            tiles += [folder] if "exposure" in columns else []
-            screw += [folder] if "position" in columns else []
     return [
-        *((ball_screw(folder), BALL_SCREW_KINDS) for folder in screw or [DEMO]),
-        *((magnetic_tile(folder), MAGNETIC_TILE_KINDS) for folder in tiles),
+        *((ball_screw(folder), BALL_SCREW_KINDS) for folder in screws(data)),
+        *(
+            (magnetic_tile(folder), MAGNETIC_TILE_KINDS)
+            for folder in _with_column(data, "exposure")
+        ),
+    ]
+
+
+def _with_column(data: Path | None, column: str) -> list[Path]:
+    """The folder, and those in it, whose manifest has a column."""
+    folders = [] if data is None else [data, *sorted(data.iterdir())]
+    manifests = [folder / "manifest.csv" for folder in folders]
+    return [
+        file.parent
+        for file in manifests
+        if file.is_file() and column in pd.read_csv(file, nrows=0).columns
     ]
 
 

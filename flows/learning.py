@@ -27,7 +27,12 @@ from reconad_plugin.store.manifest import (
 from reconad_plugin.store.source import copy_prefix
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.training.fit import NormalImages
-from reconad_plugin.training.selection import learnable_images, oversample_new
+from reconad_plugin.training.selection import (
+    Watched,
+    doubtful_images,
+    learnable_images,
+    oversample_new,
+)
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,8 @@ def read_manifests(product: Product, night: date) -> dict[str, pd.DataFrame]:
 def learnable_rows(
     product: Product, night: date, manifests: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Rows of the manifests that may be learnt from; what a version saw that was rolled back
-    vouches for nothing."""
+    """Rows of the manifests that may be learnt from, and the few besides that calibrate and judge
+    alone. What a version saw that was rolled back vouches for nothing."""
     accepted = accepted_rows(manifests.values())
     golden = golden_hashes(product.store, product.layout)
     accepted = accepted[~accepted["sha256"].isin(golden)]
@@ -172,15 +177,16 @@ def learnable_rows(
         if record["cause"] in HOLDING_CAUSES or record["model_version"] in withdrawn
     }
     trusted_until = registry.trusted_until(product.name)
-    reviews = pd.concat([product.records.review(day) for day in [*records, night]])
-    return learnable_images(
-        accepted,
-        {day: table for day, table in scores.items() if table is not None},
-        trusted_until=night.isoformat() if trusted_until is None else trusted_until,
+    watched = Watched(
+        scores={day: table for day, table in scores.items() if table is not None},
         relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
         held_nights=frozenset(held),
-        reviews=reviews,
+        reviews=pd.concat([product.records.review(day) for day in [*records, night]]),
     )
+    trusted = night.isoformat() if trusted_until is None else trusted_until
+    learnable = learnable_images(accepted, watched, trusted)
+    doubtful = doubtful_images(accepted, watched, product.settings.target_fpr)
+    return pd.concat([learnable, doubtful]).sort_values(["night", "key"], ignore_index=True)
 
 
 def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:

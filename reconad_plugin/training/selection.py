@@ -2,20 +2,52 @@
 every doubt keeps an image out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
 from reconad_plugin.store.records import DEFECT, NORMAL, WAITING
+from reconad_plugin.store.splits import CALIBRATION, JUDGE
 
 
-def learnable_images(
-    accepted: pd.DataFrame,
-    scores: Mapping[str, pd.DataFrame],
-    trusted_until: str,
-    relit_nights: frozenset[str],
-    held_nights: frozenset[str],
-    reviews: pd.DataFrame,
-) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """What the watch and persons have said of nights.
+
+    Attributes:
+        scores: night -> its table of scores, for the nights that a version scored.
+        relit_nights: nights whose alarm had the cause light.
+        held_nights: nights that wait for a person.
+        reviews: what persons decided, with ``sha256`` and ``decision``.
+    """
+
+    scores: Mapping[str, pd.DataFrame]
+    relit_nights: frozenset[str]
+    held_nights: frozenset[str]
+    reviews: pd.DataFrame
+
+    @property
+    def free(self) -> dict[str, pd.DataFrame]:
+        """Tables of the nights that are not held."""
+        return {
+            night: table for night, table in self.scores.items() if night not in self.held_nights
+        }
+
+    @property
+    def normal(self) -> set[str]:
+        """SHA-256 of the images of these nights that count as normal without a person."""
+        return {
+            sha256
+            for night, table in self.free.items()
+            for sha256 in normal_hashes(table, is_relit=night in self.relit_nights)
+        }
+
+    def decided(self, *decisions: str) -> set[str]:
+        """SHA-256 of the images on which persons decided so."""
+        return set(self.reviews.loc[self.reviews["decision"].isin(decisions), "sha256"])
+
+
+def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: str) -> pd.DataFrame:
     """Choose the images that count as normal.
 
     An image joins when its night is one of the first, which are taken as normal because the
@@ -27,27 +59,45 @@ def learnable_images(
 
     Args:
         accepted: accepted rows of manifests.
-        scores: night -> its table of scores, for the nights that a version scored.
+        watched: the nights that a version scored.
         trusted_until: the last of the first nights, ``YYYY-MM-DD``. A later night that was
             never scored teaches nothing, and one that was scored needs no trust.
-        relit_nights: nights whose alarm had the cause light.
-        held_nights: nights that wait for a person.
-        reviews: what persons decided, with ``sha256`` and ``decision``.
 
     Returns:
         The chosen rows, in the same order.
     """
-    released = set(reviews.loc[reviews["decision"] == NORMAL, "sha256"])
-    refused = set(reviews.loc[reviews["decision"].isin([DEFECT, WAITING]), "sha256"])
-    normal = {
-        sha256
-        for night, table in scores.items()
-        if night not in held_nights
-        for sha256 in normal_hashes(table, is_relit=night in relit_nights)
-    }
-    is_trusted = (accepted["night"] <= trusted_until) & ~accepted["night"].isin(list(scores))
-    chosen = is_trusted | accepted["sha256"].isin(normal | released)
-    return accepted[chosen & ~accepted["sha256"].isin(refused)].reset_index(drop=True)
+    is_trusted = (accepted["night"] <= trusted_until) & ~accepted["night"].isin(
+        list(watched.scores)
+    )
+    chosen = is_trusted | accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
+    is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
+    return accepted[chosen & ~is_refused].reset_index(drop=True)
+
+
+def doubtful_images(accepted: pd.DataFrame, watched: Watched, target_fpr: float) -> pd.DataFrame:
+    """Choose images that no one learns and that calibrate and judge nevertheless.
+
+    Of normal images a share of ``target_fpr`` lies above a threshold and is not learnt. Were it
+    missing among those that calibrate as well, each new threshold would lie lower than the one
+    before, and false alarms would creep up unseen. So as many as that share allows come back.
+    Should they be defects, the threshold is still no higher than the highest normal score.
+
+    Args:
+        accepted: accepted rows of manifests.
+        watched: the nights that a version scored; nothing of a held one comes back.
+        target_fpr: share of normal images that is expected above the threshold.
+
+    Returns:
+        Rows of the calibration and the judge split, of each no more than its share.
+    """
+    seen = {sha256 for table in watched.free.values() for sha256 in table["sha256"]}
+    rows = accepted[accepted["sha256"].isin(seen)].sort_values("sha256")
+    doubtful = rows[~rows["sha256"].isin(watched.normal | watched.decided(NORMAL, DEFECT))]
+    chosen = [
+        doubtful[doubtful["split"] == split].head(int(target_fpr * (rows["split"] == split).sum()))
+        for split in (CALIBRATION, JUDGE)
+    ]
+    return pd.concat(chosen, ignore_index=True)
 
 
 def normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:

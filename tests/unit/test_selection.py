@@ -1,10 +1,18 @@
 """Which images may be learnt from: every doubt keeps one out."""
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from reconad_plugin.calibration import calibrate
 from reconad_plugin.store.records import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
-from reconad_plugin.training.selection import learnable_images, oversample_new
+from reconad_plugin.training.selection import (
+    Watched,
+    doubtful_images,
+    learnable_images,
+    oversample_new,
+)
 
 FIRST, SECOND, THIRD = "2024-05-01", "2024-05-02", "2024-05-03"
 
@@ -25,12 +33,15 @@ def reviewed(**decisions):
     return table.assign(sha256=list(decisions), decision=list(decisions.values()))
 
 
+def watched(scores, relit=(), held=(), reviews=None):
+    """Nights with their tables, and what persons said."""
+    reviews = reviewed() if reviews is None else reviews
+    return Watched(scores, frozenset(relit), frozenset(held), reviews)
+
+
 def learnable(rows, scores, relit=(), held=(), reviews=None, trusted_until=FIRST):
     """The hashes that are chosen."""
-    reviews = reviewed() if reviews is None else reviews
-    chosen = learnable_images(
-        rows, scores, trusted_until, frozenset(relit), frozenset(held), reviews
-    )
+    chosen = learnable_images(rows, watched(scores, relit, held, reviews), trusted_until)
     return chosen["sha256"].tolist()
 
 
@@ -169,12 +180,62 @@ def test_night_that_was_never_scored_waits(scores):
     assert learnable(rows, scores) == ["a"]
 
 
+def doubtful(rows, scores, held=(), reviews=None, target_fpr=0.25):
+    """The hashes that come back."""
+    seen = watched(scores, held=held, reviews=reviews)
+    return doubtful_images(rows, seen, target_fpr)["sha256"].tolist()
+
+
+def test_the_share_above_a_threshold_calibrates_and_judges():
+    """Of eight images a split, three above: two come back, those with the lowest hashes, and none
+    of those that train."""
+    rows, tables = [], {}
+    for split in ("train", "calibration", "judge"):
+        rows += [(f"{split}{number}", SECOND, split) for number in range(8)]
+        tables |= {f"{split}{number}": number >= 5 for number in range(8)}
+    rows = pd.DataFrame(rows, columns=["sha256", "night", "split"])
+    scores = {SECOND: scored(*((name, is_above, False) for name, is_above in tables.items()))}
+
+    assert doubtful(rows, scores) == ["calibration5", "calibration6", "judge5", "judge6"]
+    assert doubtful(rows, scores, target_fpr=0.12) == []
+    assert doubtful(rows, scores, held=[SECOND]) == []
+    assert doubtful(rows, {}) == []
+    decided = reviewed(calibration5=DEFECT, calibration6=NORMAL, judge5=WAITING)
+    assert doubtful(rows, scores, reviews=decided) == ["calibration7", "judge5", "judge6"]
+
+
+def test_false_alarms_do_not_creep_up_over_many_trainings():
+    """Ten versions, each calibrated on what the one before let through: with what the share
+    allows the true rate stays what it was set to; without it rises by half."""
+    target, images, noise = 0.02, 20_000, 0.3
+    random = np.random.default_rng(5)
+    rows = pd.DataFrame({"sha256": [f"{number:05}" for number in range(images)]})
+    rows = rows.assign(night=SECOND, split="judge")
+
+    def true_rate(with_doubtful):
+        threshold = np.inf
+        for _ in range(10):
+            part = random.normal(size=images)
+            is_above = part + noise * random.normal(size=images) > threshold
+            table = scored(*zip(rows["sha256"], is_above, [False] * images, strict=True))
+            is_kept = ~is_above
+            if with_doubtful:
+                back = doubtful(rows, {SECOND: table}, target_fpr=target)
+                is_kept |= rows["sha256"].isin(back).to_numpy()
+            scores = part + noise * random.normal(size=images)  # of the next version
+            threshold = calibrate(scores[is_kept], target).image_threshold
+        return stats.norm.sf(threshold / np.hypot(1, noise))
+
+    assert true_rate(with_doubtful=True) < 1.15 * target
+    assert true_rate(with_doubtful=False) > 1.4 * target
+
+
 def test_order_and_columns_are_kept():
     """The chosen rows are those of the manifest, in its order, numbered from zero."""
     rows = accepted(("c", FIRST), ("a", SECOND), ("b", SECOND)).assign(split=["x", "y", "z"])
     scores = {SECOND: scored(("b", False, False), ("a", True, True))}
 
-    chosen = learnable_images(rows, scores, FIRST, frozenset(), frozenset(), reviewed())
+    chosen = learnable_images(rows, watched(scores), FIRST)
 
     pd.testing.assert_frame_equal(chosen, rows.iloc[[0, 2]].reset_index(drop=True))
 
