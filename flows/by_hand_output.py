@@ -166,6 +166,7 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "best_step": report.best_step,
         "resumed_step": report.resumed_step,
         "ended_by": report.ended_by,
+        "geometry": report.geometry,
         "phases": report.phases,
         "elapsed_s": report.elapsed_s,
         "images_calibration": len(calibration.normal_scores),
@@ -177,5 +178,7 @@ def _report(fitted: Fitted, file: Path | None) -> None:
     write_json(result, file)
     if report.resumed_step:
         print(f"went on from step {report.resumed_step}")
+    if report.geometry != "none":
+        print(f"pictures were varied too: {report.geometry} (--geometry none leaves that out)")
     print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
     print(fitted.version.uri)

@@ -204,9 +204,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--geometry",
-        default="none",
+        default="auto",
         metavar="NAME",
-        help="how parts may lie: none (fixed camera, the default), mirror or rotate",
+        help="how parts may lie: none (always alike), mirror, rotate, or auto (default): the "
+        "pictures tell none from mirror",
     )
     parser.add_argument("--vary-light", action="store_true", help="learn under changing lamps")
     parser.add_argument("--seed", type=int, default=0)

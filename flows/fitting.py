@@ -93,6 +93,7 @@ def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOIN
         params={
             **{name: value for name, value in job.settings if name not in _STEPS_OF},
             **dict(job.training),
+            "geometric_augmentation": report.geometry,
             "purpose": job.purpose,
             "planned_steps": report.planned_steps,
             "ended_by": report.ended_by,

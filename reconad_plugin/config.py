@@ -101,7 +101,7 @@ class TrainingSettings(_Frozen):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # the model's
     batch_size: Annotated[int, Field(ge=2)] | None = None  # the model's; batch norm needs two
     light_augmentation: bool = False
-    geometric_augmentation: Literal["none", "mirror", "rotate"] = "none"  # a fixed camera: none
+    geometric_augmentation: Literal["auto", "none", "mirror", "rotate"] = "auto"
     preset: Annotated[str, AfterValidator(_known_preset)] = DEFAULT_PRESET
     textures: str | None = None  # a folder or s3://bucket/prefix; None: the packaged ones
     early_stopping: bool = True

@@ -3,14 +3,19 @@
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from reconad_plugin.images.light import dim_lamp, is_grey
+from reconad_plugin.images.light import dim_lamp, is_grey, standard_light
 from reconad_plugin.simulation.perlin import rotate
 
 POWER_RANGE: Final = (0.7, 1.3)  # of the lamp's light
 COLOUR_RANGE: Final = 0.05  # gain of each colour, +-
 CONTRAST_RANGE: Final = (0.9, 1.1)
+ONE_WAY_SHARE: Final = 0.3  # of an asymmetry, common to all pictures: more, and parts lie one way
+FEWEST_TO_TELL: Final = 10  # pictures
+MOST_TO_TELL: Final = 256
+GRID_PX: Final = 16  # of the small pictures that tell
 TURNED_SHARE: Final = 1 / 3  # of the pictures of parts that may lie at any angle
 
 
@@ -33,6 +38,51 @@ def vary_light(image: Tensor, generator: Generator) -> Tensor:
         lit = lit * colour
     mean = lit.mean((1, 2, 3), keepdim=True)
     return ((lit - mean) * draw(*CONTRAST_RANGE) + mean).clamp(0, 1)
+
+
+def choose_geometry(images: Tensor) -> str:
+    """How parts may lie, as far as their pictures tell: ``mirror`` or ``none``.
+
+    Args:
+        images: (N, 3, S, S) uint8 normal images; 256 of them, spread evenly, tell.
+
+    Returns:
+        ``mirror`` where parts lie both ways, left to right and upside down. ``none`` where what
+        tells a picture from its mirror image is common to the pictures (``common_asymmetry``),
+        as it is where a fixed camera sees parts that always lie alike, and where there are
+        fewer than ten.
+    """
+    if len(images) < FEWEST_TO_TELL:
+        return "none"
+    places = torch.linspace(0, len(images) - 1, min(len(images), MOST_TO_TELL)).round().long()
+    small = torch.cat(
+        [
+            F.adaptive_avg_pool2d(standard_light(image, like=image), GRID_PX)
+            for image in (images[place][None].float() / 255 for place in places.tolist())
+        ]
+    )
+    is_either_way = all(common_asymmetry(small, axis) < ONE_WAY_SHARE for axis in (-1, -2))
+    return "mirror" if is_either_way else "none"
+
+
+def common_asymmetry(images: Tensor, axis: int) -> float:
+    """Share of what tells pictures from their mirror images that all of them have in common.
+
+    Args:
+        images: (N, C, H, W), at least two.
+        axis: along which they are mirrored.
+
+    Returns:
+        About 1 for pictures that are all alike, about 0 where as many lie one way as the other;
+        without the bias of 1 / N. 1 for pictures that are their own mirror images.
+    """
+    asymmetry = (images - images.flip(axis)).flatten(1)  # (N, C * H * W)
+    energy = asymmetry.square().sum(1).mean()
+    if energy <= 0:
+        return 1.0
+    count = len(images)
+    common = float(asymmetry.mean(0).square().sum() / energy)
+    return (count * common - 1) / (count - 1)
 
 
 def vary_geometry(image: Tensor, kind: str, generator: Generator) -> Tensor:

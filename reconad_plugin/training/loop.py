@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
+from reconad_plugin.training.augment import choose_geometry
 from reconad_plugin.training.batches import Batches
 from reconad_plugin.training.checkpoint import (
     optimizer_tensors,
@@ -73,6 +74,7 @@ class TrainingReport:
         resumed_step: the step of the checkpoint it went on from, 0 where there was none.
         curve: points of the loss over the steps.
         phases: steps of each phase by name; empty for a phase alone.
+        geometry: how pictures were mirrored or turned, also where the settings left it open.
     """
 
     steps: int
@@ -83,6 +85,7 @@ class TrainingReport:
     resumed_step: int
     curve: list[Progress] = field(repr=False)
     phases: dict[str, int] = field(default_factory=dict)
+    geometry: str = "none"
 
 
 def best_precision(device: str) -> torch.dtype:
@@ -153,6 +156,9 @@ class _Run:
     ) -> None:
         self.recipe = recipe.to(device).to(memory_format=torch.channels_last).train()
         batch_size = settings.batch_size or recipe.batch_size
+        if settings.geometric_augmentation == "auto":
+            chosen = choose_geometry(images)
+            settings = settings.model_copy(update={"geometric_augmentation": chosen})
         self.settings = settings
         self.device = device
         self.precision = best_precision(device)
@@ -232,6 +238,7 @@ class _Run:
             self.best_step or self.clock.step,
             self.resumed_step,
             self.curve,
+            geometry=self.settings.geometric_augmentation,
         )
 
     def _autocast(self) -> torch.autocast:

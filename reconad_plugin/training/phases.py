@@ -165,6 +165,7 @@ def _in_one(phases: Sequence[Phase], done: Sequence[TrainingReport]) -> Training
             for point in report.curve
         ],
         phases={phase.name: report.steps for phase, report in zip(phases, done, strict=True)},
+        geometry=done[-1].geometry,
     )
 
 

@@ -10,6 +10,8 @@ from reconad_plugin.training.augment import (
     CONTRAST_RANGE,
     POWER_RANGE,
     TURNED_SHARE,
+    choose_geometry,
+    common_asymmetry,
     vary_geometry,
     vary_light,
 )
@@ -165,3 +167,53 @@ def test_poses_follow_the_generator_and_leave_the_input(uneven):
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(uneven, before)
+
+
+def parts(count, mirrored):
+    """(count, 3, 32, 32) uint8: a ramp down and across with noise, some of them mirrored.
+
+    ``mirrored`` gives the share that lies the other way, left to right and upside down.
+    """
+    generator = Generator().manual_seed(6)
+    across, down = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="xy")
+    images = (60 + 3 * across + 2 * down).expand(count, 3, 32, 32).clone().float()
+    images += 10 * torch.randn(images.shape, generator=generator)
+    for axis in (-1, -2):
+        lies_mirrored = torch.rand(count, generator=generator) < mirrored
+        images[lies_mirrored] = images[lies_mirrored].flip(axis)
+    return images.clamp(0, 255).byte()
+
+
+@pytest.mark.parametrize(
+    ("images", "chosen"),
+    [
+        pytest.param(parts(60, mirrored=0.0), "none", id="always alike"),
+        pytest.param(parts(60, mirrored=0.1), "none", id="nearly always alike"),
+        pytest.param(parts(60, mirrored=0.5), "mirror", id="either way"),
+        pytest.param(parts(9, mirrored=0.5), "none", id="too few to tell"),
+        pytest.param(parts(60, mirrored=0.5).flip(0), "mirror", id="in another order"),
+        pytest.param(torch.full((20, 3, 32, 32), 90, dtype=torch.uint8), "none", id="flat"),
+        pytest.param(torch.zeros((0, 3, 32, 32), dtype=torch.uint8), "none", id="no picture"),
+    ],
+)
+def test_pictures_tell_whether_parts_lie_both_ways(images, chosen):
+    """Parts that always lie alike are not mirrored; parts that lie either way are."""
+    assert choose_geometry(images) == chosen
+
+
+def test_one_axis_alone_is_not_enough():
+    """Parts that lie left or right but never upside down stay as they are."""
+    images = parts(60, mirrored=0.0)
+    images[::2] = images[::2].flip(-1)
+
+    assert common_asymmetry(images.float(), -1) < 0.1 < 0.5 < common_asymmetry(images.float(), -2)
+    assert choose_geometry(images) == "none"
+
+
+def test_asymmetry_of_a_few_pictures_is_not_taken_for_common():
+    """Independent noise has nothing in common, however few pictures there are."""
+    noise = torch.randn(500, 4, 3, 6, 6, generator=Generator().manual_seed(2))
+
+    shares = [common_asymmetry(each, -1) for each in noise]
+
+    assert abs(sum(shares) / len(shares)) < 0.01

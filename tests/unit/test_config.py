@@ -166,7 +166,7 @@ steps = 100
         ),
         pytest.param(
             'train.geometric_augmentation = "flip"',
-            "geometric_augmentation: .*'none', 'mirror' or 'rotate'",
+            "geometric_augmentation: .*'auto', 'none', 'mirror' or 'rotate'",
             id="geometry",
         ),
         pytest.param(
