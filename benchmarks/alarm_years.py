@@ -5,8 +5,9 @@
 
 A year begins with a product's first night, and nothing is known of it. Single images scatter with
 a deviation of 1; nights may differ from one another, and resemble the one before. Each statistic
-goes its own way, which is the hardest case for a limit that all share. Two counts of images above
-a threshold are tested besides; the threshold is set on held-out images of the first nights.
+goes its own way, which is the hardest case for a limit that all share. Three counts are tested
+besides: images above a threshold that was set on held-out images of the first nights, twice, and
+images that stand out from the night, held against the nights before.
 
 A false alarm is counted on the night it is raised; it stays open until the product is back to
 normal, and those nights are counted too. A shift comes to one statistic between the 60th and the
@@ -32,6 +33,7 @@ from monitoring.alarms import chance_of
 from monitoring.charts import Charts, Night
 from monitoring.limits import Limits, limits
 from monitoring.night import STATISTICS, Exceedances
+from monitoring.outliers import FAR
 from monitoring.rehearsal import alarms_of
 
 NIGHTS: Final = 365
@@ -160,6 +162,7 @@ class Year:
         charts, ones = Charts(np.zeros(self._shape)), np.ones(self._shape)
         is_open = np.zeros(years, bool)
         counts = [_Counts(years, world, random) for _ in range(2)]
+        outliers = _Outliers(years, random)
         effect = random.normal(0, world.night_effect, self._shape)
         kept, new = world.autocorrelation, (1 - world.autocorrelation**2) ** 0.5
         for night in range(NIGHTS):
@@ -176,8 +179,10 @@ class Year:
             )
             for count in counts:
                 is_alarm = is_alarm | (count.chances(effect[:, 1], images) < self._limit.count)
+            is_alarm = is_alarm | (outliers.chances(images) < self._limit.count)
             note(night, is_alarm, is_open)
             is_open = is_alarm | (is_open & ~is_settled)
+            outliers.learn(~is_open)
             charts.learn(seen, np.broadcast_to(~is_open[:, None], self._shape))
 
 
@@ -196,6 +201,34 @@ class _Counts:
         above = self._random.binomial(images, ndtr(effect - self._threshold))
         counts, places = np.unique(above, return_inverse=True)
         return np.array([_chance(int(count), images) for count in counts])[places]
+
+
+class _Outliers:
+    """Images far from the middle of their night, held against the ordinary nights before."""
+
+    def __init__(self, years: int, random: np.random.Generator) -> None:
+        self._known_above, self._known_images = np.zeros(years, int), np.zeros(years, int)
+        self._above, self._images = self._known_above, 0
+        self._random = random
+
+    def chances(self, images: int) -> Floats:
+        """Of each year's count tonight, in a normal night."""
+        self._images = images
+        self._above = self._random.binomial(images, ndtr(-FAR), len(self._known_above))
+        seen = np.stack([self._above, self._known_images, self._known_above], 1)
+        cases, places = np.unique(seen, axis=0, return_inverse=True)
+        found = [self._chance(*case.tolist()) for case in cases]
+        return np.array(found)[places.ravel()]
+
+    def learn(self, is_ordinary: NDArray[np.bool_]) -> None:
+        """Tonight's counts join those of ordinary nights."""
+        self._known_above = self._known_above + self._above * is_ordinary
+        self._known_images = self._known_images + self._images * is_ordinary
+
+    def _chance(self, above: int, known_images: int, known_above: int) -> float:
+        if not above:
+            return 1.0
+        return chance_of(Exceedances(above, self._images, known_images, known_above))
 
 
 @cache

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +22,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from monitoring.alarms import watch_night
+from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
+from monitoring.outliers import find_outliers
 from monitoring.triage import NONE, find_cause
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
@@ -88,6 +90,8 @@ def _replay(
             continue
         tonight = summarise_night(str(day), table, **calibration)
         ordinary = {night.night for night in history} - alarmed
+        known = comparable(history, ordinary, tonight.model_version)
+        tonight = replace(tonight, outliers=find_outliers(table, known))
         watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)

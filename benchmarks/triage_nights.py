@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, summarise_night
+from monitoring.outliers import find_outliers
 from monitoring.triage import (
     CAMERA,
     DEFECTS,
@@ -132,16 +133,15 @@ def one_night(
     random = np.random.default_rng(seed)
     table = scored.table
     pool = table.query("is_pool and variant == 'plain'")
-    history = [
-        _night(place, _draw(pool, options.images, random), scored)
-        for place in range(options.history)
-    ]
+    history: list[NightStatistics] = []
+    for place in range(options.history):
+        history.append(_night(place, _draw(pool, options.images, random), scored, history))
     share = float(random.choice(DEFECT_SHARES)) if kind.defects else 0.0
     defects = round(share * options.images)
     images = _draw(table.query(kind.normal), options.images - defects, random)
     if kind.defects:
         images = pd.concat([images, _draw(table.query(kind.defects), defects, random)])
-    tonight = _night(options.history, images, scored)
+    tonight = _night(options.history, images, scored, history)
     ordinary = {night.night for night in history}
     watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
     found = find_cause(watch)
@@ -205,9 +205,12 @@ def _is_right(row: dict[str, Any]) -> bool:
     return row["cause"] == row["truth"] or (is_mixed and row["cause"] == UNCLEAR)
 
 
-def _night(place: int, images: pd.DataFrame, scored: ScoredImages) -> NightStatistics:
+def _night(
+    place: int, images: pd.DataFrame, scored: ScoredImages, history: list[NightStatistics]
+) -> NightStatistics:
     night = FIRST_NIGHT + timedelta(days=place)
-    return summarise_night(night.isoformat(), images, **scored.calibration)  # type: ignore[arg-type]
+    summary = summarise_night(night.isoformat(), images, **scored.calibration)  # type: ignore[arg-type]
+    return replace(summary, outliers=find_outliers(images, history))
 
 
 def _draw(rows: pd.DataFrame, images: int, random: np.random.Generator) -> pd.DataFrame:

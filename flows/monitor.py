@@ -1,7 +1,7 @@
 """Score the night with the champion, decide whether the world has drifted, and say why."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -12,8 +12,9 @@ from flows.night_report import report
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
 from mlflow_models import flavor, registry
-from monitoring.alarms import watch_night
+from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
+from monitoring.outliers import find_outliers
 from monitoring.rehearsal import expected_false_alarms
 from monitoring.triage import LIGHT, NONE, find_cause
 from reconad_plugin.config import parse_night
@@ -100,7 +101,9 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     alarmed = {day.isoformat() for day, record in records.items() if record["is_alarm"]}
     ordinary = {past.night for past in history} - alarmed
     allowed = product.settings.false_alarms_per_year
-    watch = watch_night(history, scored.statistics, ordinary, accepted, allowed)
+    known = comparable(history, {*ordinary, *accepted}, scored.version.number)
+    tonight = replace(scored.statistics, outliers=find_outliers(scored.table, known))
+    watch = watch_night(history, tonight, ordinary, accepted, allowed)
     still_open, since = _open_alarm(records, accepted)
     triage = find_cause(watch, still_open)
     record = {
@@ -115,9 +118,13 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
         "evidence": triage.evidence,
         "is_learning": triage.is_learning,
         "is_holding": triage.is_holding,
-        "statistics": scored.statistics.to_dict(),
+        "statistics": tonight.to_dict(),
         "checks": {name: check.to_dict() for name, check in watch.checks.items()},
-        "counts": {"alarming": asdict(watch.alarming), "suspects": asdict(watch.suspects)},
+        "counts": {
+            "alarming": asdict(watch.alarming),
+            "suspects": asdict(watch.suspects),
+            "outliers": asdict(watch.outliers),
+        },
         "expected_false_alarms": expected_false_alarms(
             watch.ordinary_scores,
             watch.autocorrelation,

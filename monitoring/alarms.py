@@ -25,6 +25,7 @@ from monitoring.night import (
     STEADY_DEVIATION,
     Exceedances,
     NightStatistics,
+    Outliers,
 )
 from monitoring.positions import night_values
 
@@ -114,6 +115,9 @@ class Watch:
         checks: of each statistic that tonight has.
         alarming: count of images above the threshold as they came.
         suspects: the same after matching the light.
+        outliers: count of images that stand out from their position (``monitoring.outliers``); of
+            none where they are not known.
+        highest_chance: that the highest image of an ordinary night stands out as far.
         ordinary_scores: (N, K) standard normal scores of the ordinary nights that were tested,
             in order of ``checks``; NaN where a statistic was not tested.
         autocorrelation: (K,) how much a night resembles the one before.
@@ -122,6 +126,8 @@ class Watch:
     checks: dict[str, StatisticCheck]
     alarming: CountCheck
     suspects: CountCheck
+    outliers: CountCheck
+    highest_chance: float
     ordinary_scores: NDArray[np.float64]
     autocorrelation: NDArray[np.float64]
 
@@ -173,19 +179,40 @@ def watch_night(
         charts.learn(measured, teaches[place])
         if taught[place]:
             scores.append(checked.score)
-    known = [
-        night
-        for night, is_taught in zip(nights, taught, strict=True)
-        if is_taught and not night.is_trained_on and night.model_version == tonight.model_version
-    ]
+    known = comparable(history, {*ordinary, *new_levels}, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
         checks={name: _check(checked, k, name, limit) for k, name in enumerate(names)},
         alarming=_check_count([night.alarming for night in known], tonight.alarming, effect, limit),
         suspects=_check_count([night.suspects for night in known], tonight.suspects, effect, limit),
+        outliers=_check_count(
+            [_as_count(night.outliers) for night in known],
+            _as_count(tonight.outliers),
+            effect,
+            limit,
+        ),
+        highest_chance=_highest_chance(known, tonight),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
     )
+
+
+def comparable(
+    history: Sequence[NightStatistics], taught: Collection[str], version: str
+) -> list[NightStatistics]:
+    """Nights whose images a night can be held against one by one: normal ones that the same
+    version scored and did not learn from.
+
+    Args:
+        history: earlier nights.
+        taught: nights of them that count as normal.
+        version: that scored the night.
+    """
+    return [
+        night
+        for night in history
+        if night.night in taught and not night.is_trained_on and night.model_version == version
+    ]
 
 
 def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
@@ -195,10 +222,11 @@ def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
     allows, and differs from night to night: both widen a beta-binomial law.
 
     Args:
-        seen: the night's count, and that of normal images before.
+        seen: the night's count, and that of normal images before; with none of either nothing is
+            out of the ordinary.
         night_effect: deviation between nights, in deviations of single images.
     """
-    if not seen.images:
+    if not seen.images or not seen.calibration_images:
         return 1.0
     above = max(seen.calibration_above, 1)
     below = seen.calibration_images - above + 1
@@ -225,6 +253,22 @@ def _check_count(
         chance=chance_of(pooled, night_effect),
         limit=limit.count,
     )
+
+
+def _as_count(outliers: Outliers | None) -> Exceedances:
+    """Outliers as a count that nothing is known of before the nights."""
+    if outliers is None:
+        return Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
+    return Exceedances(outliers.above, outliers.images, calibration_images=0, calibration_above=0)
+
+
+def _highest_chance(known: Sequence[NightStatistics], tonight: NightStatistics) -> float:
+    """Rank of the night's highest image among those of the nights before."""
+    if tonight.outliers is None:
+        return 1.0
+    before = [night.outliers.highest for night in known if night.outliers is not None]
+    as_high = sum(highest >= tonight.outliers.highest for highest in before)
+    return (1 + as_high) / (1 + len(before))
 
 
 def _night_effect(known: Sequence[NightStatistics]) -> float:

@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 
 NIGHTS_A_YEAR: Final = 365
 EWMA_WEIGHT: Final = 0.2
-COUNT_TESTS: Final = 2  # images above the threshold, and suspects
+COUNT_TESTS: Final = 3  # images above the threshold, suspects, and outliers
 SETTLED_SHARE: Final = 0.75  # of the limit: an average below it has returned to normal
 _JUMP_SHARE, _AVERAGE_SHARE, _COUNT_SHARE = 0.2, 0.5, 0.3
 _CELLS: Final = 121  # of the Markov chain; more change the limit by less than 0.003

@@ -70,6 +70,21 @@ class Exceedances:
 
 
 @dataclass(frozen=True)
+class Outliers:
+    """Images of a night that lie far above what their position shows (``monitoring.outliers``).
+
+    Attributes:
+        above: how many.
+        images: that were held against their position.
+        highest: of them all, in deviations of images at one position.
+    """
+
+    above: int
+    images: int
+    highest: float
+
+
+@dataclass(frozen=True)
 class PositionMeans:
     """The images of a night that one position of the camera took.
 
@@ -97,6 +112,7 @@ class NightStatistics:
         deviations: standard deviation of each statistic over the images of a position.
         positions: what each position of the camera saw; empty where they are not known.
         images: that were looked at.
+        outliers: None while too few nights are known.
     """
 
     night: str
@@ -108,6 +124,12 @@ class NightStatistics:
     deviations: dict[str, float] = field(default_factory=dict)
     positions: dict[str, PositionMeans] = field(default_factory=dict)
     images: int = 0
+    outliers: Outliers | None = None
+
+    @property
+    def as_one_position(self) -> PositionMeans:
+        """Means over all images, whatever their position."""
+        return PositionMeans(self.images, self.values)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -121,7 +143,12 @@ class NightStatistics:
             position: PositionMeans(**means)
             for position, means in content.get("positions", {}).items()
         }
-        return cls(**content | exceedances | {"positions": positions})
+        outliers = content.get("outliers")
+        return cls(
+            **content
+            | exceedances
+            | {"positions": positions, "outliers": Outliers(**outliers) if outliers else None}
+        )
 
 
 def summarise_night(

@@ -31,8 +31,8 @@ CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 
-# A cause that leads to learning must not even hint at defects: the suspects' share has to be
-# what one normal night in ten shows, far short of an alarm.
+# A cause that leads to learning must not even hint at defects: images that stand out (or suspects,
+# where that is not known) have to be what one normal night in ten shows, far short of an alarm.
 MAX_DEFECT_HINT: Final = 0.1
 
 # Where the camera moved and most images look wrong, the images say nothing of defects.
@@ -92,7 +92,7 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
     surface = _alarms(checks, (SURFACE_STATISTIC,))
     scores = _alarms(checks, SCORE_STATISTICS)
-    has_defects = watch.suspects.is_alarm
+    has_defects = watch.suspects.is_alarm or watch.outliers.is_alarm
     moved = light + camera + surface + scores
     if not (moved or has_defects or watch.alarming.is_alarm):
         return _quiet(watch, still_open)
@@ -112,7 +112,7 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
     def alarm(cause: str, evidence: str) -> Triage:
         return Triage(True, cause, evidence, tuple(each for each in seen if each != cause))
 
-    suspects, besides = _suspects(watch.suspects), f"; besides, {_describe(moved)}" if moved else ""
+    suspects, besides = _suspects(watch), f"; besides, {_describe(moved)}" if moved else ""
     is_masked = watch.suspects.above >= MOST_SUSPECT * watch.suspects.images
     if camera and has_defects and is_masked:
         return alarm(CAMERA, f"{_describe(camera)}; {suspects}, as a moved camera makes of any")
@@ -120,7 +120,7 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         return alarm(DEFECTS, f"{suspects}{besides}")
     if camera:
         return alarm(CAMERA, f"{_describe(camera)}; {suspects}{_also(light + surface)}")
-    if watch.suspects.chance < MAX_DEFECT_HINT:
+    if _defect_chance(watch) < MAX_DEFECT_HINT:
         what = _describe(moved) if moved else _alarming(watch.alarming)
         return alarm(UNCLEAR, f"{what}, but defects cannot be ruled out: {suspects}")
     if _rose_without_light(checks) and not is_process:
@@ -145,14 +145,12 @@ def _quiet(watch: Watch, still_open: str) -> Triage:
     unsettled = [check for check in watch.checks.values() if not check.is_settled]
     if still_open == NONE or not unsettled:
         ended = "" if still_open == NONE else f"the alarm about {still_open} has ended: "
-        return Triage(
-            False, NONE, f"{ended}all statistics as on other nights; {_suspects(watch.suspects)}"
-        )
+        return Triage(False, NONE, f"{ended}all statistics as on other nights; {_suspects(watch)}")
     return Triage(
         True,
         still_open,
         f"no test fails tonight, but it is not as before: {_describe(unsettled)}; "
-        f"{_suspects(watch.suspects)}",
+        f"{_suspects(watch)}",
         is_raised=False,
     )
 
@@ -210,11 +208,24 @@ def _also(checks: list[StatisticCheck]) -> str:
     return f"; besides, {_describe(checks)}" if checks else ""
 
 
-def _suspects(count: CountCheck) -> str:
-    return (
+def _suspects(watch: Watch) -> str:
+    count, outliers = watch.suspects, watch.outliers
+    sentence = (
         f"{count.above} of {count.images} images are locally anomalous "
         f"(chance in a normal night {count.chance:.2g})"
     )
+    if outliers.images:
+        chance = min(outliers.chance, watch.highest_chance)
+        sentence += f", {outliers.above} stand out from their place ({chance:.2g})"
+    return sentence
+
+
+def _defect_chance(watch: Watch) -> float:
+    """Chance that an ordinary night looks as much like defects; where images can be held against
+    their own position, that says more than a threshold for all of them."""
+    if not watch.outliers.images:
+        return watch.suspects.chance
+    return min(watch.outliers.chance, watch.highest_chance)
 
 
 def _alarming(count: CountCheck) -> str:

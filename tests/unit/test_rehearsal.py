@@ -52,7 +52,7 @@ def test_a_lower_rate_is_kept_too():
 
 def test_alarm_that_stays_open_is_counted_once():
     """At limits that nearly every night passes, most nights have an alarm, and few raise one."""
-    counts = 365  # half of the nights for each of the two counts of images
+    counts = 365 * 3 / 2  # half of the nights for each of the three counts of images
 
     assert counts < expected(rate=3000.0, years=5) < counts + 365 / 2
 

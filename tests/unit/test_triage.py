@@ -32,6 +32,7 @@ HINT = Exceedances(above=3, images=30, calibration_images=100, calibration_above
 SOME = Exceedances(above=12, images=30, calibration_images=100, calibration_above=1)
 MANY = Exceedances(above=20, images=30, calibration_images=100, calibration_above=1)
 ALL = Exceedances(above=30, images=30, calibration_images=100, calibration_above=1)
+NOT_KNOWN = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
 SCORE_STATISTIC = "log_score"
 LIMIT = 4e-4
 
@@ -53,9 +54,14 @@ def count(seen, limit=LIMIT):
     return CountCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
 
 
-def tonight(suspects=FEW, alarming=FEW):
-    """So many suspects, and so many images above the threshold."""
-    return {"suspects": count(suspects), "alarming": count(alarming)}
+def tonight(suspects=FEW, alarming=FEW, outliers=NOT_KNOWN, highest_chance=1.0):
+    """So many suspects, images above the threshold, and images that stand out from their place."""
+    return {
+        "suspects": count(suspects),
+        "alarming": count(alarming),
+        "outliers": count(outliers),
+        "highest_chance": highest_chance,
+    }
 
 
 def checks(*jumps, shifts=(), drifting=(), **moves):
@@ -313,15 +319,27 @@ def counts(draw):
     alarming=counts(),
     jumps=st.sets(st.sampled_from(STATISTICS)),
     shifts=st.sets(st.sampled_from(STATISTICS)),
+    outliers=st.one_of(st.just(NOT_KNOWN), counts()),
+    highest_chance=st.floats(0.01, 1),
     limit=st.floats(1e-5, 0.02),
 )
-def test_nothing_is_learnt_that_may_hold_defects(suspects, alarming, jumps, shifts, limit):
+def test_nothing_is_learnt_that_may_hold_defects(
+    suspects, alarming, jumps, shifts, outliers, highest_chance, limit
+):
     """Whatever else moved, a night with defects, or a hint of them, is never learnt from."""
-    night = {"suspects": count(suspects, limit), "alarming": count(alarming, limit)}
+    night = {
+        "suspects": count(suspects, limit),
+        "alarming": count(alarming, limit),
+        "outliers": count(outliers, limit),
+        "highest_chance": highest_chance,
+    }
     found = find_cause(watch(night, checks(*jumps, shifts=shifts)))
 
-    has_defects = night["suspects"].is_alarm
-    may_hold_defects = has_defects or night["suspects"].chance < MAX_DEFECT_HINT
+    has_defects = night["suspects"].is_alarm or night["outliers"].is_alarm
+    hint = night["suspects"].chance
+    if outliers.images:
+        hint = min(night["outliers"].chance, highest_chance)
+    may_hold_defects = has_defects or hint < MAX_DEFECT_HINT
     assert not (found.is_learning and may_hold_defects)
     assert found.is_alarm is (found.cause != NONE)
     assert found.is_alarm is (found.is_learning or found.is_holding)
@@ -329,3 +347,43 @@ def test_nothing_is_learnt_that_may_hold_defects(suspects, alarming, jumps, shif
     if has_defects:
         assert DEFECTS in (found.cause, *found.also)
         assert found.is_holding
+
+
+@pytest.mark.parametrize(
+    ("night", "found", "expected"),
+    [
+        pytest.param(tonight(outliers=SOME), checks(), DEFECTS, id="images stand out"),
+        pytest.param(
+            tonight(outliers=SOME), checks("luminance"), DEFECTS, id="images stand out in new light"
+        ),
+        pytest.param(tonight(outliers=HINT), checks("luminance"), UNCLEAR, id="a few stand out"),
+        pytest.param(
+            tonight(outliers=FEW, highest_chance=0.03),
+            checks("luminance"),
+            UNCLEAR,
+            id="one stands out farther than any did",
+        ),
+        pytest.param(
+            tonight(outliers=FEW, highest_chance=0.3), checks("luminance"), LIGHT, id="none does"
+        ),
+        pytest.param(
+            tonight(HINT, outliers=FEW),
+            checks(SURFACE_STATISTIC),
+            PROCESS,
+            id="a few suspects, but as dirt makes of all images",
+        ),
+        pytest.param(
+            tonight(SOME, outliers=FEW), checks(SURFACE_STATISTIC), DEFECTS, id="many suspects"
+        ),
+        pytest.param(
+            tonight(outliers=HINT, highest_chance=0.03), checks(), NONE, id="no alarm by itself"
+        ),
+    ],
+)
+def test_images_that_stand_out_from_their_place(night, found, expected):
+    """Where images can be held against their own position, that decides about defects; many
+    suspects still do too."""
+    triage = find_cause(watch(night, found))
+
+    assert triage.cause == expected
+    assert "stand out from their place" in triage.evidence
