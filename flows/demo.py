@@ -164,7 +164,7 @@ def replay(
         factory.deliver(night)
         nights.append(_run_night(night, factory.pitted(night), is_simulated=False))
         on_night(nights[-1])
-    if not any(row.cause == "defects" for row in nights):
+    if not any("defects" in row.causes for row in nights):
         extra = plan.nights[-1] + timedelta(days=1)
         factory.deliver_simulated_defects(extra)
         nights.append(_run_night(extra, pitted=0, is_simulated=True))
