@@ -13,27 +13,24 @@ import argparse
 import hashlib
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from monitoring.alarms import comparable, watch_night
+from triage_images import calibration_of, fit, score
+from triage_nights import FALSE_ALARMS_PER_YEAR, screws
+
+from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
-from monitoring.outliers import find_outliers
+from monitoring.outliers import with_outliers
 from monitoring.triage import NONE, find_cause
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store.splits import CALIBRATION, TRAIN, assign_splits
-
-FALSE_ALARMS_PER_YEAR: Final = 1.0
-
-from triage_images import calibration_of, fit, score  # noqa: E402
-from triage_nights import screws  # noqa: E402
 
 
 def main() -> None:
@@ -88,10 +85,9 @@ def _replay(
         if place < first_days:
             history.append(describe_light(str(day), table))
             continue
-        tonight = summarise_night(str(day), table, **calibration)
         ordinary = {night.night for night in history} - alarmed
-        known = comparable(history, ordinary, tonight.model_version)
-        tonight = replace(tonight, outliers=find_outliers(table, known))
+        summary = summarise_night(str(day), table, **calibration)
+        tonight = with_outliers(summary, table, history, ordinary)
         watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)

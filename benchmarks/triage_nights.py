@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, summarise_night
-from monitoring.outliers import find_outliers
+from monitoring.outliers import with_outliers
 from monitoring.triage import (
     CAMERA,
     DEFECTS,
@@ -162,10 +162,7 @@ def screws(data: Path | None) -> list[Path]:
 def _sources(data: Path | None) -> list[tuple[Source, tuple[Kind, ...]]]:
     return [
         *((ball_screw(folder), BALL_SCREW_KINDS) for folder in screws(data)),
-        *(
-            (magnetic_tile(folder), MAGNETIC_TILE_KINDS)
-            for folder in _with_column(data, "exposure")
-        ),
+        *((magnetic_tile(each), MAGNETIC_TILE_KINDS) for each in _with_column(data, "exposure")),
     ]
 
 
@@ -210,7 +207,7 @@ def _night(
 ) -> NightStatistics:
     night = FIRST_NIGHT + timedelta(days=place)
     summary = summarise_night(night.isoformat(), images, **scored.calibration)  # type: ignore[arg-type]
-    return replace(summary, outliers=find_outliers(images, history))
+    return with_outliers(summary, images, history, {night.night for night in history})
 
 
 def _draw(rows: pd.DataFrame, images: int, random: np.random.Generator) -> pd.DataFrame:

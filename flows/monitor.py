@@ -1,7 +1,7 @@
 """Score the night with the champion, decide whether the world has drifted, and say why."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -12,9 +12,9 @@ from flows.night_report import report
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
 from mlflow_models import flavor, registry
-from monitoring.alarms import comparable, watch_night
+from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
-from monitoring.outliers import find_outliers
+from monitoring.outliers import with_outliers
 from monitoring.rehearsal import expected_false_alarms
 from monitoring.triage import LIGHT, NONE, find_cause
 from reconad_plugin.config import parse_night
@@ -101,8 +101,7 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     alarmed = {day.isoformat() for day, record in records.items() if record["is_alarm"]}
     ordinary = {past.night for past in history} - alarmed
     allowed = product.settings.false_alarms_per_year
-    known = comparable(history, {*ordinary, *accepted}, scored.version.number)
-    tonight = replace(scored.statistics, outliers=find_outliers(scored.table, known))
+    tonight = with_outliers(scored.statistics, scored.table, history, {*ordinary, *accepted})
     watch = watch_night(history, tonight, ordinary, accepted, allowed)
     still_open, since = _open_alarm(records, accepted)
     triage = find_cause(watch, still_open)

@@ -5,13 +5,15 @@ be, and defects at the others stay below it. So an image is also held against it
 Tonight's shift is taken out first: dirt or a worn lamp raises all images, a defect raises some.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from monitoring.alarms import comparable
 from monitoring.night import (
     MATCHED_SCORE_STATISTIC,
     NightStatistics,
@@ -19,9 +21,27 @@ from monitoring.night import (
     PositionMeans,
     image_statistics,
 )
+from monitoring.positions import LEAST_NIGHTS
 
 FAR: Final = 3.0  # deviations of images at one position
-LEAST_NIGHTS: Final = 2  # that have seen a position, until its images are held against it
+
+
+def with_outliers(
+    tonight: NightStatistics,
+    table: pd.DataFrame,
+    history: Sequence[NightStatistics],
+    taught: Collection[str],
+) -> NightStatistics:
+    """A night's statistics with its outliers among them.
+
+    Args:
+        tonight: what ``summarise_night`` made of the table.
+        table: the night's images.
+        history: earlier nights.
+        taught: nights of them that count as normal.
+    """
+    known = comparable(history, taught, tonight.model_version)
+    return replace(tonight, outliers=find_outliers(table, known))
 
 
 def find_outliers(table: pd.DataFrame, known: Sequence[NightStatistics]) -> Outliers | None:

@@ -6,7 +6,7 @@ import pytest
 
 from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, Outliers, summarise_night
-from monitoring.outliers import find_outliers
+from monitoring.outliers import find_outliers, with_outliers
 
 LEVELS = {"left": -3.0, "right": -1.0}  # of the logarithm of a score
 DEVIATION = 0.1
@@ -40,13 +40,8 @@ def known():
     for place in range(ORDINARY):
         scores = table(seed=place)
         summary = summarised(place, scores)
-        nights.append(with_outliers(summary, scores, nights))
+        nights.append(with_outliers(summary, scores, nights, {night.night for night in nights}))
     return nights
-
-
-def with_outliers(summary, scores, nights):
-    """A night's summary with its outliers."""
-    return NightStatistics(**{**vars(summary), "outliers": find_outliers(scores, nights)})
 
 
 def test_a_defect_at_a_quiet_position_stands_out(known):
@@ -101,7 +96,7 @@ def test_many_outliers_are_an_alarm_and_ordinary_nights_are_none(known):
     ordinary = {night.night for night in known}
 
     def watched(scores):
-        tonight = with_outliers(summarised(30, scores), scores, known)
+        tonight = with_outliers(summarised(30, scores), scores, known, ordinary)
         return watch_night(known, tonight, ordinary, (), 1.0)
 
     quiet, spoilt = watched(table(seed=60)), watched(table(seed=60, spoilt=(8,) * 6))
