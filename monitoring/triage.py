@@ -35,6 +35,10 @@ HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 # where that is not known) have to be what one normal night in ten shows, far short of an alarm.
 MAX_DEFECT_HINT: Final = 0.1
 
+# Outliers are found after the night's own shift is taken out, which defects must be few for. Where
+# so many images are suspects, the shift may be theirs, and the suspects are asked as well.
+FEW_SUSPECT: Final = 0.2
+
 # Where the camera moved and most images look wrong, the images say nothing of defects.
 MOST_SUSPECT: Final = 0.5
 
@@ -223,9 +227,13 @@ def _suspects(watch: Watch) -> str:
 def _defect_chance(watch: Watch) -> float:
     """Chance that an ordinary night looks as much like defects; where images can be held against
     their own position, that says more than a threshold for all of them."""
-    if not watch.outliers.images:
-        return watch.suspects.chance
-    return min(watch.outliers.chance, watch.highest_chance)
+    suspects, outliers = watch.suspects, watch.outliers
+    of_outliers = min(outliers.chance, watch.highest_chance)
+    if not outliers.images:
+        return suspects.chance
+    if suspects.above >= FEW_SUSPECT * suspects.images:
+        return min(suspects.chance, of_outliers)
+    return of_outliers
 
 
 def _alarming(count: CountCheck) -> str:

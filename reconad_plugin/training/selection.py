@@ -66,9 +66,8 @@ def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: st
     Returns:
         The chosen rows, in the same order.
     """
-    is_trusted = (accepted["night"] <= trusted_until) & ~accepted["night"].isin(
-        list(watched.scores)
-    )
+    is_watched = accepted["night"].isin(list(watched.scores))
+    is_trusted = (accepted["night"] <= trusted_until) & ~is_watched
     chosen = is_trusted | accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
     is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
     return accepted[chosen & ~is_refused].reset_index(drop=True)

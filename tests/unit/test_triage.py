@@ -17,6 +17,7 @@ from monitoring.night import (
 from monitoring.triage import (
     CAMERA,
     DEFECTS,
+    FEW_SUSPECT,
     LIGHT,
     MAX_DEFECT_HINT,
     NONE,
@@ -32,6 +33,7 @@ HINT = Exceedances(above=3, images=30, calibration_images=100, calibration_above
 SOME = Exceedances(above=12, images=30, calibration_images=100, calibration_above=1)
 MANY = Exceedances(above=20, images=30, calibration_images=100, calibration_above=1)
 ALL = Exceedances(above=30, images=30, calibration_images=100, calibration_above=1)
+A_THIRD = Exceedances(above=10, images=30, calibration_images=12, calibration_above=1)
 NOT_KNOWN = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
 SCORE_STATISTIC = "log_score"
 LIMIT = 4e-4
@@ -97,6 +99,8 @@ def test_examples_are_what_they_are_called():
     assert chance_of(FEW) > MAX_DEFECT_HINT
     assert chance_of(HINT) < MAX_DEFECT_HINT
     assert chance_of(HINT) > LIMIT
+    assert LIMIT < chance_of(A_THIRD) < MAX_DEFECT_HINT
+    assert A_THIRD.above >= FEW_SUSPECT * A_THIRD.images > HINT.above
     assert chance_of(SOME) < LIMIT
     assert chance_of(MANY) < LIMIT
 
@@ -339,6 +343,8 @@ def test_nothing_is_learnt_that_may_hold_defects(
     hint = night["suspects"].chance
     if outliers.images:
         hint = min(night["outliers"].chance, highest_chance)
+        if suspects.above >= FEW_SUSPECT * suspects.images:
+            hint = min(hint, night["suspects"].chance)
     may_hold_defects = has_defects or hint < MAX_DEFECT_HINT
     assert not (found.is_learning and may_hold_defects)
     assert found.is_alarm is (found.cause != NONE)
@@ -374,6 +380,12 @@ def test_nothing_is_learnt_that_may_hold_defects(
         ),
         pytest.param(
             tonight(SOME, outliers=FEW), checks(SURFACE_STATISTIC), DEFECTS, id="many suspects"
+        ),
+        pytest.param(
+            tonight(A_THIRD, outliers=FEW),
+            checks(SURFACE_STATISTIC),
+            UNCLEAR,
+            id="so many suspects that the night's shift may be theirs",
         ),
         pytest.param(
             tonight(outliers=HINT, highest_chance=0.03), checks(), NONE, id="no alarm by itself"
