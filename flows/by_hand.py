@@ -84,7 +84,7 @@ def finetune(
         ModelFormatError: the version has no list of what it learnt from.
     """
     base = flavor.load_model(model_uri)
-    learnt = read_learnt(model_uri)
+    learnt = read_learnt(model_uri).query("split != @LIGHT_ONLY")
     new = table_of(open_source(data))
     old = _rehearsal(learnt, dict(zip(new["sha256"], new["path"], strict=True)))
     new = new[~new["sha256"].isin(learnt["sha256"])]  # an image never changes its side

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
+import torch
 from prefect import get_run_logger
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from mlflow_models import flavor, registry
 from mlflow_models.vq import Vq, find_vq, vq_tags
 from monitoring.triage import HOLDING_CAUSES, LIGHT
 from reconad_plugin.config import TrainingSettings
+from reconad_plugin.images.light import relight
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import (
     accepted_rows,
@@ -71,7 +73,7 @@ class Lesson:
         """A hash of everything that decides the weights."""
         content = {
             "purpose": self.purpose,
-            "images": self.rows["sha256"].tolist(),
+            "images": (self.rows["sha256"] + self.rows["split"]).tolist(),
             "manifests": [manifest_digest(manifest) for manifest in self.manifests.values()],
             "settings": self.settings.model_dump(exclude={"textures"} if self.textures else None),
             "textures": self.textures,
@@ -190,14 +192,26 @@ def learnable_rows(
 
 
 def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
-    """Pixels of a lesson by what they are for; a new night's are rehearsed as often as the old."""
+    """Pixels of a lesson by what they are for.
 
-    def load(split: str) -> Tensor:
-        rows = lesson.rows[lesson.rows["split"] == split]
-        if lesson.new_night is not None and split == TRAIN:
-            rows = oversample_new(rows, lesson.new_night)
+    The new world is learnt as often as the old one: it is the new night's pictures, or, where the
+    light changed, each earlier night's in the new light.
+    """
+
+    def load(rows: pd.DataFrame) -> Tensor:
         return load_images(
             product.store, product.cache, rows, product.settings.image_size_px, product.limits
         )
 
-    return NormalImages(train=load(TRAIN), calibration=load(CALIBRATION), judge=load(JUDGE))
+    rows = lesson.rows
+    train, calibration, judge = (
+        rows[rows["split"] == split] for split in (TRAIN, CALIBRATION, JUDGE)
+    )
+    is_new = rows["night"] == lesson.new_night
+    if lesson.cause == LIGHT and is_new.any() and len(train):
+        nights = [load(night) for _, night in train.groupby("night")]
+        tonight = load(rows[is_new])
+        pixels = torch.cat([*nights, *(relight(night, like=tonight) for night in nights)])
+    else:
+        pixels = load(oversample_new(train, lesson.new_night))
+    return NormalImages(pixels, load(calibration), load(judge))

@@ -51,6 +51,28 @@ class LightReference:
         return matched.clamp(0, 1)
 
 
+def relight(images: Tensor, like: Tensor) -> Tensor:
+    """Pictures as they would look in the light in which others were taken.
+
+    Each colour is scaled and shifted by the same for all pictures, so that what tells them from
+    each other stays.
+
+    Args:
+        images: (N, 3, S, S) uint8, taken in one light.
+        like: (M, 3, S, S) uint8, taken in another.
+
+    Returns:
+        (N, 3, S, S) uint8.
+    """
+    old, new = LightReference.fit(images), LightReference.fit(like)
+    gain = torch.tensor(new.deviation) / torch.tensor(old.deviation)
+    offset = torch.tensor(new.mean) - gain * torch.tensor(old.mean)
+    lit = (
+        (image / 255 * gain.view(3, 1, 1) + offset.view(3, 1, 1)).clamp(0, 1) for image in images
+    )
+    return torch.stack([(image * 255).round().to(torch.uint8) for image in lit])
+
+
 def is_grey(image: Tensor) -> bool:
     """Whether a camera without colours took all of (B, 3, S, S); every fourth pixel tells."""
     red, green, blue = image[..., ::4, ::4].unbind(1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reconad_plugin.store.records import DEFECT, NORMAL, WAITING
-from reconad_plugin.store.splits import CALIBRATION, JUDGE
+from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +52,12 @@ def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: st
 
     An image joins when its night is one of the first, which are taken as normal because the
     product's owner says so; or when it scored as normal under the version
-    that served its night; or when a person said so. On a night whose light has changed
-    every picture scores high, so there an image joins when it is normal with its light
-    matched. What waits for a person joins only when the person releases it, and of a night that
-    is held nothing else does.
+    that served its night; or when a person said so. What waits for a person joins only when
+    the person releases it, and of a night that is held nothing else does.
+
+    On a night whose light has changed every picture scores high, so there an image joins when
+    it is normal with its light matched. That is a weaker witness: a defect can hide beside the
+    change. So unless a person released it, its light is learnt and not its picture.
 
     Args:
         accepted: accepted rows of manifests.
@@ -64,13 +66,17 @@ def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: st
             never scored teaches nothing, and one that was scored needs no trust.
 
     Returns:
-        The chosen rows, in the same order.
+        The chosen rows, in the same order; ``split`` is ``light`` in place of ``train`` where
+        the light alone is to be learnt.
     """
     is_watched = accepted["night"].isin(list(watched.scores))
     is_trusted = (accepted["night"] <= trusted_until) & ~is_watched
     chosen = is_trusted | accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
     is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
-    return accepted[chosen & ~is_refused].reset_index(drop=True)
+    is_relit = accepted["night"].isin(watched.relit_nights) & (accepted["split"] == TRAIN)
+    is_light_only = is_relit & ~accepted["sha256"].isin(watched.decided(NORMAL))
+    rows = accepted.assign(split=accepted["split"].mask(is_light_only, LIGHT_ONLY))
+    return rows[chosen & ~is_refused].reset_index(drop=True)
 
 
 def doubtful_images(accepted: pd.DataFrame, watched: Watched, target_fpr: float) -> pd.DataFrame:
@@ -112,7 +118,7 @@ def normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:
     return table.loc[is_normal, "sha256"]
 
 
-def oversample_new(rows: pd.DataFrame, new_night: str) -> pd.DataFrame:
+def oversample_new(rows: pd.DataFrame, new_night: str | None) -> pd.DataFrame:
     """Repeat the new night's images until they are about as many as the old ones, so that
     fine-tuning learns the new world and rehearses the old one."""
     new, old = rows[rows["night"] == new_night], rows[rows["night"] != new_night]

@@ -13,8 +13,10 @@ from flows.nightly import nightly
 from flows.product import open_product
 from flows.review import review_night
 from mlflow_models import registry
+from mlflow_models.tracking import read_learnt
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.store.manifest import read_manifest
+from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY
 from tests.factory import Factory, normal_picture, to_png, under_dim_lamp, with_scratch
 
 START = date(2026, 4, 1)
@@ -110,8 +112,8 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
 
 
 def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
-    """The lamp loses half its light: cause light, fine-tuning, promotion, quiet again; and the
-    night run again sends nobody to learn twice."""
+    """The lamp loses half its light: cause light, fine-tuning on earlier images in that light,
+    promotion, quiet again; and the night run again sends nobody to learn twice."""
     run_quiet_nights(factory, 5)
     dimmed, after = nights(7)[5:]
     factory.deliver(dimmed, change=under_dim_lamp)
@@ -125,6 +127,9 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
     assert outcome == "promoted 2"
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
+    learnt = read_learnt(registry.champion(factory.product).uri)
+    of_dimmed = learnt.loc[learnt["uri"].str.contains(dimmed.isoformat()), "split"]
+    assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
     run_id = registry.champion(factory.product).run_id
     shown = {each.path for each in MlflowClient().list_artifacts(run_id, "gate")}
     assert {"gate/disagreement.png", "gate/checks.csv", "gate/verdict.json"} <= shown

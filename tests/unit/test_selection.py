@@ -7,6 +7,7 @@ from scipy import stats
 
 from reconad_plugin.calibration import calibrate
 from reconad_plugin.store.records import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
+from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from reconad_plugin.training.selection import (
     Watched,
     doubtful_images,
@@ -18,8 +19,8 @@ FIRST, SECOND, THIRD = "2024-05-01", "2024-05-02", "2024-05-03"
 
 
 def accepted(*images):
-    """Accepted rows from (hash, night)."""
-    return pd.DataFrame(images, columns=["sha256", "night"])
+    """Accepted rows of the training split from (hash, night)."""
+    return pd.DataFrame(images, columns=["sha256", "night"]).assign(split=TRAIN)
 
 
 def scored(*images):
@@ -90,6 +91,19 @@ def test_relit_night_says_nothing_of_other_nights():
     rows = accepted(("a", SECOND), ("b", THIRD))
 
     assert learnable(rows, scores, relit=[SECOND]) == ["a"]
+
+
+def test_relit_night_lends_its_light_and_not_its_pictures():
+    """Beside a change of light a defect can hide, so no picture is learnt that nobody released;
+    thresholds and the gate see the night as it was."""
+    scores = {SECOND: scored(*((name, True, False) for name in "bcde")), THIRD: scored()}
+    rows = accepted(("a", FIRST), *((name, SECOND) for name in "bcde"))
+    rows["split"] = [TRAIN, TRAIN, TRAIN, CALIBRATION, JUDGE]
+
+    chosen = learnable_images(rows, watched(scores, [SECOND], (), reviewed(c=NORMAL)), FIRST)
+
+    assert chosen["split"].tolist() == [TRAIN, LIGHT_ONLY, TRAIN, CALIBRATION, JUDGE]
+    assert rows["split"].tolist() == [TRAIN, TRAIN, TRAIN, CALIBRATION, JUDGE]
 
 
 def test_held_night_gives_only_what_a_person_released():
