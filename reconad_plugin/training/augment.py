@@ -13,7 +13,7 @@ POWER_RANGE: Final = (0.7, 1.3)  # of the lamp's light
 COLOUR_RANGE: Final = 0.05  # gain of each colour, +-
 CONTRAST_RANGE: Final = (0.9, 1.1)
 ONE_WAY_SHARE: Final = 0.3  # of an asymmetry, common to all pictures: more, and parts lie one way
-FEWEST_TO_TELL: Final = 10  # pictures
+FEWEST_TO_TELL: Final = 6  # pictures; ten normal images leave as many to train on
 MOST_TO_TELL: Final = 256
 GRID_PX: Final = 16  # of the small pictures that tell
 TURNED_SHARE: Final = 1 / 3  # of the pictures of parts that may lie at any angle
@@ -50,7 +50,7 @@ def choose_geometry(images: Tensor) -> str:
         ``mirror`` where parts lie both ways, left to right and upside down. ``none`` where what
         tells a picture from its mirror image is common to the pictures (``common_asymmetry``),
         as it is where a fixed camera sees parts that always lie alike, and where there are
-        fewer than ten.
+        fewer than six.
     """
     if len(images) < FEWEST_TO_TELL:
         return "none"
