@@ -43,7 +43,7 @@ from reconad_plugin.store.source import (
     open_source,
     sizes_in_words,
 )
-from reconad_plugin.store.splits import CALIBRATION, TRAIN, assign_splits
+from reconad_plugin.store.splits import CALIBRATION, LIGHT_ONLY, TRAIN, assign_splits
 from reconad_plugin.training.fit import NormalImages
 
 FINETUNE: Final = "finetune"
@@ -84,7 +84,8 @@ def finetune(
         ModelFormatError: the version has no list of what it learnt from.
     """
     base = flavor.load_model(model_uri)
-    learnt = read_learnt(model_uri).query("split != @LIGHT_ONLY")
+    learnt = read_learnt(model_uri)
+    learnt = learnt[learnt["split"] != LIGHT_ONLY]
     new = table_of(open_source(data))
     old = _rehearsal(learnt, dict(zip(new["sha256"], new["path"], strict=True)))
     new = new[~new["sha256"].isin(learnt["sha256"])]  # an image never changes its side

@@ -127,7 +127,7 @@ def _heading(story: _Story) -> str:
         f"<p class='lead'>{len(before)} ordinary watched nights gave "
         f"{sum(row.is_alarm for row in before)} alarms. From {dimmed} on the lamp gives "
         f"{LAMP_POWER:.0%} of its light (applied to the real pictures; the system is not told). "
-        f"Fine-tuning learnt from {', '.join(learnt) or 'no night'}. Of {len(pitted)} watched "
+        f"Fine-tuning followed {', '.join(learnt) or 'no night'}. Of {len(pitted)} watched "
         f"nights with pitting by the data set's labels, {named} were named defects, {held} were "
         f"held with another cause, {passed} passed without an alarm, and "
         f"{len(pitted) - named - held - passed} were learnt from.</p>"

@@ -18,7 +18,7 @@ from reconad_plugin.errors import ConfigError
 @flow(name="finetune", flow_run_name="finetune {product} {night}")
 @fails_clearly
 def finetune(product: str, night: date, event_id: str = "") -> str:
-    """Fine-tune the version that served the night on its normal images, then let the gate decide.
+    """Fine-tune the version that served the night for what changed, then let the gate decide.
 
     The night's own record decides what may be learnt; where it names defects, or is unclear,
     nothing is.

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
-import torch
 from prefect import get_run_logger
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from mlflow_models import flavor, registry
 from mlflow_models.vq import Vq, find_vq, vq_tags
 from monitoring.triage import HOLDING_CAUSES, LIGHT
 from reconad_plugin.config import TrainingSettings
-from reconad_plugin.images.light import relight
+from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import (
     accepted_rows,
@@ -29,10 +29,12 @@ from reconad_plugin.store.manifest import (
 from reconad_plugin.store.source import copy_prefix
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.training.fit import NormalImages
+from reconad_plugin.training.relight import PositionLights, position_lights, relight
 from reconad_plugin.training.selection import (
     Watched,
     doubtful_images,
     learnable_images,
+    lend_light,
     oversample_new,
 )
 
@@ -85,6 +87,7 @@ class Lesson:
             "calibrate_by": product.settings.calibrate_by,
             "seed": product.settings.seed,
             "base": self.base.number if self.base else None,
+            "cause": self.cause,
             **({"vq": self.vq.sha256} if self.vq else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -101,7 +104,13 @@ def choose_lesson(
 ) -> Lesson:
     """Choose the learnable images of all nights up to this one."""
     manifests = read_manifests(product, night)
-    rows = learnable_rows(product, night, manifests)
+    lit_night = night.isoformat() if cause == LIGHT else None
+    rows = learnable_rows(product, night, manifests, lit_night)
+    if lit_night is not None and not (rows["night"] == lit_night).any():
+        raise NotEnoughImagesError(
+            f"a change of light is learnt from at least one image of the night that does not wait "
+            f"for a person; {product.name} {lit_night} has none: review its images first"
+        )
     textures: dict[str, str] = {}
     if settings.textures is None:
         folder = product.cache.folder / "textures" / product.name
@@ -159,10 +168,14 @@ def read_manifests(product: Product, night: date) -> dict[str, pd.DataFrame]:
 
 
 def learnable_rows(
-    product: Product, night: date, manifests: dict[str, pd.DataFrame]
+    product: Product,
+    night: date,
+    manifests: dict[str, pd.DataFrame],
+    lit_night: str | None = None,
 ) -> pd.DataFrame:
     """Rows of the manifests that may be learnt from, and the few besides that calibrate and judge
-    alone. What a version saw that was rolled back vouches for nothing."""
+    alone. What a version saw that was rolled back vouches for nothing. Of ``lit_night`` the light
+    is to be learnt; of no other night whose light had changed anything is."""
     accepted = accepted_rows(manifests.values())
     golden = golden_hashes(product.store, product.layout)
     accepted = accepted[~accepted["sha256"].isin(golden)]
@@ -183,9 +196,13 @@ def learnable_rows(
         scores={day: table for day, table in scores.items() if table is not None},
         relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
         held_nights=frozenset(held),
-        reviews=pd.concat([product.records.review(day) for day in [*records, night]]),
+        reviews=pd.concat(
+            product.records.review(date.fromisoformat(day))
+            for day in {*accepted["night"], night.isoformat()}
+        ),
     )
     trusted = night.isoformat() if trusted_until is None else trusted_until
+    accepted = lend_light(accepted, watched, lit_night)
     learnable = learnable_images(accepted, watched, trusted)
     doubtful = doubtful_images(accepted, watched, product.settings.target_fpr)
     return pd.concat([learnable, doubtful]).sort_values(["night", "key"], ignore_index=True)
@@ -203,15 +220,32 @@ def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
             product.store, product.cache, rows, product.settings.image_size_px, product.limits
         )
 
-    rows = lesson.rows
     train, calibration, judge = (
-        rows[rows["split"] == split] for split in (TRAIN, CALIBRATION, JUDGE)
+        lesson.rows[lesson.rows["split"] == split] for split in (TRAIN, CALIBRATION, JUDGE)
     )
-    is_new = rows["night"] == lesson.new_night
-    if lesson.cause == LIGHT and is_new.any() and len(train):
-        nights = [load(night) for _, night in train.groupby("night")]
-        tonight = load(rows[is_new])
-        pixels = torch.cat([*nights, *(relight(night, like=tonight) for night in nights)])
+    if lesson.cause == LIGHT:
+        pixels = _load_in_both_lights(lesson, train, load)
     else:
         pixels = load(oversample_new(train, lesson.new_night))
     return NormalImages(pixels, load(calibration), load(judge))
+
+
+def _load_in_both_lights(
+    lesson: Lesson, train: pd.DataFrame, load: Callable[[pd.DataFrame], Tensor]
+) -> Tensor:
+    """Training pictures as they are, then those of earlier nights in the light of the new one."""
+
+    def lights(night: str) -> PositionLights:
+        rows = lesson.rows[lesson.rows["night"] == night]
+        return position_lights(load(rows), rows["position"].tolist())
+
+    new_light = lights(lesson.night.isoformat())
+    earlier = train[train["night"] != lesson.night.isoformat()]
+    as_they_are = load(train)
+    pixels = as_they_are.new_empty(len(train) + len(earlier), *as_they_are.shape[1:])
+    pixels[: len(train)] = as_they_are
+    end = len(train)
+    for night, rows in earlier.groupby("night"):
+        start, end = end, end + len(rows)
+        pixels[start:end] = relight(load(rows), lights(str(night)), new_light)
+    return pixels

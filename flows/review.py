@@ -2,9 +2,12 @@
 
 from datetime import date
 
-from flows.product import open_product
+import pandas as pd
+
+from flows.product import Product, open_product
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.store.records import DEFECT, NORMAL
+from reconad_plugin.store.manifest import accepted_rows, read_manifest
+from reconad_plugin.store.records import DEFECT, NORMAL, REVIEW_COLUMNS
 
 ALL = "all"
 
@@ -12,7 +15,7 @@ ALL = "all"
 def review_night(
     product: str, night: date, normal: list[str] | None, defect: list[str] | None
 ) -> None:
-    """List a night's waiting images, or decide on some.
+    """List a night's waiting images, or decide on some, or on any other image of the night.
 
     Args:
         product: a product of the settings file.
@@ -21,23 +24,42 @@ def review_night(
         defect: keys that are never learnt from, or ``all``.
 
     Raises:
-        ConfigError: a key is not on the list.
+        ConfigError: a key is not of the night.
     """
     opened = open_product(product)
     table = opened.records.review(night)
     for keys, decision in ((normal, NORMAL), (defect, DEFECT)):
         if not keys:
             continue
+        unlisted = sorted(set(keys) - {ALL} - set(table["key"]))
+        named = _not_waiting(opened, night, unlisted)
+        table = pd.concat([table, named], ignore_index=True) if len(named) else table
         chosen = table["key"].isin(table["key"] if keys == [ALL] else keys)
-        unknown = sorted(set(keys) - {ALL} - set(table["key"]))
-        if unknown:
-            raise ConfigError(
-                f"a decision needs a key of the night's list; {unknown[0]!r} is not on it: "
-                f"see `reconad review {product} {night}`"
-            )
         table.loc[chosen, "decision"] = decision
         opened.records.write_review(night, table)
     if table.empty:
         print(f"{product} {night}: no image waits")
     for row in table.itertuples():
         print(f"{row.decision:8} {row.matched_score:8.3f}  {row.why:28} {row.key}")
+
+
+def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame:
+    """Rows of a review for images that no list asks about.
+
+    Raises:
+        ConfigError: a key is none of the night's accepted images.
+    """
+    if not keys:
+        return pd.DataFrame(columns=list(REVIEW_COLUMNS))
+    images = product.records.scores(night)
+    manifest = read_manifest(product.store, product.layout, night)
+    if images is None and manifest is not None:  # of the first nights, before any version served
+        images = accepted_rows([manifest])
+    unknown = keys if images is None else sorted(set(keys) - set(images["key"]))
+    if images is None or unknown:
+        raise ConfigError(
+            f"a decision needs the key of an accepted image of the night; {unknown[0]!r} is none: "
+            f"see `reconad review {product.name} {night}`"
+        )
+    rows = images[images["key"].isin(keys)]
+    return rows.assign(why="named by a person").reindex(columns=list(REVIEW_COLUMNS))

@@ -107,8 +107,8 @@ class NightStatistics:
         values: mean over the images of each of ``STATISTICS`` that the night has.
         alarming: images above the threshold as they came.
         suspects: images above the threshold after their light was matched to the reference.
-        is_trained_on: whether the version learnt from images of this night, so that its scores
-            say nothing.
+        is_trained_on: whether the version learnt from images of this night or was calibrated on
+            them, so that its scores say nothing.
         deviations: standard deviation of each statistic over the images of a position.
         positions: what each position of the camera saw; empty where they are not known.
         images: that were looked at.

@@ -6,6 +6,7 @@ defect does not. Matching a picture's colours to the reference therefore answers
 change of lamp and a defect apart.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 ENCODING_EXPONENT = 2.2  # of sRGB-like pictures, to a good approximation
 STANDARD_MEAN, STANDARD_DEVIATION = 0.45, 0.15  # of a picture in standard light
 _SMALLEST_DEVIATION = 1e-3  # of a flat picture, so that noise is not blown up
+_MOST_GAIN = 4.0  # of a colour between two lights; a colour that was hardly there tells no more
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,44 @@ class LightReference:
         return matched.clamp(0, 1)
 
 
-def relight(images: Tensor, like: Tensor) -> Tensor:
-    """Pictures as they would look in the light in which others were taken.
+@dataclass(frozen=True)
+class LightChange:
+    """What tells one light from another: each colour is scaled and shifted, all pictures alike,
+    so that what tells them from each other stays.
 
-    Each colour is scaled and shifted by the same for all pictures, so that what tells them from
-    each other stays.
-
-    Args:
-        images: (N, 3, S, S) uint8, taken in one light.
-        like: (M, 3, S, S) uint8, taken in another.
-
-    Returns:
-        (N, 3, S, S) uint8.
+    Attributes:
+        gain: of each colour.
+        offset: of each colour, where pixels are in [0, 1].
     """
-    old, new = LightReference.fit(images), LightReference.fit(like)
-    gain = torch.tensor(new.deviation) / torch.tensor(old.deviation)
-    offset = torch.tensor(new.mean) - gain * torch.tensor(old.mean)
-    lit = (
-        (image / 255 * gain.view(3, 1, 1) + offset.view(3, 1, 1)).clamp(0, 1) for image in images
-    )
-    return torch.stack([(image * 255).round().to(torch.uint8) for image in lit])
+
+    gain: tuple[float, float, float]
+    offset: tuple[float, float, float]
+
+    @classmethod
+    def between(cls, old: Sequence[LightReference], new: Sequence[LightReference]) -> "LightChange":
+        """Compare the means of several references; none of a colour's gains is above 4."""
+        old_mean, old_deviation, new_mean, new_deviation = (
+            torch.tensor([getattr(light, name) for light in lights]).mean(0)
+            for lights in (old, new)
+            for name in ("mean", "deviation")
+        )
+        gain = (new_deviation / old_deviation).clamp(1 / _MOST_GAIN, _MOST_GAIN)
+        return cls(tuple(gain.tolist()), tuple((new_mean - gain * old_mean).tolist()))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Pictures of the old light as they would look in the new one.
+
+        Args:
+            images: (N, 3, S, S) uint8.
+
+        Returns:
+            (N, 3, S, S) uint8.
+        """
+        gain, offset = (torch.tensor(each).view(3, 1, 1) for each in (self.gain, self.offset))
+        lit = torch.empty_like(images)
+        for place, image in enumerate(images):
+            lit[place] = ((image / 255 * gain + offset).clamp(0, 1) * 255).round().to(torch.uint8)
+        return lit
 
 
 def is_grey(image: Tensor) -> bool:

@@ -52,12 +52,10 @@ def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: st
 
     An image joins when its night is one of the first, which are taken as normal because the
     product's owner says so; or when it scored as normal under the version
-    that served its night; or when a person said so. What waits for a person joins only when
-    the person releases it, and of a night that is held nothing else does.
-
-    On a night whose light has changed every picture scores high, so there an image joins when
-    it is normal with its light matched. That is a weaker witness: a defect can hide beside the
-    change. So unless a person released it, its light is learnt and not its picture.
+    that served its night; or when a person said so. On a night whose light has changed
+    every picture scores high, so there an image joins when it is normal with its light
+    matched. What waits for a person joins only when the person releases it, and of a night that
+    is held nothing else does.
 
     Args:
         accepted: accepted rows of manifests.
@@ -66,17 +64,40 @@ def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: st
             never scored teaches nothing, and one that was scored needs no trust.
 
     Returns:
-        The chosen rows, in the same order; ``split`` is ``light`` in place of ``train`` where
-        the light alone is to be learnt.
+        The chosen rows, in the same order.
     """
     is_watched = accepted["night"].isin(list(watched.scores))
     is_trusted = (accepted["night"] <= trusted_until) & ~is_watched
     chosen = is_trusted | accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
     is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
-    is_relit = accepted["night"].isin(watched.relit_nights) & (accepted["split"] == TRAIN)
-    is_light_only = is_relit & ~accepted["sha256"].isin(watched.decided(NORMAL))
-    rows = accepted.assign(split=accepted["split"].mask(is_light_only, LIGHT_ONLY))
-    return rows[chosen & ~is_refused].reset_index(drop=True)
+    return accepted[chosen & ~is_refused].reset_index(drop=True)
+
+
+def lend_light(
+    accepted: pd.DataFrame, watched: Watched, lit_night: str | None = None
+) -> pd.DataFrame:
+    """Keep the pictures of nights whose light had changed out of what is learnt.
+
+    That an image is normal with its light matched is a weak witness: a defect can hide beside
+    the change. So no such picture trains. In the lesson that learns a night's light, the night
+    lends it: ``light`` stands in place of ``train``, and its calibration images calibrate. In any
+    other lesson that light is not learnt, so nothing of it calibrates either. All nights judge, and
+    what a person released is learnt as any other.
+
+    Args:
+        accepted: accepted rows of manifests.
+        watched: the nights that a version scored.
+        lit_night: the night whose light is to be learnt, if there is one.
+
+    Returns:
+        The rows that stay, in the same order.
+    """
+    is_released = accepted["sha256"].isin(watched.decided(NORMAL))
+    is_relit = accepted["night"].isin(watched.relit_nights) & ~is_released
+    is_lit = is_relit & (accepted["night"] == lit_night)
+    is_out = is_relit & ~is_lit & (accepted["split"] != JUDGE)
+    split = accepted["split"].mask(is_lit & (accepted["split"] == TRAIN), LIGHT_ONLY)
+    return accepted.assign(split=split)[~is_out].reset_index(drop=True)
 
 
 def doubtful_images(accepted: pd.DataFrame, watched: Watched, target_fpr: float) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from flows.learning import learnable_rows, read_manifests
 from flows.nightly import nightly, react
 from flows.product import open_product
 from flows.promote import gather_golden
+from flows.review import review_night
 from mlflow_models import registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.store.golden import ENOUGH_DEFECTS
@@ -77,6 +78,24 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> No
     assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
     as_before = result["record"] | {"cause": "light"}
     assert react(open_product(factory.product), THIRD, as_before) == "fine-tuned, rejected 2"
+
+
+@pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])
+def test_a_person_decides_on_images_that_no_list_asks_about(watched: Factory, night: date) -> None:
+    """A defect that somebody finds among normal images is learnt no more, until taken back."""
+    opened = open_product(watched.product)
+
+    def keys() -> set[str]:
+        return set(learnable_rows(opened, SECOND, read_manifests(opened, SECOND))["key"])
+
+    before = keys()
+    found = min(key for key in before if night.isoformat() in key)
+    review_night(watched.product, night, normal=None, defect=[found])
+    without = keys()
+    review_night(watched.product, night, normal=[found], defect=None)
+
+    assert without == before - {found}
+    assert keys() == before
 
 
 def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:

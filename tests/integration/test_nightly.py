@@ -16,7 +16,7 @@ from mlflow_models import registry
 from mlflow_models.tracking import read_learnt
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.store.manifest import read_manifest
-from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY
+from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from tests.factory import Factory, normal_picture, to_png, under_dim_lamp, with_scratch
 
 START = date(2026, 4, 1)
@@ -107,7 +107,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     assert key in capsys.readouterr().out
     learnt = learnable_rows(opened, bad_night, read_manifests(opened, bad_night))
     assert learnt.loc[learnt["night"] == bad_night.isoformat(), "key"].tolist() == [key]
-    with pytest.raises(ConfigError, match="'nowhere' is not on it"):
+    with pytest.raises(ConfigError, match="'nowhere' is none"):
         review_night(factory.product, bad_night, normal=["nowhere"], defect=None)
 
 
@@ -131,6 +131,8 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     of_dimmed = learnt.loc[learnt["uri"].str.contains(dimmed.isoformat()), "split"]
     assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
     run_id = registry.champion(factory.product).run_id
+    shown_pictures = int(MlflowClient().get_run(run_id).data.params["images_train"])
+    assert shown_pictures == 2 * (learnt["split"] == TRAIN).sum()
     shown = {each.path for each in MlflowClient().list_artifacts(run_id, "gate")}
     assert {"gate/disagreement.png", "gate/checks.csv", "gate/verdict.json"} <= shown
     assert next_night["record"]["model_version"] == "2"

@@ -12,6 +12,7 @@ from reconad_plugin.training.selection import (
     Watched,
     doubtful_images,
     learnable_images,
+    lend_light,
     oversample_new,
 )
 
@@ -100,10 +101,24 @@ def test_relit_night_lends_its_light_and_not_its_pictures():
     rows = accepted(("a", FIRST), *((name, SECOND) for name in "bcde"))
     rows["split"] = [TRAIN, TRAIN, TRAIN, CALIBRATION, JUDGE]
 
-    chosen = learnable_images(rows, watched(scores, [SECOND], (), reviewed(c=NORMAL)), FIRST)
+    lent = lend_light(rows, watched(scores, [SECOND], (), reviewed(c=NORMAL)), SECOND)
 
-    assert chosen["split"].tolist() == [TRAIN, LIGHT_ONLY, TRAIN, CALIBRATION, JUDGE]
+    assert lent["sha256"].tolist() == list("abcde")
+    assert lent["split"].tolist() == [TRAIN, LIGHT_ONLY, TRAIN, CALIBRATION, JUDGE]
     assert rows["split"].tolist() == [TRAIN, TRAIN, TRAIN, CALIBRATION, JUDGE]
+
+
+@pytest.mark.parametrize("lit_night", [None, THIRD])
+def test_light_that_is_not_learnt_calibrates_nothing(lit_night):
+    """In the lesson of another night a relit night judges, and a person's word counts."""
+    scores = {SECOND: scored(*((name, True, False) for name in "bcde")), THIRD: scored()}
+    rows = accepted(("a", FIRST), *((name, SECOND) for name in "bcde"))
+    rows["split"] = [TRAIN, TRAIN, TRAIN, CALIBRATION, JUDGE]
+
+    lent = lend_light(rows, watched(scores, [SECOND], (), reviewed(c=NORMAL)), lit_night)
+
+    assert lent["sha256"].tolist() == ["a", "c", "e"]
+    assert lent["split"].tolist() == [TRAIN, TRAIN, JUDGE]
 
 
 def test_held_night_gives_only_what_a_person_released():

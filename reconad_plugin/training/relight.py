@@ -1,0 +1,41 @@
+"""Earlier pictures in tonight's light, position by position of the camera."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from torch import Tensor
+
+from reconad_plugin.images.light import LightChange, LightReference
+
+PositionLights = dict[str, LightReference]
+
+
+def position_lights(images: Tensor, positions: Sequence[str]) -> PositionLights:
+    """The light at each position of the camera on one night.
+
+    Args:
+        images: (N, 3, S, S) uint8, all of the night.
+        positions: (N,) of the images; all empty where they are not known.
+    """
+    places = pd.Series(range(len(images))).groupby(list(positions)).groups
+    return {str(position): LightReference.fit(images[list(at)]) for position, at in places.items()}
+
+
+def relight(images: Tensor, old: PositionLights, new: PositionLights) -> Tensor:
+    """Pictures of one night as they would look in the light of another.
+
+    The two lights are compared at the positions that both nights have seen, where there are
+    any, so that a night that saw more of the dark positions is not taken for a darker one.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        old: the light of their night.
+        new: the light of the other.
+
+    Returns:
+        (N, 3, S, S) uint8.
+    """
+    common = sorted(old.keys() & new.keys())
+    before = [old[position] for position in common] or list(old.values())
+    after = [new[position] for position in common] or list(new.values())
+    return LightChange.between(before, after).apply(images)
