@@ -39,8 +39,9 @@ def review_night(
         opened.records.write_review(night, table)
     if table.empty:
         print(f"{product} {night}: no image waits")
-    for row in table.itertuples():
-        print(f"{row.decision:8} {row.matched_score:8.3f}  {row.why:28} {row.key}")
+    scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")
+    for row, score in zip(table.itertuples(), scores, strict=True):
+        print(f"{row.decision:8} {score:>8}  {row.why:28} {row.key}")
 
 
 def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame:
