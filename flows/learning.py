@@ -27,7 +27,7 @@ from reconad_plugin.store.manifest import (
     read_manifest,
 )
 from reconad_plugin.store.source import copy_prefix
-from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
 from reconad_plugin.training.selection import (
@@ -76,6 +76,7 @@ class Lesson:
         content = {
             "purpose": self.purpose,
             "images": (self.rows["sha256"] + self.rows["split"]).tolist(),
+            "positions": self.rows["position"].tolist() if self.cause == LIGHT else [],
             "manifests": [manifest_digest(manifest) for manifest in self.manifests.values()],
             "settings": self.settings.model_dump(exclude={"textures"} if self.textures else None),
             "textures": self.textures,
@@ -106,11 +107,8 @@ def choose_lesson(
     manifests = read_manifests(product, night)
     lit_night = night.isoformat() if cause == LIGHT else None
     rows = learnable_rows(product, night, manifests, lit_night)
-    if lit_night is not None and not (rows["night"] == lit_night).any():
-        raise NotEnoughImagesError(
-            f"a change of light is learnt from at least one image of the night that does not wait "
-            f"for a person; {product.name} {lit_night} has none: review its images first"
-        )
+    if lit_night is not None:
+        _check_light(product, lit_night, rows)
     textures: dict[str, str] = {}
     if settings.textures is None:
         folder = product.cache.folder / "textures" / product.name
@@ -156,6 +154,21 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
     return fitted.version
 
 
+def _check_light(product: Product, lit_night: str, rows: pd.DataFrame) -> None:
+    """Raise where nothing tells a night's light, or nothing can be brought to it."""
+    is_tonight, split = rows["night"] == lit_night, rows["split"]
+    if not (is_tonight & split.isin([TRAIN, LIGHT_ONLY])).any():
+        raise NotEnoughImagesError(
+            f"a change of light is learnt from at least one image of the night that does not wait "
+            f"for a person; {product.name} {lit_night} has none: review its images first"
+        )
+    if not (~is_tonight & (split == TRAIN)).any():
+        raise NotEnoughImagesError(
+            f"a change of light is learnt on earlier normal images; {product.name} has none before "
+            f"{lit_night}: release its images with `reconad review`, and train"
+        )
+
+
 def read_manifests(product: Product, night: date) -> dict[str, pd.DataFrame]:
     """Address -> manifest of every night up to this one, oldest first."""
     nights = [*known_nights(product.store, product.layout, before=night), night]
@@ -175,7 +188,7 @@ def learnable_rows(
 ) -> pd.DataFrame:
     """Rows of the manifests that may be learnt from, and the few besides that calibrate and judge
     alone. What a version saw that was rolled back vouches for nothing. Of ``lit_night`` the light
-    is to be learnt; of no other night whose light had changed anything is."""
+    is to be learnt; other nights whose light had changed only judge (``lend_light``)."""
     accepted = accepted_rows(manifests.values())
     golden = golden_hashes(product.store, product.layout)
     accepted = accepted[~accepted["sha256"].isin(golden)]
@@ -237,6 +250,7 @@ def _load_in_both_lights(
 
     def lights(night: str) -> PositionLights:
         rows = lesson.rows[lesson.rows["night"] == night]
+        rows = rows[rows["split"] != JUDGE]  # it has no part in what is learnt
         return position_lights(load(rows), rows["position"].tolist())
 
     new_light = lights(lesson.night.isoformat())

@@ -139,7 +139,7 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
 
 @step()
 def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict[str, Any]) -> None:
-    """List for a person every image that is not learnt from without one."""
+    """List for a person every image that looks anomalous, or all of a held night."""
     table = scored.table
     if record["is_holding"]:
         waiting, otherwise = table, f"night held: {record['cause']}"

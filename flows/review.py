@@ -52,15 +52,16 @@ def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame
     """
     if not keys:
         return pd.DataFrame(columns=list(REVIEW_COLUMNS))
-    images = product.records.scores(night)
     manifest = read_manifest(product.store, product.layout, night)
-    if images is None and manifest is not None:  # of the first nights, before any version served
-        images = accepted_rows([manifest])
-    unknown = keys if images is None else sorted(set(keys) - set(images["key"]))
-    if images is None or unknown:
+    accepted = None if manifest is None else accepted_rows([manifest])
+    unknown = keys if accepted is None else sorted(set(keys) - set(accepted["key"]))
+    if accepted is None or unknown:
         raise ConfigError(
             f"a decision needs the key of an accepted image of the night; {unknown[0]!r} is none: "
             f"see `reconad review {product.name} {night}`"
         )
-    rows = images[images["key"].isin(keys)]
+    rows = accepted[accepted["key"].isin(keys)]
+    scores = product.records.scores(night)
+    if scores is not None:
+        rows = rows.merge(scores[["key", "pred_score", "matched_score"]], "left", "key")
     return rows.assign(why="named by a person").reindex(columns=list(REVIEW_COLUMNS))

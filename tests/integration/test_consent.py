@@ -7,13 +7,15 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.ingest import ingest
-from flows.learning import learnable_rows, read_manifests
+from flows.learning import choose_lesson, learnable_rows, read_manifests
 from flows.nightly import nightly, react
 from flows.product import open_product
 from flows.promote import gather_golden
 from flows.review import review_night
 from mlflow_models import registry
 from mlflow_models.tracking import trained_on
+from reconad_plugin.config import TrainingSettings
+from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.store.golden import ENOUGH_DEFECTS
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
@@ -96,6 +98,15 @@ def test_a_person_decides_on_images_that_no_list_asks_about(watched: Factory, ni
 
     assert without == before - {found}
     assert keys() == before
+
+
+def test_a_light_that_nothing_tells_is_not_learnt(watched: Factory) -> None:
+    """A night without an image that may be looked at ends with what to do."""
+    opened, night = open_product(watched.product), THIRD + timedelta(1)
+    champion = registry.champion(watched.product)
+
+    with pytest.raises(NotEnoughImagesError, match="at least one image of the night"):
+        choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "light")
 
 
 def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:

@@ -8,12 +8,13 @@ from mlflow import MlflowClient
 
 from flows.finetune import finetune
 from flows.ingest import ingest
-from flows.learning import learnable_rows, read_manifests
+from flows.learning import Lesson, learnable_rows, load_lesson_images, read_manifests
 from flows.nightly import nightly
 from flows.product import open_product
 from flows.review import review_night
 from mlflow_models import registry
 from mlflow_models.tracking import read_learnt
+from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.store.manifest import read_manifest
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
@@ -130,6 +131,13 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     learnt = read_learnt(registry.champion(factory.product).uri)
     of_dimmed = learnt.loc[learnt["uri"].str.contains(dimmed.isoformat()), "split"]
     assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
+    opened = open_product(factory.product)
+    manifests = read_manifests(opened, dimmed)
+    rows = learnable_rows(opened, dimmed, manifests, dimmed.isoformat())
+    lesson = Lesson("finetune", dimmed, rows, manifests, TrainingSettings(), {}, None, "light")
+    pictures = load_lesson_images(opened, lesson).train.float()
+    before, relit = pictures.chunk(2)
+    assert (relit / before.clamp(min=1)).median() == pytest.approx(0.5 ** (1 / 2.2), abs=0.03)
     run_id = registry.champion(factory.product).run_id
     shown_pictures = int(MlflowClient().get_run(run_id).data.params["images_train"])
     assert shown_pictures == 2 * (learnt["split"] == TRAIN).sum()
