@@ -15,7 +15,7 @@ from reconad_plugin.scoring import score_images
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.training.recipe import Recipe
 
-MAX_IMAGES: Final = 32  # normal ones, and as many with anomalies; a look costs little
+MAX_IMAGES: Final = 32  # of each kind; a look costs little
 _SEED: Final = 20_210_817  # of the simulated anomalies: the same for every look
 
 
@@ -36,9 +36,6 @@ class Look:
 class HeldOut:
     """Held-out normal images with their simulated counterparts, made once.
 
-    Fewer than 32 normal images have several counterparts each: one or two would soon all be
-    found, and no longer tell better weights from good ones.
-
     Args:
         images: (M, 3, S, S) uint8 normal images, at least one; ``MAX_IMAGES`` of them
             count, spread evenly.
@@ -50,16 +47,14 @@ class HeldOut:
     def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:
         places = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
         self._normal = images[places.round().long()]  # old and new nights alike
-        counterparts = torch.arange(MAX_IMAGES) % len(self._normal)
         simulated = simulate_anomalies(
-            self._normal[counterparts],
+            self._normal,
             Generator().manual_seed(_SEED),
             recipe.simulation.preset,
             recipe.simulation.textures,
         )
         self._anomalous = simulated.pixels
-        clean = torch.zeros_like(simulated.mask[: len(self._normal)])
-        self._mask = torch.cat([clean, simulated.mask]).numpy()
+        self._mask = torch.cat([torch.zeros_like(simulated.mask), simulated.mask]).numpy()
         self._window_px = window_px
         self._device = device
 
@@ -79,7 +74,7 @@ class HeldOut:
         recipe.train()
         if not np.isfinite([loss, *scores.pred_score]).all():
             return Look(math.nan, -math.inf)  # the loop says what to do
-        normal, anomalous = np.split(scores.pred_score, [len(self._normal)])
+        normal, anomalous = np.split(scores.pred_score, 2)
         by_image = image_auroc(normal, anomalous)
         pixels = PixelCurves()
         pixels.update(scores.anomaly_map, self._mask)

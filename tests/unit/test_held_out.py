@@ -104,25 +104,6 @@ def test_a_few_old_and_new_images_count():
     assert [round(255 * float(seen[place].mean())) for place in (0, -1)] == [7, 251]
 
 
-@pytest.mark.parametrize("count", [1, 3, MAX_IMAGES + 20])
-def test_few_images_have_several_counterparts(count, monkeypatch):
-    """Each normal image is scored once, and thirty-two anomalies that all differ."""
-    recipe, scored = Brightness(), []
-    anomaly_map = recipe.network.anomaly_map
-
-    def scoring(image):
-        scored.extend(image.flatten(1).tolist())
-        return anomaly_map(image)
-
-    monkeypatch.setattr(recipe.network, "anomaly_map", scoring)
-
-    HeldOut(flat(count), recipe, 1, "cpu").look(recipe)
-
-    normal = min(count, MAX_IMAGES)
-    assert len(scored) == normal + MAX_IMAGES
-    assert len({tuple(image) for image in scored[normal:]}) == MAX_IMAGES
-
-
 def test_look_leaves_no_trace():
     """It happens in eval mode without gradients, and leaves training mode, weights and chance."""
     recipe = Brightness().train()
