@@ -1,42 +1,35 @@
 """Why a night is out of the ordinary, and what that allows."""
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from monitoring.alarms import CountCheck, StatisticCheck, Watch, chance_of
 from monitoring.night import (
     CAMERA_STATISTICS,
     LIGHT_STATISTICS,
     MATCHED_SCORE_STATISTIC,
-    STATISTICS,
     SURFACE_STATISTIC,
-    Exceedances,
 )
 from monitoring.triage import (
     CAMERA,
     DEFECTS,
-    FEW_SUSPECT,
     LIGHT,
-    MAX_DEFECT_HINT,
     NONE,
     PROCESS,
     UNCLEAR,
     Triage,
     find_cause,
 )
+from tests.watches import (
+    ALL,
+    HINT,
+    MANY,
+    SOME,
+    cause,
+    checks,
+    tonight,
+    watch,
+)
 
-# of 100 held-out images the threshold lets one through
-FEW = Exceedances(above=0, images=30, calibration_images=100, calibration_above=1)
-HINT = Exceedances(above=3, images=30, calibration_images=100, calibration_above=1)
-SOME = Exceedances(above=12, images=30, calibration_images=100, calibration_above=1)
-MANY = Exceedances(above=20, images=30, calibration_images=100, calibration_above=1)
-ALL = Exceedances(above=30, images=30, calibration_images=100, calibration_above=1)
-A_THIRD = Exceedances(above=10, images=30, calibration_images=12, calibration_above=1)
-NOT_KNOWN = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
 SCORE_STATISTIC = "log_score"
-LIMIT = 4e-4
 
 
 def relit(log_matched_score):
@@ -49,60 +42,6 @@ def clipped():
     """A lamp so bright that pixels clip, and scores that matching does not bring back."""
     moves = {"clipped_share": 0.2, "log_score": 0.6, "log_matched_score": 0.5}
     return checks("clipped_share", MATCHED_SCORE_STATISTIC, **moves)
-
-
-def count(seen, limit=LIMIT):
-    """The test of a count against the calibration alone."""
-    return CountCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
-
-
-def tonight(suspects=FEW, alarming=FEW, outliers=NOT_KNOWN, highest_chance=1.0):
-    """So many suspects, images above the threshold, and images that stand out from their place."""
-    return {
-        "suspects": count(suspects),
-        "alarming": count(alarming),
-        "outliers": count(outliers),
-        "highest_chance": highest_chance,
-    }
-
-
-def checks(*jumps, shifts=(), drifting=(), **moves):
-    """A check of each statistic: some jump, some shift, some are not settled; ``moves`` tells how
-    far a statistic is from what was expected, in its own unit."""
-    return {
-        name: StatisticCheck(
-            statistic=name,
-            value=0.42 + moves.get(name, -0.12 if name in (*jumps, *shifts) else 0.0),
-            expected=0.42,
-            effect=-6.0 if name in jumps else -2.5 if name in shifts else -0.5,
-            score=-6.0 if name in jumps else -0.5,
-            average=-5.0 if name in shifts else -3.2 if name in drifting else -0.1,
-            jump_limit=4.1,
-            average_limit=3.9,
-        )
-        for name in STATISTICS
-    }
-
-
-def watch(night, found):
-    """What the tests say of a night."""
-    return Watch(found, **night, ordinary_scores=np.zeros((0, 0)), autocorrelation=np.zeros(0))
-
-
-def cause(night, found):
-    """The cause, where no alarm was open."""
-    return find_cause(watch(night, found))
-
-
-def test_examples_are_what_they_are_called():
-    """The counts of this file are no alarm, a hint, and an alarm."""
-    assert chance_of(FEW) > MAX_DEFECT_HINT
-    assert chance_of(HINT) < MAX_DEFECT_HINT
-    assert chance_of(HINT) > LIMIT
-    assert LIMIT < chance_of(A_THIRD) < MAX_DEFECT_HINT
-    assert A_THIRD.above >= FEW_SUSPECT * A_THIRD.images > HINT.above
-    assert chance_of(SOME) < LIMIT
-    assert chance_of(MANY) < LIMIT
 
 
 @pytest.mark.parametrize(
@@ -306,96 +245,3 @@ def test_no_checks_are_no_alarm():
     """A night of which nothing is known but its images is judged by them."""
     assert cause(tonight(), {}).cause == NONE
     assert cause(tonight(MANY), {}).cause == DEFECTS
-
-
-@st.composite
-def counts(draw):
-    """Any count of images above a threshold."""
-    images = draw(st.integers(0, 60))
-    calibration = draw(st.integers(2, 100))
-    return Exceedances(
-        draw(st.integers(0, images)), images, calibration, draw(st.integers(1, calibration))
-    )
-
-
-@given(
-    suspects=counts(),
-    alarming=counts(),
-    jumps=st.sets(st.sampled_from(STATISTICS)),
-    shifts=st.sets(st.sampled_from(STATISTICS)),
-    outliers=st.one_of(st.just(NOT_KNOWN), counts()),
-    highest_chance=st.floats(0.01, 1),
-    limit=st.floats(1e-5, 0.02),
-)
-def test_nothing_is_learnt_that_may_hold_defects(
-    suspects, alarming, jumps, shifts, outliers, highest_chance, limit
-):
-    """Whatever else moved, a night with defects, or a hint of them, is never learnt from."""
-    night = {
-        "suspects": count(suspects, limit),
-        "alarming": count(alarming, limit),
-        "outliers": count(outliers, limit),
-        "highest_chance": highest_chance,
-    }
-    found = find_cause(watch(night, checks(*jumps, shifts=shifts)))
-
-    has_defects = night["suspects"].is_alarm or night["outliers"].is_alarm
-    hint = night["suspects"].chance
-    if outliers.images:
-        hint = min(night["outliers"].chance, highest_chance)
-        if suspects.above >= FEW_SUSPECT * suspects.images:
-            hint = min(hint, night["suspects"].chance)
-    may_hold_defects = has_defects or hint < MAX_DEFECT_HINT
-    assert not (found.is_learning and may_hold_defects)
-    assert found.is_alarm is (found.cause != NONE)
-    assert found.is_alarm is (found.is_learning or found.is_holding)
-    assert found.evidence
-    if has_defects:
-        assert DEFECTS in (found.cause, *found.also)
-        assert found.is_holding
-
-
-@pytest.mark.parametrize(
-    ("night", "found", "expected"),
-    [
-        pytest.param(tonight(outliers=SOME), checks(), DEFECTS, id="images stand out"),
-        pytest.param(
-            tonight(outliers=SOME), checks("luminance"), DEFECTS, id="images stand out in new light"
-        ),
-        pytest.param(tonight(outliers=HINT), checks("luminance"), UNCLEAR, id="a few stand out"),
-        pytest.param(
-            tonight(outliers=FEW, highest_chance=0.03),
-            checks("luminance"),
-            UNCLEAR,
-            id="one stands out farther than any did",
-        ),
-        pytest.param(
-            tonight(outliers=FEW, highest_chance=0.3), checks("luminance"), LIGHT, id="none does"
-        ),
-        pytest.param(
-            tonight(HINT, outliers=FEW),
-            checks(SURFACE_STATISTIC),
-            PROCESS,
-            id="a few suspects, but as dirt makes of all images",
-        ),
-        pytest.param(
-            tonight(SOME, outliers=FEW), checks(SURFACE_STATISTIC), DEFECTS, id="many suspects"
-        ),
-        pytest.param(
-            tonight(A_THIRD, outliers=FEW),
-            checks(SURFACE_STATISTIC),
-            UNCLEAR,
-            id="so many suspects that the night's shift may be theirs",
-        ),
-        pytest.param(
-            tonight(outliers=HINT, highest_chance=0.03), checks(), NONE, id="no alarm by itself"
-        ),
-    ],
-)
-def test_images_that_stand_out_from_their_place(night, found, expected):
-    """Where images can be held against their own position, that decides about defects; many
-    suspects still do too."""
-    triage = find_cause(watch(night, found))
-
-    assert triage.cause == expected
-    assert "stand out from their place" in triage.evidence
