@@ -246,7 +246,8 @@ def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:
 def _load_in_both_lights(
     lesson: Lesson, train: pd.DataFrame, load: Callable[[pd.DataFrame], Tensor]
 ) -> Tensor:
-    """Training pictures as they are, then those of earlier nights in the light of the new one."""
+    """Training pictures as they are, then those of earlier nights in the light of the new one:
+    (N + M, 3, S, S) uint8."""
 
     def lights(night: str) -> PositionLights:
         rows = lesson.rows[lesson.rows["night"] == night]

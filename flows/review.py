@@ -32,8 +32,8 @@ def review_night(
         if not keys:
             continue
         unlisted = sorted(set(keys) - {ALL} - set(table["key"]))
-        named = _not_waiting(opened, night, unlisted)
-        table = pd.concat([table, named], ignore_index=True) if len(named) else table
+        if unlisted:
+            table = pd.concat([table, _not_waiting(opened, night, unlisted)], ignore_index=True)
         chosen = table["key"].isin(table["key"] if keys == [ALL] else keys)
         table.loc[chosen, "decision"] = decision
         opened.records.write_review(night, table)
@@ -50,8 +50,6 @@ def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame
     Raises:
         ConfigError: a key is none of the night's accepted images.
     """
-    if not keys:
-        return pd.DataFrame(columns=list(REVIEW_COLUMNS))
     manifest = read_manifest(product.store, product.layout, night)
     accepted = None if manifest is None else accepted_rows([manifest])
     unknown = keys if accepted is None else sorted(set(keys) - set(accepted["key"]))

@@ -53,44 +53,33 @@ class LightReference:
         return matched.clamp(0, 1)
 
 
-@dataclass(frozen=True)
-class LightChange:
-    """What tells one light from another: each colour is scaled and shifted, all pictures alike,
-    so that what tells them from each other stays.
+def change_light(
+    images: Tensor, old: Sequence[LightReference], new: Sequence[LightReference]
+) -> Tensor:
+    """Pictures as they would look in another light.
 
-    Attributes:
-        gain: of each colour.
-        offset: of each colour, where pixels are in [0, 1].
+    Each colour is scaled and shifted for all pictures alike, so that what tells them from each
+    other stays. No colour is scaled by more than 4.
+
+    Args:
+        images: (N, 3, S, S) uint8.
+        old: the light they were taken in; the mean of these.
+        new: the other light, likewise.
+
+    Returns:
+        (N, 3, S, S) uint8.
     """
-
-    gain: tuple[float, float, float]
-    offset: tuple[float, float, float]
-
-    @classmethod
-    def between(cls, old: Sequence[LightReference], new: Sequence[LightReference]) -> "LightChange":
-        """Compare the means of several references; none of a colour's gains is above 4."""
-        old_mean, old_deviation, new_mean, new_deviation = (
-            torch.tensor([getattr(light, name) for light in lights]).mean(0)
-            for lights in (old, new)
-            for name in ("mean", "deviation")
-        )
-        gain = (new_deviation / old_deviation).clamp(1 / _MOST_GAIN, _MOST_GAIN)
-        return cls(tuple(gain.tolist()), tuple((new_mean - gain * old_mean).tolist()))
-
-    def apply(self, images: Tensor) -> Tensor:
-        """Pictures of the old light as they would look in the new one.
-
-        Args:
-            images: (N, 3, S, S) uint8.
-
-        Returns:
-            (N, 3, S, S) uint8.
-        """
-        gain, offset = (torch.tensor(each).view(3, 1, 1) for each in (self.gain, self.offset))
-        lit = torch.empty_like(images)
-        for place, image in enumerate(images):
-            lit[place] = ((image / 255 * gain + offset).clamp(0, 1) * 255).round().to(torch.uint8)
-        return lit
+    old_mean, old_deviation, new_mean, new_deviation = (
+        torch.tensor([getattr(light, name) for light in lights]).mean(0).view(3, 1, 1)
+        for lights in (old, new)
+        for name in ("mean", "deviation")
+    )
+    gain = (new_deviation / old_deviation).clamp(1 / _MOST_GAIN, _MOST_GAIN)
+    changed = torch.empty_like(images)
+    for place, image in enumerate(images):  # one by one: floats of all would fill the memory
+        lit = (image / 255 - old_mean) * gain + new_mean
+        changed[place] = (lit.clamp(0, 1) * 255).round().to(torch.uint8)
+    return changed
 
 
 def is_grey(image: Tensor) -> bool:

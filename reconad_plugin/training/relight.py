@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from torch import Tensor
 
-from reconad_plugin.images.light import LightChange, LightReference
+from reconad_plugin.images.light import LightReference, change_light
 
 PositionLights = dict[str, LightReference]
 
@@ -38,4 +38,4 @@ def relight(images: Tensor, old: PositionLights, new: PositionLights) -> Tensor:
     common = sorted(old.keys() & new.keys())
     before = [old[position] for position in common] or list(old.values())
     after = [new[position] for position in common] or list(new.values())
-    return LightChange.between(before, after).apply(images)
+    return change_light(images, before, after)

@@ -6,8 +6,8 @@ import torch
 from reconad_plugin.images.light import (
     STANDARD_DEVIATION,
     STANDARD_MEAN,
-    LightChange,
     LightReference,
+    change_light,
     dim_lamp,
     own_light,
     standard_light,
@@ -173,13 +173,16 @@ def test_flat_picture_has_a_standard_light(shade):
     assert (standard_light(noisy, like=noisy) - STANDARD_MEAN).abs().max() < 0.02
 
 
-def test_a_change_of_light_that_is_boundless_is_bounded():
+def test_a_change_of_light_is_bounded():
     """A colour that was hardly there is raised no more than four times, so that its noise stays
-    noise."""
+    noise; and back."""
     hardly = LightReference((0.001,) * 3, (0.001,) * 3)
     plain = LightReference((0.5,) * 3, (0.2,) * 3)
+    noise = torch.tensor([0, 1, 2, 8], dtype=torch.uint8).view(1, 1, 2, 2).expand(1, 3, 2, 2)
+    scene = torch.tensor([0, 40, 80, 120], dtype=torch.uint8).view(1, 1, 2, 2).expand(1, 3, 2, 2)
 
-    there, back = LightChange.between([hardly], [plain]), LightChange.between([plain], [hardly])
+    raised = change_light(noise, [hardly], [plain]).flatten(2).int()
+    lowered = change_light(scene, [plain], [LightReference((0.5,) * 3, (0.001,) * 3)])
 
-    assert there.gain == (4, 4, 4)
-    assert back.gain == (0.25, 0.25, 0.25)
+    assert (raised - raised[..., :1] == torch.tensor([0, 4, 8, 32])).all()
+    assert (lowered.flatten(2).int().diff(dim=2) == 10).all()
