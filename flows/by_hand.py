@@ -60,7 +60,7 @@ def train(data: str, product: str | None, settings: ProductSettings, device: str
         device: where to train.
     """
     folder = open_source(data)
-    say(sizes_in_words(folder.train))
+    say(sizes_in_words(folder.train, settings.image_size_px))
     vq = find_vq(settings.vq) if settings.vq is not None else None
     return _fit(
         data, product, settings, settings.train, table_of(folder), TRAIN, device=device, vq=vq
@@ -123,8 +123,10 @@ def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[P
 
 
 def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
-    """Write a sheet of normal images, simulated masks and what comes of them; its file."""
+    """Write a sheet of normal images, simulated masks and what comes of them, as a network of this
+    image size sees them; its file."""
     paths = list(open_source(data).train)[:SHEET_IMAGES]
+    say(sizes_in_words(paths, size_px))
     repeated = [paths[place % len(paths)] for place in range(SHEET_IMAGES)]
     images = load_files(repeated, size_px, ImageLimits())
     simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))

@@ -102,7 +102,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(simulate)
     simulate.add_argument("--preset", default="general", metavar="NAME", help=_PRESETS_HELP)
     simulate.add_argument("--out", type=Path, required=True, metavar="DIR")
-    simulate.add_argument("--image-size", type=int, default=256, metavar="PX")
+    simulate.add_argument(
+        "--image-size", type=int, default=128, metavar="PX", help="of the training (default: 128)"
+    )
     simulate.add_argument("--seed", type=int, default=0)
     simulate.set_defaults(run=_simulate)
 

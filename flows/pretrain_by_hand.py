@@ -27,7 +27,8 @@ def run_pretrain_vq(options: argparse.Namespace) -> None:
     settings = pretraining_settings(options.width, options.image_size, options.seed, training)
     name = check_product_name(options.name or name_of(options.data[0]))
     folders = {data: open_source(data) for data in options.data}
-    say(sizes_in_words([path for folder in folders.values() for path in folder.train]))
+    pictures = [path for folder in folders.values() for path in folder.train]
+    say(sizes_in_words(pictures, options.image_size))
     sources = {data: table_of(folder) for data, folder in folders.items()}
     table = pd.concat(sources.values(), ignore_index=True).drop_duplicates("sha256")
 

@@ -88,19 +88,35 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
     return PixelCache(cache, size_px).load([hash_file(path) for path in paths], decode)
 
 
-def sizes_in_words(paths: Sequence[Path]) -> str | None:
-    """A word on pictures of several sizes, or None where all have one; only headers are read."""
+def sizes_in_words(paths: Sequence[Path], size_px: int) -> str | None:
+    """A word on pictures of several sizes, and on those that the network sees smaller than they
+    are; None where there are neither. Only headers are read.
+
+    Args:
+        paths: picture files; those that are none are passed over.
+        size_px: side of the square that the network sees.
+    """
     sizes = set()
     for path in paths:
         with suppress(OSError), Image.open(path) as picture:
             sizes.add(picture.size)
-    if len(sizes) < 2:
+    if not sizes:
         return None
     (low_w, low_h), (high_w, high_h) = min(sizes), max(sizes)
-    return (
-        f"{len(paths)} pictures have {len(sizes)} sizes, from {low_w} x {low_h} to "
-        f"{high_w} x {high_h}: each is resized to the same square"
-    )
+    said = []
+    if len(sizes) > 1:
+        said.append(
+            f"{len(paths)} pictures have {len(sizes)} sizes, from {low_w} x {low_h} to "
+            f"{high_w} x {high_h}: each is resized to the same square"
+        )
+    width, height = (max(side) for side in zip(*sizes, strict=True))
+    if max(width, height) > size_px:
+        said.append(
+            f"pictures of {width} x {height} are seen at {size_px} x {size_px}: one pixel there is "
+            f"{width / size_px:.1f} x {height / size_px:.1f} of theirs. For smaller defects give a "
+            "larger image size"
+        )
+    return "; ".join(said) or None
 
 
 def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]:
