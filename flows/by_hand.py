@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from reconad_plugin.config import (
     TrainingSettings,
     check_product_name,
 )
-from reconad_plugin.errors import ConfigError, StorageError
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.evaluation import Evaluation
 from reconad_plugin.evaluation import evaluate as evaluate_detector
 from reconad_plugin.images.folder import ImageFolder
@@ -240,17 +239,26 @@ def _rehearsal(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
 
 
 def _fetch(uri: str, sha256: str) -> Path | None:
-    """A local file with these bytes, or None."""
+    """A local file with these bytes, or None.
+
+    Raises:
+        StorageError: the bucket cannot be read, so that nobody knows what is gone.
+    """
     path = Path(uri)
     if uri.startswith("s3://"):
         address = urlsplit(uri)
-        path = CACHE / "s3" / address.netloc / address.path.lstrip("/")
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(StorageError):  # deleted since: the hash below fails
-                content = open_bucket(address.netloc).read(address.path.lstrip("/")).content
+        key = address.path.lstrip("/")
+        path = CACHE / "s3" / address.netloc / key
+        if not _holds(path, sha256):
+            content = open_bucket(address.netloc).read_optional(key)
+            if content is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-    return path if path.is_file() and hash_file(path) == sha256 else None
+    return path if _holds(path, sha256) else None
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and hash_file(path) == sha256
 
 
 def name_of(data: str) -> str:

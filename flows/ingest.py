@@ -52,7 +52,8 @@ def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
 def take_in(product: Product, night: date) -> pd.DataFrame:
     """The night's manifest: kept where the bucket still holds the same objects."""
     known = read_manifest(product.store, product.layout, night)
-    if known is not None and is_current(product.store, product.layout, known, night):
+    pattern = product.settings.position_pattern
+    if known is not None and is_current(product.store, product.layout, known, night, pattern):
         return known
     trusted_until = registry.trusted_until(product.name)
     manifest = build_manifest(
@@ -63,7 +64,7 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
         product.limits,
         previous=known,
         is_closed=trusted_until is not None and night.isoformat() <= trusted_until,
-        position_pattern=product.settings.position_pattern,
+        position_pattern=pattern,
     )
     if len(manifest) or known is not None:
         write_manifest(product.store, product.layout, night, manifest)

@@ -18,6 +18,7 @@ from mlflow_models.vq import Vq, find_vq, vq_tags
 from monitoring.triage import HOLDING_CAUSES, LIGHT
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import (
     accepted_rows,
@@ -26,7 +27,7 @@ from reconad_plugin.store.manifest import (
     manifest_digest,
     read_manifest,
 )
-from reconad_plugin.store.source import copy_prefix
+from reconad_plugin.store.source import copy_prefix, hash_file, local_folder
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
@@ -49,8 +50,8 @@ class Lesson:
         rows: learnable rows of manifests.
         manifests: address -> manifest of each night.
         settings: steps, budget, rate, augmentation.
-        textures: name -> ETag of the product's own textures, which simulated anomalies then have;
-            none for the packaged ones.
+        textures: name -> ETag or SHA-256 of the textures that simulated anomalies have, where the
+            product or its settings have some; none for the packaged ones.
         base: the version to start from, or None.
         cause: of the alarm that led here, or ``none``.
         vq: what DSR is to stand on, where the product names it; a base has its own.
@@ -115,6 +116,11 @@ def choose_lesson(
         textures = copy_prefix(product.store, product.layout.textures, folder)
         if textures:
             settings = settings.model_copy(update={"textures": str(folder)})
+    else:
+        folder = local_folder(settings.textures)
+        textures = {
+            path.relative_to(folder).as_posix(): hash_file(path) for path in texture_files(folder)
+        }
     named = product.settings.vq
     vq = find_vq(named) if named is not None and base is None else None
     return Lesson(purpose, night, rows, manifests, settings, textures, base, cause, vq)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.alarm_state import new_levels, open_alarm
 from flows.night_report import report
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
@@ -16,7 +17,7 @@ from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
 from monitoring.outliers import with_outliers
 from monitoring.rehearsal import expected_false_alarms
-from monitoring.triage import LIGHT, NONE, find_cause
+from monitoring.triage import LIGHT, find_cause
 from reconad_plugin.config import parse_night
 from reconad_plugin.score_table import score_table
 from reconad_plugin.scoring import Detector
@@ -97,13 +98,13 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     """Test the night against those before it, name the cause, and keep the record."""
     records = product.records.records_before(night)
     history = _history(product, night, records)
-    accepted = _new_levels(product, night)
+    accepted = new_levels(product, night)
     alarmed = {day.isoformat() for day, record in records.items() if record["is_alarm"]}
     ordinary = {past.night for past in history} - alarmed
     allowed = product.settings.false_alarms_per_year
     tonight = with_outliers(scored.statistics, scored.table, history, {*ordinary, *accepted})
     watch = watch_night(history, tonight, ordinary, accepted, allowed)
-    still_open, since = _open_alarm(records, accepted)
+    still_open, since = open_alarm(records, accepted)
     triage = find_cause(watch, still_open)
     record = {
         "night": night.isoformat(),
@@ -153,39 +154,22 @@ def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict
 def _history(
     product: Product, night: date, records: dict[date, dict[str, Any]]
 ) -> Sequence[NightStatistics]:
-    """Statistics of every earlier night; of nights before any version served, their light."""
+    """Statistics of every earlier night; of nights before any version served, their light.
+
+    A later night without a record is one whose run died before it was watched. Nothing vouches
+    for it, so it teaches nothing until it is run again.
+    """
     history = []
+    trusted_until = registry.trusted_until(product.name)
+    first_watched = min(records, default=night).isoformat()
     for earlier in known_nights(product.store, product.layout, before=night):
         if earlier in records:
             history.append(NightStatistics.from_dict(records[earlier]["statistics"]))
+            continue
+        day = earlier.isoformat()
+        if day > trusted_until if trusted_until else day >= first_watched:
             continue
         manifest = read_manifest(product.store, product.layout, earlier)
         if manifest is not None and len(rows := accepted_rows([manifest])):
             history.append(describe_light(earlier.isoformat(), rows))
     return history
-
-
-def _new_levels(product: Product, night: date) -> set[str]:
-    """Earlier nights from which on the world as it was then is the normal one: a version that
-    served was fine-tuned for it, or a person said so."""
-    adapted = {
-        version.tags[registry.NIGHT_TAG]
-        for version in registry.versions(product.name)
-        if version.tags.get(registry.PURPOSE_TAG) == "finetune"
-        and registry.NIGHT_TAG in version.tags
-        and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
-        and version.tags.get(registry.ROLLED_BACK_NIGHT_TAG, "9999") >= night.isoformat()
-    }
-    resolved = {day.isoformat() for day in product.records.resolved_nights(before=night)}
-    return adapted | resolved
-
-
-def _open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple[str, str | None]:
-    """Cause of the last night's alarm and the night it began, where nothing has ended it."""
-    if not records:
-        return NONE, None
-    last = records[max(records)]
-    since = last.get("since") or last["night"]
-    if not last["is_alarm"] or any(since <= each <= last["night"] for each in accepted):
-        return NONE, None
-    return last["cause"], since

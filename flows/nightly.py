@@ -23,7 +23,7 @@ from flows.train import train
 from flows.turns import settle
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.store.manifest import nights_with_images
+from reconad_plugin.store.manifest import accepted_rows, nights_with_images, read_manifest
 
 
 def _run_name() -> str:
@@ -60,12 +60,19 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     if trusted_until is None:
         action = begin(opened, night, arrived["accepted"])
     elif night.isoformat() <= trusted_until:
-        action = "trained the first version"
+        action = f"trained the first version{_too_late(opened, night)}"
     else:
         record = monitor(product, night)
         action = react(opened, night, record)
     get_run_logger().info("night %s: %s", night, action)
     return {"night": night.isoformat(), **arrived, "record": record, "action": action}
+
+
+def _too_late(product: Product, night: date) -> str:
+    """A word on images that arrived after the first version had been trained on their night."""
+    manifest = read_manifest(product.store, product.layout, night)
+    late = 0 if manifest is None else int((accepted_rows([manifest])["split"] == "").sum())
+    return f"; {late} came after it: neither scored nor learnt" if late else ""
 
 
 def begin(product: Product, night: date, accepted: int) -> str:

@@ -106,7 +106,7 @@ def gather_golden(
         size_px: side of the squares.
         seen: SHA-256 of images that a version was fitted to, and that so cannot judge.
     """
-    real = read_golden(product.store, product.layout, size_px, product.limits)
+    real = read_golden(product.store, product.layout, size_px, product.limits, seen)
     newest = max([night, *known_nights(product.store, product.layout, before=date.max)])
     rows = learnable_rows(product, newest, read_manifests(product, newest))
     rows = choose_held_out(rows[~rows["sha256"].isin(seen)])

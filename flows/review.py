@@ -59,6 +59,11 @@ def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame
             f"see `reconad review {product.name} {night}`"
         )
     rows = accepted[accepted["key"].isin(keys)]
+    if (rows["split"] == "").any():
+        raise ConfigError(
+            "an image that came after the first version was trained on its night is never learnt; "
+            f"{rows.loc[rows['split'] == '', 'key'].iloc[0]!r} is one: leave it out"
+        )
     scores = product.records.scores(night)
     if scores is not None:
         rows = rows.merge(scores[["key", "pred_score", "matched_score"]], "left", "key")

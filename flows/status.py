@@ -1,16 +1,18 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
 import argparse
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.alarm_state import new_levels, open_alarm
 from flows.json_file import check_writable, write_json
-from flows.product import open_product
+from flows.product import Product, open_product
 from mlflow_models import promotion, registry
+from monitoring.triage import NONE
 
 _OF_THE_WATCH: Final = (
     "night",
@@ -53,11 +55,11 @@ def read_status(product: str) -> dict[str, Any]:
     """What serves, what served from which night to which, and what became of every version.
 
     Returns:
-        JSON: the aliases by name, ``watch`` (the last night's, None before the first),
+        JSON: the aliases by name, ``watch`` (the last night's, None before the first; ``is_open``
+        is False once its alarm was resolved, or a version that learnt its cause was promoted),
         ``history`` (oldest first; ``to`` is None for the last), and ``versions`` (oldest first).
     """
-    records = open_product(product).records.records_before(date.max)
-    last = records[max(records)] if records else None
+    watch = _read_watch(open_product(product))
     turns = promotion.turns(product)
     ends = [turn.night for turn in turns[1:]]
     return {
@@ -66,7 +68,7 @@ def read_status(product: str) -> dict[str, Any]:
         registry.CHAMPION: registry.number_by_alias(product, registry.CHAMPION),
         registry.PREVIOUS_CHAMPION: registry.number_by_alias(product, registry.PREVIOUS_CHAMPION),
         registry.CHALLENGER: registry.number_by_alias(product, registry.CHALLENGER),
-        "watch": None if last is None else {name: last.get(name) for name in _OF_THE_WATCH},
+        "watch": watch,
         "history": [
             {
                 "from": turn.night,
@@ -96,6 +98,16 @@ def read_status(product: str) -> dict[str, Any]:
     }
 
 
+def _read_watch(product: Product) -> dict[str, Any] | None:
+    """What the last watched night's record says, and whether its alarm is still open."""
+    records = product.records.records_before(date.max)
+    if not records:
+        return None
+    last = max(records)
+    cause, _ = open_alarm(records, new_levels(product, last + timedelta(1)))
+    return {name: records[last].get(name) for name in _OF_THE_WATCH} | {"is_open": cause != NONE}
+
+
 def _serving_line(status: dict[str, Any]) -> str:
     serving, history = status[registry.CHAMPION], status["history"]
     if serving is None:
@@ -115,7 +127,10 @@ def _watch_line(watch: dict[str, Any] | None) -> str:
     if not watch["is_alarm"]:
         return f"night {watch['night']}: no alarm"
     also = f", also {', '.join(watch['also'])}" if watch["also"] else ""
-    return f"night {watch['night']}: ALARM since {watch['since']}, {watch['cause']}{also}"
+    since = f"since {watch['since']}, {watch['cause']}{also}"
+    if not watch["is_open"]:
+        return f"night {watch['night']}: the alarm {since}, was resolved or a version answered it"
+    return f"night {watch['night']}: ALARM {since}"
 
 
 def _how(turn: dict[str, Any]) -> str:

@@ -112,15 +112,17 @@ class Watch:
     """What the tests say of a night, and how ordinary nights behaved.
 
     Attributes:
-        checks: of each statistic that tonight has.
+        checks: of each statistic that tonight has, where its positions are known.
         alarming: count of images above the threshold as they came.
         suspects: the same after matching the light.
         outliers: count of images that stand out from their position (``monitoring.outliers``); of
             none where they are not known.
         highest_chance: that the highest image of an ordinary night stands out as far.
         ordinary_scores: (N, K) standard normal scores of the ordinary nights that were tested,
-            in order of ``checks``; NaN where a statistic was not tested.
+            in order of ``STATISTICS``, those that tonight has; NaN where one was not tested.
         autocorrelation: (K,) how much a night resembles the one before.
+        is_placed: False where tonight saw no position that the nights before know, so that its
+            statistics cannot be compared.
     """
 
     checks: dict[str, StatisticCheck]
@@ -130,6 +132,7 @@ class Watch:
     highest_chance: float
     ordinary_scores: NDArray[np.float64]
     autocorrelation: NDArray[np.float64]
+    is_placed: bool = True
 
 
 def watch_night(
@@ -182,8 +185,12 @@ def watch_night(
     known = comparable(history, {*ordinary, *new_levels}, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
-        checks={name: _check(checked, k, name, limit) for k, name in enumerate(names)},
-        alarming=_check_count([night.alarming for night in known], tonight.alarming, effect, limit),
+        checks={
+            name: _check(checked, k, name, limit)
+            for k, name in enumerate(names)
+            if math.isfinite(checked.value[k])
+        },
+        alarming=_check_count(*_alarming(known, tonight, new_levels), effect, limit),
         suspects=_check_count([night.suspects for night in known], tonight.suspects, effect, limit),
         outliers=_check_count(
             [_as_count(night.outliers) for night in known],
@@ -194,6 +201,7 @@ def watch_night(
         highest_chance=_highest_chance(known, tonight),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
+        is_placed=bool(np.isfinite(checked.value).all()),
     )
 
 
@@ -253,6 +261,22 @@ def _check_count(
         chance=chance_of(pooled, night_effect),
         limit=limit.count,
     )
+
+
+def _alarming(
+    known: Sequence[NightStatistics], tonight: NightStatistics, new_levels: Collection[str]
+) -> tuple[list[Exceedances], Exceedances]:
+    """Counts of images above the threshold as they came, before and tonight.
+
+    Where a person said that a night of this version is the new normal, it and those after it
+    count alone, and the calibration, which knows another world, does not. Suspects and outliers
+    are no part of that: what may be a defect stays one.
+    """
+    since = max((night.night for night in known if night.night in new_levels), default=None)
+    if since is None:
+        return [night.alarming for night in known], tonight.alarming
+    counted = [night.alarming for night in known if night.night >= since]
+    return counted, replace(tonight.alarming, calibration_images=0, calibration_above=0)
 
 
 def _as_count(outliers: Outliers | None) -> Exceedances:

@@ -52,15 +52,15 @@ def find_outliers(table: pd.DataFrame, known: Sequence[NightStatistics]) -> Outl
         known: ordinary nights before, scored by the same version, which did not learn from them.
 
     Returns:
-        None where no position is known well enough.
+        None where no position is known well enough, or no night saw one twice.
     """
     levels, deviation = _levels(known), _deviation(known)
     values = image_statistics(table)[MATCHED_SCORE_STATISTIC]
     position = table["position"] if "position" in table else pd.Series("", index=table.index)
-    above_level = (values - position.map(levels)).dropna().to_numpy() / max(deviation, 1e-9)
-    if not len(above_level):
+    above_level = (values - position.map(levels)).dropna().to_numpy()
+    if not len(above_level) or not deviation:
         return None
-    heights: NDArray[np.float64] = above_level - np.median(above_level)
+    heights: NDArray[np.float64] = (above_level - np.median(above_level)) / max(deviation, 1e-9)
     return Outliers(int((heights > FAR).sum()), len(heights), float(heights.max()))
 
 
@@ -69,7 +69,7 @@ def _levels(known: Sequence[NightStatistics]) -> dict[str, float]:
     seen: dict[str, list[PositionMeans]] = {}
     for night in known:
         for position, means in (night.positions or {"": night.as_one_position}).items():
-            if MATCHED_SCORE_STATISTIC in means.values:
+            if means.images and MATCHED_SCORE_STATISTIC in means.values:
                 seen.setdefault(position, []).append(means)
     return {
         position: _mean(nights) for position, nights in seen.items() if len(nights) >= LEAST_NIGHTS

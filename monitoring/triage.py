@@ -50,6 +50,8 @@ SURFACE_SHARE: Final = 0.3
 UNMATCHED_SHARE: Final = 0.5
 
 CLIPPING_STATISTIC: Final = "clipped_share"
+_UNPLACED: Final = "the camera was at no position that the nights before know"
+
 FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: no witness against the camera then
 
 
@@ -124,7 +126,7 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         return alarm(DEFECTS, f"{suspects}{besides}")
     if camera:
         return alarm(CAMERA, f"{_describe(camera)}; {suspects}{_also(light + surface)}")
-    if _defect_chance(watch) < MAX_DEFECT_HINT:
+    if _defect_chance(watch) <= MAX_DEFECT_HINT:
         what = _describe(moved) if moved else _alarming(watch.alarming)
         return alarm(UNCLEAR, f"{what}, but defects cannot be ruled out: {suspects}")
     if _rose_without_light(checks) and not is_process:
@@ -147,16 +149,15 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
 
 def _quiet(watch: Watch, still_open: str) -> Triage:
     unsettled = [check for check in watch.checks.values() if not check.is_settled]
-    if still_open == NONE or not unsettled:
-        ended = "" if still_open == NONE else f"the alarm about {still_open} has ended: "
-        return Triage(False, NONE, f"{ended}all statistics as on other nights; {_suspects(watch)}")
-    return Triage(
-        True,
-        still_open,
-        f"no test fails tonight, but it is not as before: {_describe(unsettled)}; "
-        f"{_suspects(watch)}",
-        is_raised=False,
-    )
+    if still_open != NONE and (unsettled or not watch.is_placed):
+        remains = f"it is not as before: {_describe(unsettled)}" if unsettled else _UNPLACED
+        evidence = f"no test fails tonight, but {remains}; {_suspects(watch)}"
+        return Triage(True, still_open, evidence, is_raised=False)
+    ended = "" if still_open == NONE else f"the alarm about {still_open} has ended: "
+    compared = "all statistics as on other nights"
+    if not watch.is_placed:
+        compared = f"no test fails tonight, but {_UNPLACED}"
+    return Triage(False, NONE, f"{ended}{compared}; {_suspects(watch)}")
 
 
 def _is_of_the_surface(checks: Mapping[str, StatisticCheck]) -> bool:

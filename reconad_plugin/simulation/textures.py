@@ -46,6 +46,11 @@ class Textures:
         return Textures(self.pixels.to(device), self.shares.to(device))
 
 
+def texture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder and of those below it, in order of name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
 @cache
 def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
     """All textures of a folder.
@@ -57,7 +62,7 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
     Raises:
         NotEnoughImagesError: the folder holds no picture.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = texture_files(folder)
     if not files:
         raise NotEnoughImagesError(
             f"simulated anomalies need at least one texture; {folder} holds no .jpg or .png: "

@@ -1,6 +1,7 @@
 """The images that every version is judged on: real defects of the bucket, held-out normals."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from hashlib import sha256
 from typing import Final
 
 import numpy as np
@@ -25,9 +26,20 @@ _NORMAL, _MASKS = "normal", "masks"
 
 
 def read_golden(
-    store: ObjectStore, layout: ProductLayout, size_px: int, limits: ImageLimits
+    store: ObjectStore,
+    layout: ProductLayout,
+    size_px: int,
+    limits: ImageLimits,
+    seen: Collection[str] = (),
 ) -> GoldenSet | None:
     """Read ``golden/normal/`` and every ``golden/<defect>/``.
+
+    Args:
+        store: the bucket.
+        layout: the product's keys.
+        size_px: side of the squares.
+        limits: allowed image sizes.
+        seen: SHA-256 of images that a version was fitted to: as normal images they stay out.
 
     Returns:
         The set, or None where the bucket holds no real defect. It may have no normal images:
@@ -52,9 +64,13 @@ def read_golden(
             defects.append(folder)
     if not anomalous:
         return None
+    content = {key: store.read(key).content for key in (*normal, *anomalous)}
+    normal = [key for key in normal if sha256(content[key]).hexdigest() not in seen]
 
     def load(chosen: Iterable[str]) -> torch.Tensor:
-        return stack_images([_read_image(store, key, size_px, limits) for key in chosen], size_px)
+        return stack_images(
+            [_decode(key, content[key], size_px, limits) for key in chosen], size_px
+        )
 
     labels = GoldenLabels(
         kind=REAL,
@@ -80,10 +96,8 @@ def choose_held_out(rows: pd.DataFrame) -> pd.DataFrame:
     return held_out.groupby("night").head(HELD_OUT_A_NIGHT).tail(HELD_OUT)
 
 
-def _read_image(
-    store: ObjectStore, key: str, size_px: int, limits: ImageLimits
-) -> NDArray[np.uint8]:
+def _decode(key: str, content: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.uint8]:
     try:
-        return decode_square(store.read(key).content, size_px, limits)
+        return decode_square(content, size_px, limits)
     except InvalidImageError as error:
         raise InvalidImageError(error.reason, f"golden image {key}: {error}") from None

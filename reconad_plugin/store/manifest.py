@@ -125,13 +125,23 @@ def write_manifest(
 
 
 def is_current(
-    store: ObjectStore, layout: ProductLayout, manifest: pd.DataFrame, night: date
+    store: ObjectStore,
+    layout: ProductLayout,
+    manifest: pd.DataFrame,
+    night: date,
+    position_pattern: str | None = None,
 ) -> bool:
-    """Whether a manifest still lists exactly the objects that are there, all of them usable."""
+    """Whether a manifest still lists exactly the objects that are there, all of them usable, at
+    the positions that the pattern tells."""
     if (manifest["verdict"] == QUARANTINED).any():
         return False
-    listed = {(info.key, info.etag) for info in store.list_objects(layout.incoming(night))}
-    return listed == set(zip(manifest["key"], manifest["etag"], strict=True))
+    incoming = layout.incoming(night)
+    listed = {
+        (info.key, info.etag, camera_position(info.key.removeprefix(incoming), position_pattern))
+        for info in store.list_objects(incoming)
+    }
+    known = zip(manifest["key"], manifest["etag"], manifest["position"], strict=True)
+    return listed == set(known)
 
 
 def camera_position(name: str, pattern: str | None) -> str:
@@ -215,8 +225,9 @@ def to_parquet(table: pd.DataFrame) -> bytes:
 
 
 def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The accepted images of several nights, in order of night and key."""
-    table = pd.concat(list(manifests), ignore_index=True)
+    """The accepted images of several nights, in order of night and key; there may be none."""
+    no_rows = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
+    table = pd.concat(list(manifests) or [no_rows], ignore_index=True)
     return table[table["verdict"] == ACCEPTED].sort_values(["night", "key"], ignore_index=True)
 
 

@@ -1,6 +1,7 @@
 """What may be learnt and what judges, when nights are run again or a version was rolled back."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +108,19 @@ def test_a_light_that_nothing_tells_is_not_learnt(watched: Factory) -> None:
 
     with pytest.raises(NotEnoughImagesError, match="at least one image of the night"):
         choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "light")
+
+
+def test_other_textures_are_another_lesson(watched: Factory, tmp_path: Path) -> None:
+    """What simulated anomalies look like decides the weights: the pictures, not the folder."""
+    opened = open_product(watched.product)
+    settings = TrainingSettings(textures=str(tmp_path))
+
+    def request(shade: int) -> str:
+        (tmp_path / "cloth.png").write_bytes(to_png(np.full((8, 8, 3), shade, np.uint8)))
+        return choose_lesson(opened, SECOND, "train", settings).request(opened)
+
+    assert request(10) == request(10)
+    assert request(10) != request(200)
 
 
 def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:

@@ -158,11 +158,14 @@ def test_late_files_of_a_closed_night_train_nothing(factory: Factory) -> None:
 
     result = nightly(factory.product, START)
 
-    assert (result["accepted"], result["action"]) == (41, "trained the first version")
+    too_late = "1 came after it: neither scored nor learnt"
+    assert (result["accepted"], result["action"]) == (41, f"trained the first version; {too_late}")
     opened = open_product(factory.product)
     manifest = read_manifest(opened.store, opened.layout, START)
     (row,) = manifest[manifest["key"] == late_key].to_dict("records")
     assert (row["verdict"], row["split"]) == ("accepted", "")
+    with pytest.raises(ConfigError, match="is never learnt"):
+        review_night(factory.product, START, normal=[late_key], defect=None)
 
 
 def test_a_night_that_was_never_watched_teaches_nothing(new_factory) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.charts import Charts, Night
 from monitoring.limits import SETTLED_SHARE, limits
-from monitoring.night import STATISTICS, STEADY_DEVIATION
+from monitoring.night import STATISTICS, STEADY_DEVIATION, Exceedances
 from tests.nights import check, name_of, night, seen_from, series, watch
 
 SCORE = "log_score"
@@ -321,3 +321,44 @@ def test_check_is_json():
     assert written["is_alarm"] is True
     assert written["statistic"] == "luminance"
     assert written["score"] == found.score
+
+
+def counted(place, above, kind="alarming"):
+    """A night of 60 images, so many of them above a threshold that one of 100 was above."""
+    seen = Exceedances(above=above, images=60, calibration_images=100, calibration_above=1)
+    return replace(night(place, luminance=0.4), **{kind: seen})
+
+
+def test_a_person_makes_images_above_the_threshold_the_new_normal():
+    """After a lamp that lifts half of the scores was accepted, nights like it are ordinary."""
+    nights = [counted(place, 30 if place >= 20 else 0) for place in range(23)]
+    ordinary = {each.night for each in nights[:20]}
+
+    before = watch(nights, ordinary).alarming
+    after = watch(nights, ordinary, new_levels={name_of(20)}).alarming
+    worse = watch([*nights[:-1], counted(22, 58)], ordinary, new_levels={name_of(20)}).alarming
+
+    assert before.is_alarm
+    assert not after.is_alarm
+    assert after.expected_share == pytest.approx(0.5)
+    assert worse.is_alarm
+
+
+def test_nobody_makes_suspects_normal():
+    """What may be a defect stays one, whatever light a person accepts."""
+    nights = [counted(place, 30 if place >= 20 else 0, "suspects") for place in range(23)]
+    ordinary = {each.night for each in nights[:20]}
+
+    assert watch(nights, ordinary, new_levels={name_of(20)}).suspects.is_alarm
+
+
+def test_night_at_unknown_positions_is_not_compared():
+    """Nothing is known of them: there is no check, rather than one without a value."""
+    nights = [seen_from(place, left=(20, 0.4), right=(20, 0.6)) for place in range(12)]
+
+    moved = watch([*nights, seen_from(12, top=(20, 0.3), bottom=(20, 0.2))])
+    stayed = watch([*nights, seen_from(12, left=(20, 0.4), bottom=(20, 0.2))])
+
+    assert (moved.is_placed, moved.checks) == (False, {})
+    assert stayed.is_placed
+    assert list(stayed.checks) == ["luminance"]

@@ -1,6 +1,7 @@
 """The golden set: which folders it is read from, and which held-out images join."""
 
 import io
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,19 @@ def test_folders_name_the_defects():
     assert golden.labels.defects == ("crack", "crack", "stain")
     assert golden.anomalous[:, 0, 0, 0].tolist() == [10, 40, 0]
     assert golden.normal[:, 0, 0, 0].tolist() == [20]
+
+
+def test_a_normal_image_that_was_learnt_does_not_judge():
+    """Whoever learnt from it would be judged on its own lesson; nobody learns defects."""
+    store = bucket("normal/learnt.png", "normal/new.png", "crack/a.png")
+    learnt = ("bolt/golden/normal/learnt.png", "bolt/golden/crack/a.png")
+    seen = {sha256(store.read(key).content).hexdigest() for key in learnt}
+
+    golden = read_golden(store, LAYOUT, 32, ImageLimits(), seen)
+
+    assert golden.labels.normal == ("bolt/golden/normal/new.png",)
+    assert golden.normal[:, 0, 0, 0].tolist() == [10]
+    assert golden.labels.defects == ("crack",)
 
 
 def test_without_a_defect_there_is_no_golden_set():

@@ -13,8 +13,10 @@ from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.manifest import (
     COLUMNS,
+    accepted_rows,
     build_manifest,
     camera_position,
+    is_current,
     read_manifest,
     to_parquet,
     write_manifest,
@@ -110,6 +112,21 @@ def test_a_new_pattern_holds_for_rows_that_are_kept(bucket, tmp_path):
 
     assert after["position"].tolist() == ["left", "", "right"]
     assert after["split"].tolist() == before["split"].tolist()
+
+
+def test_a_new_pattern_makes_a_manifest_old(bucket, tmp_path):
+    """A night run again with another pattern is looked at again, and with the same it is not."""
+    manifest = build(bucket, tmp_path).reset_index(drop=True)
+
+    assert is_current(bucket, LAYOUT, manifest, NIGHT, None)
+    assert not is_current(bucket, LAYOUT, manifest, NIGHT, r"_(left|right)\.")
+
+
+def test_no_manifests_have_no_accepted_rows():
+    """A product that no night has reached yet is no error."""
+    rows = accepted_rows([])
+
+    assert (len(rows), list(rows)) == (0, list(COLUMNS))
 
 
 def test_manifest_is_read_as_it_was_written(bucket, tmp_path):

@@ -1,5 +1,7 @@
 """Images that stand out from their position of the camera, whatever the whole night does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,6 +81,21 @@ def test_positions_that_are_not_known_do_not_count(known):
     assert find_outliers(moved, known).images == 15
     assert find_outliers(moved, known[:1]) is None
     assert find_outliers(moved, []) is None
+
+
+def test_positions_seen_once_a_night_tell_no_deviation():
+    """Where no night has two images of one position, nothing says how far apart they may lie."""
+    single = [table(seed=place, images=2) for place in range(ORDINARY)]
+    nights = [summarised(place, scores) for place, scores in enumerate(single)]
+
+    assert find_outliers(table(seed=54, spoilt=(30,)), nights) is None
+
+
+def test_records_without_images_tell_no_level(known):
+    """Records of a time when a night did not say how many images it had do not count."""
+    old = [replace(night, images=0, positions={}) for night in known]
+
+    assert find_outliers(table(seed=55), old) is None
 
 
 def test_only_comparable_nights_are_known(known):

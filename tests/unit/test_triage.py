@@ -1,5 +1,7 @@
 """Why a night is out of the ordinary, and what that allows."""
 
+from dataclasses import replace
+
 import pytest
 
 from monitoring.night import (
@@ -227,6 +229,18 @@ def test_alarm_ends_when_all_is_settled():
 
     assert (found.is_alarm, found.cause) == (False, NONE)
     assert "the alarm about light has ended" in found.evidence
+
+
+def test_alarm_stays_open_where_tonight_cannot_be_compared():
+    """A camera at positions that no night knows says neither that it is over nor that it is not."""
+    unplaced = replace(watch(tonight(), {}), is_placed=False)
+
+    found = find_cause(unplaced, LIGHT)
+
+    assert (found.is_alarm, found.cause, found.is_raised) == (True, LIGHT, False)
+    assert "no position" in found.evidence
+    assert not find_cause(unplaced).is_alarm
+    assert "no position" in find_cause(unplaced).evidence
 
 
 def test_drifting_statistic_opens_no_alarm():

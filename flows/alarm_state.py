@@ -1,0 +1,34 @@
+"""Whether an alarm is still open, and from which nights on the world is a new one."""
+
+from datetime import date
+from typing import Any
+
+from flows.product import Product
+from mlflow_models import registry
+from monitoring.triage import NONE
+
+
+def new_levels(product: Product, night: date) -> set[str]:
+    """Earlier nights from which on the world as it was then is the normal one: a version that
+    served was fine-tuned for it, or a person said so."""
+    adapted = {
+        version.tags[registry.NIGHT_TAG]
+        for version in registry.versions(product.name)
+        if version.tags.get(registry.PURPOSE_TAG) == "finetune"
+        and registry.NIGHT_TAG in version.tags
+        and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
+        and version.tags.get(registry.ROLLED_BACK_NIGHT_TAG, "9999") >= night.isoformat()
+    }
+    resolved = {day.isoformat() for day in product.records.resolved_nights(before=night)}
+    return adapted | resolved
+
+
+def open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple[str, str | None]:
+    """Cause of the last night's alarm and the night it began, where nothing has ended it."""
+    if not records:
+        return NONE, None
+    last = records[max(records)]
+    since = last.get("since") or last["night"]
+    if not last["is_alarm"] or any(since <= each <= last["night"] for each in accepted):
+        return NONE, None
+    return last["cause"], since
