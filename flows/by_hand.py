@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from mlflow_models.vq import Vq, find_vq, vq_tags
 from reconad_plugin.config import (
     ProductSettings,
     TrainingSettings,
+    check_image_size,
     check_product_name,
 )
 from reconad_plugin.errors import ConfigError
@@ -37,6 +39,7 @@ from reconad_plugin.simulation.presets import preset as find_preset
 from reconad_plugin.store.source import (
     CACHE,
     hash_file,
+    hashes_of_textures,
     load_files,
     open_bucket,
     open_source,
@@ -113,6 +116,8 @@ def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[P
     missing = [path for path in images if not path.is_file()]
     if missing:
         raise ConfigError(f"an image must be a file; got {missing[0]}: check the path")
+    if maps is not None:
+        make_folder(maps)
     contents = [path.read_bytes for path in images]
     detector = flavor.load_model(model_uri)
     predictions = predict_contents(detector, contents, model_uri, with_map=maps is not None)
@@ -124,12 +129,13 @@ def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[P
 def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
     """Write a sheet of normal images, simulated masks and what comes of them, as a network of this
     image size sees them; its file."""
+    check_image_size(size_px)
+    make_folder(out)
     paths = list(open_source(data).train)[:SHEET_IMAGES]
     say(sizes_in_words(paths, size_px))
     repeated = [paths[place % len(paths)] for place in range(SHEET_IMAGES)]
     images = load_files(repeated, size_px, ImageLimits())
     simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
-    out.mkdir(parents=True, exist_ok=True)
     file = out / f"{preset}.png"
     plot_simulation(images, simulated.mask, simulated.pixels, f"preset {preset}").savefig(
         file, dpi=110
@@ -137,14 +143,44 @@ def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path
     return file
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that results go to, before the work.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"results go to a folder; {folder} cannot be one: {error.strerror}"
+        ) from None
+
+
 def _write_maps(images: Sequence[Path], predictions: Sequence[Prediction], folder: Path) -> None:
-    """``<stem>.png`` for each picture, or ``<folder>_<stem>.png`` where two have one stem."""
-    folder.mkdir(parents=True, exist_ok=True)
-    is_unique = len({path.stem for path in images}) == len(images)
-    for path, prediction in zip(images, predictions, strict=True):
+    """One PNG file a picture; see ``map_names``."""
+    for name, prediction in zip(map_names(images), predictions, strict=True):
         if prediction.anomaly_map is not None:
-            name = path.stem if is_unique else f"{path.resolve().parent.name}_{path.stem}"
-            (folder / f"{name}.png").write_bytes(base64.b64decode(prediction.anomaly_map))
+            (folder / name).write_bytes(base64.b64decode(prediction.anomaly_map))
+
+
+def map_names(images: Sequence[Path]) -> list[str]:
+    """``<stem>.png`` for each picture, or ``<folder>_<stem>.png`` where two have one stem; where
+    that is taken too, numbered from the second on.
+
+    Example:
+        >>> map_names([Path("a/good/0.png"), Path("b/good/0.png"), Path("b/bad/0.png")])
+        ['good_0.png', 'good_0-2.png', 'bad_0.png']
+    """
+    is_unique = len({path.stem for path in images}) == len(images)
+    names: list[str] = []
+    taken = set()
+    for path in images:
+        stem = path.stem if is_unique else f"{path.resolve().parent.name}_{path.stem}"
+        stems = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        names.append(next(f"{each}.png" for each in stems if each not in taken))
+        taken.add(names[-1].removesuffix(".png"))
+    return names
 
 
 def _fit(
@@ -167,6 +203,7 @@ def _fit(
         "images": sorted(table["sha256"]),
         "settings": settings.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
+        "textures": hashes_of_textures(training.textures),
         "base": run_of(base_version) if base is not None else "none",  # an alias may move
         **stands_on,
     }

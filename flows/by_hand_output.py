@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from flows import by_hand
 from flows.fitting import Fitted
@@ -62,7 +63,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     evaluation = by_hand.evaluate(options.model_uri, options.data, options.protocol)
     figures = asdict(evaluation)
     write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
-    table = Table("figure", "value", title=f"{options.model_uri} on {options.data}")
+    table = Table("figure", "value", title=escape(f"{options.model_uri} on {options.data}"))
     table.add_row("protocol", evaluation.protocol)
     for name, value in figures.items():
         if isinstance(value, float):
@@ -74,7 +75,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     by_defect = Table("defect", "images", "image_AUROC", "recall")
     for label, defect in evaluation.defects.items():
         by_defect.add_row(
-            label, str(defect.images), f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
+            escape(label), str(defect.images), f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
         )
     console = Console()
     console.print(table)
@@ -93,13 +94,15 @@ def run_predict(options: argparse.Namespace) -> None:
     for row in rows:
         del row["anomaly_map"]
     write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
-    table = Table("image", "pred_score", "label", "p_value")
+    image = Column("image", overflow="fold")  # a name is never cut
+    table = Table(image, "pred_score", "label", "p_value")
     for row in rows:
         if row["error"] is not None:
-            table.add_row(str(row["image"]), "-", str(row["error"]), "-")
+            table.add_row(escape(str(row["image"])), "-", escape(str(row["error"])), "-")
             continue
         label = "anomalous" if row["pred_label"] else "normal"
-        table.add_row(str(row["image"]), f"{row['pred_score']:.4f}", label, f"{row['p_value']:.4f}")
+        score, p_value = f"{row['pred_score']:.4f}", f"{row['p_value']:.4f}"
+        table.add_row(escape(str(row["image"])), score, label, p_value)
     Console().print(table)
 
 

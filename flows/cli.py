@@ -12,6 +12,8 @@ from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
 
 DEMO_STATE = Path(".reconad/demo")
+_BUDGET_HELP = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
+_RATE_HELP = "(default: the model's; half of it to fine-tune)"
 _PRESETS_HELP = f"look of simulated anomalies: {', '.join(PRESETS)} (default: general)"
 DEMO_REPORT = Path("demo-report")
 
@@ -196,10 +198,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--budget", metavar="TIME", help="wall-clock time, such as 90s, 15m or 1h")
+    parser.add_argument(
+        "--budget",
+        metavar="TIME",
+        help=_BUDGET_HELP,
+    )
     parser.add_argument("--steps", type=int, help="end after so many steps at the latest")
     parser.add_argument("--batch-size", type=int, help="images (default: the model's)")
-    parser.add_argument("--learning-rate", type=float, help="(default: the model's)")
+    parser.add_argument("--learning-rate", type=float, help=_RATE_HELP)
     parser.add_argument("--preset", default="general", metavar="NAME", help=_PRESETS_HELP)
     parser.add_argument(
         "--textures", metavar="DIR|s3://..", help="pictures for simulated anomalies"

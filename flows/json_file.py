@@ -1,6 +1,7 @@
 """What ``--json FILE`` gets: one object."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ def check_writable(file: Path | None) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    if file is not None and (file.is_dir() or not file.resolve().parent.is_dir()):
+    if file is None:
+        return
+    folder = file.resolve().parent
+    if file.is_dir() or not folder.is_dir():
         raise ConfigError(f"--json must be a file in a folder that is there; got {file}")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise ConfigError(f"--json must be a file that may be written; {file} may not")
 
 
 def write_json(content: dict[str, Any], file: Path | None) -> None:

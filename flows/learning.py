@@ -18,7 +18,6 @@ from mlflow_models.vq import Vq, find_vq, vq_tags
 from monitoring.triage import HOLDING_CAUSES, LIGHT
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import (
     accepted_rows,
@@ -27,7 +26,7 @@ from reconad_plugin.store.manifest import (
     manifest_digest,
     read_manifest,
 )
-from reconad_plugin.store.source import copy_prefix, hash_file, local_folder
+from reconad_plugin.store.source import copy_prefix, hashes_of_textures
 from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
@@ -117,10 +116,7 @@ def choose_lesson(
         if textures:
             settings = settings.model_copy(update={"textures": str(folder)})
     else:
-        folder = local_folder(settings.textures)
-        textures = {
-            path.relative_to(folder).as_posix(): hash_file(path) for path in texture_files(folder)
-        }
+        textures = hashes_of_textures(settings.textures)
     named = product.settings.vq
     vq = find_vq(named) if named is not None and base is None else None
     return Lesson(purpose, night, rows, manifests, settings, textures, base, cause, vq)

@@ -21,6 +21,7 @@ from reconad_plugin.networks.quantiser import CodebookUse
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.networks.vq import VqAutoencoder
 from reconad_plugin.plots import plot_loss, plot_reconstructions
+from reconad_plugin.store.source import hashes_of_textures
 from reconad_plugin.store.splits import CALIBRATION, TRAIN
 from reconad_plugin.training.checkpoint import remove_checkpoint
 from reconad_plugin.training.fit import check_device, textures_of
@@ -58,6 +59,7 @@ class Pretraining:
             "name": self.name,
             "images": sorted(self.table["sha256"] + self.table["split"]),
             "settings": self.settings.model_dump(mode="json"),
+            "textures": hashes_of_textures(self.settings.train.textures),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -63,7 +63,11 @@ def promote(product: str, night: date, version: int | None = None) -> str:
     with one_at_a_time(JUDGING, product):
         completed = settle(product)
         if version is not None:
-            registry.challenge(product, registry.version(product, str(version)).number)
+            serving = registry.number_by_alias(product, registry.CHAMPION)
+            named = registry.version(product, str(version)).number
+            if named == serving:
+                return f"{registry.PROMOTED} {named}"  # another that waits goes on waiting
+            registry.challenge(product, named)
         challenger = registry.version_by_alias(product, registry.CHALLENGER)
         champion = registry.version_by_alias(product, registry.CHAMPION)
         if challenger is None and completed and completed[-1].by == promotion.PROMOTION:

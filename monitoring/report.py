@@ -48,7 +48,8 @@ def night_values(
 
     Returns:
         ``NIGHT_VALUES`` by name. ``farthest`` is how far the farthest of all tests is on the way
-        to its limit: above 1 it fails. ``open_nights`` counts from the night that the open alarm
+        to its limit: above 1 it fails. ``model_version`` is left out where it is no number, as a
+        registered version's is. ``open_nights`` counts from the night that the open alarm
         began on, and is 0 without an alarm.
     """
     seen = {record["cause"], *record.get("also", ())} if record["is_alarm"] else set()
@@ -57,11 +58,15 @@ def night_values(
         **{f"alarm_{cause}": float(cause in seen) for cause in CAUSES},
         "open_nights": float(open_nights(record)),
         "farthest": _farthest(record),
-        "model_version": float(record["model_version"]),
+        **_version_number(record["model_version"]),
         "image_threshold": image_threshold,
         "retrained": float(is_retrained),
         "promoted": float(is_promoted),
     }
+
+
+def _version_number(version: str) -> dict[str, float]:
+    return {"model_version": float(version)} if version.isdecimal() else {}
 
 
 def open_nights(record: Mapping[str, Any]) -> int:
@@ -113,7 +118,8 @@ def run_report(
     metrics += [NightMean(statistic=str(name)) for name in statistics.index]
     metrics += [MeanValue(column="pred_score"), QuantileValue(column="pred_score", quantile=TAIL)]
     if reference is not None:
-        metrics += [ValueDrift(column=name, method="wasserstein") for name in DRIFT_COLUMNS]
+        known = [name for name in DRIFT_COLUMNS if name in images and name in reference]
+        metrics += [ValueDrift(column=name, method="wasserstein") for name in known]
         reference = reference.sample(min(len(reference), REFERENCE_IMAGES), random_state=0)
         reference = reference.reindex(columns=images.columns)  # older tables have fewer
     return Report(metrics).run(

@@ -47,9 +47,14 @@ def _known_preset(name: str) -> str:
     return name
 
 
-def _network_size(size_px: int) -> int:
+def check_image_size(size_px: int) -> int:
+    """The side of a square that a network can take.
+
+    Raises:
+        ConfigError: it is no power of two from 32 to 1024.
+    """
     if not 32 <= size_px <= 1024 or size_px & (size_px - 1):
-        raise ValueError(f"image_size_px must be a power of two from 32 to 1024; got {size_px}")
+        raise ConfigError(f"image_size_px must be a power of two from 32 to 1024; got {size_px}")
     return size_px
 
 
@@ -121,7 +126,7 @@ class ProductSettings(_Frozen):
     width: str | None = None  # None: the model's default
     options: dict[str, bool | float] = {}  # of the model
     vq: Annotated[str, Field(min_length=1)] | None = None  # what dsr stands on; None: its own
-    image_size_px: Annotated[int, AfterValidator(_network_size)] = 128
+    image_size_px: Annotated[int, AfterValidator(check_image_size)] = 128
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     first_training_nights: Annotated[int, Field(ge=1)] = 3

@@ -116,14 +116,17 @@ def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -
             f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
         )
     scores, excess, pixels = _score(detector, folder, PROTOCOLS[protocol])
-    normal, anomalous = scores[is_normal], scores[~is_normal]
+    normal = scores[is_normal]
+    threshold = detector.calibration.image_threshold
     return Evaluation(
         images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
-        image_threshold=detector.calibration.image_threshold,
+        image_threshold=threshold,
         **image_figures(scores, excess, is_normal),
         fpr_interval=share_interval(excess[is_normal], 0),
         recall_interval=share_interval(excess[~is_normal], 0),
-        threshold_check=check_threshold(detector.calibration, anomalous).sentence,
+        threshold_check=check_threshold(  # each image against the threshold of its own light
+            detector.calibration, threshold + excess[~is_normal]
+        ).sentence,
         pixel_AUROC=None if pixels is None else pixels.auroc(),
         pixel_AP=None if pixels is None else pixels.ap(),
         pixel_AUPRO=None if pixels is None else pixels.aupro(AUPRO_FPR_LIMIT),

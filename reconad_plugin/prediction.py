@@ -16,6 +16,7 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.scoring import Detector
 
+CHUNK = 256  # pictures that are in memory at one time
 MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
 
 
@@ -69,6 +70,19 @@ def predict_contents(
     with_map: bool = False,
 ) -> list[Prediction]:
     """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
+    found: list[Prediction] = []
+    for start in range(0, len(contents), CHUNK):
+        chunk = contents[start : start + CHUNK]
+        found += _predict_chunk(detector, chunk, model_version, with_map)
+    return found
+
+
+def _predict_chunk(
+    detector: Detector,
+    contents: Sequence[Callable[[], bytes]],
+    model_version: str,
+    with_map: bool,
+) -> list[Prediction]:
     pictures: list[NDArray[np.uint8]] = []
     errors: list[str | None] = []
     for read_content in contents:

@@ -13,6 +13,8 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, with 
 DEFAULT_LIMITS = ImageLimits()
 _PNG_END = b"IEND\xaeB`\x82"
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's names for more than 8 bits of grey
+_LEAST_OF_16_BITS = 4096  # a brightest value below it leaves fewer than 16 shades of grey in 8 bits
 
 
 def decode_image(
@@ -102,10 +104,22 @@ def _check_complete(content: bytes, file_format: str | None) -> None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):  # 16-bit grey: keep the upper 8 bits
-        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-        image = Image.fromarray(grey)
+    if image.mode in DEEP_MODES:
+        image = Image.fromarray(_upper_8_bits(np.asarray(image)))
     elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(opaque, image.convert("RGBA"))
     return image.convert("RGB")
+
+
+def _upper_8_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """16 bits of grey to 8. A camera of 10 or 12 bits whose values were not shifted up would become
+    an almost black picture that nothing can be seen in, so it is refused."""
+    brightest = grey.max()
+    if grey.dtype.kind == "f" or not _LEAST_OF_16_BITS <= brightest <= np.iinfo(np.uint16).max:
+        raise InvalidImageError(
+            "unscaled",
+            "a picture of more than 8 bits must use 16, up to 65,535; its brightest value is "
+            f"{brightest:g}: scale it to 8 or 16 bits (of a 12-bit camera multiply by 16)",
+        )
+    return np.asarray(grey.astype(np.int64) >> 8, np.uint8)

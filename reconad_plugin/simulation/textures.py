@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.errors import InvalidImageError, NotEnoughImagesError
 from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
 
@@ -48,7 +48,11 @@ class Textures:
 
 def texture_files(folder: Path) -> list[Path]:
     """The pictures of a folder and of those below it, in order of name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 @cache
@@ -61,6 +65,7 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
 
     Raises:
         NotEnoughImagesError: the folder holds no picture.
+        InvalidImageError: a picture cannot be read; the message names it.
     """
     files = texture_files(folder)
     if not files:
@@ -69,7 +74,14 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
             "leave the folder out to use the packaged ones"
         )
     limits = ImageLimits()
-    pictures = [decode_square(file.read_bytes(), size_px, limits) for file in files]
+    pictures = []
+    for file in files:
+        try:
+            pictures.append(decode_square(file.read_bytes(), size_px, limits))
+        except InvalidImageError as error:
+            raise InvalidImageError(
+                error.reason, f"texture {file}: {error}: repair it, or take it out of the folder"
+            ) from None
     return Textures.of(stack_images(pictures, size_px))
 
 

@@ -19,6 +19,7 @@ from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
 
@@ -53,6 +54,14 @@ def local_folder(address: str, cache: Path = CACHE) -> Path:
     folder = cache / "s3" / parts.netloc / prefix
     copy_prefix(open_bucket(parts.netloc), prefix, folder)
     return folder
+
+
+def hashes_of_textures(address: str | None) -> dict[str, str]:
+    """Name -> SHA-256 of the pictures of a folder of textures; none where none was given."""
+    if address is None:
+        return {}
+    folder = local_folder(address)
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in texture_files(folder)}
 
 
 def open_bucket(name: str) -> ObjectStore:
@@ -98,7 +107,7 @@ def sizes_in_words(paths: Sequence[Path], size_px: int) -> str | None:
     """
     sizes = set()
     for path in paths:
-        with suppress(OSError), Image.open(path) as picture:
+        with suppress(OSError, ValueError, SyntaxError), Image.open(path) as picture:
             sizes.add(picture.size)
     if not sizes:
         return None

@@ -91,7 +91,9 @@ class TrainingReport:
 def best_precision(device: str) -> torch.dtype:
     """bfloat16 where the hardware multiplies it natively, else float32."""
     if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        with torch.cuda.device(device):
+            is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if is_native else torch.float32
     return torch.bfloat16 if torch.backends.mkldnn.is_available() and _has_bf16() else torch.float32
 
 

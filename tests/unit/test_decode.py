@@ -12,6 +12,7 @@ from PIL import Image
 from reconad_plugin.errors import InvalidImageError, ReconadError
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.masks import decode_mask
 
 ORIENTATION_TAG = 0x0112
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
@@ -114,6 +115,23 @@ def test_16_bit_grey_keeps_its_upper_8_bits(encode, file_format):
     image = decode_image(encode(deep, file_format))
 
     np.testing.assert_array_equal(image, np.stack([deep >> 8] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        pytest.param(np.full((20, 32), 4095, np.uint16), id="12 bits"),
+        pytest.param(np.full((20, 32), 255, np.int32), id="8 bits in 32"),
+        pytest.param(np.full((20, 32), 90_000, np.int32), id="more than 16 bits"),
+        pytest.param(np.full((20, 32), 0.5, np.float32), id="numbers with a point"),
+    ],
+)
+def test_deep_pictures_that_would_turn_black_are_refused(encode, deep):
+    """Nobody would see that nothing is seen: the reason says what came and what to do."""
+    with pytest.raises(InvalidImageError, match="multiply by 16") as raised:
+        decode_image(encode(deep, "TIFF"))
+
+    assert raised.value.reason == "unscaled"
 
 
 @pytest.mark.parametrize(
@@ -325,3 +343,14 @@ def test_decoding_in_threads_leaves_warnings_as_they_were(encode):
             list(threads.map(lambda _: decode_image(content), range(64)))
 
         assert warnings.filters == before
+
+
+@pytest.mark.parametrize("white", [1, 255, 65_535])
+def test_masks_of_16_bits_keep_their_values(encode, white):
+    """White is 1, 255 or all there is; none of them becomes black on the way to 8 bits."""
+    deep = np.zeros((20, 32), np.uint16)
+    deep[4:8, 10:20] = white
+
+    mask = decode_mask(encode(deep, "PNG"))
+
+    np.testing.assert_array_equal(mask, deep > 0)

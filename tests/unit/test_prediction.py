@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from reconad_plugin import prediction
 from reconad_plugin.calibration import calibrate
 from reconad_plugin.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.images.geometry import stack_images
@@ -115,8 +116,12 @@ def test_bad_row_has_its_error_and_spoils_no_other(tiny_detector, encoded, bad, 
         assert row.pred_score == pytest.approx(alone.pred_score, rel=1e-5)
 
 
-def test_rows_keep_their_order(tiny_detector, encode, make_normal, plant_defect):
-    """Among bad rows each good one has its own score."""
+@pytest.mark.parametrize("together", [2, 256])
+def test_rows_keep_their_order(
+    tiny_detector, encode, make_normal, plant_defect, monkeypatch, together
+):
+    """Among bad rows each good one has its own score, however few are read at a time."""
+    monkeypatch.setattr(prediction, "CHUNK", together)
     images = plant_defect(make_normal(3, 31))
     images[1] = make_normal(1, 32)[0]
     good = [as_text(encode(image.permute(1, 2, 0).numpy(), "PNG")) for image in images]

@@ -48,6 +48,19 @@ def test_a_table_of_an_older_reconad_makes_a_report():
     assert {name for kind, name in values if kind == "NightMean"} == set(STATISTICS) - left_out
 
 
+def test_a_table_of_a_served_model_makes_a_report():
+    """Its version may be a name, and it may know the scores alone, beside a reference."""
+    table = score_table()[["pred_score", "matched_score", "model_version"]]
+    named = record() | {"model_version": "housing-v2"}
+
+    night = night_values(named, 0.3, is_retrained=False, is_promoted=False)
+    values = values_of(run_report(NIGHT, table, night, score_table(seed=1)))
+
+    assert set(night) == set(NIGHT_VALUES) - {"model_version"}
+    assert values["ValueDrift", "pred_score"] > 0
+    assert ("ValueDrift", "luminance") not in values
+
+
 def test_nights_before_an_update_are_a_reference_for_those_after():
     """What only tonight's table has is compared with nothing."""
     reference = score_table(seed=1).drop(columns=["map_extent", "is_suspect"])

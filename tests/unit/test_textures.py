@@ -101,10 +101,11 @@ def test_folder_without_pictures_is_refused(tmp_path):
 
 
 def test_broken_texture_is_refused(tmp_path):
-    """A texture that is no picture is not skipped in silence."""
+    """A texture that is no picture is not skipped in silence, but for hidden files."""
     (tmp_path / "wood.jpg").write_bytes(b"sawdust")
+    (tmp_path / "._oak.jpg").write_bytes(b"what a Mac leaves beside a picture")
 
-    with pytest.raises(InvalidImageError, match="an image must be one of"):
+    with pytest.raises(InvalidImageError, match=r"wood\.jpg: an image must be one of"):
         load_textures(32, tmp_path)
 
 

@@ -398,3 +398,12 @@ def test_hash_tells_weights_apart():
         network.fine_codebook.sums[0, 0] += 1
 
     assert hash_vq(network) != before
+
+
+@pytest.mark.parametrize("text", ["no weights", "hello", "release notes", "job", "abc", ""])
+def test_a_text_is_no_file_of_weights(tmp_path, text):
+    """Whatever its first letter makes the unpickler stumble over."""
+    (tmp_path / "vq.txt").write_text(text)
+
+    with pytest.raises(ModelFormatError, match="weights must be safetensors or a torch state dict"):
+        read_vq(tmp_path / "vq.txt")
