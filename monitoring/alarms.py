@@ -27,7 +27,7 @@ from monitoring.night import (
     NightStatistics,
     Outliers,
 )
-from monitoring.positions import night_values
+from monitoring.positions import is_placed, night_values
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
 NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that belief
@@ -201,7 +201,7 @@ def watch_night(
         highest_chance=_highest_chance(known, tonight),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
-        is_placed=bool(np.isfinite(checked.value).all()),
+        is_placed=is_placed([night for night in history if night.night in ordinary], tonight),
     )
 
 

@@ -5,6 +5,7 @@ have moves its mean more than any lamp. So a night is compared position by posit
 a position is its own level and the night's effect, fitted together by least squares.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -57,6 +58,13 @@ def night_values(
     levels = _position_levels(values, taught)
     usual = taught.sum(0)
     return np.asarray(_mean(values - levels, images) + (levels * usual).sum() / usual.sum())
+
+
+def is_placed(teaching: Sequence[NightStatistics], tonight: NightStatistics) -> bool:
+    """Whether tonight saw a position that the nights before know; also where they know none."""
+    nights = Counter(name for night in teaching for name in night.positions)
+    known = {name for name, count in nights.items() if count >= LEAST_NIGHTS}
+    return not known or not known.isdisjoint(tonight.positions)
 
 
 def _position_levels(values: Floats, images: Floats) -> Floats:

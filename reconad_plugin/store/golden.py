@@ -64,13 +64,11 @@ def read_golden(
             defects.append(folder)
     if not anomalous:
         return None
-    content = {key: store.read(key).content for key in (*normal, *anomalous)}
-    normal = [key for key in normal if sha256(content[key]).hexdigest() not in seen]
+    if seen:
+        normal = [key for key in normal if sha256(store.read(key).content).hexdigest() not in seen]
 
     def load(chosen: Iterable[str]) -> torch.Tensor:
-        return stack_images(
-            [_decode(key, content[key], size_px, limits) for key in chosen], size_px
-        )
+        return stack_images([_read_image(store, key, size_px, limits) for key in chosen], size_px)
 
     labels = GoldenLabels(
         kind=REAL,
@@ -96,8 +94,10 @@ def choose_held_out(rows: pd.DataFrame) -> pd.DataFrame:
     return held_out.groupby("night").head(HELD_OUT_A_NIGHT).tail(HELD_OUT)
 
 
-def _decode(key: str, content: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.uint8]:
+def _read_image(
+    store: ObjectStore, key: str, size_px: int, limits: ImageLimits
+) -> NDArray[np.uint8]:
     try:
-        return decode_square(content, size_px, limits)
+        return decode_square(store.read(key).content, size_px, limits)
     except InvalidImageError as error:
         raise InvalidImageError(error.reason, f"golden image {key}: {error}") from None
