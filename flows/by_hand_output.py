@@ -178,10 +178,10 @@ def _report(fitted: Fitted, file: Path | None) -> None:
         "fpr_interval": calibration.fpr_interval,
         "pixel_threshold": calibration.pixel_threshold,
     }
-    write_json(result, file)
     if report.resumed_step:
         print(f"went on from step {report.resumed_step}")
     if report.geometry != "none":
         print(f"pictures were varied too: {report.geometry} (--geometry none leaves that out)")
     print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
     print(fitted.version.uri)
+    write_json(result, file)  # last: should the disk be full, the version's name has been said

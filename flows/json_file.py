@@ -24,6 +24,16 @@ def check_writable(file: Path | None) -> None:
 
 
 def write_json(content: dict[str, Any], file: Path | None) -> None:
-    """Write an object of finite numbers, where a file was asked for."""
-    if file is not None:
+    """Write an object of finite numbers, where a file was asked for.
+
+    Raises:
+        ConfigError: it cannot be written; the work itself is done.
+    """
+    if file is None:
+        return
+    try:
         file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"--json must be a file that can be written; {file}: {error.strerror}. All else is done"
+        ) from None
