@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from flows.nightly import nightly
 from flows.platform import EmbeddedPlatform
-from flows.promote import judge_once
+from flows.promote import judge_once, promote
 from flows.rollback import rollback
 from flows.status import read_status
 from flows.turns import settle
@@ -186,6 +186,19 @@ def test_a_verdict_against_another_champion_is_refused(factory: Factory, copies:
 
     assert aliases(factory.product) == {"champion": second, "previous_champion": first}
     assert state(factory.product, third) is None
+
+
+def test_naming_the_champion_leaves_a_waiting_challenger(
+    factory: Factory, copies: Callable
+) -> None:
+    """It serves already; the version that waits to be judged goes on waiting."""
+    product = factory.product
+    versions = copies(product, 3)
+    put_into_service(product, *versions[:2])
+    registry.challenge(product, versions[2])
+
+    assert promote(product, LATER, 2) == "promoted 2"
+    assert aliases(product) == {"champion": "2", "previous_champion": "1", "challenger": "3"}
 
 
 def test_rollback_goes_back_step_by_step(
