@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -173,14 +172,14 @@ def map_names(images: Sequence[Path]) -> list[str]:
         ['good_0.png', 'good_0-2.png', 'bad_0.png']
     """
     is_unique = len({path.stem for path in images}) == len(images)
-    names: list[str] = []
-    taken = set()
+    names: dict[str, None] = {}  # in order
     for path in images:
         stem = path.stem if is_unique else f"{path.resolve().parent.name}_{path.stem}"
-        stems = chain([stem], (f"{stem}-{number}" for number in count(2)))
-        names.append(next(f"{each}.png" for each in stems if each not in taken))
-        taken.add(names[-1].removesuffix(".png"))
-    return names
+        name, number = f"{stem}.png", 2
+        while name in names:
+            name, number = f"{stem}-{number}.png", number + 1
+        names[name] = None
+    return list(names)
 
 
 def _fit(

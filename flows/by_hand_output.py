@@ -62,7 +62,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
     check_writable(options.json)
     evaluation = by_hand.evaluate(options.model_uri, options.data, options.protocol)
     figures = asdict(evaluation)
-    write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
     table = Table("figure", "value", title=escape(f"{options.model_uri} on {options.data}"))
     table.add_row("protocol", evaluation.protocol)
     for name, value in figures.items():
@@ -81,6 +80,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     console.print(table)
     console.print(by_defect)
     console.print(evaluation.threshold_check, highlight=False)
+    write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)
 
 
 def run_predict(options: argparse.Namespace) -> None:
@@ -93,7 +93,6 @@ def run_predict(options: argparse.Namespace) -> None:
     ]
     for row in rows:
         del row["anomaly_map"]
-    write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
     image = Column("image", overflow="fold")  # a name is never cut
     table = Table(image, "pred_score", "label", "p_value")
     for row in rows:
@@ -104,6 +103,7 @@ def run_predict(options: argparse.Namespace) -> None:
         score, p_value = f"{row['pred_score']:.4f}", f"{row['p_value']:.4f}"
         table.add_row(escape(str(row["image"])), score, label, p_value)
     Console().print(table)
+    write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
 
 
 def parse_budget(text: str) -> float:

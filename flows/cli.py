@@ -198,11 +198,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--budget",
-        metavar="TIME",
-        help=_BUDGET_HELP,
-    )
+    parser.add_argument("--budget", metavar="TIME", help=_BUDGET_HELP)
     parser.add_argument("--steps", type=int, help="end after so many steps at the latest")
     parser.add_argument("--batch-size", type=int, help="images (default: the model's)")
     parser.add_argument("--learning-rate", type=float, help=_RATE_HELP)

@@ -167,7 +167,8 @@ def _history(
             history.append(NightStatistics.from_dict(records[earlier]["statistics"]))
             continue
         day = earlier.isoformat()
-        if day > trusted_until if trusted_until else day >= first_watched:
+        is_of_the_first = day <= trusted_until if trusted_until else day < first_watched
+        if not is_of_the_first:
             continue
         manifest = read_manifest(product.store, product.layout, earlier)
         if manifest is not None and len(rows := accepted_rows([manifest])):

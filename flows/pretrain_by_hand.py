@@ -69,7 +69,6 @@ def _report(pretrained: Pretrained, file: Path | None) -> None:
         "psnr_db": report.psnr_db,
         "ssim": report.ssim,
     }
-    write_json(result, file)
     table = Table("figure", "value", title=pretrained.version.uri)
     for level, use in levels.items():
         table.add_row(f"{level} codes in use", f"{use.used} of {use.size}")
@@ -81,3 +80,4 @@ def _report(pretrained: Pretrained, file: Path | None) -> None:
         print(f"went on from step {training.resumed_step}")
     print(f"{training.steps} steps in {training.elapsed_s:.0f} s, ended by {training.ended_by}")
     print(pretrained.version.uri)
+    write_json(result, file)

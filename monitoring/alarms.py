@@ -201,7 +201,9 @@ def watch_night(
         highest_chance=_highest_chance(known, tonight),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
-        is_placed=is_placed([night for night in history if night.night in ordinary], tonight),
+        is_placed=is_placed(
+            [night for night, teaches in zip(history, taught, strict=False) if teaches], tonight
+        ),
     )
 
 

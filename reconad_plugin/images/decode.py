@@ -1,6 +1,8 @@
 """Bytes to pixels: every reason why a file is not a picture we can score is found here."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +41,29 @@ def decode_image(
     Raises:
         InvalidImageError: with the ``reason`` code of the first rule that is broken.
     """
+    return np.array(to_rgb(load_image(content, limits, smallest_px)), dtype=np.uint8)
+
+
+def load_image(
+    content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest_px: int | None = None
+) -> Image.Image:
+    """A picture with the pixels and the mode that its file has; see ``decode_image``."""
     if not content:
         raise InvalidImageError("empty", "an image must have bytes; got a 0-byte object")
     image = _open(content)
-    try:
+    with _explained():
         _check_header(image, limits)
         _check_complete(content, image.format)
         if smallest_px is not None:
             image.draft("RGB", (smallest_px, smallest_px))  # has no effect but on a JPEG
         image.load()
-        return np.array(_to_rgb(image), dtype=np.uint8)
+        return ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except InvalidImageError:
         raise
     except Exception as error:  # a broken file makes Pillow's plugins raise almost anything
@@ -102,14 +117,19 @@ def _check_complete(content: bytes, file_format: str | None) -> None:
         )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in DEEP_MODES:
-        image = Image.fromarray(_upper_8_bits(np.asarray(image)))
-    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(opaque, image.convert("RGBA"))
-    return image.convert("RGB")
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Grey, palette, 16-bit and transparent pictures as RGB.
+
+    Raises:
+        InvalidImageError: it has more than 8 bits of grey and does not fill 16.
+    """
+    with _explained():
+        if image.mode in DEEP_MODES:
+            image = Image.fromarray(_upper_8_bits(np.asarray(image)))
+        elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
+            image = Image.alpha_composite(opaque, image.convert("RGBA"))
+        return image.convert("RGB")
 
 
 def _upper_8_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -1,14 +1,12 @@
 """Pictures of where a defect is."""
 
-import io
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.decode import DEEP_MODES, FORMATS, decode_image
+from reconad_plugin.images.decode import DEEP_MODES, load_image, to_rgb
 from reconad_plugin.images.limits import ImageLimits
 
 _LIMITS: Final = ImageLimits(min_side_px=1)  # a mask may be coarser than its picture
@@ -21,7 +19,9 @@ def decode_mask(content: bytes) -> NDArray[np.bool_]:
     Raises:
         InvalidImageError: it cannot be decoded, or marks no pixel.
     """
-    grey = _grey(content)
+    image = load_image(content, _LIMITS)
+    is_deep = image.mode in DEEP_MODES  # 1 and 255 of 16 bits are white as well
+    grey = np.asarray(image if is_deep else to_rgb(image).convert("L"))  # (H, W)
     brightest = int(grey.max())
     mask: NDArray[np.bool_] = grey > (0 if brightest <= 1 else _HALF_GREY)
     if not mask.any():
@@ -32,17 +32,6 @@ def decode_mask(content: bytes) -> NDArray[np.bool_]:
             "picture as normal",
         )
     return mask
-
-
-def _grey(content: bytes) -> NDArray[Any]:
-    """(H, W); a mask of 16 bits is not shaded, and keeps its values."""
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.mode in DEEP_MODES:
-                return np.asarray(image)
-    except (OSError, SyntaxError, ValueError):
-        pass  # the decoder says why
-    return np.asarray(Image.fromarray(decode_image(content, _LIMITS)).convert("L"))
 
 
 def shrink_mask(mask: NDArray[np.bool_], size_px: int) -> NDArray[np.bool_]:

@@ -83,7 +83,7 @@ def test_nothing_is_learnt_that_may_hold_defects(
         hint = min(night["outliers"].chance, highest_chance)
         if suspects.above >= FEW_SUSPECT * suspects.images:
             hint = min(hint, night["suspects"].chance)
-    may_hold_defects = has_defects or hint < MAX_DEFECT_HINT
+    may_hold_defects = has_defects or hint <= MAX_DEFECT_HINT
     assert not (found.is_learning and may_hold_defects)
     assert found.is_alarm is (found.cause != NONE)
     assert found.is_alarm is (found.is_learning or found.is_holding)
@@ -106,6 +106,12 @@ def test_nothing_is_learnt_that_may_hold_defects(
             checks("luminance"),
             UNCLEAR,
             id="one stands out farther than any did",
+        ),
+        pytest.param(
+            tonight(outliers=FEW, highest_chance=1 / 10),
+            checks("luminance"),
+            UNCLEAR,
+            id="one stands out farther than any of nine nights did",
         ),
         pytest.param(
             tonight(outliers=FEW, highest_chance=0.3), checks("luminance"), LIGHT, id="none does"
