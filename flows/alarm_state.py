@@ -5,7 +5,6 @@ from typing import Any
 
 from flows.product import Product
 from mlflow_models import registry
-from monitoring.triage import NONE
 
 
 def new_levels(product: Product, night: date) -> set[str]:
@@ -23,12 +22,18 @@ def new_levels(product: Product, night: date) -> set[str]:
     return adapted | resolved
 
 
-def open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple[str, str | None]:
-    """Cause of the last night's alarm and the night it began, where nothing has ended it."""
+def open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple[str, str] | None:
+    """Cause of the last night's alarm and the night it began; None where there is none, or
+    something has ended it.
+
+    Args:
+        records: of the nights that were watched.
+        accepted: see ``new_levels``.
+    """
     if not records:
-        return NONE, None
+        return None
     last = records[max(records)]
     since = last.get("since") or last["night"]
     if not last["is_alarm"] or any(since <= each <= last["night"] for each in accepted):
-        return NONE, None
+        return None
     return last["cause"], since

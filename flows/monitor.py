@@ -17,7 +17,7 @@ from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
 from monitoring.outliers import with_outliers
 from monitoring.rehearsal import expected_false_alarms
-from monitoring.triage import LIGHT, find_cause
+from monitoring.triage import LIGHT, NONE, find_cause
 from reconad_plugin.config import parse_night
 from reconad_plugin.score_table import score_table
 from reconad_plugin.scoring import Detector
@@ -104,7 +104,7 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     allowed = product.settings.false_alarms_per_year
     tonight = with_outliers(scored.statistics, scored.table, history, {*ordinary, *accepted})
     watch = watch_night(history, tonight, ordinary, accepted, allowed)
-    still_open, since = open_alarm(records, accepted)
+    still_open, since = open_alarm(records, accepted) or (NONE, None)
     triage = find_cause(watch, still_open)
     record = {
         "night": night.isoformat(),

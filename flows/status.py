@@ -12,7 +12,6 @@ from flows.alarm_state import new_levels, open_alarm
 from flows.json_file import check_writable, write_json
 from flows.product import Product, open_product
 from mlflow_models import promotion, registry
-from monitoring.triage import NONE
 
 _OF_THE_WATCH: Final = (
     "night",
@@ -104,8 +103,8 @@ def _read_watch(product: Product) -> dict[str, Any] | None:
     if not records:
         return None
     last = max(records)
-    cause, _ = open_alarm(records, new_levels(product, last + timedelta(1)))
-    return {name: records[last].get(name) for name in _OF_THE_WATCH} | {"is_open": cause != NONE}
+    is_open = open_alarm(records, new_levels(product, last + timedelta(1))) is not None
+    return {name: records[last].get(name) for name in _OF_THE_WATCH} | {"is_open": is_open}
 
 
 def _serving_line(status: dict[str, Any]) -> str:
