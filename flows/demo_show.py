@@ -101,9 +101,8 @@ def _truth(nights: list[DemoNight]) -> str:
     missed = [row for row in watched if not row.is_alarm]
     lines = [
         f"By the data set's labels, which the system never sees, {len(watched)} watched nights "
-        f"hold pitted screws: {len(named)} were named defects, "
-        f"{len(watched) - len(named) - len(missed)} were held or alarmed with another cause, "
-        f"{len(missed)} passed without an alarm."
+        f"hold pitted screws. Named defects: {len(named)}; held or alarmed with another cause: "
+        f"{len(watched) - len(named) - len(missed)}; passed without an alarm: {len(missed)}."
     ]
     for row in missed:
         lines.append(
