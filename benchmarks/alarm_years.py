@@ -7,7 +7,7 @@ A year begins with a product's first night, and nothing is known of it. Single i
 a deviation of 1; nights may differ from one another, and resemble the one before. Each statistic
 goes its own way, which is the hardest case for a limit that all share. Three counts are tested
 besides: images above a threshold that was set on held-out images of the first nights, twice, and
-images that stand out from the night, held against the nights before.
+how far images stand out from the others of the night, held against the nights before.
 
 A false alarm is counted on the night it is raised; it stays open until the product is back to
 normal, and those nights are counted too. A shift comes to one statistic between the 60th and the
@@ -33,13 +33,14 @@ from monitoring.alarms import chance_of
 from monitoring.charts import Charts, Night
 from monitoring.limits import Limits, limits
 from monitoring.night import STATISTICS, Exceedances
-from monitoring.outliers import FAR
+from monitoring.outliers import FEWEST_IMAGES, chance_of_contrast, contrast
 from monitoring.rehearsal import alarms_of
 
 NIGHTS: Final = 365
 IMAGES: Final = 200
 NIGHT_EFFECT: Final = 0.15  # in deviations of single images
 CALIBRATION_IMAGES, CALIBRATION_ABOVE, CALIBRATION_NIGHTS = 100, 2, 3
+PROMINENCE, PROMINENCE_SPREAD = 2.6, 0.5  # of normal images: median, deviation of the logarithm
 SHIFTS: Final = (0.25, 0.5, 1.0)
 EARLY_NIGHT: Final = 30
 LATE_NIGHTS: Final = (60, 300)
@@ -204,31 +205,30 @@ class _Counts:
 
 
 class _Outliers:
-    """Images far from the middle of their night, held against the ordinary nights before."""
+    """Images that stand out from the others of their night, held against the nights before."""
 
     def __init__(self, years: int, random: np.random.Generator) -> None:
-        self._known_above, self._known_images = np.zeros(years, int), np.zeros(years, int)
-        self._above, self._images = self._known_above, 0
-        self._random = random
+        self._contrasts: list[Floats] = []  # of each night those of all years
+        self._images: list[int] = []
+        self._years, self._random = years, random
 
     def chances(self, images: int) -> Floats:
-        """Of each year's count tonight, in a normal night."""
-        self._images = images
-        self._above = self._random.binomial(images, ndtr(-FAR), len(self._known_above))
-        seen = np.stack([self._above, self._known_images, self._known_above], 1)
-        cases, places = np.unique(seen, axis=0, return_inverse=True)
-        found = [self._chance(*case.tolist()) for case in cases]
-        return np.array(found)[places.ravel()]
+        """Of each year's contrast tonight, in a normal night."""
+        shape = (self._years, images)
+        if images < FEWEST_IMAGES:
+            self._contrasts.append(np.full(self._years, np.nan))
+            self._images.append(images)
+            return np.ones(self._years)
+        tonight = contrast(PROMINENCE * np.exp(PROMINENCE_SPREAD * self._random.normal(size=shape)))
+        known = np.array(self._contrasts).reshape(-1, self._years)
+        before = np.array(self._images, dtype=float)
+        self._contrasts.append(tonight)
+        self._images.append(images)
+        return chance_of_contrast(tonight, images, known, before)
 
     def learn(self, is_ordinary: NDArray[np.bool_]) -> None:
-        """Tonight's counts join those of ordinary nights."""
-        self._known_above = self._known_above + self._above * is_ordinary
-        self._known_images = self._known_images + self._images * is_ordinary
-
-    def _chance(self, above: int, known_images: int, known_above: int) -> float:
-        if not above:
-            return 1.0
-        return chance_of(Exceedances(above, self._images, known_images, known_above))
+        """Tonight's contrasts join those of ordinary nights."""
+        self._contrasts[-1] = np.where(is_ordinary, self._contrasts[-1], np.nan)
 
 
 @cache

@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from triage_images import calibration_of, fit, score
 from triage_nights import FALSE_ALARMS_PER_YEAR, screws
 
-from monitoring.alarms import watch_night
+from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
 from monitoring.outliers import with_outliers
+from monitoring.places import KNOWN_NIGHTS, known_places, summarise_places
 from monitoring.triage import NONE, find_cause
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
@@ -79,6 +80,7 @@ def _replay(
     scored: pd.DataFrame, calibration: dict[str, Any], first_days: int
 ) -> list[dict[str, Any]]:
     history: list[NightStatistics] = []
+    shown: dict[str, pd.DataFrame] = {}  # what the places of each day's maps showed
     alarmed: set[str] = set()
     still_open, days = NONE, []
     for place, (day, table) in enumerate(scored.groupby("day")):
@@ -87,7 +89,11 @@ def _replay(
             continue
         ordinary = {night.night for night in history} - alarmed
         summary = summarise_night(str(day), table, **calibration)
-        tonight = with_outliers(summary, table, history, ordinary)
+        known = comparable(history, ordinary, summary.model_version)
+        places = known_places([shown[night.night] for night in known[-KNOWN_NIGHTS:]])
+        tonight = with_outliers(summary, table, places)
+        if (seen := summarise_places(table)) is not None:
+            shown[str(day)] = seen
         watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, summarise_night
 from monitoring.outliers import with_outliers
+from monitoring.places import KNOWN_NIGHTS, known_places, summarise_places
 from monitoring.triage import (
     CAMERA,
     DEFECTS,
@@ -134,14 +135,17 @@ def one_night(
     table = scored.table
     pool = table.query("is_pool and variant == 'plain'")
     history: list[NightStatistics] = []
+    places: list[pd.DataFrame] = []  # what each night before showed
     for place in range(options.history):
-        history.append(_night(place, _draw(pool, options.images, random), scored, history))
+        images = _draw(pool, options.images, random)
+        history.append(_night(place, images, scored, places))
+        places.append(_places(images))
     share = float(random.choice(DEFECT_SHARES)) if kind.defects else 0.0
     defects = round(share * options.images)
     images = _draw(table.query(kind.normal), options.images - defects, random)
     if kind.defects:
         images = pd.concat([images, _draw(table.query(kind.defects), defects, random)])
-    tonight = _night(options.history, images, scored, history)
+    tonight = _night(options.history, images, scored, places)
     ordinary = {night.night for night in history}
     watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
     found = find_cause(watch)
@@ -203,11 +207,17 @@ def _is_right(row: dict[str, Any]) -> bool:
 
 
 def _night(
-    place: int, images: pd.DataFrame, scored: ScoredImages, history: list[NightStatistics]
+    place: int, images: pd.DataFrame, scored: ScoredImages, places: list[pd.DataFrame]
 ) -> NightStatistics:
     night = FIRST_NIGHT + timedelta(days=place)
     summary = summarise_night(night.isoformat(), images, **scored.calibration)  # type: ignore[arg-type]
-    return with_outliers(summary, images, history, {night.night for night in history})
+    return with_outliers(summary, images, known_places(places[-KNOWN_NIGHTS:]))
+
+
+def _places(images: pd.DataFrame) -> pd.DataFrame:
+    places = summarise_places(images)
+    assert places is not None  # the tables have maps
+    return places
 
 
 def _draw(rows: pd.DataFrame, images: int, random: np.random.Generator) -> pd.DataFrame:
@@ -228,7 +238,7 @@ def _line(rows: list[dict[str, Any]]) -> str:
 def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None, help="holds images with manifest.csv")
-    parser.add_argument("--model", default="draem")
+    parser.add_argument("--model", default="ae")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--fit-seed", type=int, default=0)
     parser.add_argument("--nights", type=int, default=25, help="of each kind")

@@ -13,9 +13,10 @@ from flows.night_report import report
 from flows.product import Product, open_product
 from flows.steps import fails_clearly, step
 from mlflow_models import flavor, registry
-from monitoring.alarms import watch_night
+from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
 from monitoring.outliers import with_outliers
+from monitoring.places import KNOWN_NIGHTS, MAP_CELLS, known_places, summarise_places
 from monitoring.rehearsal import expected_false_alarms
 from monitoring.triage import LIGHT, NONE, find_cause
 from reconad_plugin.config import parse_night
@@ -80,7 +81,9 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
     detector = flavor.load_model(version.uri)
     images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
     table = score_table(detector, rows, images, version.number)
-    product.records.write_scores(night, table)
+    product.records.write_scores(night, table.drop(columns=MAP_CELLS))
+    if (places := summarise_places(table)) is not None:
+        product.records.write_places(night, places)
     statistics = summarise_night(
         night.isoformat(),
         table,
@@ -102,7 +105,9 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     alarmed = {day.isoformat() for day, record in records.items() if record["is_alarm"]}
     ordinary = {past.night for past in history} - alarmed
     allowed = product.settings.false_alarms_per_year
-    tonight = with_outliers(scored.statistics, scored.table, history, {*ordinary, *accepted})
+    known = comparable(history, {*ordinary, *accepted}, scored.version.number)
+    places = known_places(_places(product, known))
+    tonight = with_outliers(scored.statistics, scored.table, places)
     watch = watch_night(history, tonight, ordinary, accepted, allowed)
     still_open, since = open_alarm(records, accepted) or (NONE, None)
     triage = find_cause(watch, still_open)
@@ -149,6 +154,13 @@ def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict
         waiting, otherwise = table[~table["sha256"].isin(normal)], "scored anomalous"
     why = waiting["is_suspect"].map({True: "suspect", False: otherwise})
     product.records.ask_for_review(night, waiting.assign(why=why))
+
+
+def _places(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
+    """What the newest of these nights showed; one of a time before that was kept shows nothing."""
+    nights = [date.fromisoformat(night.night) for night in known[-KNOWN_NIGHTS:]]
+    kept = [product.records.places(night) for night in nights]
+    return [places for places in kept if places is not None]
 
 
 def _history(

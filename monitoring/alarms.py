@@ -27,6 +27,7 @@ from monitoring.night import (
     NightStatistics,
     Outliers,
 )
+from monitoring.outliers import LEAST_NIGHTS, chance_of_contrast
 from monitoring.positions import is_placed, night_values
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
@@ -115,9 +116,8 @@ class Watch:
         checks: of each statistic that tonight has, where its positions are known.
         alarming: count of images above the threshold as they came.
         suspects: the same after matching the light.
-        outliers: count of images that stand out from their position (``monitoring.outliers``); of
-            none where they are not known.
-        highest_chance: that the highest image of an ordinary night stands out as far.
+        outliers: how far images stand out from their places (``monitoring.outliers``); of none
+            where their positions are not known.
         ordinary_scores: (N, K) standard normal scores of the ordinary nights that were tested,
             in order of ``STATISTICS``, those that tonight has; NaN where one was not tested.
         autocorrelation: (K,) how much a night resembles the one before.
@@ -129,7 +129,6 @@ class Watch:
     alarming: CountCheck
     suspects: CountCheck
     outliers: CountCheck
-    highest_chance: float
     ordinary_scores: NDArray[np.float64]
     autocorrelation: NDArray[np.float64]
     is_placed: bool = True
@@ -192,13 +191,7 @@ def watch_night(
         },
         alarming=_check_count(*_alarming(known, tonight, new_levels), effect, limit),
         suspects=_check_count([night.suspects for night in known], tonight.suspects, effect, limit),
-        outliers=_check_count(
-            [_as_count(night.outliers) for night in known],
-            _as_count(tonight.outliers),
-            effect,
-            limit,
-        ),
-        highest_chance=_highest_chance(known, tonight),
+        outliers=_check_outliers(known, tonight.outliers, limit),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
         is_placed=is_placed(
@@ -281,20 +274,28 @@ def _alarming(
     return counted, replace(tonight.alarming, calibration_images=0, calibration_above=0)
 
 
-def _as_count(outliers: Outliers | None) -> Exceedances:
-    """Outliers as a count that nothing is known of before the nights."""
-    if outliers is None:
-        return Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
-    return Exceedances(outliers.above, outliers.images, calibration_images=0, calibration_above=0)
-
-
-def _highest_chance(known: Sequence[NightStatistics], tonight: NightStatistics) -> float:
-    """Rank of the night's highest image among those of the nights before."""
-    if tonight.outliers is None:
-        return 1.0
-    before = [night.outliers.highest for night in known if night.outliers is not None]
-    as_high = sum(highest >= tonight.outliers.highest for highest in before)
-    return (1 + as_high) / (1 + len(before))
+def _check_outliers(
+    known: Sequence[NightStatistics], tonight: Outliers | None, limit: Limits
+) -> CountCheck:
+    """Hold a night's outliers against those of the ordinary nights of the same version."""
+    before = [night.outliers for night in known if night.outliers is not None]
+    if tonight is None or len(before) < LEAST_NIGHTS:
+        return CountCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
+    images = sum(night.images for night in before)
+    return CountCheck(
+        above=tonight.above,
+        images=tonight.images,
+        expected_share=sum(night.above for night in before) / max(1, images),
+        chance=float(
+            chance_of_contrast(
+                np.array(tonight.contrast),
+                tonight.images,
+                np.array([night.contrast for night in before]),
+                np.array([night.images for night in before]),
+            )
+        ),
+        limit=limit.count,
+    )
 
 
 def _night_effect(known: Sequence[NightStatistics]) -> float:

@@ -71,17 +71,17 @@ class Exceedances:
 
 @dataclass(frozen=True)
 class Outliers:
-    """Images of a night that lie far above what their position shows (``monitoring.outliers``).
+    """How far images of a night stand out from their places (``monitoring.outliers``).
 
     Attributes:
-        above: how many.
+        above: images with a cell far above what it shows on ordinary nights.
         images: that were held against their position.
-        highest: of them all, in deviations of images at one position.
+        contrast: logarithm of how much more prominent the highest tenth is than the median image.
     """
 
     above: int
     images: int
-    highest: float
+    contrast: float
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,8 @@ class NightStatistics:
             for position, means in content.get("positions", {}).items()
         }
         outliers = content.get("outliers")
+        if outliers and "contrast" not in outliers:  # of a time when scores alone were compared
+            outliers = None
         return cls(
             **content
             | exceedances

@@ -1,91 +1,101 @@
-"""Images far above what their position of the camera shows on ordinary nights.
+"""Whether some images of a night stand out from the others as no ordinary night's do.
 
 A threshold that holds for all positions is as high as the position that scores highest needs it to
-be, and defects at the others stay below it. So an image is also held against its own position.
-Tonight's shift is taken out first: dirt or a worn lamp raises all images, a defect raises some.
+be, and defects at the others stay below it. So each image is held against what its own position
+shows (``monitoring.places``). Dirt or a worn lamp makes all images of a night more prominent, a
+defect makes some. So what is tested is how far the most prominent images are above the median one.
 """
 
-from collections.abc import Collection, Sequence
+import math
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
-from monitoring.alarms import comparable
-from monitoring.night import (
-    MATCHED_SCORE_STATISTIC,
-    NightStatistics,
-    Outliers,
-    PositionMeans,
-    image_statistics,
-)
-from monitoring.positions import LEAST_NIGHTS
+from monitoring.night import NightStatistics, Outliers
+from monitoring.places import Places
 
-FAR: Final = 3.0  # deviations of images at one position
+FAR: Final = 6.0  # deviations of the most prominent of some hundred cells
+HIGHEST_SHARE: Final = 0.1  # of the images
+FEWEST_IMAGES: Final = 20  # of which a tenth can be told
+LEAST_PROMINENCE: Final = 0.5  # deviations; below it an image is as flat as the others
+NIGHT_EFFECT: Final = 0.05  # deviation between nights of any size, in deviations of images
+LEAST_NIGHTS: Final = 3  # that tell how far ordinary nights differ
+
+Floats = NDArray[np.float64]
 
 
 def with_outliers(
-    tonight: NightStatistics,
-    table: pd.DataFrame,
-    history: Sequence[NightStatistics],
-    taught: Collection[str],
+    tonight: NightStatistics, table: pd.DataFrame, known: Places | None
 ) -> NightStatistics:
     """A night's statistics with its outliers among them.
 
     Args:
         tonight: what ``summarise_night`` made of the table.
-        table: the night's images.
-        history: earlier nights.
-        taught: nights of them that count as normal.
+        table: the night's images, with their ``map_cells``.
+        known: what ordinary nights showed; None: that is not known yet.
     """
-    known = comparable(history, taught, tonight.model_version)
     return replace(tonight, outliers=find_outliers(table, known))
 
 
-def find_outliers(table: pd.DataFrame, known: Sequence[NightStatistics]) -> Outliers | None:
-    """Count a night's outliers.
+def find_outliers(table: pd.DataFrame, known: Places | None) -> Outliers | None:
+    """Hold a night's images against their places, and against one another.
 
     Args:
-        table: see ``monitoring.night.summarise_night``.
-        known: ordinary nights before, scored by the same version, which did not learn from them.
+        table: see ``with_outliers``.
+        known: see ``with_outliers``.
 
     Returns:
-        None where no position is known well enough, or no night saw one twice.
+        None where fewer than twenty images are at positions that are known.
     """
-    levels, deviation = _levels(known), _deviation(known)
-    values = image_statistics(table)[MATCHED_SCORE_STATISTIC]
-    position = table["position"] if "position" in table else pd.Series("", index=table.index)
-    above_level = (values - position.map(levels)).dropna().to_numpy()
-    if not len(above_level) or not deviation:
+    prominences = np.zeros(0) if known is None else known.prominences(table)
+    if len(prominences) < FEWEST_IMAGES:
         return None
-    heights: NDArray[np.float64] = (above_level - np.median(above_level)) / max(deviation, 1e-9)
-    return Outliers(int((heights > FAR).sum()), len(heights), float(heights.max()))
+    far = int((prominences > FAR).sum())
+    return Outliers(far, len(prominences), float(contrast(prominences)))
 
 
-def _levels(known: Sequence[NightStatistics]) -> dict[str, float]:
-    """Mean of each position over the nights that have seen it."""
-    seen: dict[str, list[PositionMeans]] = {}
-    for night in known:
-        for position, means in (night.positions or {"": night.as_one_position}).items():
-            if means.images and MATCHED_SCORE_STATISTIC in means.values:
-                seen.setdefault(position, []).append(means)
-    return {
-        position: _mean(nights) for position, nights in seen.items() if len(nights) >= LEAST_NIGHTS
-    }
+def contrast(prominences: Floats) -> Floats:
+    """How much more prominent the highest tenth of a night's images is than its median one.
+
+    Args:
+        prominences: (..., N) deviations.
+
+    Returns:
+        (...) logarithm of the ratio. The tenth's mean is geometric, as single images scatter by
+        factors: that keeps the tail of ordinary nights short.
+    """
+    logarithms = np.sort(np.log(np.maximum(prominences, LEAST_PROMINENCE)), axis=-1)[..., ::-1]
+    images = HIGHEST_SHARE * prominences.shape[-1]
+    weights = np.clip(images - np.arange(math.ceil(images)), 0, 1)  # a part of the last one
+    tenth = logarithms[..., : len(weights)] @ weights / images
+    return np.asarray(tenth - np.median(logarithms, axis=-1))
 
 
-def _mean(nights: Sequence[PositionMeans]) -> float:
-    values = [means.values[MATCHED_SCORE_STATISTIC] for means in nights]
-    return float(np.average(values, weights=[means.images for means in nights]))
+def chance_of_contrast(tonight: Floats, images: int, known: Floats, known_images: Floats) -> Floats:
+    """Chance that an ordinary night has such a contrast.
 
+    Student's t of tonight against the nights before. A night with fewer images is less certain.
 
-def _deviation(known: Sequence[NightStatistics]) -> float:
-    """Of an image from others at its position, pooled over the nights."""
-    seen = [
-        night.deviations[MATCHED_SCORE_STATISTIC]
-        for night in known
-        if night.deviations.get(MATCHED_SCORE_STATISTIC)
-    ]
-    return float(np.sqrt(np.mean(np.square(seen)))) if seen else 0.0
+    Args:
+        tonight: (...) contrasts.
+        images: of tonight.
+        known: (T, ...) those of nights before; NaN for one that is not ordinary.
+        known_images: (T,) how many images they had.
+
+    Returns:
+        (...) 1 where fewer than three nights are known.
+    """
+    uncertain = 1 / known_images + NIGHT_EFFECT**2  # of each night, in the variance of an image
+    weight = np.isfinite(known) / uncertain.reshape(-1, *[1] * tonight.ndim)
+    values, weights = np.nan_to_num(known), weight.sum(0)
+    nights = np.isfinite(known).sum(0)
+    level = (weight * values).sum(0) / np.maximum(weights, 1e-12)
+    freedom = np.maximum(nights - 1, 1)
+    variance = (weight * np.square(values - level)).sum(0) / freedom
+    scale = np.sqrt(variance * (1 / images + NIGHT_EFFECT**2 + 1 / np.maximum(weights, 1e-12)))
+    chance = stats.t.sf((tonight - level) / np.maximum(scale, 1e-12), freedom)
+    return np.where(nights >= LEAST_NIGHTS, chance, 1.0)

@@ -31,16 +31,13 @@ CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 
-# A cause that leads to learning must not even hint at defects: images that stand out (or suspects,
-# where that is not known) have to be what one normal night in ten shows, far short of an alarm.
+# A cause that leads to learning must not even hint at defects: suspects and images that stand out
+# have to be what more than one normal night in ten shows, far short of an alarm.
 MAX_DEFECT_HINT: Final = 0.1
 
-# Outliers are found after the night's own shift is taken out, which defects must be few for. Where
-# so many images are suspects, the shift may be theirs, and the suspects are asked as well.
-FEW_SUSPECT: Final = 0.2
-
-# Where the camera moved and most images look wrong, the images say nothing of defects.
-MOST_SUSPECT: Final = 0.5
+# Where the camera moved and so many images look wrong, the images say nothing of defects. And
+# where so many stand out from their places, no dirt explains the suspects.
+MOST: Final = 0.5
 
 # A lamp scales brightness and contrast alike. Where their ratio moved by more than this share of
 # what the brightness did, the surface itself looks different.
@@ -98,12 +95,13 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
     surface = _alarms(checks, (SURFACE_STATISTIC,))
     scores = _alarms(checks, SCORE_STATISTICS)
-    has_defects = watch.suspects.is_alarm or watch.outliers.is_alarm
+    is_process = bool(surface or light) and _is_of_the_surface(checks)
+    is_dirt = is_process and _is_alike(watch)
+    has_defects = watch.outliers.is_alarm or (watch.suspects.is_alarm and not is_dirt)
     moved = light + camera + surface + scores
     if not (moved or has_defects or watch.alarming.is_alarm):
         return _quiet(watch, still_open)
 
-    is_process = bool(surface or light) and _is_of_the_surface(checks)
     seen = tuple(
         cause
         for cause, is_seen in (
@@ -119,14 +117,14 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         return Triage(True, cause, evidence, tuple(each for each in seen if each != cause))
 
     suspects, besides = _suspects(watch), f"; besides, {_describe(moved)}" if moved else ""
-    is_masked = watch.suspects.above >= MOST_SUSPECT * watch.suspects.images
+    is_masked = _are_most(watch.suspects) or _are_most(watch.outliers)
     if camera and has_defects and is_masked:
         return alarm(CAMERA, f"{_describe(camera)}; {suspects}, as a moved camera makes of any")
     if has_defects:
         return alarm(DEFECTS, f"{suspects}{besides}")
     if camera:
         return alarm(CAMERA, f"{_describe(camera)}; {suspects}{_also(light + surface)}")
-    if _defect_chance(watch) <= MAX_DEFECT_HINT:
+    if _defect_chance(watch, is_dirt) <= MAX_DEFECT_HINT:
         what = _describe(moved) if moved else _alarming(watch.alarming)
         return alarm(UNCLEAR, f"{what}, but defects cannot be ruled out: {suspects}")
     if _rose_without_light(checks) and not is_process:
@@ -220,21 +218,30 @@ def _suspects(watch: Watch) -> str:
         f"(chance in a normal night {count.chance:.2g})"
     )
     if outliers.images:
-        chance = min(outliers.chance, watch.highest_chance)
-        sentence += f", {outliers.above} stand out from their place ({chance:.2g})"
+        sentence += f", {outliers.above} stand out from their place ({outliers.chance:.2g})"
     return sentence
 
 
-def _defect_chance(watch: Watch) -> float:
-    """Chance that an ordinary night looks as much like defects; where images can be held against
-    their own position, that says more than a threshold for all of them."""
+def _are_most(count: CountCheck) -> bool:
+    return count.images > 0 and count.above >= MOST * count.images
+
+
+def _is_alike(watch: Watch) -> bool:
+    """Whether all images are held against their places, most do not stand out from them, and none
+    does from the other images of the night."""
+    outliers = watch.outliers
+    is_known = outliers.images == watch.suspects.images
+    return is_known and not _are_most(outliers) and outliers.chance > MAX_DEFECT_HINT
+
+
+def _defect_chance(watch: Watch, is_dirt: bool) -> float:
+    """Chance that an ordinary night looks as much like defects, by one witness or the other."""
     suspects, outliers = watch.suspects, watch.outliers
-    of_outliers = min(outliers.chance, watch.highest_chance)
     if not outliers.images:
         return suspects.chance
-    if suspects.above >= FEW_SUSPECT * suspects.images:
-        return min(suspects.chance, of_outliers)
-    return of_outliers
+    if is_dirt:  # it raises the scores of all images
+        return outliers.chance
+    return min(1.0, 2 * min(suspects.chance, outliers.chance))
 
 
 def _alarming(count: CountCheck) -> str:

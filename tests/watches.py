@@ -22,13 +22,12 @@ def count(seen, limit=LIMIT):
     return CountCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
 
 
-def tonight(suspects=FEW, alarming=FEW, outliers=NOT_KNOWN, highest_chance=1.0):
+def tonight(suspects=FEW, alarming=FEW, outliers=NOT_KNOWN):
     """So many suspects, images above the threshold, and images that stand out from their place."""
     return {
         "suspects": count(suspects),
         "alarming": count(alarming),
         "outliers": count(outliers),
-        "highest_chance": highest_chance,
     }
 
 

@@ -53,6 +53,10 @@ class ProductLayout:
         """Scores and features of the night's images."""
         return self._own(f"scores/{night.isoformat()}.parquet")
 
+    def places(self, night: date) -> str:
+        """What each place of the night's maps showed, by position of the camera."""
+        return self._own(f"places/{night.isoformat()}.parquet")
+
     def review(self, night: date) -> str:
         """The night's images that wait for a person, and what the person said."""
         return self._own(f"reviews/{night.isoformat()}.parquet")

@@ -34,6 +34,14 @@ class NightRecords:
         """Keep the night's table of scores."""
         self._store.write(self._layout.scores(night), to_parquet(table), _PARQUET)
 
+    def places(self, night: date) -> pd.DataFrame | None:
+        """What each place of the night's maps showed, or None."""
+        return self._read_table(self._layout.places(night))
+
+    def write_places(self, night: date, table: pd.DataFrame) -> None:
+        """Keep what each place of the night's maps showed."""
+        self._store.write(self._layout.places(night), to_parquet(table), _PARQUET)
+
     def record(self, night: date) -> dict[str, Any] | None:
         """What the night's monitoring decided, or None."""
         content = self._store.read_optional(self._layout.night_record(night))

@@ -1,4 +1,4 @@
-"""Images that stand out from their position of the camera, whatever the whole night does."""
+"""Images that stand out from their places, whatever the whole night does."""
 
 from dataclasses import replace
 
@@ -8,24 +8,23 @@ import pytest
 
 from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, Outliers, summarise_night
-from monitoring.outliers import find_outliers, with_outliers
+from monitoring.outliers import chance_of_contrast, contrast, find_outliers, with_outliers
+from monitoring.places import known_places, summarise_places
 
-LEVELS = {"left": -3.0, "right": -1.0}  # of the logarithm of a score
-DEVIATION = 0.1
+CELLS = 64
 ORDINARY = 12
 
 
-def table(seed, shift=0.0, images=30, spoilt=(), version="1", with_position=True):
-    """Scores of a night whose positions score differently; ``spoilt`` stand out on the left."""
+def table(seed, shift=0.0, images=60, spoilt=(), version="1"):
+    """Maps of a night; each of the first images has a cell that is so many deviations up."""
     random = np.random.default_rng(seed)
-    position = ["left", "right"] * (images // 2)
-    logarithm = np.array([LEVELS[each] for each in position]) + shift
-    logarithm += DEVIATION * random.standard_normal(images)
+    position = np.array(["left", "right"] * (images // 2))
+    cells = random.standard_normal((images, CELLS)) + 3 * (position == "right")[:, None]
+    cells += shift * (np.arange(CELLS) < 8)  # dirt, on all images in the same place
     for place, height in enumerate(spoilt):
-        logarithm[2 * place] = LEVELS["left"] + shift + height * DEVIATION
-    score = np.exp(logarithm)
-    columns = {"pred_score": score, "matched_score": score, "model_version": version}
-    return pd.DataFrame(columns | ({"position": position} if with_position else {}))
+        cells[place, 20 + place] = 3 * (position[place] == "right") + height
+    columns = {"pred_score": 0.1, "matched_score": 0.1, "model_version": version}
+    return pd.DataFrame(columns | {"position": position, "map_cells": list(cells)})
 
 
 def summarised(place, scores, is_trained_on=False):
@@ -35,71 +34,58 @@ def summarised(place, scores, is_trained_on=False):
     )
 
 
-@pytest.fixture
-def known():
-    """Twelve ordinary nights."""
-    nights = []
+@pytest.fixture(scope="module")
+def nights():
+    """Twelve ordinary nights, and what each place showed on them."""
+    known, places = [], []
     for place in range(ORDINARY):
         scores = table(seed=place)
-        summary = summarised(place, scores)
-        nights.append(with_outliers(summary, scores, nights, {night.night for night in nights}))
-    return nights
+        known.append(with_outliers(summarised(place, scores), scores, known_places(places)))
+        places.append(summarise_places(scores))
+    return known, known_places(places)
 
 
-def test_a_defect_at_a_quiet_position_stands_out(known):
-    """Three images ten deviations above their own position score below the other position."""
-    scores = table(seed=50, spoilt=(10, 10, 10))
+def test_images_that_stand_out_are_counted(nights):
+    """Three of sixty have a cell that is ten deviations up."""
+    found = find_outliers(table(seed=50, spoilt=(10, 10, 10)), nights[1])
 
-    found = find_outliers(scores, known)
-
-    assert (found.above, found.images) == (3, 30)
-    assert found.highest == pytest.approx(10, rel=0.25)
-    assert scores["matched_score"].iloc[0] < np.exp(LEVELS["right"] - 5 * DEVIATION)
+    assert (found.above, found.images) == (3, 60)
+    assert found.contrast > find_outliers(table(seed=50), nights[1]).contrast + 0.5
 
 
-@pytest.mark.parametrize("shift", [-1.0, 0.5, 2.0])
-def test_what_moves_all_images_makes_none_stand_out(known, shift):
-    """A night of dirt or of another light has no outliers, and hides none."""
-    assert find_outliers(table(seed=51, shift=shift), known).above == 0
-    assert find_outliers(table(seed=51, shift=shift, spoilt=(9, 9)), known).above == 2
+@pytest.mark.parametrize("shift", [3.0, 6.0])
+def test_what_all_images_show_makes_no_contrast(nights, shift):
+    """Dirt in the same place on all images lifts the median as well, and hides no defect."""
+    ordinary = [night.outliers.contrast for night in nights[0] if night.outliers]
+    soiled = find_outliers(table(seed=51, shift=shift), nights[1])
+    spoilt = find_outliers(table(seed=51, shift=shift, spoilt=(25,) * 6), nights[1])
+
+    assert soiled.contrast < max(ordinary) + 0.1
+    assert spoilt.contrast > max(ordinary) + 0.3
 
 
-def test_without_positions_an_image_is_held_against_all(known):
-    """Then the positions' own differences are the deviation, and only what is far from all
-    stands out."""
-    known = [summarised(place, table(seed=place, with_position=False)) for place in range(ORDINARY)]
+def test_contrast_by_hand():
+    """Two of twenty are four times as prominent as the median; what is flat counts as flat."""
+    prominences = np.array([2.0] * 18 + [8.0] * 2)
 
-    found = find_outliers(table(seed=52, spoilt=(60,), with_position=False), known)
-
-    assert (found.above, found.images) == (1, 30)
-
-
-def test_positions_that_are_not_known_do_not_count(known):
-    """An image at a new position is held against nothing; with none known there is no count."""
-    moved = table(seed=53).replace({"position": {"right": "new"}})
-
-    assert find_outliers(moved, known).images == 15
-    assert find_outliers(moved, known[:1]) is None
-    assert find_outliers(moved, []) is None
+    assert contrast(prominences) == pytest.approx(np.log(4))
+    assert contrast(10 * prominences) == pytest.approx(np.log(4))
+    assert contrast(np.zeros(20)) == 0
+    assert contrast(np.stack([prominences, np.ones(20)])).shape == (2,)
 
 
-def test_positions_seen_once_a_night_tell_no_deviation():
-    """Where no night has two images of one position, nothing says how far apart they may lie."""
-    single = [table(seed=place, images=2) for place in range(ORDINARY)]
-    nights = [summarised(place, scores) for place, scores in enumerate(single)]
+def test_too_few_images_tell_no_highest_tenth(nights):
+    """Nineteen at known positions say nothing, and neither does a night before others are known."""
+    moved = table(seed=53, images=38).replace({"position": {"right": "new"}})
 
-    assert find_outliers(table(seed=54, spoilt=(30,)), nights) is None
-
-
-def test_records_without_images_tell_no_level(known):
-    """Records of a time when a night did not say how many images it had do not count."""
-    old = [replace(night, images=0, positions={}) for night in known]
-
-    assert find_outliers(table(seed=55), old) is None
+    assert find_outliers(moved, nights[1]) is None
+    assert find_outliers(table(seed=53, images=20), nights[1]) is not None
+    assert find_outliers(table(seed=53), None) is None
 
 
-def test_only_comparable_nights_are_known(known):
+def test_only_comparable_nights_are_known(nights):
     """Nights of another version, nights that it learnt from and nights with an alarm are not."""
+    known = nights[0]
     other = summarised(20, table(seed=20, version="2"))
     learnt = summarised(21, table(seed=21), is_trained_on=True)
     history = [*known, other, learnt]
@@ -108,28 +94,67 @@ def test_only_comparable_nights_are_known(known):
     assert comparable(history, ordinary, "1") == known[1:]
 
 
-def test_many_outliers_are_an_alarm_and_ordinary_nights_are_none(known):
-    """Held against the nights before: quiet nights stay quiet, six of thirty do not."""
+def test_images_that_stand_out_are_an_alarm_and_ordinary_nights_are_none(nights):
+    """Held against the nights before: quiet nights stay quiet, five of sixty do not."""
+    known, places = nights
     ordinary = {night.night for night in known}
 
-    def watched(scores):
-        tonight = with_outliers(summarised(30, scores), scores, known, ordinary)
-        return watch_night(known, tonight, ordinary, (), 1.0)
+    def watched(scores, history=known):
+        tonight = with_outliers(summarised(30, scores), scores, places)
+        return watch_night(history, tonight, ordinary, (), 1.0)
 
-    quiet, spoilt = watched(table(seed=60)), watched(table(seed=60, spoilt=(8,) * 6))
+    quiet = [watched(table(seed=seed)).outliers for seed in range(60, 80)]
+    spoilt = watched(table(seed=60, spoilt=(12,) * 5))
 
-    assert not quiet.outliers.is_alarm
+    assert not any(outliers.is_alarm for outliers in quiet)
     assert spoilt.outliers.is_alarm
+    assert (spoilt.outliers.above, spoilt.outliers.images) == (5, 60)
     assert not spoilt.suspects.is_alarm
-    assert spoilt.highest_chance == pytest.approx(1 / 11)  # the first two nights had none known
-    assert quiet.highest_chance > spoilt.highest_chance
+    early = watched(table(seed=60, spoilt=(12,) * 5), known[:4]).outliers  # two of them tell
+    assert (early.images, early.chance) == (0, 1.0)
 
 
-def test_outliers_survive_json(known):
-    """A night's record gives them back, also one of a time when there were none."""
-    content = known[-1].to_dict()
+def test_the_chance_is_that_of_a_normal_law():
+    """Over many made-up nights, one in a hundred has a chance below a hundredth."""
+    random = np.random.default_rng(5)
+    known, tonight = random.normal(1, 0.1, (30, 4000)), random.normal(1, 0.1, 4000)
 
-    assert NightStatistics.from_dict(content) == known[-1]
+    chance = chance_of_contrast(tonight, 60, known, np.full(30, 60.0))
+
+    assert (chance < 0.01).mean() == pytest.approx(0.01, abs=0.005)
+    assert (chance < 0.5).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_night_of_few_images_is_less_certain():
+    """The same contrast is further from the ordinary with two hundred images than with twenty."""
+    known, images = np.array([0.9, 1.0, 1.1, 1.0]), np.full(4, 200.0)
+
+    few, many = (
+        float(chance_of_contrast(np.array(1.4), count, known, images)) for count in (20, 200)
+    )
+
+    assert few > 2 * many
+
+
+def test_nights_that_are_not_ordinary_do_not_count():
+    """A night without a value changes nothing; with two nights nothing is known."""
+    known, images = np.array([0.9, np.nan, 1.1, 1.0]), np.full(4, 60.0)
+    tonight = np.array(1.4)
+
+    assert chance_of_contrast(tonight, 60, known, images) == pytest.approx(
+        chance_of_contrast(tonight, 60, known[[0, 2, 3]], images[:3])
+    )
+    assert chance_of_contrast(tonight, 60, known[:3], images[:3]) == 1
+
+
+def test_outliers_survive_json(nights):
+    """A night's record gives them back; those of a time when scores were compared are left out."""
+    night = nights[0][-1]
+    content = night.to_dict()
+
+    assert NightStatistics.from_dict(content) == night
     assert isinstance(NightStatistics.from_dict(content).outliers, Outliers)
+    old = content | {"outliers": {"above": 1, "images": 30, "highest": 4.0}}
+    assert NightStatistics.from_dict(old) == replace(night, outliers=None)
     del content["outliers"]
     assert NightStatistics.from_dict(content).outliers is None

@@ -6,7 +6,7 @@ import pytest
 
 from reconad_plugin import score_table as module
 from reconad_plugin.images.features import FEATURES
-from reconad_plugin.score_table import COLUMNS, map_extent, score_table
+from reconad_plugin.score_table import CELLS, COLUMNS, FLOOR, map_cells, map_extent, score_table
 
 
 @pytest.fixture
@@ -47,6 +47,8 @@ def test_table_has_each_images_own_scores(tiny_detector, make_normal, plant_defe
     assert set(table["model_version"]) == {"4"}
     maps = tiny_detector.score_matched(images).anomaly_map
     np.testing.assert_allclose(table["map_extent"], map_extent(maps), rtol=1e-6)
+    cells = map_cells(maps, matched_threshold)
+    np.testing.assert_allclose(np.stack(table["map_cells"]), cells, rtol=1e-5, atol=1e-6)
 
 
 def test_labels_are_truth_values(tiny_detector, make_normal, rows):
@@ -98,3 +100,18 @@ def test_extent_is_of_each_map_alone():
     maps = np.stack([spot(8, 1), spot(8, 0), spot(8, 8)])
 
     assert map_extent(maps) == pytest.approx([1 / 64, 1, 1])
+
+
+def test_cells_are_logarithms_of_means_over_the_threshold():
+    """Row by row; a cell without anything is as low as a hundredth of the threshold."""
+    maps = np.zeros((2, 32, 32), np.float32)
+    maps[1, 0:2, 30:32] = 3.0  # the last cell of the first row
+    maps[1, 4, 0] = 4.0  # a quarter of the first cell of the third row
+
+    cells = map_cells(maps, 0.5)
+
+    assert cells.shape == (2, CELLS**2)
+    np.testing.assert_allclose(cells[0], np.log(FLOOR), rtol=1e-6)
+    assert cells[1, CELLS - 1] == pytest.approx(np.log(6 + FLOOR))
+    assert cells[1, 2 * CELLS] == pytest.approx(np.log(2 + FLOOR))
+    assert np.isfinite(map_cells(maps, 0.0)).all()

@@ -1,10 +1,12 @@
 """Where a night may hold defects, nothing is learnt from it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.alarms import chance_of
+from monitoring.alarms import CountCheck, chance_of
 from monitoring.night import (
     STATISTICS,
     SURFACE_STATISTIC,
@@ -12,9 +14,9 @@ from monitoring.night import (
 )
 from monitoring.triage import (
     DEFECTS,
-    FEW_SUSPECT,
     LIGHT,
     MAX_DEFECT_HINT,
+    MOST,
     NONE,
     PROCESS,
     UNCLEAR,
@@ -34,6 +36,9 @@ from tests.watches import (
     watch,
 )
 
+# most images have a cell far up, and none more than the others
+MOST_STAND_OUT = CountCheck(above=20, images=30, expected_share=0.01, chance=0.5, limit=LIMIT)
+
 
 def test_examples_are_what_they_are_called():
     """The made-up counts are no alarm, a hint, and an alarm."""
@@ -41,7 +46,6 @@ def test_examples_are_what_they_are_called():
     assert chance_of(HINT) < MAX_DEFECT_HINT
     assert chance_of(HINT) > LIMIT
     assert LIMIT < chance_of(A_THIRD) < MAX_DEFECT_HINT
-    assert A_THIRD.above >= FEW_SUSPECT * A_THIRD.images > HINT.above
     assert chance_of(SOME) < LIMIT
     assert chance_of(MANY) < LIMIT
 
@@ -62,27 +66,30 @@ def counts(draw):
     jumps=st.sets(st.sampled_from(STATISTICS)),
     shifts=st.sets(st.sampled_from(STATISTICS)),
     outliers=st.one_of(st.just(NOT_KNOWN), counts()),
-    highest_chance=st.floats(0.01, 1),
     limit=st.floats(1e-5, 0.02),
 )
 def test_nothing_is_learnt_that_may_hold_defects(
-    suspects, alarming, jumps, shifts, outliers, highest_chance, limit
+    suspects, alarming, jumps, shifts, outliers, limit
 ):
     """Whatever else moved, a night with defects, or a hint of them, is never learnt from."""
     night = {
         "suspects": count(suspects, limit),
         "alarming": count(alarming, limit),
         "outliers": count(outliers, limit),
-        "highest_chance": highest_chance,
     }
     found = find_cause(watch(night, checks(*jumps, shifts=shifts)))
 
-    has_defects = night["suspects"].is_alarm or night["outliers"].is_alarm
-    hint = night["suspects"].chance
-    if outliers.images:
-        hint = min(night["outliers"].chance, highest_chance)
-        if suspects.above >= FEW_SUSPECT * suspects.images:
-            hint = min(hint, night["suspects"].chance)
+    is_dirt = (
+        PROCESS in (found.cause, *found.also)
+        and outliers.images == suspects.images
+        and outliers.above < MOST * max(1, outliers.images)
+        and night["outliers"].chance > MAX_DEFECT_HINT
+    )
+    has_defects = night["outliers"].is_alarm or (night["suspects"].is_alarm and not is_dirt)
+    hint = night["outliers"].chance if outliers.images else 1.0
+    if not is_dirt:
+        share = 2 if outliers.images else 1
+        hint = share * min(hint, night["suspects"].chance)
     may_hold_defects = has_defects or hint <= MAX_DEFECT_HINT
     assert not (found.is_learning and may_hold_defects)
     assert found.is_alarm is (found.cause != NONE)
@@ -101,20 +108,9 @@ def test_nothing_is_learnt_that_may_hold_defects(
             tonight(outliers=SOME), checks("luminance"), DEFECTS, id="images stand out in new light"
         ),
         pytest.param(tonight(outliers=HINT), checks("luminance"), UNCLEAR, id="a few stand out"),
+        pytest.param(tonight(outliers=FEW), checks("luminance"), LIGHT, id="none does"),
         pytest.param(
-            tonight(outliers=FEW, highest_chance=0.03),
-            checks("luminance"),
-            UNCLEAR,
-            id="one stands out farther than any did",
-        ),
-        pytest.param(
-            tonight(outliers=FEW, highest_chance=1 / 10),
-            checks("luminance"),
-            UNCLEAR,
-            id="one stands out farther than any of nine nights did",
-        ),
-        pytest.param(
-            tonight(outliers=FEW, highest_chance=0.3), checks("luminance"), LIGHT, id="none does"
+            tonight(HINT, outliers=FEW), checks("luminance"), UNCLEAR, id="suspects in new light"
         ),
         pytest.param(
             tonight(HINT, outliers=FEW),
@@ -123,22 +119,41 @@ def test_nothing_is_learnt_that_may_hold_defects(
             id="a few suspects, but as dirt makes of all images",
         ),
         pytest.param(
-            tonight(SOME, outliers=FEW), checks(SURFACE_STATISTIC), DEFECTS, id="many suspects"
-        ),
-        pytest.param(
-            tonight(A_THIRD, outliers=FEW),
+            tonight(SOME, outliers=FEW),
             checks(SURFACE_STATISTIC),
-            UNCLEAR,
-            id="so many suspects that the night's shift may be theirs",
+            PROCESS,
+            id="many suspects, but as dirt makes of all images",
         ),
         pytest.param(
-            tonight(outliers=HINT, highest_chance=0.03), checks(), NONE, id="no alarm by itself"
+            tonight(A_THIRD, outliers=FEW), checks("luminance"), UNCLEAR, id="a third, no dirt"
         ),
+        pytest.param(
+            tonight(SOME, outliers=FEW), checks(), DEFECTS, id="many suspects and no dirt"
+        ),
+        pytest.param(
+            tonight(SOME, outliers=FEW), checks("luminance"), DEFECTS, id="many in new light"
+        ),
+        pytest.param(
+            tonight(SOME, outliers=HINT), checks(SURFACE_STATISTIC), DEFECTS, id="dirt and defects"
+        ),
+        pytest.param(
+            tonight(SOME) | {"outliers": MOST_STAND_OUT},
+            checks(SURFACE_STATISTIC),
+            DEFECTS,
+            id="suspects, and most images stand out alike",
+        ),
+        pytest.param(
+            tonight(SOME) | {"outliers": replace(MOST_STAND_OUT, above=0, images=29)},
+            checks(SURFACE_STATISTIC),
+            DEFECTS,
+            id="suspects, and one image at a new position",
+        ),
+        pytest.param(tonight(outliers=HINT), checks(), NONE, id="no alarm by itself"),
     ],
 )
 def test_images_that_stand_out_from_their_place(night, found, expected):
-    """Where images can be held against their own position, that decides about defects; many
-    suspects still do too."""
+    """Where images can be held against their places, dirt is told from defects; suspects that no
+    dirt explains still decide."""
     triage = find_cause(watch(night, found))
 
     assert triage.cause == expected
