@@ -13,6 +13,7 @@ from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
 from monitoring.metrics import ImageShare, NightMean, NightValue
 from monitoring.night import image_statistics
+from monitoring.places import MAP_CELLS
 from monitoring.triage import CAUSES
 
 NIGHT_VALUES: Final = (
@@ -111,6 +112,7 @@ def run_report(
         reference: images of ordinary nights before, or None. Evidently's own drift score
             against them is shown for information; alarms are decided over nights.
     """
+    images = images.drop(columns=MAP_CELLS, errors="ignore")  # a vector is no column to Evidently
     statistics = image_statistics(images).mean().dropna()
     metrics: list[Any] = [NightValue(column=name) for name in values]
     metrics += [ImageShare(column=name) for name in SHARES if name in images]

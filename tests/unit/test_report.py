@@ -61,6 +61,17 @@ def test_a_table_of_a_served_model_makes_a_report():
     assert ("ValueDrift", "luminance") not in values
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_cells_of_maps_are_no_column_of_a_report():
+    """A table with them makes the same report, beside tables of nights that were kept without."""
+    table, reference = score_table(), score_table(images=100, seed=1)
+    with_cells = table.assign(map_cells=[np.zeros(256)] * len(table))
+
+    values = values_of(run_report(NIGHT, with_cells, ordinary_values(), reference))
+
+    assert values == values_of(run_report(NIGHT, table, ordinary_values(), reference))
+
+
 def test_nights_before_an_update_are_a_reference_for_those_after():
     """What only tonight's table has is compared with nothing."""
     reference = score_table(seed=1).drop(columns=["map_extent", "is_suspect"])
