@@ -1,0 +1,62 @@
+"""What a night's maps showed is kept in the bucket, and later nights are held against it."""
+
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.ingest import ingest
+from flows.monitor import monitor
+from flows.nightly import nightly
+from flows.product import open_product
+from monitoring.outliers import LEAST_NIGHTS
+from monitoring.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_PLACE
+from monitoring.triage import MAX_DEFECT_HINT
+from tests.factory import Factory, normal_picture, to_png, with_scratch
+
+TRAINED, ORDINARY = date(2026, 8, 1), 6
+WATCHED = [TRAINED + timedelta(1 + day) for day in range(ORDINARY + 1)]
+IMAGES, SCRATCHED = 24, 4
+
+
+def test_a_night_is_held_against_the_places_of_the_nights_before(factory: Factory) -> None:
+    """From the sixth night of a version on; scratched images are counted, and hint at defects."""
+    factory.deliver(TRAINED, 40)
+    nightly(factory.product, TRAINED)
+
+    for night in WATCHED:
+        deliver(factory, night, scratched=SCRATCHED if night == WATCHED[-1] else 0)
+        ingest(factory.product, night)
+        monitor(factory.product, night)
+
+    records = open_product(factory.product).records
+    seen = [records.record(night) or {} for night in WATCHED]
+    untested = LEAST_NIGHTS_OF_A_PLACE + LEAST_NIGHTS
+    images = [record["counts"]["outliers"]["images"] for record in seen]
+    assert images == [0] * untested + [IMAGES] * (len(WATCHED) - untested)
+    places = records.places(WATCHED[0])
+    assert places is not None
+    assert places["images"].tolist() == [IMAGES]
+    assert len(places["means"][0]) == len(places["squares"][0]) == 256
+    scores = records.scores(WATCHED[0])
+    assert scores is not None
+    assert "map_cells" not in scores
+    last, before = seen[-1], seen[-2]
+    assert last["counts"]["outliers"]["above"] == SCRATCHED
+    assert last["statistics"]["outliers"]["contrast"] > before["statistics"]["outliers"]["contrast"]
+    assert "4 stand out from their place" in last["evidence"]
+    assert last["counts"]["outliers"]["chance"] <= MAX_DEFECT_HINT  # so few nights raise no alarm
+    assert last["counts"]["outliers"]["chance"] < before["counts"]["outliers"]["chance"]
+
+
+def deliver(factory: Factory, night: date, scratched: int) -> None:
+    source = np.random.default_rng(night.toordinal())
+    for number in range(IMAGES):
+        picture = normal_picture(source).clip(0, 1)
+        if number < scratched:
+            picture = with_scratch(picture)
+        factory.put(night, f"{number:03}.png", to_png(_bytes(picture)))
+
+
+def _bytes(picture: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return (picture * 255).astype(np.uint8)
