@@ -5,9 +5,9 @@
 
 A year begins with a product's first night, and nothing is known of it. Single images scatter with
 a deviation of 1; nights may differ from one another, and resemble the one before. Each statistic
-goes its own way, which is the hardest case for a limit that all share. Three counts are tested
-besides: images above a threshold that was set on held-out images of the first nights, twice, and
-how far images stand out from the others of the night, held against the nights before.
+goes its own way, which is the hardest case for a limit that all share. Besides, two counts of
+images are tested against a threshold that was set on held-out images of the first nights, and how
+far images stand out from the others of their night is held against the nights before.
 
 A false alarm is counted on the night it is raised; it stays open until the product is back to
 normal, and those nights are counted too. A shift comes to one statistic between the 60th and the
@@ -213,15 +213,13 @@ class _Outliers:
         self._years, self._random = years, random
 
     def chances(self, images: int) -> Floats:
-        """Of each year's contrast tonight, in a normal night."""
-        shape = (self._years, images)
-        if images < FEWEST_IMAGES:
-            self._contrasts.append(np.full(self._years, np.nan))
-            self._images.append(images)
-            return np.ones(self._years)
-        tonight = contrast(PROMINENCE * np.exp(PROMINENCE_SPREAD * self._random.normal(size=shape)))
+        """Of each year's contrast tonight, in a normal night; NaN where images are too few."""
         known = np.array(self._contrasts).reshape(-1, self._years)
         before = np.array(self._images, dtype=float)
+        tonight = np.full(self._years, np.nan)
+        if images >= FEWEST_IMAGES:
+            spread = PROMINENCE_SPREAD * self._random.normal(size=(self._years, images))
+            tonight = contrast(PROMINENCE * np.exp(spread))
         self._contrasts.append(tonight)
         self._images.append(images)
         return chance_of_contrast(tonight, images, known, before)

@@ -27,7 +27,7 @@ from triage_nights import FALSE_ALARMS_PER_YEAR, screws
 from monitoring.alarms import comparable, watch_night
 from monitoring.night import NightStatistics, describe_light, summarise_night
 from monitoring.outliers import with_outliers
-from monitoring.places import KNOWN_NIGHTS, known_places, summarise_places
+from monitoring.places import known_places, summarise_places
 from monitoring.triage import NONE, find_cause
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
@@ -90,10 +90,9 @@ def _replay(
         ordinary = {night.night for night in history} - alarmed
         summary = summarise_night(str(day), table, **calibration)
         known = comparable(history, ordinary, summary.model_version)
-        places = known_places([shown[night.night] for night in known[-KNOWN_NIGHTS:]])
+        places = known_places([shown[night.night] for night in known])
         tonight = with_outliers(summary, table, places)
-        if (seen := summarise_places(table)) is not None:
-            shown[str(day)] = seen
+        shown[str(day)] = summarise_places(table)
         watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from monitoring.alarms import watch_night
 from monitoring.night import NightStatistics, summarise_night
 from monitoring.outliers import with_outliers
-from monitoring.places import KNOWN_NIGHTS, known_places, summarise_places
+from monitoring.places import known_places, summarise_places
 from monitoring.triage import (
     CAMERA,
     DEFECTS,
@@ -139,7 +139,7 @@ def one_night(
     for place in range(options.history):
         images = _draw(pool, options.images, random)
         history.append(_night(place, images, scored, places))
-        places.append(_places(images))
+        places.append(summarise_places(images))
     share = float(random.choice(DEFECT_SHARES)) if kind.defects else 0.0
     defects = round(share * options.images)
     images = _draw(table.query(kind.normal), options.images - defects, random)
@@ -211,13 +211,7 @@ def _night(
 ) -> NightStatistics:
     night = FIRST_NIGHT + timedelta(days=place)
     summary = summarise_night(night.isoformat(), images, **scored.calibration)  # type: ignore[arg-type]
-    return with_outliers(summary, images, known_places(places[-KNOWN_NIGHTS:]))
-
-
-def _places(images: pd.DataFrame) -> pd.DataFrame:
-    places = summarise_places(images)
-    assert places is not None  # the tables have maps
-    return places
+    return with_outliers(summary, images, known_places(places))
 
 
 def _draw(rows: pd.DataFrame, images: int, random: np.random.Generator) -> pd.DataFrame:

@@ -82,8 +82,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
     images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
     table = score_table(detector, rows, images, version.number)
     product.records.write_scores(night, table.drop(columns=MAP_CELLS))
-    if (places := summarise_places(table)) is not None:
-        product.records.write_places(night, places)
+    product.records.write_places(night, summarise_places(table))
     statistics = summarise_night(
         night.isoformat(),
         table,

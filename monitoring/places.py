@@ -24,7 +24,7 @@ LEAST_IMAGES: Final = 2  # beyond one a position, to tell a deviation
 Floats = NDArray[np.float64]
 
 
-def summarise_places(table: pd.DataFrame) -> pd.DataFrame | None:
+def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
     """Reduce a night's maps to what later nights need of them.
 
     Args:
@@ -32,10 +32,11 @@ def summarise_places(table: pd.DataFrame) -> pd.DataFrame | None:
 
     Returns:
         One row a position: ``position``, ``images``, and for each cell the ``means`` over them and
-        the sums of squared deviations, ``squares``. None where the table has no cells.
+        the sums of squared deviations, ``squares``.
+
+    Raises:
+        ValueError: the table has no cells.
     """
-    if MAP_CELLS not in table:
-        return None
     cells, position = _cells(table), _positions(table)
     names, place = np.unique(position, return_inverse=True)
     images = np.bincount(place)
@@ -89,14 +90,15 @@ def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
     """Put ordinary nights together.
 
     Args:
-        nights: of ``summarise_places``, scored by the same version.
+        nights: of ``summarise_places``, oldest first, scored by the same version. The newest
+            thirty count.
 
     Returns:
         None where no position was seen on two nights, or too few images tell a deviation.
     """
     if not nights:
         return None
-    rows = pd.concat(nights, ignore_index=True)
+    rows = pd.concat(nights[-KNOWN_NIGHTS:], ignore_index=True)
     seen = rows.groupby("position")["images"].transform("size") >= LEAST_NIGHTS
     rows = rows[seen.to_numpy()]
     if rows.empty:
@@ -122,6 +124,8 @@ def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
 
 
 def _cells(table: pd.DataFrame) -> Floats:
+    if MAP_CELLS not in table:
+        raise ValueError(f"images are held against their places by {MAP_CELLS}, a vector an image")
     return np.stack(list(table[MAP_CELLS])).astype(np.float64)
 
 

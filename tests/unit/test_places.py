@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.places import known_places, summarise_places
+from monitoring.places import KNOWN_NIGHTS, known_places, summarise_places
 
 LEVELS = {"left": np.array([0.0, 2.0, 5.0]), "right": np.array([4.0, 1.0, 0.0])}
 DEVIATIONS = np.array([0.1, 0.1, 0.4])
@@ -108,9 +108,20 @@ def test_nothing_is_known_of_too_little():
     assert known_places([summarise_places(flat)] * 3) is None
 
 
+def test_only_the_newest_nights_count():
+    """A world that has changed is forgotten after a month."""
+    old = [summarise_places(table(seed, bump=(9.0, 9.0, 9.0))) for seed in range(5)]
+    new = [summarise_places(table(seed)) for seed in range(KNOWN_NIGHTS)]
+
+    np.testing.assert_array_equal(
+        known_places([*old, *new]).levels["left"], known_places(new).levels["left"]
+    )
+
+
 def test_tables_without_maps_and_without_positions():
-    """A served model's table may have no cells; without positions there is one place to stand."""
-    assert summarise_places(pd.DataFrame({"pred_score": [0.1]})) is None
+    """Without cells nothing can be said; without positions there is one place to stand."""
+    with pytest.raises(ValueError, match="map_cells"):
+        summarise_places(pd.DataFrame({"pred_score": [0.1]}))
 
     found = summarise_places(table(1).drop(columns="position"))
 
