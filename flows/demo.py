@@ -50,10 +50,10 @@ first_training_nights = 3       # so that the thresholds have seen nights differ
 position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen places of the screw
 [products.ball_screw.train]
 steps = {train_steps}
-budget_s = 180
+budget_s = 600
 [products.ball_screw.finetune]
 steps = {finetune_steps}
-budget_s = 120
+budget_s = 300
 learning_rate = 5e-4
 """
 
