@@ -46,6 +46,8 @@ SURFACE_SHARE: Final = 0.3
 # Matching the light must take away at least so much of what the scores rose by.
 UNMATCHED_SHARE: Final = 0.5
 
+LEAST_CHANCE: Final = 1e-9  # that is told; no model of nights holds farther out
+
 CLIPPING_STATISTIC: Final = "clipped_share"
 _UNPLACED: Final = "the camera was at no position that the nights before know"
 
@@ -215,11 +217,15 @@ def _suspects(watch: Watch) -> str:
     count, outliers = watch.suspects, watch.outliers
     sentence = (
         f"{count.above} of {count.images} images are locally anomalous "
-        f"(chance in a normal night {count.chance:.2g})"
+        f"(chance in a normal night {_chance(count)})"
     )
     if outliers.images:
-        sentence += f", {outliers.above} stand out from their place ({outliers.chance:.2g})"
+        sentence += f", {outliers.above} stand out from their place ({_chance(outliers)})"
     return sentence
+
+
+def _chance(count: CountCheck) -> str:
+    return f"{count.chance:.2g}" if count.chance >= LEAST_CHANCE else f"below {LEAST_CHANCE:g}"
 
 
 def _are_most(count: CountCheck) -> bool:

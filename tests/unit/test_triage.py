@@ -182,6 +182,15 @@ def test_every_statistic_of_the_camera_is_heard(name):
             id="defects",
         ),
         pytest.param(
+            tonight(SOME), checks(), "(chance in a normal night 3.6e-08)", id="a small chance"
+        ),
+        pytest.param(
+            tonight(ALL),
+            checks(),
+            "(chance in a normal night below 1e-09)",
+            id="too small to tell",
+        ),
+        pytest.param(
             tonight(MANY), checks("luminance"), "besides, luminance 0.420", id="defects and light"
         ),
         pytest.param(
