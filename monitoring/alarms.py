@@ -28,10 +28,11 @@ from monitoring.night import (
     Outliers,
 )
 from monitoring.outliers import LEAST_NIGHTS, chance_of_contrast
-from monitoring.positions import is_placed, night_values
+from monitoring.positions import images_of, is_placed, night_values
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
 NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that belief
+USUAL_IMAGES: Final = 20  # images that tell as much of their variance as the ordinary nights do
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,10 @@ def watch_night(
         [night.night in ordinary or night.night in new_levels for night in history] + [False]
     )
     teaches = np.stack([_teaching(nights, taught, name) for name in names], axis=1)  # (T, K)
-    values = np.stack([_values(nights, teaches[:, k], name) for k, name in enumerate(names)], 1)
-    spread = np.array([[night.deviations.get(name, 0.0) for name in names] for night in nights])
-    images = np.array([[_images(night)] for night in nights], dtype=float)
+    found = [_values(nights, teaches[:, k], name) for k, name in enumerate(names)]
+    values = np.stack([value for value, _ in found], axis=1)
+    images = np.maximum(1, np.stack([count for _, count in found], axis=1))
+    image_variances = _image_variances(nights, teaches, names)
     is_score = np.array([name in SCORE_STATISTICS for name in names])
     charts = Charts(np.array([STEADY_DEVIATION[name] for name in names]))
     scores: list[NDArray[np.float64]] = []
@@ -174,7 +176,7 @@ def watch_night(
         measured = Night(
             date.fromisoformat(night.night).toordinal(),
             values[place],
-            spread[place] ** 2,
+            image_variances[place],
             images[place],
         )
         checked = charts.check(measured, limit.jump)
@@ -182,6 +184,7 @@ def watch_night(
         if taught[place]:
             scores.append(checked.score)
     known = comparable(history, {*ordinary, *new_levels}, tonight.model_version)
+    unresolved = comparable(history, ordinary, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
         checks={
@@ -190,8 +193,10 @@ def watch_night(
             if math.isfinite(checked.value[k])
         },
         alarming=_check_count(*_alarming(known, tonight, new_levels), effect, limit),
-        suspects=_check_count([night.suspects for night in known], tonight.suspects, effect, limit),
-        outliers=_check_outliers(known, tonight.outliers, limit),
+        suspects=_check_count(
+            [night.suspects for night in unresolved], tonight.suspects, effect, limit
+        ),
+        outliers=_check_outliers(unresolved, tonight.outliers, limit),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
         is_placed=is_placed(
@@ -307,7 +312,7 @@ def _night_effect(known: Sequence[NightStatistics]) -> float:
     if freedom < 1:
         return NIGHT_EFFECT
     image_variance = np.mean([night.deviations[name] ** 2 for night in seen])
-    of_images = np.mean([night.deviations[name] ** 2 / _images(night) for night in seen])
+    of_images = np.mean([night.deviations[name] ** 2 / images_of(night) for night in seen])
     between = np.var([night.values[name] for night in seen], ddof=1) - of_images
     ratio = max(0.0, float(between / image_variance))
     return math.sqrt((freedom * ratio + weight * believed) / (freedom + weight))
@@ -324,20 +329,29 @@ def _teaching(
 
 def _values(
     nights: Sequence[NightStatistics], teaching: NDArray[np.bool_], name: str
-) -> NDArray[np.float64]:
-    """Night values; scores of each version by themselves."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Night values and images; scores of each version by themselves."""
     if name not in SCORE_STATISTICS:
         return night_values(nights, teaching, name)
-    values = np.full(len(nights), np.nan)
+    values, images = np.full(len(nights), np.nan), np.zeros(len(nights))
     for version in {night.model_version for night in nights}:
         at = [place for place, night in enumerate(nights) if night.model_version == version]
-        values[at] = night_values([nights[place] for place in at], teaching[at], name)
-    return values
+        values[at], images[at] = night_values([nights[place] for place in at], teaching[at], name)
+    return values, images
 
 
-def _images(night: NightStatistics) -> int:
-    at_positions = sum(means.images for means in night.positions.values())
-    return max(1, at_positions or night.images)
+def _image_variances(
+    nights: Sequence[NightStatistics], teaches: NDArray[np.bool_], names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Variance of single images on each night, (T, K). Few images tell little of theirs, and one a
+    position nothing: it is drawn to that of the ordinary nights."""
+    own = np.array([[night.deviations.get(name, 0.0) ** 2 for name in names] for night in nights])
+    freedom = np.array([[images_of(night) - max(1, len(night.positions))] for night in nights])
+    telling = freedom * teaches * (own > 0)
+    known = telling.sum(0)
+    usual = (telling * own).sum(0) / np.maximum(known, 1)
+    weight = np.where(known > 0, USUAL_IMAGES, 0)
+    return np.asarray((freedom * own + weight * usual) / np.maximum(freedom + weight, 1))
 
 
 def _check(checked: Checked, place: int, name: str, limit: Limits) -> StatisticCheck:

@@ -12,7 +12,7 @@ Marriott and Pope, "Bias in the Estimation of Autocorrelations", Biometrika 41, 
 Experiments", Statistical Applications in Genetics and Molecular Biology 3, 2004 (moderated t).
 """
 
-from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,8 +98,8 @@ class Charts:
         self._learnt = np.zeros(shape)
         self._last, self._last_day = np.full(shape, np.nan), np.zeros(shape)  # that was learnt
         self._before, self._day_before = np.full(shape, np.nan), np.zeros(shape)  # that came
-        self._waiting: deque[tuple[Night, NDArray[np.bool_]]] = deque()
-        self._came = 0
+        self._waiting: list[tuple[int, Night, NDArray[np.bool_]]] = []  # with its number
+        self._number, self._came = 0, np.zeros(shape, np.int64)  # of all, of the segment
         self._average = np.zeros(shape)
         self._tested = np.zeros(shape, np.int64)
 
@@ -164,10 +164,21 @@ class Charts:
         ordinary = np.where(where, night.value, np.nan)  # of an odd night nothing is carried over
         self._before = np.where(came, ordinary, self._before)
         self._day_before = np.where(came, night.day, self._day_before)
-        self._came += 1
-        self._waiting.append((night, where & np.isfinite(night.value)))
-        while len(self._waiting) > min(LEARNING_DELAY, self._came // 5):
-            self._learn(*self._waiting.popleft())
+        self._number, self._came = self._number + 1, self._came + 1
+        self._waiting.append((self._number, night, where & np.isfinite(night.value)))
+        delay = np.minimum(LEARNING_DELAY, self._came // 5)
+        self._learn_waiting(lambda number: self._number - number >= delay)
+
+    def _learn_waiting(self, is_due: Callable[[int], NDArray[np.bool_]]) -> None:
+        """Learn from the waiting nights, oldest first, in the charts where each is due."""
+        waiting = []
+        for number, night, where in self._waiting:
+            due = where & is_due(number)
+            if due.any():
+                self._learn(night, due)
+            if (where & ~due).any():
+                waiting.append((number, night, where & ~due))
+        self._waiting = waiting
 
     def _learn(self, night: Night, where: NDArray[np.bool_]) -> None:
         day, value, image_variance = night.day, night.value, night.image_variance
@@ -189,9 +200,9 @@ class Charts:
 
     def start_segment(self, where: NDArray[np.bool_]) -> None:
         """A new level: forget the old one, keep what is known of how nights differ."""
-        while self._waiting:
-            self._learn(*self._waiting.popleft())
-        self._came = 0  # few nights wait again, or the new level were unknown for a week
+        self._learn_waiting(lambda number: where)
+        # few nights wait again, or the new level were unknown for a week
+        self._came = np.where(where, 0, self._came)
         self._past_squares = np.where(where, self._all_squares(), self._past_squares)
         self._past_products = np.where(where, self._all_products(), self._past_products)
         self._past_freedom = np.where(where, self._freedom, self._past_freedom)

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from monitoring.night import NightStatistics
 
@@ -21,8 +22,8 @@ Floats = NDArray[np.float64]
 
 def night_values(
     nights: Sequence[NightStatistics], teaching: NDArray[np.bool_], statistic: str
-) -> Floats:
-    """The value of each night.
+) -> tuple[Floats, Floats]:
+    """The value of each night, and how many images it is of.
 
     Args:
         nights: T nights that are compared with one another.
@@ -30,13 +31,14 @@ def night_values(
         statistic: its name.
 
     Returns:
-        (T,) NaN where a night has no value, or none at a position that is known; plain means
-        where no night names two positions.
+        (T,) values, NaN where a night has none, or none at a position that is known; plain means
+        where no night names two positions. (T,) images.
     """
     plain = np.array([night.values.get(statistic, np.nan) for night in nights])
     names = sorted({name for night in nights for name in night.positions})
+    all_images = np.array([images_of(night) for night in nights], dtype=float)
     if len(names) < 2:
-        return plain
+        return plain, all_images
     cells = [night.positions for night in nights]
     values = np.array(
         [
@@ -52,12 +54,19 @@ def night_values(
     values = np.where(images > 0, values, 0)
     known = ((images > 0) & teaching[:, None]).sum(0) >= LEAST_NIGHTS  # (P,)
     if not known.any():
-        return plain
+        return plain, all_images
     images = images * known
     taught = images * teaching[:, None]
     levels = _position_levels(values, taught)
     usual = taught.sum(0)
-    return np.asarray(_mean(values - levels, images) + (levels * usual).sum() / usual.sum())
+    night_values = _mean(values - levels, images) + (levels * usual).sum() / usual.sum()
+    return np.asarray(night_values), images.sum(1)
+
+
+def images_of(night: NightStatistics) -> int:
+    """How many images a night's values are of."""
+    at_positions = sum(means.images for means in night.positions.values())
+    return max(1, at_positions or night.images)
 
 
 def is_placed(teaching: Sequence[NightStatistics], tonight: NightStatistics) -> bool:
@@ -70,7 +79,9 @@ def is_placed(teaching: Sequence[NightStatistics], tonight: NightStatistics) -> 
 def _position_levels(values: Floats, images: Floats) -> Floats:
     """Levels of P positions beside the effects of T nights, by least squares over single images.
 
-    The effects are eliminated. Levels are known but for a constant, of which the least is taken.
+    The effects are eliminated. Levels are known but for a constant, also one for each group of
+    positions that no night has seen together with others. It is that of the values themselves, as
+    if the nights of each group were alike on average.
 
     Args:
         values: (T, P).
@@ -85,7 +96,13 @@ def _position_levels(values: Floats, images: Floats) -> Floats:
     total = images * values
     normal = np.diag(images.sum(0)) - images.T @ (images / of_night[:, None])
     right = total.sum(0) - images.T @ (total.sum(1) / of_night)
-    return np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
+    levels = np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
+    group = connected_components(images.T @ images > 0, directed=False)[1]
+    for place in np.unique(group[images.any(0)]):
+        within = group == place
+        weight = images[:, within]
+        levels[within] += ((values[:, within] - levels[within]) * weight).sum() / weight.sum()
+    return levels
 
 
 def _mean(values: Floats, weights: Floats) -> Floats:

@@ -93,7 +93,7 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
     checks = watch.checks
     light = _alarms(checks, LIGHT_STATISTICS)
     camera = _alarms(checks, CAMERA_STATISTICS)
-    if light:
+    if light and still_open != CAMERA:
         camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
     surface = _alarms(checks, (SURFACE_STATISTIC,))
     scores = _alarms(checks, SCORE_STATISTICS)

@@ -13,9 +13,18 @@ def name_of(place):
     return (date(2024, 1, 1) + timedelta(days=place)).isoformat()
 
 
-def night(place, model_version="1", is_trained_on=False, **values):
+def night(place, model_version="1", is_trained_on=False, deviations=None, images=0, **values):
     """A night with some statistics."""
-    return NightStatistics(name_of(place), model_version, values, NOTHING, NOTHING, is_trained_on)
+    return NightStatistics(
+        name_of(place),
+        model_version,
+        values,
+        NOTHING,
+        NOTHING,
+        is_trained_on,
+        deviations=deviations or {},
+        images=images,
+    )
 
 
 def seen_from(place, **positions):

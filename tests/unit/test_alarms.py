@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.charts import Charts, Night
 from monitoring.limits import SETTLED_SHARE, limits
-from monitoring.night import STATISTICS, STEADY_DEVIATION, Exceedances
+from monitoring.night import STATISTICS, STEADY_DEVIATION, Exceedances, Outliers
 from tests.nights import check, name_of, night, seen_from, series, watch
 
 SCORE = "log_score"
@@ -350,6 +350,34 @@ def test_nobody_makes_suspects_normal():
     ordinary = {each.night for each in nights[:20]}
 
     assert watch(nights, ordinary, new_levels={name_of(20)}).suspects.is_alarm
+
+
+def test_a_resolved_night_teaches_nothing_of_suspects_and_outliers():
+    """Few suspects on the nights after it are as much of an alarm as without it."""
+    nights = [counted(place, {12: 40, 13: 6}.get(place, 0), "suspects") for place in range(14)]
+    outliers = [Outliers(0, 60, 0.7 + 0.02 * (place % 3)) for place in range(14)]
+    outliers[12:] = Outliers(40, 60, 2.0), Outliers(3, 60, 1.5)
+    nights = [replace(each, outliers=seen) for each, seen in zip(nights, outliers, strict=True)]
+    ordinary = {each.night for each in nights[:12]}
+
+    before = watch(nights, ordinary)
+    after = watch(nights, ordinary, new_levels={name_of(12)})
+
+    assert (before.suspects.is_alarm, before.outliers.is_alarm) == (True, True)
+    assert (after.suspects, after.outliers) == (before.suspects, before.outliers)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_a_night_of_a_few_images_is_judged_by_the_usual_variance(images):
+    """Their own variance says nothing or little; two deviations of an image are no alarm."""
+    source = np.random.default_rng(1)
+    values = source.normal(0.4, 0.05 / 60**0.5, 40)
+    nights = series(values, deviations={"luminance": 0.05}, images=60)
+    few = night(40, luminance=0.4 + 2 * 0.05 / images**0.5)
+    tonight = replace(few, deviations={"luminance": 0.0 if images == 1 else 0.01}, images=images)
+
+    assert not check([*nights, tonight])["luminance"].is_alarm
+    assert check([*nights, replace(tonight, images=60)])["luminance"].is_alarm
 
 
 def test_night_at_unknown_positions_is_not_compared():

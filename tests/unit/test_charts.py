@@ -163,6 +163,20 @@ def test_new_segment_forgets_the_level_and_keeps_the_spread():
     assert stats.t.isf(stats.norm.sf(checked.score[0]), freedom) == pytest.approx(t, rel=1e-6)
 
 
+def test_new_segments_of_one_chart_do_not_hasten_the_other():
+    """Its nights wait as long as ever before they teach."""
+    values = unlike(3, 40)
+    both, alone = Charts(np.zeros(2)), Charts(np.zeros(1))
+    for day, value in enumerate(values):
+        if day % 8 == 0:
+            both.start_segment(np.array([True, False]))
+        both.learn(make_night(day, value, value), np.array([True, True]))
+        alone.learn(make_night(day, value), np.array([True]))
+
+    assert both.level[1] == alone.level[0] == pytest.approx(np.mean(learnt_of(values)))
+    assert both.level[0] != alone.level[0]
+
+
 def test_new_segment_of_one_chart_leaves_the_level_of_the_other():
     """A new version's scores start anew, and the lamp's level stays."""
     charts = Charts(np.zeros(2))

@@ -19,7 +19,7 @@ def seen(place, effect=0.0, **images):
 def values_of(nights, taught=None):
     """Night values of the luminance; by default every night but the last teaches."""
     teaching = np.arange(len(nights)) < len(nights) - 1 if taught is None else np.array(taught)
-    return night_values(nights, teaching, "luminance")
+    return night_values(nights, teaching, "luminance")[0]
 
 
 def by_least_squares(images, values, teaching):
@@ -108,6 +108,28 @@ def test_position_that_is_hardly_known_is_left_out():
     assert values_of([*once, tonight])[-1] == pytest.approx(0.65, abs=1e-9)
     moved = values_of([*twice, tonight])
     assert moved[-1] - moved[0] == pytest.approx(0.09, abs=1e-9)  # 90 of 100 images, by 0.1
+
+
+def test_positions_that_were_never_seen_together_do_not_compare():
+    """Where the camera went from some positions to others, that is no change of light; one that
+    comes then is found."""
+    nights = [seen(place, left=5, middle=5) for place in range(20)]
+    nights += [seen(place, right=5) for place in range(20, 26)]
+
+    found = values_of([*nights, seen(26, effect=-0.07, right=5)])
+
+    np.testing.assert_allclose(found[:26], found[0], atol=1e-9)
+    assert found[26] - found[0] == pytest.approx(-0.07, abs=1e-9)
+
+
+def test_a_value_is_of_the_images_at_known_positions():
+    """Images elsewhere make it no more certain."""
+    nights = [seen(place, left=5, middle=5) for place in range(5)]
+    nights.append(seen(5, left=1, right=59))
+
+    _, images = night_values(nights, np.arange(6) < 5, "luminance")
+
+    assert images.tolist() == [10, 10, 10, 10, 10, 1]
 
 
 def test_night_without_a_known_position_has_no_value():

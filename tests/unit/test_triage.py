@@ -264,6 +264,15 @@ def test_new_test_that_fails_names_its_own_cause():
     assert (found.cause, found.is_raised) == (DEFECTS, True)
 
 
+def test_light_does_not_end_an_open_alarm_about_the_camera():
+    """Less light makes more noise, but what was open before the light changed is not its doing."""
+    moved = watch(tonight(), checks("luminance", "noise"))
+
+    assert find_cause(moved).cause == LIGHT
+    still = find_cause(moved, CAMERA)
+    assert (still.cause, still.also, still.is_learning) == (CAMERA, (LIGHT,), False)
+
+
 def test_no_checks_are_no_alarm():
     """A night of which nothing is known but its images is judged by them."""
     assert cause(tonight(), {}).cause == NONE
