@@ -9,14 +9,14 @@ from mlflow_models import registry
 
 def new_levels(product: Product, night: date) -> set[str]:
     """Earlier nights from which on the world as it was then is the normal one: a version that
-    served was fine-tuned for it, or a person said so."""
+    served was fine-tuned for it, or a person said so. A rollback takes that back."""
     adapted = {
         version.tags[registry.NIGHT_TAG]
         for version in registry.versions(product.name)
         if version.tags.get(registry.PURPOSE_TAG) == "finetune"
         and registry.NIGHT_TAG in version.tags
         and version.tags.get(registry.PROMOTED_NIGHT_TAG, "9999") < night.isoformat()
-        and version.tags.get(registry.ROLLED_BACK_NIGHT_TAG, "9999") >= night.isoformat()
+        and not version.is_rolled_back
     }
     resolved = {day.isoformat() for day in product.records.resolved_nights(before=night)}
     return adapted | resolved

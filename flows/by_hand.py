@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pandas as pd
 from torch import Generator, Tensor
@@ -43,6 +42,7 @@ from reconad_plugin.store.source import (
     open_bucket,
     open_source,
     sizes_in_words,
+    split_address,
 )
 from reconad_plugin.store.splits import CALIBRATION, LIGHT_ONLY, TRAIN, assign_splits
 from reconad_plugin.training.fit import NormalImages
@@ -111,11 +111,20 @@ def evaluate(model_uri: str, data: str, protocol: str = "whole") -> Evaluation:
 
 
 def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[Prediction]:
-    """Predictions of picture files; their maps become PNG files in the folder ``maps``."""
+    """Predictions of picture files; their maps become PNG files in the folder ``maps``.
+
+    Raises:
+        ConfigError: a picture is not there, or ``maps`` holds one of them.
+    """
     missing = [path for path in images if not path.is_file()]
     if missing:
         raise ConfigError(f"an image must be a file; got {missing[0]}: check the path")
     if maps is not None:
+        if _holds_any(maps, images):
+            raise ConfigError(
+                f"--maps must be a folder that holds none of the pictures; got {maps}: "
+                "give another folder"
+            )
         make_folder(maps)
     contents = [path.read_bytes for path in images]
     detector = flavor.load_model(model_uri)
@@ -127,10 +136,19 @@ def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[P
 
 def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
     """Write a sheet of normal images, simulated masks and what comes of them, as a network of this
-    image size sees them; its file."""
+    image size sees them; its file.
+
+    Raises:
+        ConfigError: ``out`` is a folder that pictures are read from, or no folder.
+    """
     check_image_size(size_px)
+    folder = open_source(data)
+    if _holds_any(out, _files_of(folder)):
+        raise ConfigError(
+            f"--out must be a folder that no pictures are read from; got {out}: give another folder"
+        )
     make_folder(out)
-    paths = list(open_source(data).train)[:SHEET_IMAGES]
+    paths = list(folder.train)[:SHEET_IMAGES]
     say(sizes_in_words(paths, size_px))
     repeated = [paths[place % len(paths)] for place in range(SHEET_IMAGES)]
     images = load_files(repeated, size_px, ImageLimits())
@@ -154,6 +172,18 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(
             f"results go to a folder; {folder} cannot be one: {error.strerror}"
         ) from None
+
+
+def _files_of(folder: ImageFolder) -> list[Path]:
+    """All pictures and masks of a folder."""
+    masks = [file.mask_path for file in folder.test if file.mask_path is not None]
+    return [*folder.train, *(file.path for file in folder.test), *masks]
+
+
+def _holds_any(folder: Path, files: Sequence[Path]) -> bool:
+    """Whether a file lies in a folder, as it is named or as its link leads."""
+    homes = {home for file in files for home in (file.parent.resolve(), file.resolve().parent)}
+    return folder.resolve() in homes
 
 
 def _write_maps(images: Sequence[Path], predictions: Sequence[Prediction], folder: Path) -> None:
@@ -194,7 +224,7 @@ def _fit(
     device: str = "cpu",
     vq: Vq | None = None,
 ) -> Fitted:
-    name = check_product_name(product or name_of(data))
+    name = check_product_name(product or name_of(data, "--product"))
     stands_on = vq.tags if vq else vq_tags(tags_of(base_version) if base is not None else {})
     content = {
         "product": name,
@@ -282,11 +312,10 @@ def _fetch(uri: str, sha256: str) -> Path | None:
     """
     path = Path(uri)
     if uri.startswith("s3://"):
-        address = urlsplit(uri)
-        key = address.path.lstrip("/")
-        path = CACHE / "s3" / address.netloc / key
+        bucket, key = split_address(uri)
+        path = CACHE / "s3" / bucket / key.lstrip("/")
         if not _holds(path, sha256):
-            content = open_bucket(address.netloc).read_optional(key)
+            content = open_bucket(bucket).read_optional(key)
             if content is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -297,12 +326,32 @@ def _holds(path: Path, sha256: str) -> bool:
     return path.is_file() and hash_file(path) == sha256
 
 
-def name_of(data: str) -> str:
-    """A folder's name as a product's."""
-    address = urlsplit(data)
-    last = Path(address.path).resolve().name if address.path.strip("/") else address.netloc
-    name = re.sub(r"[^a-z0-9_-]+", "-", last.lower())
-    return name.strip("-_")[:63] or "images"
+def name_of(data: str, option: str) -> str:
+    """A folder's name, or a bucket's, as a product's.
+
+    Args:
+        data: ``DIR`` or ``s3://bucket/prefix``.
+        option: where a name can be given instead.
+
+    Raises:
+        ConfigError: it has no letter or digit that a product's name may have.
+
+    Example:
+        >>> name_of("s3://factory/Lot #2/", "--product")
+        'lot-2'
+    """
+    if data.startswith("s3://"):
+        bucket, key = split_address(data)
+        last = key.strip("/").rpartition("/")[2] or bucket
+    else:
+        last = Path(data).resolve().name
+    name = re.sub(r"[^a-z0-9_-]+", "-", last.lower()).strip("-_")[:63]
+    if not name:
+        raise ConfigError(
+            "a folder that gives the name must have a letter a to z or a digit in its own; "
+            f"got {last!r}: give {option}"
+        )
+    return name
 
 
 def _registered_product(model_uri: str) -> str | None:

@@ -17,6 +17,7 @@ from flows.demo import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels
 from flows.demo_plots import CAUSE_COLOURS, plot_story
 from flows.product import Product, open_product
 from mlflow_models import flavor, registry
+from mlflow_models.tracking import sources_of
 from reconad_plugin.plots import plot_maps
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.manifest import accepted_rows, read_manifest
@@ -231,8 +232,7 @@ def _set_aside(story: _Story) -> str:
 def _lineage(versions: list[registry.Version]) -> str:
     rows = []
     for version in versions:
-        manifests = json.loads(version.tags[registry.MANIFESTS_TAG])
-        named = " ".join(f"<code>{html.escape(uri)}</code>" for uri in manifests)
+        named = " ".join(f"<code>{html.escape(uri)}</code>" for uri in sources_of(version))
         rows.append(
             f"<td>v{version.number}</td><td>{version.tags[registry.PURPOSE_TAG]}</td>"
             f"<td>{version.tags[registry.CAUSE_TAG]}</td><td><code>{version.run_id}</code></td>"

@@ -1,7 +1,7 @@
 """Take in a night: every object gets its row, none is lost."""
 
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from prefect import flow, get_run_logger
@@ -21,6 +21,8 @@ from reconad_plugin.store.manifest import (
     read_manifest,
     write_manifest,
 )
+
+REASONS_TOLD: Final = 100  # in one event, which Prefect takes up to 1.5 MB
 
 
 @flow(name="ingest", flow_run_name="ingest {product} {night}")
@@ -73,10 +75,11 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
 
 @step()
 def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
-    """Note why images were quarantined, and tell the platform."""
+    """Note why images were quarantined, and tell the platform how many, with the first reasons."""
     rows = manifest[manifest["verdict"] == QUARANTINED].to_dict("records")
     for row in rows:
         product.records.write_quarantine_note(night, row)
     if rows:
-        reasons = {row["key"]: row["reason"] for row in rows}
-        tell(IMAGES_QUARANTINED, product.name, {"night": night.isoformat(), "reasons": reasons})
+        reasons = {row["key"]: row["reason"] for row in rows[:REASONS_TOLD]}
+        payload = {"night": night.isoformat(), "images": len(rows), "reasons": reasons}
+        tell(IMAGES_QUARANTINED, product.name, payload)

@@ -109,6 +109,8 @@ def choose_lesson(
     rows = learnable_rows(product, night, manifests, lit_night)
     if lit_night is not None:
         _check_light(product, lit_night, rows)
+    elif base is not None:
+        _check_is_new(product, night.isoformat(), rows)
     textures: dict[str, str] = {}
     if settings.textures is None:
         folder = product.cache.folder / "textures" / product.name
@@ -144,7 +146,7 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
         tags={
             registry.NIGHT_TAG: lesson.night.isoformat(),
             registry.CAUSE_TAG: lesson.cause,
-            registry.MANIFESTS_TAG: json.dumps(list(lesson.manifests)),
+            registry.MANIFESTS_TAG: _in_short(list(lesson.manifests)),
             **(lesson.vq.tags if lesson.vq else vq_tags(lesson.base.tags if lesson.base else {})),
         },
         vq=lesson.vq.network if lesson.vq else None,
@@ -154,6 +156,21 @@ def fit_and_register(product: Product, lesson: Lesson) -> registry.Version:
     if warning is not None:
         get_run_logger().warning(warning)
     return fitted.version
+
+
+def _in_short(manifests: list[str]) -> str:
+    """Which manifests a version learnt from, in a tag whose length does not grow with the nights;
+    its run has each of them as a dataset input."""
+    return json.dumps({"first": manifests[0], "last": manifests[-1], "count": len(manifests)})
+
+
+def _check_is_new(product: Product, night: str, rows: pd.DataFrame) -> None:
+    """Raise where nothing of a night that is to be learnt may be."""
+    if not ((rows["night"] == night) & (rows["split"] == TRAIN)).any():
+        raise NotEnoughImagesError(
+            f"a night is learnt from at least one image of it that does not wait for a person; "
+            f"{product.name} {night} has none: review its images first"
+        )
 
 
 def _check_light(product: Product, lit_night: str, rows: pd.DataFrame) -> None:
@@ -200,7 +217,7 @@ def learnable_rows(
         records[night] = tonight
     scores = {day.isoformat(): product.records.scores(day) for day in records}
     causes = {day.isoformat(): record["cause"] for day, record in records.items()}
-    withdrawn = {each.number for each in registry.versions(product.name) if each.is_rolled_back}
+    withdrawn = registry.withdrawn(product.name)
     held = {
         day.isoformat()
         for day, record in records.items()

@@ -101,10 +101,15 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     records = product.records.records_before(night)
     history = _history(product, night, records)
     accepted = new_levels(product, night)
-    alarmed = {day.isoformat() for day, record in records.items() if record["is_alarm"]}
-    ordinary = {past.night for past in history} - alarmed
+    withdrawn = registry.withdrawn(product.name)
+    odd = {
+        day.isoformat()
+        for day, record in records.items()
+        if record["is_alarm"] or record["model_version"] in withdrawn
+    }
+    ordinary = {past.night for past in history} - odd
     allowed = product.settings.false_alarms_per_year
-    known = comparable(history, {*ordinary, *accepted}, scored.version.number)
+    known = comparable(history, ordinary, scored.version.number)
     places = known_places(_places(product, known))
     tonight = with_outliers(scored.statistics, scored.table, places)
     watch = watch_night(history, tonight, ordinary, accepted, allowed)

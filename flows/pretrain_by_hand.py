@@ -25,7 +25,7 @@ def run_pretrain_vq(options: argparse.Namespace) -> None:
         "textures": options.textures,
     }
     settings = pretraining_settings(options.width, options.image_size, options.seed, training)
-    name = check_product_name(options.name or name_of(options.data[0]))
+    name = check_product_name(options.name or name_of(options.data[0], "--name"))
     folders = {data: open_source(data) for data in options.data}
     pictures = [path for folder in folders.values() for path in folder.train]
     say(sizes_in_words(pictures, options.image_size))

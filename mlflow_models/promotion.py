@@ -219,12 +219,16 @@ def complete_open_turns(
 
 
 def adopt_champion(product: str) -> None:
-    """Mark a version as promoted that was judged, and put into service by hand in MLflow."""
+    """Mark a version as one that served which was put into service by hand in MLflow; where it
+    was judged and nothing came of that yet, as promoted."""
     serving = version_by_alias(product, CHAMPION)
-    if serving is not None and VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
-        client, name = MlflowClient(), model_name(product)
+    if serving is None:
+        return
+    client, name = MlflowClient(), model_name(product)
+    if PROMOTED_NIGHT_TAG not in serving.tags:
         night = serving.tags.get(NIGHT_TAG, "")
         client.set_model_version_tag(name, serving.number, PROMOTED_NIGHT_TAG, night)
+    if VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
         client.set_model_version_tag(name, serving.number, STATE_TAG, PROMOTED)
 
 
@@ -320,12 +324,8 @@ def _up_to(order: list[str], number: str | None) -> list[str]:
 
 def _before(entries: Iterable[Version], order: list[str]) -> str | None:
     """The version before the last of an order that is still there and was not rolled back."""
-    states = {entry.number: entry.tags.get(STATE_TAG) for entry in entries}
-    sound = [
-        number
-        for number in order[:-1]
-        if number != order[-1] and number in states and states[number] != ROLLED_BACK
-    ]
+    kept = {entry.number for entry in entries if not entry.is_rolled_back}
+    sound = [number for number in order[:-1] if number != order[-1] and number in kept]
     return sound[-1] if sound else None
 
 

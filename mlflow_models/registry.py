@@ -52,7 +52,7 @@ class Version:
     @property
     def is_rolled_back(self) -> bool:
         """Whether a person took it out of service: what it said vouches for nothing."""
-        return self.tags.get(STATE_TAG) == ROLLED_BACK
+        return ROLLED_BACK_NIGHT_TAG in self.tags
 
 
 def model_name(product: str) -> str:
@@ -111,6 +111,11 @@ def versions(product: str) -> list[Version]:
         return []
     found = MlflowClient().search_model_versions(f"name = '{model_name(product)}'")
     return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
+
+
+def withdrawn(product: str) -> frozenset[str]:
+    """Numbers of the versions that were rolled back."""
+    return frozenset(entry.number for entry in versions(product) if entry.is_rolled_back)
 
 
 def trusted_until(product: str) -> str | None:

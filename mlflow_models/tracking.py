@@ -1,5 +1,6 @@
 """One training as one MLflow run: what it learnt from, how it went, and what came out."""
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
@@ -90,6 +90,12 @@ def run_of(model_uri: str) -> str:
     return str(mlflow.models.get_model_info(model_uri).run_id)
 
 
+def sources_of(version: registry.Version) -> list[str]:
+    """Addresses of the manifests that a version was trained on, oldest first."""
+    inputs = MlflowClient().get_run(version.run_id).inputs.dataset_inputs
+    return sorted(str(json.loads(each.dataset.source)["uri"]) for each in inputs)
+
+
 def tags_of(model_uri: str) -> dict[str, str]:
     """What was noted of the version behind a model URI when it was trained."""
     return dict(mlflow.models.get_model_info(model_uri).metadata or {})
@@ -102,13 +108,12 @@ def read_learnt(model_uri: str) -> pd.DataFrame:
         ModelFormatError: its training left no such list.
     """
     run_id = run_of(model_uri)
-    try:
-        return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{LEARNT_FILE}")))
-    except (MlflowException, OSError):
+    if LEARNT_FILE not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
         raise ModelFormatError(
             f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
             f"{LEARNT_FILE}: train it again with this reconad"
-        ) from None
+        )
+    return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{LEARNT_FILE}")))
 
 
 def trained_on(version: registry.Version) -> frozenset[str]:

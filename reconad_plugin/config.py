@@ -32,7 +32,21 @@ CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-ProductName = Annotated[str, StringConstraints(pattern=_NAME_PATTERN)]
+_VQ_PREFIX = "vq-"  # of the registered names of autoencoders, see mlflow_models.vq
+
+
+def _name_of_no_autoencoder(name: str) -> str:
+    if name.startswith(_VQ_PREFIX):
+        raise ConfigError(
+            f"a name must not begin with {_VQ_PREFIX}, which marks the autoencoders that dsr "
+            f"stands on; got {name!r}: choose another"
+        )
+    return name
+
+
+ProductName = Annotated[
+    str, StringConstraints(pattern=_NAME_PATTERN), AfterValidator(_name_of_no_autoencoder)
+]
 
 
 def _known_model(name: str) -> str:
@@ -138,7 +152,7 @@ class ProductSettings(_Frozen):
     false_alarms_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what numpy and torch both take
 
     @model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
@@ -244,7 +258,7 @@ def check_product_name(name: str) -> str:
             "a product's name has 1 to 63 lower-case letters, digits, - and _, and begins with a "
             f"letter or digit; got {name!r}"
         )
-    return name
+    return _name_of_no_autoencoder(name)
 
 
 def parse_night(text: str | date) -> date:

@@ -1,12 +1,13 @@
 """Bytes to pixels: every reason why a file is not a picture we can score is found here."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.limits import ImageLimits
@@ -16,6 +17,7 @@ DEFAULT_LIMITS = ImageLimits()
 _PNG_END = b"IEND\xaeB`\x82"
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's names for more than 8 bits of grey
+_LAYOUT_OF_16_BITS = re.compile(r";16[BLN]")  # Pillow's names; BGR;16 is 16 bits a pixel
 _LEAST_OF_16_BITS = 4096  # a brightest value below it leaves fewer than 16 shades of grey in 8 bits
 
 
@@ -56,7 +58,10 @@ def load_image(
         _check_complete(content, image.format)
         if smallest_px is not None:
             image.draft("RGB", (smallest_px, smallest_px))  # has no effect but on a JPEG
+        is_deep = _has_16_bits_a_channel(image)
         image.load()
+        if is_deep and image.mode not in DEEP_MODES:  # Pillow has kept the upper 8 bits
+            _check_fills_16_bits(image)
         return ImageOps.exif_transpose(image)
 
 
@@ -72,7 +77,7 @@ def _explained() -> Iterator[None]:
         ) from None
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
@@ -117,11 +122,31 @@ def _check_complete(content: bytes, file_format: str | None) -> None:
         )
 
 
+def _has_16_bits_a_channel(image: ImageFile.ImageFile) -> bool:
+    """By the layout of the file's bytes, which is known until the pixels are loaded."""
+    return any(_LAYOUT_OF_16_BITS.search(str(tile.args)) for tile in image.tile)
+
+
+def _check_fills_16_bits(image: Image.Image) -> None:
+    colours = [band for band in image.getbands() if band not in ("A", "a")]
+    brightest = max(int(np.asarray(image.getchannel(band)).max()) for band in colours)
+    if brightest < _LEAST_OF_16_BITS >> 8:
+        raise _unscaled(f"its brightest value is below {_LEAST_OF_16_BITS:,}")
+
+
+def _unscaled(found: str) -> InvalidImageError:
+    return InvalidImageError(
+        "unscaled",
+        f"a picture of more than 8 bits must use 16, up to 65,535; {found}: scale it to 8 or 16 "
+        "bits (of a 12-bit camera multiply by 16)",
+    )
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Grey, palette, 16-bit and transparent pictures as RGB.
 
     Raises:
-        InvalidImageError: it has more than 8 bits of grey and does not fill 16.
+        InvalidImageError: it has more than 8 bits of grey and does not fill 16, or is below 0.
     """
     with _explained():
         if image.mode in DEEP_MODES:
@@ -135,11 +160,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _upper_8_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
     """16 bits of grey to 8. A camera of 10 or 12 bits whose values were not shifted up would become
     an almost black picture that nothing can be seen in, so it is refused."""
-    brightest = grey.max()
+    brightest, darkest = grey.max(), grey.min()
     if grey.dtype.kind == "f" or not _LEAST_OF_16_BITS <= brightest <= np.iinfo(np.uint16).max:
-        raise InvalidImageError(
-            "unscaled",
-            "a picture of more than 8 bits must use 16, up to 65,535; its brightest value is "
-            f"{brightest:g}: scale it to 8 or 16 bits (of a 12-bit camera multiply by 16)",
-        )
+        raise _unscaled(f"its brightest value is {brightest:g}")
+    if darkest < 0:
+        raise _unscaled(f"its darkest value is {darkest:g}")
     return np.asarray(grey.astype(np.int64) >> 8, np.uint8)

@@ -32,6 +32,7 @@ MIN_MASK_SHARE: Final = 0.0005  # of the picture; emptier masks are drawn again
 NOISE_DEVIATION: Final = (0.1, 0.3)
 SHADE: Final = (0.2, 0.8)  # how much lighter or darker
 LEAST_CHANGE: Final = 0.04  # of a pixel, mean over the mask; fainter ones are made clearer
+LEAST_SEEN: Final = 1 / 255  # mean over the mask; below it the look is drawn again as a texture
 _MAX_GAIN: Final = 10.0
 _MAX_DRAWS: Final = 20
 _MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
@@ -80,13 +81,19 @@ def simulate_anomalies(
     # Few pixels change, so looks are made for these alone.
     number, row, column = mask.nonzero(as_tuple=True)  # each (P,)
     before = clean[number, :, row, column]
-    look = _draw_looks(clean, number, row, column, textures, generator, preset)
-    if is_grey(clean):  # a camera without colours sees none
-        look = look.mean(1, keepdim=True).expand_as(look)
+    look, drawn = _draw_looks(clean, number, row, column, textures, generator, preset)
+    opacity = alpha[number, row, column][:, None]
+    after = _blend(before, look, opacity, number, clean)
+    for is_negative in (False, True):  # black made darker, or clipped white lighter, shows nothing
+        is_unseen = _mean_change(after - before, number, len(clean)) < LEAST_SEEN
+        if not is_unseen.any():
+            break
+        some = is_unseen[number].nonzero()[:, 0]
+        look = drawn.at(number[some], row[some], column[some])
+        look = 1 - look if is_negative else look
+        after[some] = _blend(before[some], look, opacity[some], number[some], clean)
     blended = clean.clone()
-    change = (look - before) * alpha[number, row, column][:, None]
-    change *= _visible_gain(change, number, len(clean))
-    blended[number, :, row, column] = (before + change).clamp_(0, 1)
+    blended[number, :, row, column] = after
     return SimulatedAnomalies(blended, mask)
 
 
@@ -161,8 +168,9 @@ def _draw_looks(
     textures: Textures,
     generator: Generator,
     preset: Preset,
-) -> Tensor:
-    """What shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]."""
+) -> tuple[Tensor, TextureDraw]:
+    """What shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]; and the
+    texture that was drawn for each image, whether its look is one or not."""
     count, size_px, device = len(clean), clean.shape[-1], clean.device
     kind = _choose(preset.looks, count, generator).to(device)[number]
     other = torch.randint(count, (count,), generator=generator).to(device)
@@ -188,7 +196,16 @@ def _draw_looks(
             down = (down + shift[image, 0]) % size_px
             across = (across + shift[image, 1]) % size_px
             look[some] = clean[other[image], :, down, across] * gain[image]
-    return look.clamp_(0, 1)
+    return look.clamp_(0, 1), drawn
+
+
+def _blend(before: Tensor, look: Tensor, opacity: Tensor, number: Tensor, clean: Tensor) -> Tensor:
+    """Pixels with the look laid over them, made as clear as they must be: (P, 3) in [0, 1]."""
+    if is_grey(clean):  # a camera without colours sees none
+        look = look.mean(1, keepdim=True).expand_as(look)
+    change = (look - before) * opacity
+    change *= _visible_gain(change, number, len(clean))
+    return (before + change).clamp_(0, 1)
 
 
 def _visible_gain(change: Tensor, number: Tensor, count: int) -> Tensor:
@@ -202,10 +219,15 @@ def _visible_gain(change: Tensor, number: Tensor, count: int) -> Tensor:
     Returns:
         (P, 1), at least 1.
     """
-    total = change.new_zeros(count).index_add_(0, number, change.abs().amax(1))
-    mean = total / torch.bincount(number, minlength=count).clamp_min(1)
+    mean = _mean_change(change, number, count)
     gain = (LEAST_CHANGE / mean.clamp_min(1e-6)).clamp(1, _MAX_GAIN)
     return gain[number][:, None]
+
+
+def _mean_change(change: Tensor, number: Tensor, count: int) -> Tensor:
+    """Mean over an image's pixels of the colour that changes most: (P, 3) -> (count,)."""
+    total = change.new_zeros(count).index_add_(0, number, change.abs().amax(1))
+    return total / torch.bincount(number, minlength=count).clamp_min(1)
 
 
 def _sign(count: int, generator: Generator) -> Tensor:

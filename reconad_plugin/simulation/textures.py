@@ -1,7 +1,7 @@
 """Pictures of materials that simulated anomalies take their looks from."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -55,9 +55,8 @@ def texture_files(folder: Path) -> list[Path]:
     )
 
 
-@cache
 def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
-    """All textures of a folder.
+    """All textures of a folder, read once as long as its files stay the same.
 
     Args:
         size_px: side they are resized to.
@@ -67,15 +66,22 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
         NotEnoughImagesError: the folder holds no picture.
         InvalidImageError: a picture cannot be read; the message names it.
     """
-    files = texture_files(folder)
+    states = [(file, file.stat()) for file in texture_files(folder)]
+    files = tuple((file, state.st_size, state.st_mtime_ns) for file, state in states)
     if not files:
         raise NotEnoughImagesError(
             f"simulated anomalies need at least one texture; {folder} holds no .jpg or .png: "
             "leave the folder out to use the packaged ones"
         )
+    return _read_textures(size_px, files)
+
+
+@lru_cache(maxsize=8)
+def _read_textures(size_px: int, files: tuple[tuple[Path, int, int], ...]) -> Textures:
+    """Textures of files with their sizes in bytes and their times of change."""
     limits = ImageLimits()
     pictures = []
-    for file in files:
+    for file, _, _ in files:
         try:
             pictures.append(decode_square(file.read_bytes(), size_px, limits))
         except InvalidImageError as error:

@@ -62,8 +62,8 @@ def build_manifest(
         layout: the product's keys.
         night: the night.
         limits: allowed image sizes.
-        previous: the night's manifest so far; objects that stand in it unchanged keep their
-            row, so that late arrivals cost only themselves.
+        previous: the night's manifest so far; accepted objects that stand in it unchanged keep
+            their row, so that late arrivals cost only themselves.
         is_closed: a version was already trained on this night before anything watched it; what
             arrives later has no score to vouch for it, so it takes no side and trains nothing.
         position_pattern: see ``camera_position``.
@@ -77,7 +77,8 @@ def build_manifest(
     known = known_hashes(store, layout, besides=night)
     accepted_before = len(known)
     golden = golden_hashes(store, layout)
-    kept = _unchanged_rows(previous)
+    objects = list(store.list_objects(layout.incoming(night)))
+    kept = _unchanged_rows(previous, objects)
     known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
 
     def inspect(info: ObjectInfo) -> dict[str, object]:
@@ -88,7 +89,7 @@ def build_manifest(
         return seen | {"position": camera_position(name, position_pattern)}
 
     with ThreadPoolExecutor(_READERS) as threads:
-        rows = list(threads.map(inspect, store.list_objects(layout.incoming(night))))
+        rows = list(threads.map(inspect, objects))
     for row in rows:  # in order of key: the first of two equal images is the one accepted
         if row["verdict"] != ACCEPTED or row["split"]:
             continue
@@ -131,9 +132,9 @@ def is_current(
     night: date,
     position_pattern: str | None = None,
 ) -> bool:
-    """Whether a manifest still lists exactly the objects that are there, all of them usable, at
+    """Whether a manifest still lists exactly the objects that are there, all of them accepted, at
     the positions that the pattern tells."""
-    if (manifest["verdict"] == QUARANTINED).any():
+    if (manifest["verdict"] != ACCEPTED).any():
         return False
     incoming = layout.incoming(night)
     listed = {
@@ -163,7 +164,9 @@ def camera_position(name: str, pattern: str | None) -> str:
     if pattern is None:
         return name.rpartition("/")[0]
     found = re.search(pattern, name)
-    return found.group(1) if found else ""
+    if found is None:
+        return ""
+    return found.group(1) or ""  # an optional group may match nothing
 
 
 def manifest_digest(manifest: pd.DataFrame) -> str:
@@ -232,13 +235,17 @@ def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _unchanged_rows(
-    previous: pd.DataFrame | None,
+    previous: pd.DataFrame | None, objects: list[ObjectInfo]
 ) -> dict[tuple[str, str], dict[str, object]]:
+    """The accepted rows of objects that are still there, by key and ETag. The others are looked at
+    anew: a limit may have been raised since, and the image that a duplicate repeats be gone."""
     if previous is None:
         return {}
-    kept = previous[previous["verdict"] != QUARANTINED]  # a limit may have been raised since
+    there = {(info.key, info.etag) for info in objects}
+    kept = previous[previous["verdict"] == ACCEPTED]
     rows = [{str(name): value for name, value in row.items()} for row in kept.to_dict("records")]
-    return {(str(row["key"]), str(row["etag"])): row for row in rows}
+    by_object = {(str(row["key"]), str(row["etag"])): row for row in rows}
+    return {place: row for place, row in by_object.items() if place in there}
 
 
 def _deal_out(rows: list[dict[str, object]], accepted_before: int) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +46,24 @@ def local_folder(address: str, cache: Path = CACHE) -> Path:
     """
     if not address.startswith("s3://"):
         return Path(address)
-    parts = urlsplit(address)
-    if not parts.netloc:
+    bucket, key = split_address(address)
+    if not bucket:
         raise ConfigError(f"an S3 address is s3://bucket/prefix; got {address!r}")
-    prefix = f"{parts.path.strip('/')}/".lstrip("/")
-    folder = cache / "s3" / parts.netloc / prefix
-    copy_prefix(open_bucket(parts.netloc), prefix, folder)
+    prefix = f"{key.strip('/')}/".lstrip("/")
+    folder = cache / "s3" / bucket / prefix
+    copy_prefix(open_bucket(bucket), prefix, folder)
     return folder
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Bucket and key of an S3 address; ``#`` and ``?`` belong to the key.
+
+    Example:
+        >>> split_address("s3://factory/parts/lot#2")
+        ('factory', 'parts/lot#2')
+    """
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def hashes_of_textures(address: str | None) -> dict[str, str]:
@@ -130,21 +140,48 @@ def sizes_in_words(paths: Sequence[Path], size_px: int) -> str | None:
 
 def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]:
     """Bring a local copy of a prefix up to date: what is new or changed is fetched, what is gone
-    is removed. Name -> ETag of what is there now."""
+    is removed, also where an earlier run was killed. Name -> ETag of what is there now.
+
+    Raises:
+        ConfigError: the prefix leads out of its place, where other files would be removed.
+        StorageError: the bucket cannot be read.
+    """
+    if ".." in prefix.split("/"):
+        raise ConfigError(f"a prefix must not hold '..'; got {prefix!r}")
     folder.mkdir(parents=True, exist_ok=True)
     noted = folder / _ETAGS
-    before = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}
+    before = _read_note(noted)
     now: dict[str, str] = {}
     for info in store.list_objects(prefix):
         name = info.key.removeprefix(prefix)
         path = folder / name
-        if name.endswith("/") or not path.resolve().is_relative_to(folder.resolve()):
+        is_picture = not info.key.endswith("/") and path.name != _ETAGS
+        if not is_picture or not path.resolve().is_relative_to(folder.resolve()):
             continue
         if before.get(name) != info.etag or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(store.read(info.key).content)
         now[name] = info.etag
-    for name in set(before) - set(now):
-        (folder / name).unlink(missing_ok=True)
-    noted.write_text(json.dumps(now), encoding="utf-8")
+    _remove_others(folder, set(now))
+    unfinished = folder / f"{_ETAGS}.new"
+    unfinished.write_text(json.dumps(now), encoding="utf-8")
+    unfinished.replace(noted)  # a run that is killed leaves the old note or the new one
     return now
+
+
+def _read_note(noted: Path) -> dict[str, str]:
+    """Name -> ETag at the last copy; empty where no note can be read, so that all is fetched."""
+    try:
+        note: dict[str, str] = json.loads(noted.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return note
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove the files of a folder that have none of these names, but for the notes: a deeper
+    prefix that was copied by itself has its own."""
+    kept = {(folder / name).resolve() for name in names}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != _ETAGS and path.resolve() not in kept:
+            path.unlink()

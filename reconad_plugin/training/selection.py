@@ -114,16 +114,31 @@ def doubtful_images(accepted: pd.DataFrame, watched: Watched, target_fpr: float)
         target_fpr: share of normal images that is expected above the threshold.
 
     Returns:
-        Rows of the calibration and the judge split, of each no more than its share.
+        Rows of the calibration and the judge split, of each no more than ``_most_doubtful``.
     """
     seen = {sha256 for table in watched.free.values() for sha256 in table["sha256"]}
     rows = accepted[accepted["sha256"].isin(seen)].sort_values("sha256")
     doubtful = rows[~rows["sha256"].isin(watched.normal | watched.decided(NORMAL, DEFECT))]
+    is_normal = accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
+    is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
+    normal = accepted[is_normal & ~is_refused]  # of the first nights nothing was left out
     chosen = [
-        doubtful[doubtful["split"] == split].head(int(target_fpr * (rows["split"] == split).sum()))
+        doubtful[doubtful["split"] == split].head(
+            _most_doubtful(int((normal["split"] == split).sum()), target_fpr)
+        )
         for split in (CALIBRATION, JUDGE)
     ]
     return pd.concat(chosen, ignore_index=True)
+
+
+def _most_doubtful(normal_images: int, target_fpr: float) -> int:
+    """How many images may calibrate beside normal ones and not lift the threshold above these.
+
+    Of ``n`` scores the threshold is the ``ceil((n + 1)(1 - target_fpr))``-th smallest
+    (``calibration.calibrate``). With ``k`` images that score above ``N`` normal ones it is the
+    score of a normal one where ``(N + k + 1)(1 - target_fpr) <= N``; solved for ``k``.
+    """
+    return max(0, int((target_fpr * (normal_images + 1) - 1) / (1 - target_fpr)))
 
 
 def normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:

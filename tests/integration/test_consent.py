@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from flows.alarm_state import new_levels
 from flows.ingest import ingest
 from flows.learning import choose_lesson, learnable_rows, read_manifests
 from flows.nightly import nightly, react
 from flows.product import open_product
 from flows.promote import gather_golden
 from flows.review import review_night
-from mlflow_models import registry
+from flows.turns import settle
+from mlflow_models import promotion, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
@@ -23,6 +25,7 @@ from tests.factory import Factory, normal_picture, to_png, with_scratch
 FIRST = date(2026, 5, 1)
 SECOND = FIRST + timedelta(1)
 THIRD = FIRST + timedelta(2)
+VERDICT = {"reason": "better", "checks": []}
 
 
 def run_nights(factory: Factory, *nights: date) -> None:
@@ -53,13 +56,69 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) ->
     first = registry.champion(factory.product)
     client.create_model_version(name, first.uri, first.run_id, tags=first.tags)
     client.set_registered_model_alias(name, registry.CHAMPION, "2")
-    client.set_model_version_tag(name, "1", registry.STATE_TAG, registry.ROLLED_BACK)
+    client.set_model_version_tag(name, "1", registry.STATE_TAG, registry.REJECTED)  # judged again
+    client.set_model_version_tag(name, "1", registry.ROLLED_BACK_NIGHT_TAG, SECOND.isoformat())
 
     assert learnt_nights(factory, SECOND) == {FIRST.isoformat()}
 
     again = nightly(factory.product, SECOND)
     assert again["record"]["model_version"] == "2"
     assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
+
+
+def test_a_rollback_takes_back_what_a_version_was_promoted_for(
+    factory: Factory, watched: Factory
+) -> None:
+    """The light it learnt is no new normal any more, and judged again it stays rolled back."""
+    product, opened = factory.product, open_product(factory.product)
+    for night in (FIRST, SECOND):
+        register_copy(watched, product, night, {registry.PURPOSE_TAG: "finetune"})
+    put_into_service(product, "1", FIRST)
+    put_into_service(product, "2", SECOND)
+    assert new_levels(opened, THIRD) == {FIRST.isoformat(), SECOND.isoformat()}
+
+    promotion.close_turn(product, promotion.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    promotion.note_verdict(product, "2", VERDICT)
+    promotion.reject(product, "2")
+
+    assert new_levels(opened, THIRD) == {FIRST.isoformat()}
+    assert registry.withdrawn(product) == {"2"}
+
+
+def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
+    factory: Factory, watched: Factory
+) -> None:
+    """The gate refused it and a person let it serve: it is the first, and not the next one."""
+    product = factory.product
+    for night in (FIRST, THIRD):
+        register_copy(watched, product, night)
+    promotion.note_verdict(product, "1", VERDICT)
+    promotion.reject(product, "1")
+    name = registry.model_name(product)
+    MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
+
+    settle(product)
+    put_into_service(product, "2", THIRD)
+
+    assert registry.trusted_until(product) == FIRST.isoformat()
+    assert registry.version(product, "1").tags[registry.STATE_TAG] == registry.REJECTED
+
+
+def register_copy(
+    watched: Factory, product: str, night: date, tags: dict[str, str] | None = None
+) -> None:
+    """A version with a trained model, as if it were of this night."""
+    source = registry.version(watched.product, "1")
+    client, name = MlflowClient(), registry.model_name(product)
+    if not registry.versions(product):
+        client.create_registered_model(name)
+    tags = {registry.NIGHT_TAG: night.isoformat()} | (tags or {})
+    client.create_model_version(name, source.uri, source.run_id, tags=tags)
+
+
+def put_into_service(product: str, number: str, night: date) -> None:
+    turn = promotion.promote(product, number, night.isoformat(), VERDICT)
+    promotion.close_turn(product, turn)
 
 
 def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> None:
@@ -101,13 +160,15 @@ def test_a_person_decides_on_images_that_no_list_asks_about(watched: Factory, ni
     assert keys() == before
 
 
-def test_a_light_that_nothing_tells_is_not_learnt(watched: Factory) -> None:
+def test_a_night_that_nothing_is_known_of_is_not_learnt(watched: Factory) -> None:
     """A night without an image that may be looked at ends with what to do."""
     opened, night = open_product(watched.product), THIRD + timedelta(1)
     champion = registry.champion(watched.product)
 
     with pytest.raises(NotEnoughImagesError, match="at least one image of the night"):
         choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "light")
+    with pytest.raises(NotEnoughImagesError, match="at least one image of it"):
+        choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "process")
 
 
 def test_other_textures_are_another_lesson(watched: Factory, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from flows.platform import EmbeddedPlatform
 from flows.processes import free_ports
 from flows.promote import promote
 from mlflow_models import flavor, promotion, registry
+from mlflow_models.tracking import sources_of
 from reconad_plugin.scoring import Detector
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
@@ -135,11 +136,11 @@ def test_models_hold_no_pickle(served: Factory, monkeypatch: pytest.MonkeyPatch)
 def test_a_version_names_its_whole_lineage(served: Factory) -> None:
     """From the version one finds the run, its manifests as dataset inputs, curve and pictures."""
     version = registry.champion(served.product)
-    run = MlflowClient().get_run(version.run_id)
+    manifest = f"s3://factory/{served.product}/_reconad/manifests/2026-05-01.parquet"
 
-    sources = [json.loads(each.dataset.source)["uri"] for each in run.inputs.dataset_inputs]
-    assert sources == [f"s3://factory/{served.product}/_reconad/manifests/2026-05-01.parquet"]
-    assert json.loads(version.tags[registry.MANIFESTS_TAG]) == sources
+    assert sources_of(version) == [manifest]
+    in_short = json.loads(version.tags[registry.MANIFESTS_TAG])
+    assert in_short == {"first": manifest, "last": manifest, "count": 1}
     artifacts = {entry.path for entry in MlflowClient().list_artifacts(version.run_id)}
     assert {"loss.png", "maps.png", "gate"} <= artifacts
     assert len(MlflowClient().get_metric_history(version.run_id, "held_out_loss")) >= 10

@@ -3,8 +3,9 @@
 from datetime import date
 
 import pytest
+from pydantic import ValidationError
 
-from reconad_plugin.config import ProductSettings, check_product_name, parse_night
+from reconad_plugin.config import ProductSettings, Settings, check_product_name, parse_night
 from reconad_plugin.errors import ConfigError, ReconadError
 
 
@@ -60,6 +61,33 @@ def test_name_that_can_be_no_products_is_refused(name):
         check_product_name(name)
 
     assert check_product_name("bolt_m8-2") == "bolt_m8-2"
+
+
+def test_product_is_not_called_as_an_autoencoder():
+    """Its versions would stand among those of ``reconad-vq-metal``."""
+    said = "a name must not begin with vq-, .*; got 'vq-metal': choose another"
+
+    with pytest.raises(ConfigError, match=said) as raised:
+        check_product_name("vq-metal")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ValidationError, match=said):
+        Settings.model_validate({"storage": {"bucket": "abc"}, "products": {"vq-metal": {}}})
+    assert check_product_name("vq_metal") == "vq_metal"
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        pytest.param(-1, "greater than or equal to 0", id="negative"),
+        pytest.param(2**63, "less than 9223372036854775808", id="too large for torch"),
+    ],
+)
+def test_seed_is_one_that_every_generator_takes(seed, said):
+    """It is refused before a training, not after it."""
+    with pytest.raises(ValidationError, match=said):
+        ProductSettings(seed=seed)
+
+    assert ProductSettings(seed=2**63 - 1).seed == 2**63 - 1
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,9 @@ def test_skips_of_the_detector_reach_the_output():
 
 def test_map_and_score_by_hand():
     """The map is the sharp probability; the score the best window mean of the coarse one."""
-    network, image = small().eval(), (255 * pictures(2)).byte() / 255
+    network, pixels = small().eval(), (255 * pictures(2)).byte()
+    # laid out as when scored: a processor may sum in another order otherwise, and a code flip
+    image = (pixels / 255).contiguous(memory_format=torch.channels_last)
 
     with torch.inference_mode():
         picture = standard_light(image, like=image)
@@ -96,7 +98,7 @@ def test_map_and_score_by_hand():
         sharp = network.upsampler(torch.cat([seen.rebuilt, seen.general, coarse], 1)).softmax(1)
         found = network.anomaly_map(image)
     window = model_spec("dsr").score_window_px(SIZE_PX)
-    scores = score_images(network, (255 * image).byte(), window)
+    scores = score_images(network, pixels, window)
 
     torch.testing.assert_close(found, sharp[:, 1])
     torch.testing.assert_close(torch.from_numpy(scores.anomaly_map), found)

@@ -82,6 +82,7 @@ def build(bucket, folder, **options):
         pytest.param("cam2/0001.jpg", r"cam(\d)", "2", id="pattern of the folder"),
         pytest.param("left/0001.jpg", r"_(\w+)\.", "", id="pattern in place of the folder"),
         pytest.param("0001_left.jpg", r"_(left|right)_", "", id="pattern that wants more"),
+        pytest.param("0001.jpg", r"^\d+(?:_(\w+))?\.", "", id="group that need not be there"),
     ],
 )
 def test_position_by_the_name(name, pattern, position):
@@ -120,6 +121,53 @@ def test_a_new_pattern_makes_a_manifest_old(bucket, tmp_path):
 
     assert is_current(bucket, LAYOUT, manifest, NIGHT, None)
     assert not is_current(bucket, LAYOUT, manifest, NIGHT, r"_(left|right)\.")
+
+
+def test_a_repeated_picture_is_accepted_once_the_first_is_gone(bucket, tmp_path):
+    """A corrected picture takes the first one's key: the bytes it had are not lost with it."""
+    names = [f"{LAYOUT.incoming(NIGHT)}{name}.png" for name in "abc"]
+    corrected, repeated, other = (bucket.pop(key) for key in list(bucket))
+    bucket |= dict(zip(names, (repeated, repeated, other), strict=True))
+    before = build(bucket, tmp_path)
+    assert before["verdict"].tolist() == ["accepted", "duplicate", "accepted"]
+    bucket[names[0]] = corrected
+
+    after = build(bucket, tmp_path, previous=before.reset_index(drop=True))
+
+    assert after["verdict"].tolist() == ["accepted"] * 3
+    assert after["reason"].tolist() == [""] * 3
+    assert after["sha256"].iloc[1] == before["sha256"].iloc[0]
+    assert after["split"].ne("").all()
+
+
+def test_a_repeated_picture_is_accepted_once_another_nights_is_gone(bucket, tmp_path):
+    """A night whose picture repeats one of another night is looked at again, though nothing of
+    its own has changed."""
+    earlier = date(2024, 4, 30)
+    bucket[f"{LAYOUT.incoming(earlier)}a.png"] = next(iter(bucket.values()))
+    cache = ContentCache(tmp_path)
+    first = build_manifest(bucket, cache, LAYOUT, earlier, ImageLimits())
+    write_manifest(bucket, LAYOUT, earlier, first)
+    before = build(bucket, tmp_path).reset_index(drop=True)
+    assert before["reason"].iloc[0] == f"same bytes as {first['key'].iloc[0]}"
+    write_manifest(bucket, LAYOUT, earlier, first.iloc[:0])
+
+    after = build(bucket, tmp_path, previous=before)
+
+    assert not is_current(bucket, LAYOUT, before, NIGHT)
+    assert after["verdict"].tolist() == ["accepted"] * 3
+
+
+def test_an_unchanged_night_keeps_its_manifest(bucket, tmp_path):
+    """Looking at the duplicates and the bad files anew changes nothing."""
+    bucket[f"{LAYOUT.incoming(NIGHT)}z.png"] = next(iter(bucket.values()))
+    bucket[f"{LAYOUT.incoming(NIGHT)}bad.png"] = b"no picture"
+    before = build(bucket, tmp_path).reset_index(drop=True)
+
+    after = build(bucket, tmp_path, previous=before).reset_index(drop=True)
+
+    assert set(before["verdict"]) == {"accepted", "duplicate", "quarantined"}
+    pd.testing.assert_frame_equal(after, before)
 
 
 def test_no_manifests_have_no_accepted_rows():

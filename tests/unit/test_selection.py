@@ -216,21 +216,56 @@ def doubtful(rows, scores, held=(), reviews=None, target_fpr=0.25):
 
 
 def test_the_share_above_a_threshold_calibrates_and_judges():
-    """Of eight images a split, three above: two come back, those with the lowest hashes, and none
+    """Of twelve images a split, three above: two come back, those with the lowest hashes, and none
     of those that train."""
     rows, tables = [], {}
     for split in ("train", "calibration", "judge"):
-        rows += [(f"{split}{number}", SECOND, split) for number in range(8)]
-        tables |= {f"{split}{number}": number >= 5 for number in range(8)}
+        rows += [(f"{split}{number:02}", SECOND, split) for number in range(12)]
+        tables |= {f"{split}{number:02}": number >= 9 for number in range(12)}
     rows = pd.DataFrame(rows, columns=["sha256", "night", "split"])
     scores = {SECOND: scored(*((name, is_above, False) for name, is_above in tables.items()))}
 
-    assert doubtful(rows, scores) == ["calibration5", "calibration6", "judge5", "judge6"]
+    assert doubtful(rows, scores) == ["calibration09", "calibration10", "judge09", "judge10"]
     assert doubtful(rows, scores, target_fpr=0.12) == []
     assert doubtful(rows, scores, held=[SECOND]) == []
     assert doubtful(rows, {}) == []
-    decided = reviewed(calibration5=DEFECT, calibration6=NORMAL, judge5=WAITING)
-    assert doubtful(rows, scores, reviews=decided) == ["calibration7", "judge5", "judge6"]
+    decided = reviewed(calibration09=DEFECT, calibration10=NORMAL, judge09=WAITING)
+    assert doubtful(rows, scores, reviews=decided) == ["calibration11", "judge09", "judge10"]
+
+
+@pytest.mark.parametrize("target_fpr", [0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.25, 0.5, 0.9])
+def test_what_comes_back_does_not_lift_the_threshold_above_the_normal_scores(target_fpr):
+    """Whatever their number, defects that nobody has reviewed leave some normal score at or above
+    the threshold; one more image could lift it above them all."""
+    most = []
+    for normal_images in (*range(2, 60, 7), *range(60, 700, 79)):
+        normal = [f"normal{number}" for number in range(normal_images)]
+        defects = [f"defect{number}" for number in range(normal_images * 12)]
+        rows = accepted(*((name, SECOND) for name in normal + defects)).assign(split=CALIBRATION)
+        table = scored(
+            *((name, False, False) for name in normal), *((name, True, True) for name in defects)
+        )
+
+        back = len(doubtful(rows, {SECOND: table}, target_fpr=target_fpr))
+
+        scores = np.arange(normal_images + back, dtype=float)
+        scores[normal_images:] += 1000  # far above every normal score
+        threshold = calibrate(scores, target_fpr).image_threshold
+        assert threshold <= scores[normal_images - 1]
+        most.append(back)
+    assert most == sorted(most)
+    assert most[-1] > 0
+
+
+def test_only_images_that_calibrate_make_room_for_doubtful_ones():
+    """Images that were seen and wait for a person, or are known defects, are no normal ones."""
+    names = [f"{number:03}" for number in range(120)]
+    rows = accepted(*((name, SECOND) for name in names)).assign(split=CALIBRATION)
+    scores = {SECOND: scored(*((name, name > "109", False) for name in names))}
+
+    assert doubtful(rows, scores, target_fpr=0.02) == ["110"]
+    waiting = reviewed(**dict.fromkeys(names[:15], WAITING))
+    assert doubtful(rows, scores, reviews=waiting, target_fpr=0.02) == []
 
 
 def test_false_alarms_do_not_creep_up_over_many_trainings():

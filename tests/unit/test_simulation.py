@@ -200,6 +200,35 @@ def test_faint_anomalies_are_made_visible():
         assert preset_ is clear or mean.max() <= LEAST_CHANGE + 1e-4
 
 
+@pytest.mark.parametrize("shade", [pytest.param(0, id="black"), pytest.param(255, id="white")])
+@every_preset
+def test_anomaly_shows_where_its_look_could_not(shade, name):
+    """Black cannot be shaded darker, nor white lighter: such a look becomes a texture."""
+    normal = flat(200, colour=(shade,) * 3)
+    normal[:, :, 16:] = coloured(200)[:, :, 16:]
+
+    simulated = simulate_anomalies(normal, seeded(), PRESETS[name])
+
+    change = (simulated.image - normal / 255).abs().amax(1)
+    mean = (change * simulated.mask).sum((1, 2)) / simulated.mask.sum((1, 2))
+    assert mean.min() >= 0.99 / 255
+
+
+def test_anomalies_that_show_do_not_change_for_those_that_do_not():
+    """A look that is drawn again moves no other image, and draws nothing from the generator."""
+    normal = coloured(8)
+    beside_black = torch.cat([normal[:4], flat(4, colour=(0, 0, 0))])
+    shades = replace(DISC, looks={"shade": 1, "texture": 0})
+    generators = seeded(3), seeded(3)
+
+    plain = simulate_anomalies(normal, generators[0], shades)
+    beside = simulate_anomalies(beside_black, generators[1], shades)
+
+    assert torch.equal(plain.image[:4], beside.image[:4])
+    assert (beside.image[4:] > 0).any((1, 2, 3)).all()
+    assert torch.equal(generators[0].get_state(), generators[1].get_state())
+
+
 def test_opacity_is_drawn_from_its_range():
     """No anomaly is fainter or stronger than its preset allows."""
     opaque = simulate_anomalies(flat(300), seeded(1), DISC)

@@ -19,6 +19,7 @@ from reconad_plugin.store.source import (
     local_folder,
     open_source,
     sizes_in_words,
+    split_address,
 )
 
 
@@ -130,6 +131,31 @@ def test_whole_bucket_can_be_read(bucket, tmp_path, png):
     assert bucket.prefixes == [""]
 
 
+@pytest.mark.parametrize(
+    ("address", "bucket_and_key"),
+    [
+        pytest.param("s3://parts", ("parts", ""), id="bucket alone"),
+        pytest.param("s3://parts/bolts/", ("parts", "bolts/"), id="prefix"),
+        pytest.param("s3://parts/lot#2/a?.png", ("parts", "lot#2/a?.png"), id="signs of a URL"),
+    ],
+)
+def test_address_is_split_at_its_first_slash(address, bucket_and_key):
+    """A key may hold what would end the path of a URL."""
+    assert split_address(address) == bucket_and_key
+
+
+@pytest.mark.parametrize("lot", ["lot#2", "lot?2"])
+def test_prefix_is_read_whole(bucket, tmp_path, png, lot):
+    """What follows the sign is not cut off: another lot would be read."""
+    bucket.contents = {"lot/good/a.png": png(1), f"{lot}/good/b.png": png(2)}
+
+    images = open_source(f"s3://parts/{lot}", tmp_path)
+
+    assert bucket.prefixes == [f"{lot}/"]
+    assert names(images.train) == ["b.png"]
+    assert images.root == tmp_path / "s3" / "parts" / lot
+
+
 def test_copy_is_brought_up_to_date(bucket, tmp_path, png):
     """A second time only what changed is fetched, and what is gone is removed."""
     open_source("s3://parts/bolts", tmp_path)
@@ -155,6 +181,76 @@ def test_file_that_was_lost_is_fetched_again(bucket, tmp_path):
     open_source("s3://parts/bolts", tmp_path)
 
     assert lost.exists()
+
+
+def die(*args):
+    """In place of a call during which the process is killed."""
+    raise KeyboardInterrupt
+
+
+def test_killed_copy_leaves_nothing_that_was_deleted_since(bucket, tmp_path, monkeypatch):
+    """What a person takes out of the bucket trains nothing, though no note tells of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(source.json, "dumps", die)
+        with pytest.raises(KeyboardInterrupt):
+            open_source("s3://parts/bolts", tmp_path)
+    assert names(sorted(tmp_path.rglob("*.png"))) == ["a.png", "b.png"]
+    del bucket.contents["bolts/good/a.png"]
+
+    assert names(open_source("s3://parts/bolts", tmp_path).train) == ["b.png"]
+
+
+def test_note_that_was_cut_off_is_written_anew(bucket, tmp_path):
+    """All is fetched again, and the run after it finds its note."""
+    folder = open_source("s3://parts/bolts", tmp_path).root
+    bucket.read_keys.clear()
+    (folder / ".etags.json").write_text('{"good/a.p')
+
+    open_source("s3://parts/bolts", tmp_path)
+    open_source("s3://parts/bolts", tmp_path)
+
+    assert bucket.read_keys == ["bolts/good/a.png", "bolts/good/b.png"]
+
+
+def test_note_is_whole_while_it_is_written(bucket, tmp_path, monkeypatch):
+    """Until the new note stands the old one does."""
+    folder = open_source("s3://parts/bolts", tmp_path).root
+    note = (folder / ".etags.json").read_text()
+    bucket.contents["bolts/good/d.png"] = bucket.contents["nuts/good/c.png"]
+    monkeypatch.setattr(source.Path, "replace", die)
+
+    with pytest.raises(KeyboardInterrupt):
+        open_source("s3://parts/bolts", tmp_path)
+
+    assert (folder / ".etags.json").read_text() == note
+
+
+def test_copies_of_a_prefix_and_of_a_deeper_one_do_not_disturb_each_other(bucket, tmp_path, png):
+    """They share files on the disk and have a note each; a note in the bucket is none of ours."""
+    bucket.contents |= {"bolts/good/.etags.json": b"{}", "bolts/spare/e.png": png(50)}
+    addresses = ("s3://parts/bolts/good", "s3://parts/bolts", "s3://parts")
+    for address in addresses:
+        local_folder(address, tmp_path)
+    bucket.read_keys.clear()
+
+    for address in (*addresses, *reversed(addresses)):
+        local_folder(address, tmp_path)
+
+    assert bucket.read_keys == []
+    pictures = sorted(tmp_path.rglob("*.png"))
+    assert names(pictures) == ["a.png", "b.png", "e.png", "c.png"]
+
+
+def test_prefix_that_leads_out_of_the_cache_is_refused(bucket, tmp_path):
+    """Nothing beside the copy is removed."""
+    (tmp_path / "mine.txt").write_text("kept")
+
+    with pytest.raises(
+        ConfigError, match=r"must not hold '\.\.'; got 'bolts/\.\./\.\./\.\./\.\./'"
+    ):
+        local_folder("s3://parts/bolts/../../../..", tmp_path / "cache")
+
+    assert (tmp_path / "mine.txt").exists()
 
 
 def test_names_that_lead_out_of_the_folder_are_left_out(bucket, tmp_path, png):

@@ -1,6 +1,7 @@
 """Textures, and what they are changed to before an anomaly takes its look from them."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -90,6 +91,22 @@ def test_folder_of_textures_loads_in_order_of_path(tmp_path):
     assert pixels[:2, 0, 0, 0].tolist() == [40, 200]
     assert pixels[2].float().mean() == pytest.approx(90, abs=2)
     assert len(pixels) == 3
+
+
+def test_folder_is_read_again_when_its_files_changed(tmp_path):
+    """A version is noted with the pictures that it learnt from, in one process as in two."""
+    file = tmp_path / "a.png"
+    Image.new("RGB", (40, 40), (200, 0, 0)).save(file)
+    first = load_textures(32, tmp_path)
+    assert load_textures(32, tmp_path) is first
+
+    Image.new("RGB", (40, 40), (0, 0, 200)).save(file)
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    assert load_textures(32, tmp_path).pixels[0, 0, 0].tolist() == [0, 0, 200]
+
+    file.rename(tmp_path / "b.png")
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(file)
+    assert load_textures(32, tmp_path).pixels[:, 0, 0, 2].tolist() == [9, 200]
 
 
 def test_folder_without_pictures_is_refused(tmp_path):

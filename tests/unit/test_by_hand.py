@@ -1,0 +1,175 @@
+"""Commands by hand: what is refused before the work, and what folders and keys are called."""
+
+import hashlib
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from flows import by_hand
+from flows.by_hand import finetune, name_of, predict, simulate, train
+from flows.pretrain_by_hand import run_pretrain_vq
+from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.errors import ConfigError
+
+NO_LETTER = "零件"
+
+
+@pytest.fixture
+def save():
+    """Writes a picture of one shade, and its folder where it is not there."""
+
+    def write(path, shade=90):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (shade, shade, shade)).save(path)
+        return path
+
+    return write
+
+
+def contents(folder):
+    """Path -> bytes of the files of a folder and of those below it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("maps", ["new", "old/../new", "link"])
+def test_maps_are_never_written_among_the_pictures(tmp_path, save, name, maps):
+    """They would take a picture's place or pass for one, whatever the folder is called."""
+    picture = save(tmp_path / "new" / name)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    before = contents(picture.parent)
+
+    with pytest.raises(ConfigError, match="--maps must be a folder that holds none of the"):
+        predict("models:/reconad-bolts/1", [picture], tmp_path / maps)
+
+    assert contents(picture.parent) == before
+
+
+@pytest.mark.parametrize("maps", ["links", "new"])
+def test_maps_are_never_written_through_a_link(tmp_path, save, maps):
+    """A link among the pictures leads to its file: neither folder is taken."""
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "a.png"
+    link.symlink_to(save(tmp_path / "new" / "a.png"))
+
+    with pytest.raises(ConfigError, match="--maps must be"):
+        predict("models:/reconad-bolts/1", [link], tmp_path / maps)
+
+
+@pytest.mark.parametrize(
+    ("picture", "out"),
+    [
+        pytest.param("0.png", ".", id="flat"),
+        pytest.param("good/0.png", "good", id="good"),
+        pytest.param("train/good/0.png", "train/good", id="train"),
+        pytest.param("train/good/0.png", "test/hole", id="test"),
+        pytest.param("train/good/0.png", "ground_truth/hole", id="masks"),
+    ],
+)
+def test_sheet_is_never_written_among_the_pictures(tmp_path, save, picture, out):
+    """The next command would take it for one of them."""
+    save(tmp_path / picture)
+    save(tmp_path / "test" / "hole" / "0.png")
+    save(tmp_path / "ground_truth" / "hole" / "0_mask.png")
+    before = contents(tmp_path / out)
+
+    with pytest.raises(ConfigError, match="--out must be a folder that no pictures are read from"):
+        simulate(str(tmp_path), "general", tmp_path / out, 32, 0)
+
+    assert contents(tmp_path / out) == before
+
+
+def test_sheet_may_lie_beside_the_pictures(tmp_path, save):
+    """A folder in that of the pictures is not read."""
+    save(tmp_path / "0.png")
+
+    file = simulate(str(tmp_path), "general", tmp_path / "sheet", 32, 0)
+
+    assert file == tmp_path / "sheet" / "general.png"
+    assert file.is_file()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        pytest.param("data/Ball Screw", "ball-screw", id="folder"),
+        pytest.param("data/lot#1", "lot-1", id="folder with #"),
+        pytest.param("data/lot?2", "lot-2", id="folder with ?"),
+        pytest.param("s3://factory/parts/lot#2/", "lot-2", id="prefix with #"),
+        pytest.param("s3://factory/parts/lot?3", "lot-3", id="prefix with ?"),
+        pytest.param("s3://factory/", "factory", id="bucket"),
+        pytest.param(f"data/{NO_LETTER}-7", "7", id="what is left of it"),
+    ],
+)
+def test_name_is_that_of_the_folder(data, name):
+    """Two lots are two products."""
+    assert name_of(data, "--product") == name
+
+
+@pytest.mark.parametrize("data", [f"data/{NO_LETTER}", f"s3://factory/{NO_LETTER}", "/"])
+def test_folder_that_gives_no_name_is_refused(data):
+    """Two of them would be one product."""
+    with pytest.raises(ConfigError, match=r"a letter a to z or a digit .* got .*: give --name$"):
+        name_of(data, "--name")
+
+
+def test_training_asks_for_the_product(tmp_path, save):
+    """Before it starts."""
+    save(tmp_path / NO_LETTER / "0.png")
+
+    with pytest.raises(ConfigError, match=f"got '{NO_LETTER}': give --product"):
+        train(str(tmp_path / NO_LETTER), None, ProductSettings(model="ae", image_size_px=32))
+
+
+def test_pretraining_asks_for_the_name(tmp_path):
+    """Of the first folder."""
+    options = Namespace(
+        data=[str(tmp_path / NO_LETTER), "other"],
+        name=None,
+        width=None,
+        image_size=32,
+        seed=0,
+        steps=1,
+        budget=None,
+        textures=None,
+        json=None,
+    )
+
+    with pytest.raises(ConfigError, match=f"got '{NO_LETTER}': give --name"):
+        run_pretrain_vq(options)
+
+
+def test_fine_tuning_asks_the_bucket_for_the_whole_key(
+    tmp_path, save, monkeypatch, tiny_detector, capsys
+):
+    """An image that is there is not called gone because its key has a sign of a URL."""
+    kept = save(tmp_path / "kept.png").read_bytes()
+    objects = {"bolts/lot#2/a?b.png": kept}
+    learnt = pd.DataFrame(
+        {
+            "uri": ["s3://factory/bolts/lot#2/a?b.png"],
+            "sha256": [hashlib.sha256(kept).hexdigest()],
+            "split": ["train"],
+        }
+    )
+    save(tmp_path / "new" / "0.png", shade=10)
+    tables = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(by_hand.flavor, "load_model", lambda uri: tiny_detector)
+    monkeypatch.setattr(by_hand, "read_learnt", lambda uri: learnt)
+    monkeypatch.setattr(
+        by_hand, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
+    )
+    monkeypatch.setattr(by_hand, "_fit", lambda *given: tables.append(given[4]))
+
+    finetune("models:/reconad-bolts/1", "new", None, TrainingSettings(steps=1))
+
+    assert "gone" not in capsys.readouterr().err
+    (table,) = tables
+    (path,) = table.loc[table["uri"].str.startswith("s3://"), "path"]
+    assert Path(path).read_bytes() == kept

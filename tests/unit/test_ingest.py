@@ -1,0 +1,70 @@
+"""What the platform is told of quarantined images."""
+
+import json
+from datetime import date
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from flows import ingest
+from flows.ingest import set_aside
+
+NIGHT = date(2026, 3, 1)
+LARGEST_EVENT_BYTES = 1_500_000  # Prefect's limit
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The payloads of events."""
+    payloads = []
+    monkeypatch.setattr(ingest, "tell", lambda event, product, payload: payloads.append(payload))
+    return payloads
+
+
+@pytest.fixture
+def noted():
+    """Keys of the images that a note was written of."""
+    return []
+
+
+@pytest.fixture
+def tell_of(told, noted):
+    """Sets so many bad images aside, with one good image before them; their keys."""
+
+    def run(count):
+        keys = [f"bolts/incoming/{NIGHT}/{number:05}-{'x' * 80}.png" for number in range(count)]
+        rows = [{"key": key, "verdict": "quarantined", "reason": f"empty: {key}"} for key in keys]
+        good = {"key": "good.png", "verdict": "accepted", "reason": ""}
+        records = SimpleNamespace(write_quarantine_note=lambda night, row: noted.append(row["key"]))
+        product = SimpleNamespace(name="bolts", records=records)
+        set_aside.__wrapped__(product, NIGHT, pd.DataFrame([good, *rows]))  # without Prefect
+        return keys
+
+    return run
+
+
+def test_few_reasons_are_all_told(tell_of, told):
+    """With the night and how many there are."""
+    keys = tell_of(2)
+
+    reasons = {key: f"empty: {key}" for key in keys}
+    assert told == [{"night": "2026-03-01", "images": 2, "reasons": reasons}]
+
+
+def test_many_reasons_are_kept_and_the_first_are_told(tell_of, told, noted):
+    """Every image has its note, and the event is one that Prefect takes."""
+    keys = tell_of(20_000)
+
+    assert noted == keys
+    (payload,) = told
+    assert payload["images"] == 20_000
+    assert list(payload["reasons"]) == keys[:100]
+    assert len(json.dumps(payload)) < LARGEST_EVENT_BYTES
+
+
+def test_nothing_is_told_of_a_night_without_bad_images(tell_of, told, noted):
+    """No note and no event."""
+    tell_of(0)
+
+    assert told == noted == []
