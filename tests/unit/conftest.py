@@ -103,6 +103,7 @@ def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build_autoencoder(SIZE_PX, width=4, latent_dim=8).eval()
+    network = network.to(memory_format=torch.channels_last)  # as trained and loaded ones
     normal = make_normal(9, 1)
     light = LightReference.fit(normal)
     return Detector(
