@@ -172,6 +172,8 @@ def watch_night(
             charts.start_segment(np.ones(len(names), bool))
         if night.model_version != scored_by:
             charts.start_segment(is_score)  # scores of two versions do not compare
+            if not scored_by:  # nights before the first version are normal on the owner's word
+                charts.trust_waiting()
             scored_by = night.model_version
         measured = Night(
             date.fromisoformat(night.night).toordinal(),

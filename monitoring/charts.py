@@ -180,6 +180,11 @@ class Charts:
                 waiting.append((number, night, where & ~due))
         self._waiting = waiting
 
+    def trust_waiting(self) -> None:
+        """Learn from all nights that wait: somebody vouches for them."""
+        self._learn_waiting(lambda number: np.ones(self._came.shape, bool))
+        self._came = np.zeros_like(self._came)
+
     def _learn(self, night: Night, where: NDArray[np.bool_]) -> None:
         day, value, image_variance = night.day, night.value, night.image_variance
         self._first = np.where(where & (self._nights == 0), value, self._first)
