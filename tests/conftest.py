@@ -35,8 +35,8 @@ steps = 300
 budget_s = 60
 learning_rate = 3e-3
 [products.{product}.finetune]
-steps = 250
-budget_s = 60
+steps = 500
+budget_s = 180
 learning_rate = 2e-3
 """
 
