@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from mlflow_models import registry
 from mlflow_models.flavor import download_model
 from mlflow_models.tracking import TrainingRecord, log_run
-from reconad_plugin.config import check_product_name
+from reconad_plugin.config import VQ_PREFIX, check_product_name
 from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.networks.vq import VqAutoencoder
 from reconad_plugin.training.pretrain import hash_vq, read_vq
@@ -62,7 +62,7 @@ def registered_name(name: str) -> str:
     Raises:
         ConfigError: the name cannot name anything.
     """
-    return f"vq-{check_product_name(name)}"
+    return f"{VQ_PREFIX}{check_product_name(name)}"
 
 
 def find_vq(named: str) -> Vq:

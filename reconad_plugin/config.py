@@ -32,13 +32,13 @@ CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-_VQ_PREFIX = "vq-"  # of the registered names of autoencoders, see mlflow_models.vq
+VQ_PREFIX = "vq-"  # of the names that autoencoders are registered by
 
 
 def _name_of_no_autoencoder(name: str) -> str:
-    if name.startswith(_VQ_PREFIX):
+    if name.startswith(VQ_PREFIX):
         raise ConfigError(
-            f"a name must not begin with {_VQ_PREFIX}, which marks the autoencoders that dsr "
+            f"a name must not begin with {VQ_PREFIX}, which marks the autoencoders that dsr "
             f"stands on; got {name!r}: choose another"
         )
     return name

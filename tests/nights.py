@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import numpy as np
+
 from monitoring.alarms import watch_night
 from monitoring.night import Exceedances, NightStatistics, PositionMeans
 
@@ -11,6 +13,11 @@ NOTHING = Exceedances(above=0, images=0, calibration_images=0, calibration_above
 def name_of(place):
     """The date of the night at a place of a series."""
     return (date(2024, 1, 1) + timedelta(days=place)).isoformat()
+
+
+def quiet(seed, count, mean=0.4, deviation=0.01):
+    """Independent normal nights."""
+    return np.random.default_rng(seed).normal(mean, deviation, count)
 
 
 def night(place, model_version="1", is_trained_on=False, deviations=None, images=0, **values):

@@ -20,6 +20,7 @@ from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.store.golden import ENOUGH_DEFECTS
+from reconad_plugin.store.manifest import read_manifest
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 FIRST = date(2026, 5, 1)
@@ -49,7 +50,8 @@ def learnt_nights(factory: Factory, night: date) -> set[str]:
 
 
 def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) -> None:
-    """Its nights teach again when they were scored by the version that serves instead."""
+    """Its nights teach neither a version nor the watch until the version that serves instead has
+    scored them."""
     run_nights(factory, FIRST, SECOND)
     assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
     client, name = MlflowClient(), registry.model_name(factory.product)
@@ -60,6 +62,11 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) ->
     client.set_model_version_tag(name, "1", registry.ROLLED_BACK_NIGHT_TAG, SECOND.isoformat())
 
     assert learnt_nights(factory, SECOND) == {FIRST.isoformat()}
+    factory.deliver(THIRD)
+    held_against = nightly(factory.product, THIRD)["record"]["checks"]["luminance"]["expected"]
+    opened = open_product(factory.product)
+    first = read_manifest(opened.store, opened.layout, FIRST)
+    assert held_against == pytest.approx(first["luminance"].mean())
 
     again = nightly(factory.product, SECOND)
     assert again["record"]["model_version"] == "2"
