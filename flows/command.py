@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from reconad_plugin.errors import PlatformError, ReconadError, TrainingDivergedError
 
@@ -18,14 +19,24 @@ def run_command(command: Callable[[], object]) -> int:
     except ReconadError as error:
         print(f"reconad: {error}", file=sys.stderr)
         return 1 if isinstance(error, OUR_OWN) else 2
-    except RuntimeError as error:
-        if "Failed to reach API" not in str(error):
-            raise
-        print(f"reconad: Prefect does not answer: {error}: check PREFECT_API_URL", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("reconad: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if (outage := _outage(str(error))) is None:
+            raise
+        print(f"reconad: {outage}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _outage(message: str) -> str | None:
+    """What to do about a server that stopped answering; None for a message about anything else."""
+    if "Failed to reach API" in message:
+        return f"Prefect does not answer: {message}: check PREFECT_API_URL"
+    if message.startswith("API request to ") and "exception" in message:
+        host = urlsplit(message.split()[3]).hostname  # the whole address may hold a password
+        return f"MLflow must answer at {host}; it does not: start it again, and run this again"
+    return None

@@ -220,7 +220,7 @@ def complete_open_turns(
 
 def adopt_champion(product: str) -> None:
     """Mark a version as one that served which was put into service by hand in MLflow; where it
-    was judged and nothing came of that yet, as promoted."""
+    was judged and nothing came of that yet, or it was rolled back before, as promoted."""
     serving = version_by_alias(product, CHAMPION)
     if serving is None:
         return
@@ -228,7 +228,10 @@ def adopt_champion(product: str) -> None:
     if PROMOTED_NIGHT_TAG not in serving.tags:
         night = serving.tags.get(NIGHT_TAG, "")
         client.set_model_version_tag(name, serving.number, PROMOTED_NIGHT_TAG, night)
-    if VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags:
+    if serving.is_rolled_back:
+        client.delete_model_version_tag(name, serving.number, ROLLED_BACK_NIGHT_TAG)
+    is_undecided = VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags
+    if serving.is_rolled_back or is_undecided:
         client.set_model_version_tag(name, serving.number, STATE_TAG, PROMOTED)
 
 

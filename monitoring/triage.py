@@ -154,10 +154,20 @@ def _quiet(watch: Watch, still_open: str) -> Triage:
         evidence = f"no test fails tonight, but {remains}; {_suspects(watch)}"
         return Triage(True, still_open, evidence, is_raised=False)
     ended = "" if still_open == NONE else f"the alarm about {still_open} has ended: "
-    compared = "all statistics as on other nights"
+    return Triage(False, NONE, f"{ended}{_compared(watch)}; {_suspects(watch)}")
+
+
+def _compared(watch: Watch) -> str:
+    """How far a night without an alarm was held against others."""
     if not watch.is_placed:
-        compared = f"no test fails tonight, but {_UNPLACED}"
-    return Triage(False, NONE, f"{ended}{compared}; {_suspects(watch)}")
+        return f"no test fails tonight, but {_UNPLACED}"
+    unknown = [check.statistic for check in watch.checks.values() if check.score is None]
+    if len(unknown) == len(watch.checks):
+        return "too few nights to compare with"
+    if not unknown:
+        return "all statistics as on other nights"
+    names = ", ".join(name.replace("_", " ") for name in unknown)
+    return f"all statistics as on other nights but those not known well enough yet: {names}"
 
 
 def _is_of_the_surface(checks: Mapping[str, StatisticCheck]) -> bool:

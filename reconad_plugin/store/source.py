@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,8 @@ def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]
     is removed, also where an earlier run was killed. Name -> ETag of what is there now.
 
     Raises:
-        ConfigError: the prefix leads out of its place, where other files would be removed.
+        ConfigError: the prefix leads out of its place, where other files would be removed, or it
+            has a file and a folder of one name.
         StorageError: the bucket cannot be read.
     """
     if ".." in prefix.split("/"):
@@ -155,18 +157,32 @@ def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]
     for info in store.list_objects(prefix):
         name = info.key.removeprefix(prefix)
         path = folder / name
-        is_picture = not info.key.endswith("/") and path.name != _ETAGS
-        if not is_picture or not path.resolve().is_relative_to(folder.resolve()):
-            continue
-        if before.get(name) != info.etag or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.read(info.key).content)
-        now[name] = info.etag
+        is_file = not info.key.endswith("/") and path.name != _ETAGS
+        if is_file and path.resolve().is_relative_to(folder.resolve()):
+            now[name] = info.etag
+    _check_names(prefix, set(now))
     _remove_others(folder, set(now))
+    for name, etag in now.items():
+        path = folder / name
+        if path.is_dir():  # it was a folder before
+            shutil.rmtree(path)
+        if before.get(name) != etag or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.read(f"{prefix}{name}").content)
     unfinished = folder / f"{_ETAGS}.new"
     unfinished.write_text(json.dumps(now), encoding="utf-8")
     unfinished.replace(noted)  # a run that is killed leaves the old note or the new one
     return now
+
+
+def _check_names(prefix: str, names: set[str]) -> None:
+    for name in sorted(names):
+        for parent in PurePosixPath(name).parents:
+            if str(parent) in names:
+                raise ConfigError(
+                    "a file and a folder of one name cannot be copied to a disk; in the bucket "
+                    f"{prefix}{parent} is a file, and {prefix}{name} lies in it: rename one"
+                )
 
 
 def _read_note(noted: Path) -> dict[str, str]:

@@ -111,6 +111,26 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
     assert registry.version(product, "1").tags[registry.STATE_TAG] == registry.REJECTED
 
 
+def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
+    factory: Factory, watched: Factory
+) -> None:
+    """By hand in MLflow, against the rollback: what it says of a night vouches for it again."""
+    product = factory.product
+    for night in (FIRST, SECOND):
+        register_copy(watched, product, night)
+    put_into_service(product, "1", FIRST)
+    put_into_service(product, "2", SECOND)
+    promotion.close_turn(product, promotion.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    settle(product)
+    assert registry.withdrawn(product) == {"2"}
+    MlflowClient().set_registered_model_alias(registry.model_name(product), registry.CHAMPION, "2")
+
+    settle(product)
+
+    assert registry.withdrawn(product) == frozenset()
+    assert registry.champion(product).tags[registry.STATE_TAG] == registry.PROMOTED
+
+
 def register_copy(
     watched: Factory, product: str, night: date, tags: dict[str, str] | None = None
 ) -> None:

@@ -241,6 +241,34 @@ def test_copies_of_a_prefix_and_of_a_deeper_one_do_not_disturb_each_other(bucket
     assert names(pictures) == ["a.png", "b.png", "e.png", "c.png"]
 
 
+def test_folder_that_became_a_file_is_copied_as_one(bucket, tmp_path, png):
+    """And the other way round."""
+    folder = local_folder("s3://parts/bolts", tmp_path)
+    local_folder("s3://parts/bolts/good", tmp_path)  # leaves a note there
+    of_folder = {key: content for key, content in bucket.contents.items() if "good/" in key}
+    bucket.contents = {"bolts/good": png(7)}
+
+    local_folder("s3://parts/bolts", tmp_path)
+
+    assert (folder / "good").read_bytes() == png(7)
+    bucket.contents = of_folder
+    assert names(sorted(local_folder("s3://parts/bolts", tmp_path).rglob("*.png"))) == [
+        "a.png",
+        "b.png",
+    ]
+
+
+def test_file_and_folder_of_one_name_are_refused(bucket, tmp_path, png):
+    """A bucket may hold both, a disk not; what was copied before stays."""
+    folder = local_folder("s3://parts/bolts", tmp_path)
+    bucket.contents["bolts/good"] = png(7)
+
+    with pytest.raises(ConfigError, match=r"bolts/good is a file, and .*a\.png lies in it"):
+        local_folder("s3://parts/bolts", tmp_path)
+
+    assert (folder / "good" / "a.png").exists()
+
+
 def test_prefix_that_leads_out_of_the_cache_is_refused(bucket, tmp_path):
     """Nothing beside the copy is removed."""
     (tmp_path / "mine.txt").write_text("kept")

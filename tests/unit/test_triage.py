@@ -273,6 +273,23 @@ def test_light_does_not_end_an_open_alarm_about_the_camera():
     assert (still.cause, still.also, still.is_learning) == (CAMERA, (LIGHT,), False)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        pytest.param(
+            (SCORE_STATISTIC,), "but those not known well enough yet: log score", id="some"
+        ),
+        pytest.param(tuple(checks()), "too few nights to compare with", id="all"),
+    ],
+)
+def test_what_could_not_be_compared_is_told(unknown, said):
+    """On the first nights, and on the first ones of a version, quiet does not mean tested."""
+    found = checks()
+    untested = {name: replace(found[name], score=None, average=None) for name in unknown}
+
+    assert said in cause(tonight(), found | untested).evidence
+
+
 def test_no_checks_are_no_alarm():
     """A night of which nothing is known but its images is judged by them."""
     assert cause(tonight(), {}).cause == NONE

@@ -1,0 +1,61 @@
+"""How commands end."""
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+
+from flows.command import run_command
+from flows.platform import free_ports
+from reconad_plugin.errors import ConfigError, PlatformError
+
+
+def ask_mlflow():
+    """A call that MLflow does not answer, as in the middle of a training."""
+    (port,) = free_ports(1)
+    MlflowClient(f"http://me:secret@127.0.0.1:{port}").get_run("1")
+
+
+def fail_with(error):
+    """A command that does nothing else."""
+
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        pytest.param(lambda: None, 0, "", id="done"),
+        pytest.param(fail_with(ConfigError("a rule")), 2, "reconad: a rule", id="wrong input"),
+        pytest.param(fail_with(PlatformError("a rule")), 1, "reconad: a rule", id="platform"),
+        pytest.param(fail_with(KeyboardInterrupt()), 130, "reconad: stopped", id="stopped"),
+        pytest.param(
+            fail_with(RuntimeError("Failed to reach API at http://127.0.0.1:1/api/")),
+            1,
+            "reconad: Prefect does not answer: Failed to reach API at http://127.0.0.1:1/api/: "
+            "check PREFECT_API_URL",
+            id="no Prefect",
+        ),
+        pytest.param(
+            ask_mlflow,
+            1,
+            "reconad: MLflow must answer at 127.0.0.1; it does not: start it again, and run this "
+            "again",
+            id="no MLflow",
+        ),
+    ],
+)
+def test_a_command_ends_with_a_code_and_a_line(command, code, said, capsys, monkeypatch):
+    """What a person can mend is one line, without passwords."""
+    monkeypatch.setenv(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "0")
+
+    assert run_command(command) == code
+    assert capsys.readouterr().err.strip() == said
+
+
+def test_any_other_failure_is_shown_whole():
+    """A mistake of ours is not hidden."""
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 / 0)
