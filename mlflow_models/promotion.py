@@ -184,7 +184,12 @@ def complete_turn(product: str, turn: Turn) -> bool:
         _drop(product, turn)
         return False
     entries = versions(product)
-    _point(product, PREVIOUS_CHAMPION, _before(entries, standing([*_closed(entries), turn])))
+    sound = [
+        entry  # what a rollback takes away is not sound, though it may have served before, too
+        for entry in entries
+        if turn.by == PROMOTION or entry.number != turn.instead_of
+    ]
+    _point(product, PREVIOUS_CHAMPION, _before(sound, standing([*_closed(entries), turn])))
     _point(product, CHAMPION, turn.version)
     if number_by_alias(product, CHAMPION) != turn.version:  # aliases are the last writer's
         _drop(product, turn)
@@ -297,9 +302,11 @@ def _note_turn(product: str, turn: Turn) -> None:
 
 
 def _drop(product: str, turn: Turn) -> None:
-    MlflowClient().delete_model_version_tag(
-        model_name(product), turn.version, f"{TURN_TAG}{turn.number}"
-    )
+    """Unless another promoter of the same version has noted its own in the same place."""
+    if turn in turns(product):
+        MlflowClient().delete_model_version_tag(
+            model_name(product), turn.version, f"{TURN_TAG}{turn.number}"
+        )
 
 
 def _turns(entries: Iterable[Version]) -> list[Turn]:

@@ -71,8 +71,8 @@ def simulated_golden_set(
 ) -> GoldenSet:
     """Held-out normal images, and the same images with simulated anomalies.
 
-    The anomalies of an image follow from its name and the seed alone, so they stay what they
-    are when other images join.
+    An anomaly follows from the image's name, its own number and the seed alone, so it stays what
+    it is when other images join.
 
     Args:
         normal: (N, 3, S, S) uint8, the judge's.
@@ -81,16 +81,19 @@ def simulated_golden_set(
         seed: of the anomalies.
     """
     repeats = min(MOST_REPEATS, max(1, MOST_SIMULATED // max(1, len(normal))))
+    anomalous_names = tuple(
+        f"{name} simulated {n}" for name in names for n in range(1, repeats + 1)
+    )
     anomalous = [
-        simulate_anomalies(image.repeat(repeats, 1, 1, 1), _generator(name, seed), STAINS).pixels
-        for image, name in zip(normal, names, strict=True)
+        simulate_anomalies(image[None], _generator(name, seed), STAINS).pixels
+        for image, name in zip(normal.repeat_interleave(repeats, 0), anomalous_names, strict=True)
     ]
     labels = GoldenLabels(
         kind=SIMULATED,
         normal=tuple(names),
         nights=tuple(nights),
-        anomalous=tuple(f"{name} simulated {n}" for name in names for n in range(1, repeats + 1)),
-        defects=(SIMULATED,) * (len(names) * repeats),
+        anomalous=anomalous_names,
+        defects=(SIMULATED,) * len(anomalous_names),
     )
     return GoldenSet(normal, torch.cat([normal[:0], *anomalous]), labels)
 

@@ -283,6 +283,15 @@ def find_differences(
     )
 
 
+def unseen(chance: float, images: int) -> float:
+    """The image_AUROC that a version may have lost while so many anomalous images show none of it.
+
+    One that is blind to a share p of the anomalies loses p / 2, and none of M images is of that
+    share with a chance of (1 - p)^M.
+    """
+    return 0.5 * (1.0 - math.exp(math.log(chance) / images))
+
+
 def beyond(chance: float, ranking: Ranking) -> float:
     """What versions that are alike differ by at most, but for such a chance."""
     return float(stats.norm.isf(chance)) * ranking.deviation

@@ -241,7 +241,7 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
 
 
 def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
-    """Up to nine have simulated anomalies beside them; from ten on they are enough."""
+    """Up to 59 have simulated anomalies beside them; from sixty on they are enough."""
     factory.deliver(FIRST)
     ingest(factory.product, FIRST)
     opened = open_product(factory.product)

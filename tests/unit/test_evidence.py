@@ -62,6 +62,20 @@ def test_anomalies_stay_when_images_join(make_normal):
     assert torch.equal(alone.anomalous, together.anomalous[places])
 
 
+def test_anomalies_stay_when_so_many_join_that_each_image_has_fewer(make_normal, monkeypatch):
+    """One name is one picture, however many an image has."""
+    monkeypatch.setattr("reconad_plugin.evidence.MOST_SIMULATED", 8)
+    normal = make_normal(4, 40)
+
+    few, many = simulated(normal[:2], 0), simulated(normal, 0)
+
+    shared = [name for name in many.labels.anomalous if name in few.labels.anomalous]
+    assert shared == ["a simulated 1", "a simulated 2", "b simulated 1", "b simulated 2"]
+    for name in shared:
+        places = [each.labels.anomalous.index(name) for each in (few, many)]
+        assert torch.equal(few.anomalous[places[0]], many.anomalous[places[1]])
+
+
 def test_simulated_set_has_every_image_several_times(make_normal):
     """Each normal image stands there as it is, and several times with an anomaly of its own."""
     normal = make_normal(5, 40)

@@ -291,6 +291,42 @@ def test_fewer_alarms_do_not_serve_while_a_loss_cannot_be_excluded():
 
 
 @pytest.mark.parametrize(
+    ("defects", "is_passed"),
+    [
+        pytest.param(10, False, id="ten: a loss of every tenth stays unseen in a third of cases"),
+        pytest.param(56, False, id="one too few"),
+        pytest.param(57, True, id="enough: a chance of 0.9^57, less than 0.25 percent"),
+    ],
+)
+def test_few_defects_that_both_find_exclude_no_loss(defects, is_passed):
+    """Where no image tells two versions apart, only their number says what may be lost."""
+    champion = see(NORMAL, [3.0] * defects, normal_alarms=np.arange(100) < 15)
+    challenger = see(NORMAL, [3.0] * defects)
+
+    found = verdict(challenger, champion, label(100, ["dent"] * defects))
+
+    assert failed(found) == ([] if is_passed else ["is_better"])
+    assert found.reason.startswith("better in fewer alarms:")
+    assert found.reason.endswith("bring more") is not is_passed
+
+
+@pytest.mark.parametrize(
+    ("found_images", "is_passed"),
+    [pytest.param(40, True, id="at the limit"), pytest.param(39, False, id="below")],
+)
+def test_a_threshold_in_service_finds_part_of_what_it_could(found_images, is_passed):
+    """Four tenths of what the champion would find at the target rate; the sentence has both."""
+    champion = see(NORMAL, [3.0] * 100, normal_alarms=np.arange(100) < 15)
+    is_found = np.arange(100) < found_images
+
+    found = verdict(see(NORMAL, [3.0] * 100, anomalous_alarms=is_found), champion)
+
+    assert failed(found) == ([] if is_passed else ["recall"])
+    sentence = check_of(found, "is_better").sentence
+    assert f"of the anomalies 100.0% and {found_images}.0%;" in sentence
+
+
+@pytest.mark.parametrize(
     ("recall", "is_passed"),
     [pytest.param(0.3, True, id="at the limit"), pytest.param(0.29, False, id="below")],
 )

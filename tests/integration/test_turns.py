@@ -1,0 +1,67 @@
+"""Turns of the champion's alias beside one another and after one another, on a real registry."""
+
+import pytest
+from mlflow import MlflowClient
+
+from mlflow_models import promotion, registry
+from mlflow_models.promotion import PROMOTION, Turn
+from reconad_plugin.errors import PlatformError
+from tests.factory import Factory
+
+VERDICT = {"reason": "better"}
+LATER = "2026-06-09"
+
+
+@pytest.fixture
+def product(factory: Factory) -> str:
+    """A product with two registered versions; turns move aliases and load nothing."""
+    name = registry.model_name(factory.product)
+    MlflowClient().create_registered_model(name)
+    for _ in range(2):
+        MlflowClient().create_model_version(name, "s3://factory/model")
+    return factory.product
+
+
+def put_into_service(product: str, number: str) -> None:
+    promotion.close_turn(product, promotion.promote(product, number, f"2026-06-0{number}", VERDICT))
+
+
+def aliases(product: str) -> tuple[str | None, str | None]:
+    names = registry.CHAMPION, registry.PREVIOUS_CHAMPION
+    champion, previous = (registry.number_by_alias(product, name) for name in names)
+    return champion, previous
+
+
+def test_promoters_of_one_version_leave_each_others_turn(
+    product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second writes its turn over the first's; who withdraws takes only its own away."""
+    put_into_service(product, "1")
+    note = promotion._note_turn
+    other = Turn(2, "2", "1", PROMOTION, "2026-06-08", "better")
+
+    def note_and_be_overwritten(product: str, mine: Turn) -> None:
+        note(product, mine)
+        note(product, other)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion, "_note_turn", note_and_be_overwritten)
+        with pytest.raises(PlatformError, match="run this again, which completes it first"):
+            promotion.promote(product, "2", LATER, VERDICT)
+
+    assert aliases(product) == ("1", None)
+    assert promotion.complete_open_turns(product) == [other]
+    assert aliases(product) == ("2", "1")
+
+
+def test_a_version_that_served_twice_is_not_gone_back_to(product: str) -> None:
+    """What was rolled back is bad from its first service on; carrying it out twice changes
+    nothing."""
+    for number in ("1", "2", "1"):
+        put_into_service(product, number)
+
+    turn = promotion.roll_back(product, "1", LATER, "bad")
+
+    assert aliases(product) == ("2", None)
+    assert promotion.complete_turn(product, turn)
+    assert aliases(product) == ("2", None)
