@@ -177,6 +177,7 @@ ALONE = {  # without a peer
     "replay": "replay_days.py",
     "triage": "triage_nights.py",
 }
+READS_DATA = ("replay", "triage")  # of those
 
 
 def run_alone(name: str, json_file: Path | None, data: Path | None = None) -> None:

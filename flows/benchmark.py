@@ -25,6 +25,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
     check_writable(options.json)
     compare = load_compare(BENCHMARKS)
     if options.name in compare.ALONE:
+        if options.data is not None and options.name not in compare.READS_DATA:
+            raise ConfigError(f"{options.name} reads no images; got --data: leave it out")
         data = _folder(options.data) if options.data is not None else None
         compare.run_alone(options.name, options.json, data)
         return

@@ -98,6 +98,8 @@ def finetune(
         **_choices_of(base),
         image_size_px=base.image_size_px,
         target_fpr=base.calibration.target_fpr,
+        max_image_pixels=base.limits.max_pixels,
+        min_image_side_px=base.limits.min_side_px,
         calibrate_by="light" if base.light_levels else "none",
         seed=seed,
     )

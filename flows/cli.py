@@ -15,6 +15,7 @@ DEMO_STATE = Path(".reconad/demo")
 _BUDGET_HELP = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
 _RATE_HELP = "(default: the model's; half of it to fine-tune)"
 _PRESETS_HELP = f"look of simulated anomalies: {', '.join(PRESETS)} (default: general)"
+_BENCHMARK_DATA = "train/good, test/...; triage and replay: with manifest.csv"
 DEMO_REPORT = Path("demo-report")
 
 
@@ -81,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="figures of a version on test/good, test/...")
     evaluate.add_argument("model_uri", metavar="MODEL_URI")
-    _add_data(evaluate)
+    _add_data(evaluate, "test/good and test/<defect>")
     evaluate.add_argument(
         "--protocol",
         default="whole",
@@ -115,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     benchmark.add_argument("name", metavar="NAME", help="see benchmarks/README.md")
     benchmark.add_argument("--peer-python", type=Path, metavar="PATH", help="the peer's Python")
-    benchmark.add_argument("--data", type=Path, metavar="DIR", help="train/good, test/...")
+    benchmark.add_argument("--data", type=Path, metavar="DIR", help=_BENCHMARK_DATA)
     benchmark.add_argument(
         "--textures", type=Path, metavar="DIR", help="pictures (default: the packaged ones)"
     )
@@ -191,10 +192,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"reconad: {message}: see {self.prog} --help\n")
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", required=True, metavar="DIR|s3://..", help="train/good, test/..., or flat"
-    )
+def _add_data(parser: argparse.ArgumentParser, layout: str = "train/good, or flat") -> None:
+    parser.add_argument("--data", required=True, metavar="DIR|s3://..", help=layout)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,7 @@ from mlflow.utils.environment import (
 from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
+from mlflow_models.server import outage
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.persistence import load_detector, save_detector
 from reconad_plugin.prediction import predict_encoded, to_table
@@ -156,10 +157,13 @@ def download_model(model_uri: str, folder: str) -> Path:
 
     Raises:
         ConfigError: there is no such model.
+        PlatformError: MLflow does not answer.
     """
     try:
         return Path(_download_artifact_from_uri(model_uri, folder))
     except (MlflowException, OSError) as error:
+        if (down := outage(error)) is not None:
+            raise down from None
         reason = str(error).splitlines()[0]
         raise ConfigError(
             "a model URI must lead to a model, such as models:/reconad-screw/3; got "

@@ -3,16 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from reconad_plugin.errors import ConfigError, NoChampionError, PlatformError
+from mlflow_models.server import outage
+from reconad_plugin.errors import ConfigError, NoChampionError
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -176,12 +175,7 @@ def _registered_model(product: str) -> RegisteredModel | None:
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             return None
-        if "Max retries exceeded" in str(error):
-            raise PlatformError(
-                f"MLflow must answer at {urlsplit(mlflow.get_tracking_uri()).hostname}; it does "
-                "not: start it, or correct MLFLOW_TRACKING_URI"
-            ) from None
-        raise
+        raise outage(error) or error from None
 
 
 def _version(entry: ModelVersion) -> Version:

@@ -145,9 +145,8 @@ def decode_base64(encoded: object, what: str = "an image") -> bytes:
         InvalidImageError: it is something else; ``what`` names it.
     """
     if not isinstance(encoded, str):
-        raise InvalidImageError(
-            "not_base64", f"{what} must be base64 text; got {type(encoded).__name__}"
-        )
+        got = "nothing" if encoded is None or encoded != encoded else type(encoded).__name__
+        raise InvalidImageError("not_base64", f"{what} must be base64 text; got {got}")
     try:
         text = "".join((encoded.partition("base64,")[2] or encoded).split())
         return base64.b64decode(text, validate=True)

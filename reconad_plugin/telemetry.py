@@ -7,9 +7,9 @@ set is left as it is; Evidently takes ``DO_NOT_TRACK`` with any value as a no.
 import os
 
 QUIET_ENVIRONMENT = {
-    "DO_NOT_TRACK": "true",  # read by Prefect, MLflow and Evidently
+    "DO_NOT_TRACK": "true",  # read by Prefect's client, MLflow and Evidently
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # the server heeds this alone
 }
 
 for _name, _value in QUIET_ENVIRONMENT.items():

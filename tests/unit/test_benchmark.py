@@ -131,6 +131,9 @@ def options(name: str, **others: object) -> argparse.Namespace:
         pytest.param(
             options("step", peer_python=Path("nowhere")), "must be a program", id="no such peer"
         ),
+        pytest.param(
+            options("gate", data=Path()), "gate reads no images; got --data", id="data for none"
+        ),
         pytest.param(options("fit"), "fit needs a folder of images", id="no data"),
         pytest.param(
             options("loading", textures=Path("nowhere")), "got nowhere", id="no such textures"

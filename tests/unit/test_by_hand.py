@@ -2,6 +2,7 @@
 
 import hashlib
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from flows.by_hand import finetune, name_of, predict, simulate, train
 from flows.pretrain_by_hand import run_pretrain_vq
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.limits import ImageLimits
 
 NO_LETTER = "零件"
 
@@ -142,6 +144,24 @@ def test_pretraining_asks_for_the_name(tmp_path):
 
     with pytest.raises(ConfigError, match=f"got '{NO_LETTER}': give --name"):
         run_pretrain_vq(options)
+
+
+def test_fine_tuning_keeps_the_limits_of_the_version(tmp_path, save, monkeypatch, tiny_detector):
+    """Pictures that the base accepts, the fine-tuned version accepts, too."""
+    limits = ImageLimits(max_pixels=90_000_000, min_side_px=8)
+    file = save(tmp_path / "new" / "0.png")
+    row = {"uri": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    learnt = pd.DataFrame([{**row, "split": "train"}])
+    given = []
+    monkeypatch.setattr(
+        by_hand.flavor, "load_model", lambda uri: replace(tiny_detector, limits=limits)
+    )
+    monkeypatch.setattr(by_hand, "read_learnt", lambda uri: learnt)
+    monkeypatch.setattr(by_hand, "_fit", lambda *arguments: given.append(arguments[2]))
+
+    finetune("models:/reconad-bolts/1", str(tmp_path / "new"), None, TrainingSettings(steps=1))
+
+    assert given[0].limits == limits
 
 
 def test_fine_tuning_asks_the_bucket_for_the_whole_key(

@@ -1,11 +1,13 @@
 """How commands end."""
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
 from flows.command import run_command
 from flows.platform import free_ports
+from mlflow_models.flavor import load_model
 from reconad_plugin.errors import ConfigError, PlatformError
 
 
@@ -13,6 +15,13 @@ def ask_mlflow():
     """A call that MLflow does not answer, as in the middle of a training."""
     (port,) = free_ports(1)
     MlflowClient(f"http://me:secret@127.0.0.1:{port}").get_run("1")
+
+
+def load_version():
+    """The same of a version that is fetched."""
+    (port,) = free_ports(1)
+    mlflow.set_tracking_uri(f"http://me:secret@127.0.0.1:{port}")
+    load_model("models:/reconad-screw/1")
 
 
 def fail_with(error):
@@ -45,13 +54,24 @@ def fail_with(error):
             "again",
             id="no MLflow",
         ),
+        pytest.param(
+            load_version,
+            1,
+            "reconad: MLflow must answer at 127.0.0.1; it does not: start it, or correct "
+            "MLFLOW_TRACKING_URI",
+            id="no MLflow for a version",
+        ),
     ],
 )
 def test_a_command_ends_with_a_code_and_a_line(command, code, said, capsys, monkeypatch):
     """What a person can mend is one line, without passwords."""
     monkeypatch.setenv(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "0")
+    address = mlflow.get_tracking_uri()
 
-    assert run_command(command) == code
+    try:
+        assert run_command(command) == code
+    finally:
+        mlflow.set_tracking_uri(address)
     assert capsys.readouterr().err.strip() == said
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -92,7 +93,12 @@ def test_data_prefix_is_understood(tiny_detector, encoded, prefix):
         pytest.param("Zm9vö", "not_base64: an image must be base64", id="beyond ASCII"),
         pytest.param("abcd!efgh", "not_base64: an image must be base64", id="other signs within"),
         pytest.param("abc", "not_base64: an image must be base64", id="wrong length"),
-        pytest.param(None, "not_base64: an image must be base64 text; got NoneType", id="nothing"),
+        pytest.param(None, "not_base64: an image must be base64 text; got nothing", id="nothing"),
+        pytest.param(
+            math.nan,  # a null beside other rows
+            "not_base64: an image must be base64 text; got nothing",
+            id="nothing among others",
+        ),
         pytest.param(3.5, "not_base64: an image must be base64 text; got float", id="a number"),
         pytest.param(b"aGk=", "not_base64: an image must be base64 text; got bytes", id="bytes"),
         pytest.param("", "empty: an image must have bytes", id="empty text"),

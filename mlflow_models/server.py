@@ -1,0 +1,29 @@
+"""MLflow's server: its address without a password, and what to say when it does not answer."""
+
+from collections.abc import MutableMapping
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+
+from reconad_plugin.errors import PlatformError
+
+
+def hide_password(environment: MutableMapping[str, str]) -> None:
+    """Move user and password out of the tracking address, which messages, logs and links quote, to
+    the variables that MLflow has for them."""
+    parts = urlsplit(environment.get("MLFLOW_TRACKING_URI", ""))
+    if parts.scheme in ("http", "https") and parts.username is not None:
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        environment["MLFLOW_TRACKING_URI"] = bare.geturl()
+        environment["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        environment["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+
+
+def outage(error: Exception) -> PlatformError | None:
+    """What to raise where MLflow did not answer; None where it did, and said something else."""
+    if "Max retries exceeded" not in str(error):
+        return None
+    host = urlsplit(mlflow.get_tracking_uri()).hostname  # of an address that may hold a password
+    return PlatformError(
+        f"MLflow must answer at {host}; it does not: start it, or correct MLFLOW_TRACKING_URI"
+    )
