@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="replay fourteen real nights on an embedded platform")
     demo.add_argument("--keep", action="store_true", help="leave the servers up until Ctrl-C")
-    demo.add_argument("--short", action="store_true", help="nine nights and short trainings")
+    demo.add_argument("--short", action="store_true", help="nine nights and a short first training")
     demo.add_argument("--state", type=Path, default=DEMO_STATE, help="servers' folder; emptied")
     demo.add_argument("--report", type=Path, default=DEMO_REPORT, help="folder of the report")
     demo.set_defaults(run=_demo)

@@ -128,9 +128,9 @@ def full_plan() -> DemoPlan:
 
 
 def short_plan() -> DemoPlan:
-    """Nine days and short trainings: the same story for the tests."""
+    """Nine days and a short first training: the same story for the tests."""
     days = full_plan().nights
-    return DemoPlan(nights=(*days[:8], days[10]), train_steps=200, finetune_steps=120)
+    return DemoPlan(nights=(*days[:8], days[10]), train_steps=200)
 
 
 def write_settings(platform: EmbeddedPlatform, plan: DemoPlan) -> None:
