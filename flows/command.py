@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from reconad_plugin.errors import PlatformError, ReconadError, TrainingDivergedError
 
@@ -25,18 +24,21 @@ def run_command(command: Callable[[], object]) -> int:
         print("reconad: stopped", file=sys.stderr)
         return 130
     except Exception as error:
-        if (outage := _outage(str(error))) is None:
+        if (said := _outage(error)) is None:
             raise
-        print(f"reconad: {outage}", file=sys.stderr)
+        print(f"reconad: {said}", file=sys.stderr)
         return 1
     return 0
 
 
-def _outage(message: str) -> str | None:
-    """What to do about a server that stopped answering; None for a message about anything else."""
+def _outage(error: Exception) -> str | None:
+    """What to do about a server that stopped answering; None for anything else."""
+    message = str(error)
     if "Failed to reach API" in message:
         return f"Prefect does not answer: {message}: check PREFECT_API_URL"
-    if message.startswith("API request to ") and "exception" in message:
-        host = urlsplit(message.split()[3]).hostname  # the whole address may hold a password
-        return f"MLflow must answer at {host}; it does not: start it again, and run this again"
+    if message.startswith("API request to "):  # MLflow's; it is slow to import, so not before
+        from mlflow_models.server import outage
+
+        down = outage(error)
+        return None if down is None else str(down)
     return None

@@ -184,12 +184,10 @@ def complete_turn(product: str, turn: Turn) -> bool:
         _drop(product, turn)
         return False
     entries = versions(product)
-    sound = [
-        entry  # what a rollback takes away is not sound, though it may have served before, too
-        for entry in entries
-        if turn.by == PROMOTION or entry.number != turn.instead_of
-    ]
-    _point(product, PREVIOUS_CHAMPION, _before(sound, standing([*_closed(entries), turn])))
+    order = standing([*_closed(entries), turn])
+    if turn.by == ROLLBACK:  # what it takes away is bad, though it may have served before, too
+        entries = [entry for entry in entries if entry.number != turn.instead_of]
+    _point(product, PREVIOUS_CHAMPION, _before(entries, order))
     _point(product, CHAMPION, turn.version)
     if number_by_alias(product, CHAMPION) != turn.version:  # aliases are the last writer's
         _drop(product, turn)

@@ -175,7 +175,9 @@ def _registered_model(product: str) -> RegisteredModel | None:
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             return None
-        raise outage(error) or error from None
+        if (down := outage(error)) is not None:
+            raise down from None
+        raise
 
 
 def _version(entry: ModelVersion) -> Version:

@@ -11,7 +11,10 @@ from reconad_plugin.errors import PlatformError
 def hide_password(environment: MutableMapping[str, str]) -> None:
     """Move user and password out of the tracking address, which messages, logs and links quote, to
     the variables that MLflow has for them."""
-    parts = urlsplit(environment.get("MLFLOW_TRACKING_URI", ""))
+    try:
+        parts = urlsplit(environment.get("MLFLOW_TRACKING_URI", ""))
+    except ValueError:  # MLflow says what is wrong with it, once it is used
+        return
     if parts.scheme in ("http", "https") and parts.username is not None:
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
         environment["MLFLOW_TRACKING_URI"] = bare.geturl()
@@ -21,9 +24,12 @@ def hide_password(environment: MutableMapping[str, str]) -> None:
 
 def outage(error: Exception) -> PlatformError | None:
     """What to raise where MLflow did not answer; None where it did, and said something else."""
-    if "Max retries exceeded" not in str(error):
+    message = str(error)
+    is_cut_off = message.startswith("API request to ") and "exception" in message
+    if not is_cut_off and "Max retries exceeded" not in message:
         return None
     host = urlsplit(mlflow.get_tracking_uri()).hostname  # of an address that may hold a password
     return PlatformError(
-        f"MLflow must answer at {host}; it does not: start it, or correct MLFLOW_TRACKING_URI"
+        f"MLflow must answer at {host}; it does not: start it, or correct MLFLOW_TRACKING_URI, and "
+        "run this again"
     )

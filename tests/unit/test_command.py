@@ -10,18 +10,21 @@ from flows.platform import free_ports
 from mlflow_models.flavor import load_model
 from reconad_plugin.errors import ConfigError, PlatformError
 
+NO_MLFLOW = (
+    "reconad: MLflow must answer at 127.0.0.1; it does not: start it, or correct "
+    "MLFLOW_TRACKING_URI, and run this again"
+)
 
-def ask_mlflow():
-    """A call that MLflow does not answer, as in the middle of a training."""
-    (port,) = free_ports(1)
-    MlflowClient(f"http://me:secret@127.0.0.1:{port}").get_run("1")
 
+def without_mlflow(ask):
+    """A command with a call that MLflow does not answer."""
 
-def load_version():
-    """The same of a version that is fetched."""
-    (port,) = free_ports(1)
-    mlflow.set_tracking_uri(f"http://me:secret@127.0.0.1:{port}")
-    load_model("models:/reconad-screw/1")
+    def command():
+        (port,) = free_ports(1)
+        mlflow.set_tracking_uri(f"http://me:secret@127.0.0.1:{port}")
+        ask()
+
+    return command
 
 
 def fail_with(error):
@@ -48,17 +51,15 @@ def fail_with(error):
             id="no Prefect",
         ),
         pytest.param(
-            ask_mlflow,
+            without_mlflow(lambda: MlflowClient().get_run("1")),
             1,
-            "reconad: MLflow must answer at 127.0.0.1; it does not: start it again, and run this "
-            "again",
-            id="no MLflow",
+            NO_MLFLOW,
+            id="no MLflow, as in the middle of a training",
         ),
         pytest.param(
-            load_version,
+            without_mlflow(lambda: load_model("models:/reconad-screw/1")),
             1,
-            "reconad: MLflow must answer at 127.0.0.1; it does not: start it, or correct "
-            "MLFLOW_TRACKING_URI",
+            NO_MLFLOW,
             id="no MLflow for a version",
         ),
     ],

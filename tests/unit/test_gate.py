@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reconad_plugin.gate_rules import COST, GAIN, QUALITY
-from reconad_plugin.paired import NAMED_IMAGES
+from reconad_plugin.gate_rules import COST, GAIN, LOSS_CHANCE, MAX_AUROC_LOSS, QUALITY
+from reconad_plugin.paired import NAMED_IMAGES, unseen
+from reconad_plugin.store.golden import ENOUGH_DEFECTS
 from tests.judged import (
     ANOMALOUS,
     BETTER,
@@ -308,6 +309,11 @@ def test_few_defects_that_both_find_exclude_no_loss(defects, is_passed):
     assert failed(found) == ([] if is_passed else ["is_better"])
     assert found.reason.startswith("better in fewer alarms:")
     assert found.reason.endswith("bring more") is not is_passed
+
+
+def test_golden_defects_judge_alone_from_so_many_on_that_a_loss_shows():
+    """Fewer have simulated ones beside them."""
+    assert unseen(LOSS_CHANCE, ENOUGH_DEFECTS) < MAX_AUROC_LOSS
 
 
 @pytest.mark.parametrize(

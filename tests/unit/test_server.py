@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -37,6 +40,11 @@ SECRET = "http://me:p%40ss@mlflow:5000/base"
             {"MLFLOW_TRACKING_URI": "postgresql://me:pass@db/mlflow"},
             id="a database, which has no other place for it",
         ),
+        pytest.param(
+            {"MLFLOW_TRACKING_URI": "http://[::1"},
+            {"MLFLOW_TRACKING_URI": "http://[::1"},
+            id="no address at all, left to MLflow",
+        ),
     ],
 )
 def test_password_leaves_the_address(environment, quiet):
@@ -44,6 +52,19 @@ def test_password_leaves_the_address(environment, quiet):
     hide_password(environment)
 
     assert environment == quiet
+
+
+def test_import_hides_the_password():
+    """Whatever of ours speaks with MLflow, nobody has to remember it."""
+    shown = subprocess.run(
+        [sys.executable, "-c", "import mlflow_models, mlflow; print(mlflow.get_tracking_uri())"],
+        env=os.environ | {"MLFLOW_TRACKING_URI": SECRET},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert shown.stdout.strip() == "http://mlflow:5000/base"
 
 
 @pytest.fixture
