@@ -3,10 +3,11 @@ worse by 0.05 in image_AUROC, on golden sets of 100 normal and 100 anomalous ima
 
     python benchmarks/gate_trials.py --json FILE
     python benchmarks/gate_trials.py --auroc 0.9 --correlation 0.8 --images 20
+    python benchmarks/gate_trials.py --auroc 0.9 0.97 --correlation 0.9 --calibration-images 49
 
 A score is the image's own difficulty, which both versions share, and noise of the version's own,
 both normal; ``correlation`` is that of the two versions' scores on the same images. Four types of
-defect differ in difficulty. Each version sets its threshold on 100 calibration images.
+defect differ in difficulty. Each version sets its threshold on 100 calibration images unless told.
 
 Challengers meet a champion whose threshold holds, and one whose threshold is out of date, so that
 it alarms on 15 % of normal images and any fair threshold is a gain.
@@ -32,7 +33,6 @@ from reconad_plugin.gate import Verdict, judge
 from reconad_plugin.gate_rules import QUALITY
 from reconad_plugin.paired import REAL, Evidence, GoldenLabels
 
-CALIBRATION_IMAGES: Final = 100
 TYPES: Final = {"crack": -0.6, "scratch": -0.2, "stain": 0.2, "dent": 0.6}  # how easily seen
 TARGET_FPR: Final = 0.02
 LOSS: Final = 0.05  # of image_AUROC, of the challenger that must not get through
@@ -50,6 +50,7 @@ class World:
         challenger_shift: the same.
         champion_fpr: share of normal images above the champion's threshold.
         images: normal ones and anomalous ones in the golden set, each.
+        calibration_images: that each version sets its threshold on.
     """
 
     correlation: float
@@ -57,18 +58,20 @@ class World:
     challenger_shift: float
     champion_fpr: float
     images: int
+    calibration_images: int
 
 
 def main() -> None:
     """Run the trials of every cell, print a line each."""
     options = _read_options()
     cells = []
+    calibration = options.calibration_images
     print("AUROC  corr.  challenger  champion  refused for quality  gets through  refused by rule")
     for auroc in options.auroc:
         for correlation in options.correlation:
             for champion_fpr, loss in product((TARGET_FPR, STALE_FPR), (0.0, LOSS)):
                 shifts = shift_for(auroc), shift_for(auroc - loss)
-                world = World(correlation, *shifts, champion_fpr, options.images)
+                world = World(correlation, *shifts, champion_fpr, options.images, calibration)
                 cell = {"auroc": auroc, "loss": loss, **asdict(world)}
                 cell |= run_cell(world, options.trials, options.seed)
                 cells.append(cell)
@@ -117,7 +120,7 @@ def judge_one(world: World, seed: int) -> Verdict:
     def evidence(shift: float, fpr: float) -> Evidence:
         own = random.normal(size=(2, images))
         scores = world.correlation**0.5 * difficulty + (1 - world.correlation) ** 0.5 * own
-        held_out = random.normal(size=CALIBRATION_IMAGES)
+        held_out = random.normal(size=world.calibration_images)
         return to_evidence(scores[0], scores[1] + shift + ease, held_out, fpr)
 
     champion = evidence(world.champion_shift, world.champion_fpr)
@@ -138,7 +141,7 @@ def to_evidence(
         normal_alarms=normal > calibration.image_threshold,
         anomalous_scores=anomalous,
         anomalous_alarms=anomalous > calibration.image_threshold,
-        calibration_images=CALIBRATION_IMAGES,
+        calibration_images=len(held_out),
         calibration_alarms=calibration.scores_at_threshold,
         map_spread=1.0,
         map_coverage=0.0,
@@ -174,6 +177,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--auroc", type=float, nargs="+", default=[0.85, 0.9, 0.95])
     parser.add_argument("--correlation", type=float, nargs="+", default=[0.9, 0.8, 0.6])
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--calibration-images", type=int, default=100)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=REPORTED_SEED)
     parser.add_argument("--json", type=Path, default=None)
