@@ -29,12 +29,12 @@ from scipy.special import ndtr
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from monitoring.alarms import chance_of
-from monitoring.charts import Charts, Night
-from monitoring.limits import Limits, limits
-from monitoring.night import STATISTICS, Exceedances
-from monitoring.outliers import FEWEST_IMAGES, chance_of_contrast, contrast
-from monitoring.rehearsal import alarms_of
+from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.contrast import FEWEST_IMAGES, chance_of_contrast, contrast
+from reconad_plugin.watch.forecast import alarms_of
+from reconad_plugin.watch.limits import Limits, limits
+from reconad_plugin.watch.night_tests import chance_of
+from reconad_plugin.watch.statistics import STATISTICS, Exceedances
 
 NIGHTS: Final = 365
 IMAGES: Final = 200

@@ -37,11 +37,11 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import reconad_plugin.telemetry  # noqa: F401  before Evidently
-from flows.processes import LOOPBACK, answers, end_processes, free_ports
-from monitoring.alarms import watch_night
+from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import add_night, open_workspace
-from monitoring.night import NightStatistics, image_statistics, summarise_night
 from monitoring.report import night_values, run_report
+from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night
 
 START: Final = date(2024, 1, 1)
 PRODUCT: Final = "housing"

@@ -12,7 +12,7 @@ from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.simulation.textures import load_textures
-from reconad_plugin.store.source import load_files
+from reconad_plugin.store.mirror import load_files
 from reconad_plugin.training import loop
 from reconad_plugin.training.recipe import Simulation
 

@@ -28,10 +28,10 @@ from scipy import optimize, stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.gate import Verdict, judge
-from reconad_plugin.gate_rules import QUALITY
-from reconad_plugin.paired import REAL, Evidence, GoldenLabels
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.gate.comparison import REAL, Evidence, GoldenLabels
+from reconad_plugin.gate.judge import Verdict, judge
+from reconad_plugin.gate.rules import QUALITY
 
 TYPES: Final = {"crack": -0.6, "scratch": -0.2, "stain": 0.2, "dent": 0.6}  # how easily seen
 TARGET_FPR: Final = 0.02

@@ -10,7 +10,7 @@ from worker import read_options, report
 
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.store.source import load_files
+from reconad_plugin.store.mirror import load_files
 
 SIZE_PX = 256
 BATCH = 16

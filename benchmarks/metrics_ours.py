@@ -26,7 +26,7 @@ Batches = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 def main() -> None:
     """Measure both figures on both kinds of maps, and the memory that both take together."""
-    from reconad_plugin.pixel_metrics import PixelCurves
+    from reconad_plugin.metrics.pixel import PixelCurves
 
     def curves_of(batches: Batches) -> PixelCurves:
         curves = PixelCurves()

@@ -32,8 +32,8 @@ import numpy as np
 from mlflow import MlflowClient
 from PIL import Image
 
-from flows.processes import LOOPBACK, answers, end_processes, free_ports
-from mlflow_models import flavor, promotion, registry
+from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
+from mlflow_models import alias_log, flavor, registry
 from reconad_plugin.config import ProductSettings, TrainingSettings
 
 ACTS: Final = ("promotion", "rollback")
@@ -184,10 +184,10 @@ def _die_before(number: int) -> None:
 def _act(product: str, act: str) -> None:
     if act == "promotion":
         registry.challenge(product, "3")
-        turn = promotion.promote(product, "3", NIGHTS[2], VERDICT | {"judged_against": "2"})
+        turn = alias_log.promote(product, "3", NIGHTS[2], VERDICT | {"judged_against": "2"})
     else:
-        turn = promotion.roll_back(product, "2", NIGHTS[2], "bad")
-    promotion.close_turn(product, turn)
+        turn = alias_log.roll_back(product, "2", NIGHTS[2], "bad")
+    alias_log.close_turn(product, turn)
 
 
 def _check(product: str, act: str) -> list[str]:
@@ -198,7 +198,7 @@ def _check(product: str, act: str) -> list[str]:
     if serving is None or serving.number not in ("2", goal):
         return [f"the champion was {serving}"]
     flavor.load_model(f"models:/{registry.model_name(product)}@{registry.CHAMPION}")
-    completed = promotion.complete_open_turns(product)
+    completed = alias_log.complete_open_turns(product)
     if not completed and serving.number == "2":
         _act(product, act)
     return _wrong(product, act)
@@ -218,7 +218,7 @@ def _wrong(product: str, act: str) -> list[str]:
         tags = {"reconad.rolled_back_night": NIGHTS[2], "reconad.reason": "bad"}
     marked = versions[2 if act == "promotion" else 1].tags
     entry = MlflowClient().get_registered_model(registry.model_name(product))
-    turns = promotion.turns(product)
+    turns = alias_log.turns(product)
     seen = {
         "aliases": ({name: str(number) for name, number in entry.aliases.items()}, aliases),
         "states": ([version.tags.get(registry.STATE_TAG) for version in versions], states),
@@ -231,7 +231,7 @@ def _wrong(product: str, act: str) -> list[str]:
 
 def _cut_off_where(product: str, act: str) -> str:
     """How far an act had come."""
-    turns = promotion.turns(product)
+    turns = alias_log.turns(product)
     serving = registry.version_by_alias(product, registry.CHAMPION)
     has_moved = serving is not None and serving.number != "2"
     if len(turns) == 2:
@@ -254,7 +254,7 @@ def _prepare(product: str, like: list[registry.Version]) -> None:
 def _versions_to_copy(folder: Path) -> list[registry.Version]:
     """Three versions of a model that was trained for one step on twelve pictures of noise; the
     first was promoted, and then the second."""
-    from flows.by_hand import train
+    from flows.jobs.by_hand import train
 
     noise = np.random.default_rng(0)
     (folder / "noise").mkdir()
@@ -268,8 +268,8 @@ def _versions_to_copy(folder: Path) -> list[registry.Version]:
     for _ in NIGHTS[1:]:
         client.create_model_version(name, first.uri, first.run_id)
     for number, night in zip(("1", "2"), NIGHTS, strict=False):
-        turn = promotion.promote("like", number, night, VERDICT)
-        promotion.close_turn("like", turn)
+        turn = alias_log.promote("like", number, night, VERDICT)
+        alias_log.close_turn("like", turn)
     return registry.versions("like")
 
 

@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict
 
 def _reconad(arguments: list[str], work: Path) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db"}
-    command = [sys.executable, "-m", "flows.cli", *arguments]
+    command = [sys.executable, "-m", "flows.commands.cli", *arguments]
     root = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
     ended = subprocess.run(

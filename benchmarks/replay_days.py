@@ -24,14 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from triage_images import calibration_of, fit, score
 from triage_nights import FALSE_ALARMS_PER_YEAR, screws
 
-from monitoring.alarms import comparable, watch_night
-from monitoring.night import NightStatistics, describe_light, summarise_night
-from monitoring.outliers import with_outliers
-from monitoring.places import known_places, summarise_places
-from monitoring.triage import NONE, find_cause
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.store.splits import CALIBRATION, TRAIN, assign_splits
+from reconad_plugin.ledger.splits import CALIBRATION, TRAIN, assign_splits
+from reconad_plugin.watch.cause import NONE, find_cause
+from reconad_plugin.watch.cells import known_places, summarise_places
+from reconad_plugin.watch.contrast import with_outliers
+from reconad_plugin.watch.night_tests import comparable, watch_night
+from reconad_plugin.watch.statistics import NightStatistics, describe_light, summarise_night
 
 
 def main() -> None:

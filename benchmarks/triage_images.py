@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.score_table import score_table
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import describe_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.score_table import score_table
-from reconad_plugin.scoring import Detector
 from reconad_plugin.training.fit import NormalImages, fit_detector
 
 IMAGE_SIZE_PX: Final = 128

@@ -23,11 +23,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from monitoring.alarms import watch_night
-from monitoring.night import NightStatistics, summarise_night
-from monitoring.outliers import with_outliers
-from monitoring.places import known_places, summarise_places
-from monitoring.triage import (
+from reconad_plugin.watch.cause import (
     CAMERA,
     DEFECTS,
     LEARNING_CAUSES,
@@ -37,6 +33,10 @@ from monitoring.triage import (
     UNCLEAR,
     find_cause,
 )
+from reconad_plugin.watch.cells import known_places, summarise_places
+from reconad_plugin.watch.contrast import with_outliers
+from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.statistics import NightStatistics, summarise_night
 
 DEMO: Final = Path(__file__).resolve().parent.parent / "demo" / "ball_screw"
 FIRST_NIGHT: Final = date(2026, 1, 1)

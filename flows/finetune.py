@@ -4,15 +4,15 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
-from flows.learning import choose_lesson, fit_and_register
-from flows.product import open_product
+from flows.jobs.learning import choose_lesson, fit_and_register
+from flows.jobs.product import open_product
 from flows.promote import judge_once
-from flows.steps import fails_clearly
-from flows.turns import TRAINING, one_at_a_time
+from flows.runtime.locks import TRAINING, one_at_a_time
+from flows.runtime.steps import fails_clearly
 from mlflow_models import registry
-from monitoring.triage import LEARNING_CAUSES, LIGHT
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT
 
 
 @flow(name="finetune", flow_run_name="finetune {product} {night}")

@@ -6,13 +6,13 @@ from typing import Any, Final
 import pandas as pd
 from prefect import flow, get_run_logger
 
-from flows.events import IMAGES_QUARANTINED, tell
-from flows.product import Product, open_product
-from flows.steps import fails_clearly, step
+from flows.jobs.product import Product, open_product
+from flows.runtime.events import IMAGES_QUARANTINED, tell
+from flows.runtime.steps import fails_clearly, step
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
-from reconad_plugin.store.manifest import (
+from reconad_plugin.ledger.manifest import (
     ACCEPTED,
     DUPLICATE,
     QUARANTINED,

@@ -8,23 +8,23 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 
-from flows.alarm_state import new_levels, open_alarm
-from flows.night_report import report
-from flows.product import Product, open_product
-from flows.steps import fails_clearly, step
+from flows.jobs.alarm_state import new_levels, open_alarm
+from flows.jobs.night_report import report
+from flows.jobs.product import Product, open_product
+from flows.runtime.steps import fails_clearly, step
 from mlflow_models import flavor, registry
-from monitoring.alarms import comparable, watch_night
-from monitoring.night import NightStatistics, describe_light, summarise_night
-from monitoring.outliers import with_outliers
-from monitoring.places import KNOWN_NIGHTS, MAP_CELLS, known_places, summarise_places
-from monitoring.rehearsal import expected_false_alarms
-from monitoring.triage import LIGHT, NONE, find_cause
 from reconad_plugin.config import parse_night
-from reconad_plugin.score_table import score_table
-from reconad_plugin.scoring import Detector
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.score_table import score_table
+from reconad_plugin.ledger.eligibility import normal_hashes
+from reconad_plugin.ledger.manifest import accepted_rows, known_nights, read_manifest
 from reconad_plugin.store.images import load_images
-from reconad_plugin.store.manifest import accepted_rows, known_nights, read_manifest
-from reconad_plugin.training.selection import normal_hashes
+from reconad_plugin.watch.cause import LIGHT, NONE, find_cause
+from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_places, summarise_places
+from reconad_plugin.watch.contrast import with_outliers
+from reconad_plugin.watch.forecast import expected_false_alarms
+from reconad_plugin.watch.night_tests import comparable, watch_night
+from reconad_plugin.watch.statistics import NightStatistics, describe_light, summarise_night
 
 
 @dataclass(frozen=True)

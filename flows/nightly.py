@@ -14,16 +14,16 @@ from typing import Any, Final
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
-from flows.events import DRIFT_DETECTED, tell
 from flows.ingest import ingest
+from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.product import Product, open_product
-from flows.steps import fails_clearly
+from flows.runtime.events import DRIFT_DETECTED, tell
+from flows.runtime.locks import settle
+from flows.runtime.steps import fails_clearly
 from flows.train import train
-from flows.turns import settle
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.store.manifest import accepted_rows, nights_with_images, read_manifest
+from reconad_plugin.ledger.manifest import accepted_rows, nights_with_images, read_manifest
 
 
 def _run_name() -> str:
@@ -117,7 +117,7 @@ def is_retraining_due(product: Product, night: date) -> bool:
 
 def main() -> int:
     """Run one night from the command line."""
-    from flows.command import run_command
+    from flows.commands.exit_codes import run_command
 
     parser = argparse.ArgumentParser(prog="python -m flows.nightly", description=main.__doc__)
     parser.add_argument("--product", required=True, help="a product of reconad.toml")

@@ -8,17 +8,17 @@ import torch
 from prefect import flow
 from torch import Tensor
 
-from flows.learning import learnable_rows, read_manifests
-from flows.pretraining import Pretraining, pretrain_and_log, pretraining_settings
-from flows.product import Product, open_product
-from flows.steps import fails_clearly, step
-from flows.turns import TRAINING, one_at_a_time
+from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.pretraining import Pretraining, pretrain_and_log, pretraining_settings
+from flows.jobs.product import Product, open_product
+from flows.runtime.locks import TRAINING, one_at_a_time
+from flows.runtime.steps import fails_clearly, step
 from mlflow_models import registry
-from mlflow_models.vq import registered_name
+from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, parse_night
 from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.ledger.manifest import known_nights
 from reconad_plugin.store.images import load_images
-from reconad_plugin.store.manifest import known_nights
 
 
 @dataclass(frozen=True)

@@ -10,28 +10,28 @@ from matplotlib.figure import Figure
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.events import MODEL_REJECTED, tell, tell_turn
-from flows.learning import learnable_rows, read_manifests
-from flows.product import Product, open_product
-from flows.steps import fails_clearly, step
-from flows.turns import JUDGING, MOVING, one_at_a_time, settle
-from mlflow_models import flavor, promotion, registry
+from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.product import Product, open_product
+from flows.runtime.events import MODEL_REJECTED, tell, tell_turn
+from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, settle
+from flows.runtime.steps import fails_clearly, step
+from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import log_verdict, trained_on
 from reconad_plugin.config import parse_night
+from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import NoChampionError, NotEnoughImagesError
-from reconad_plugin.evidence import (
+from reconad_plugin.gate.comparison import SIMULATED
+from reconad_plugin.gate.golden import ENOUGH_DEFECTS, choose_held_out, read_golden
+from reconad_plugin.gate.judge import Verdict, judge
+from reconad_plugin.gate.scored_golden import (
     GoldenSet,
     disagreements,
     gather_evidence,
     simulated_golden_set,
 )
-from reconad_plugin.gate import Verdict, judge
-from reconad_plugin.paired import SIMULATED
-from reconad_plugin.plots import plot_disagreement, plot_maps
-from reconad_plugin.scoring import Detector
-from reconad_plugin.store.golden import ENOUGH_DEFECTS, choose_held_out, read_golden
+from reconad_plugin.ledger.manifest import known_nights
+from reconad_plugin.plots.figures import plot_disagreement, plot_maps
 from reconad_plugin.store.images import load_images
-from reconad_plugin.store.manifest import known_nights
 
 SHOWN_A_KIND = 4  # pictures of normal and of anomalous images in the verdict's plot
 SHOWN_APART = 8  # pictures that two versions see differently
@@ -70,7 +70,7 @@ def promote(product: str, night: date, version: int | None = None) -> str:
             registry.challenge(product, named)
         challenger = registry.version_by_alias(product, registry.CHALLENGER)
         champion = registry.version_by_alias(product, registry.CHAMPION)
-        if challenger is None and completed and completed[-1].by == promotion.PROMOTION:
+        if challenger is None and completed and completed[-1].by == alias_log.PROMOTION:
             return f"{registry.PROMOTED} {completed[-1].version}"
         if challenger is None:
             raise NoChampionError(
@@ -174,16 +174,16 @@ def carry_out(
     content = verdict.to_dict() | {"judged_against": judged_against}
     if verdict.is_passed:
         with one_at_a_time(MOVING, product.name):
-            turn = promotion.promote(product.name, challenger.number, night.isoformat(), content)
+            turn = alias_log.promote(product.name, challenger.number, night.isoformat(), content)
             tell_turn(product.name, turn)
-            promotion.close_turn(product.name, turn)
+            alias_log.close_turn(product.name, turn)
         outcome = registry.PROMOTED
     else:
-        promotion.note_verdict(product.name, challenger.number, content)
+        alias_log.note_verdict(product.name, challenger.number, content)
         payload = {"version": challenger.number, "judged_against": judged_against}
         payload |= {"night": night.isoformat(), "reason": verdict.reason}
         tell(MODEL_REJECTED, product.name, payload)
-        promotion.reject(product.name, challenger.number)
+        alias_log.reject(product.name, challenger.number)
         outcome = registry.REJECTED
     get_run_logger().info("version %s %s: %s", challenger.number, outcome, verdict.reason)
     return f"{outcome} {challenger.number}"

@@ -5,11 +5,11 @@ from typing import Final
 
 from prefect import flow, get_run_logger
 
-from flows.events import tell_turn
-from flows.product import open_product
-from flows.steps import fails_clearly
-from flows.turns import MOVING, one_at_a_time, settle
-from mlflow_models import promotion, registry
+from flows.jobs.product import open_product
+from flows.runtime.events import tell_turn
+from flows.runtime.locks import MOVING, one_at_a_time, settle
+from flows.runtime.steps import fails_clearly
+from mlflow_models import alias_log, registry
 from reconad_plugin.config import parse_night
 
 NO_REASON: Final = "rolled back by hand"
@@ -32,11 +32,11 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> str:
     open_product(product)
     bad = registry.champion(product).number
     for turn in settle(product):
-        if turn.by == promotion.ROLLBACK:
+        if turn.by == alias_log.ROLLBACK:
             return f"{registry.ROLLED_BACK} {turn.instead_of}"
     with one_at_a_time(MOVING, product):
-        turn = promotion.roll_back(product, bad, night.isoformat(), reason)
+        turn = alias_log.roll_back(product, bad, night.isoformat(), reason)
         tell_turn(product, turn)
-        promotion.close_turn(product, turn)
+        alias_log.close_turn(product, turn)
     get_run_logger().info("version %s rolled back, %s serves: %s", bad, turn.version, reason)
     return f"{registry.ROLLED_BACK} {bad}"

@@ -4,11 +4,11 @@ from datetime import date
 
 from prefect import flow
 
-from flows.learning import choose_lesson, fit_and_register
-from flows.product import open_product
+from flows.jobs.learning import choose_lesson, fit_and_register
+from flows.jobs.product import open_product
 from flows.promote import judge_once
-from flows.steps import fails_clearly
-from flows.turns import TRAINING, one_at_a_time
+from flows.runtime.locks import TRAINING, one_at_a_time
+from flows.runtime.steps import fails_clearly
 from reconad_plugin.config import parse_night
 
 

@@ -28,15 +28,16 @@ from mlflow_models.evaluation_rows import (
     read_labels,
     read_masks,
 )
+from reconad_plugin.detector.evaluation import AUPRO_FPR_LIMIT, image_figures
+from reconad_plugin.detector.prediction import MAP_FULL_SCALE, decode_base64
 from reconad_plugin.errors import ConfigError, InvalidImageError
-from reconad_plugin.evaluation import AUPRO_FPR_LIMIT, image_figures
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.folder import NORMAL_LABEL
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.masks import decode_mask, shrink_mask
-from reconad_plugin.metrics import share_above
-from reconad_plugin.pixel_metrics import PixelCurves
-from reconad_plugin.plots_evaluation import (
+from reconad_plugin.metrics.image import share_above
+from reconad_plugin.metrics.pixel import PixelCurves
+from reconad_plugin.plots.evaluation import (
     WHITE,
     Example,
     plot_examples,
@@ -44,7 +45,6 @@ from reconad_plugin.plots_evaluation import (
     plot_precision_recall,
     plot_roc,
 )
-from reconad_plugin.prediction import MAP_FULL_SCALE, decode_base64
 
 CONFIG_KEYS: Final = ("mask", "metric_prefix")
 MAX_EXAMPLES: Final = 8

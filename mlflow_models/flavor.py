@@ -29,10 +29,10 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.server import outage
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.persistence import load_detector, save_detector
+from reconad_plugin.detector.prediction import predict_encoded, to_table
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.persistence import load_detector, save_detector
-from reconad_plugin.prediction import predict_encoded, to_table
-from reconad_plugin.scoring import Detector
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"

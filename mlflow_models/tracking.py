@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
+from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ModelFormatError
-from reconad_plugin.scoring import Detector
-from reconad_plugin.store.splits import TRAIN
+from reconad_plugin.ledger.splits import TRAIN
 from reconad_plugin.training.loop import Progress
 
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first

@@ -17,7 +17,7 @@ from evidently.ui.storage.local.base import LocalState
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
 
 from monitoring.report import DRIFT_COLUMNS, TAIL, lean, open_nights, run_name
-from monitoring.triage import CAUSES
+from reconad_plugin.watch.cause import CAUSES
 
 TAB: Final = "Nights"
 _NIGHT: Final = "night"  # in plot_params of the first panel: the night that it speaks of

@@ -3,8 +3,8 @@
     Report([NightMean(statistic="sharpness"), ImageShare(column="is_suspect"), RowCount()])
 
 The dataset is a table of scores and features, one row an image, as a nightly batch or a served
-model writes it; see ``monitoring.night.summarise_night``. Evidently's own metrics stand beside
-these in one report.
+model writes it; see ``reconad_plugin.watch.statistics.summarise_night``. Evidently's own metrics
+stand beside these in one report.
 """
 
 from abc import ABC, abstractmethod
@@ -15,15 +15,15 @@ from evidently import Dataset
 from evidently.core.metric_types import SingleValue, SingleValueCalculation, SingleValueMetric
 from evidently.core.report import Context
 
-from monitoring.night import image_statistics
 from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.watch.statistics import image_statistics
 
 
 class NightMean(SingleValueMetric):
     """Mean over a night's images of one statistic of the watch.
 
     Attributes:
-        statistic: one of ``monitoring.night.STATISTICS``.
+        statistic: one of ``reconad_plugin.watch.statistics.STATISTICS``.
     """
 
     statistic: str

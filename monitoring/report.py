@@ -12,9 +12,9 @@ from evidently.core.report import Snapshot
 from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
 from monitoring.metrics import ImageShare, NightMean, NightValue
-from monitoring.night import image_statistics
-from monitoring.places import MAP_CELLS
-from monitoring.triage import CAUSES
+from reconad_plugin.watch.cause import CAUSES
+from reconad_plugin.watch.cells import MAP_CELLS
+from reconad_plugin.watch.statistics import image_statistics
 
 NIGHT_VALUES: Final = (
     "alarm",

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from scipy import stats
 
-from monitoring.limits import EWMA_WEIGHT
+from reconad_plugin.watch.limits import EWMA_WEIGHT
 
 PRIOR, PRIOR_WEIGHT, HIGHEST = 0.2, 10, 0.8  # of the autocorrelation
 LENT_FREEDOM = 4

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import reconad_plugin.telemetry  # noqa: F401  first: switches off reporting of what follows
-from flows.platform import EmbeddedPlatform, running_platform, s3_client
+from flows.platform.servers import EmbeddedPlatform, running_platform, s3_client
 from tests.factory import BUCKET, Factory
 
 # Flows would wait for their logs to reach the server. Set before any test imports Prefect.

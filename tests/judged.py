@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from reconad_plugin.gate import judge
-from reconad_plugin.paired import REAL, Evidence, GoldenLabels
+from reconad_plugin.gate.comparison import REAL, Evidence, GoldenLabels
+from reconad_plugin.gate.judge import judge
 
 TARGET_FPR = 0.02
 THRESHOLD = 2.05

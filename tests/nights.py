@@ -4,8 +4,8 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from monitoring.alarms import watch_night
-from monitoring.night import Exceedances, NightStatistics, PositionMeans
+from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.statistics import Exceedances, NightStatistics, PositionMeans
 
 NOTHING = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from monitoring.alarms import CountCheck, StatisticCheck, Watch, chance_of
-from monitoring.night import STATISTICS, Exceedances
-from monitoring.triage import find_cause
+from reconad_plugin.watch.cause import find_cause
+from reconad_plugin.watch.night_tests import CountCheck, StatisticCheck, Watch, chance_of
+from reconad_plugin.watch.statistics import STATISTICS, Exceedances
 
 # of 100 held-out images the threshold lets one through
 FEW = Exceedances(above=0, images=30, calibration_images=100, calibration_above=1)

@@ -10,19 +10,23 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
-from reconad_plugin.calibration import MIN_CALIBRATION_IMAGES, calibrate
-from reconad_plugin.calibration_groups import CalibrationGroups, calibrate_by_light, luminances
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, calibrate
+from reconad_plugin.detector.calibration_groups import (
+    CalibrationGroups,
+    calibrate_by_light,
+    luminances,
+)
+from reconad_plugin.detector.detector import Detector, Scores, score_images
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.dsr import Dsr
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.networks.vq import VqAutoencoder
-from reconad_plugin.scoring import Detector, Scores, score_images
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
-from reconad_plugin.store.source import local_folder
+from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.loop import Progress, TrainingReport
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Simulation

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.metrics import image_auroc
-from reconad_plugin.pixel_metrics import PixelCurves
-from reconad_plugin.scoring import score_images
+from reconad_plugin.detector.detector import score_images
+from reconad_plugin.metrics.image import image_auroc
+from reconad_plugin.metrics.pixel import PixelCurves
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.training.recipe import Recipe
 

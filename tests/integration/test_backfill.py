@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.backfill import backfill
+from flows.jobs.backfill import backfill
+from flows.jobs.product import open_product
 from flows.nightly import nightly
-from flows.product import open_product
 from reconad_plugin.errors import ConfigError
 from tests.command_line import run
 from tests.factory import Factory

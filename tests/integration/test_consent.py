@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from flows.alarm_state import new_levels
+from flows.commands.review import review_night
 from flows.ingest import ingest
-from flows.learning import choose_lesson, learnable_rows, read_manifests
+from flows.jobs.alarm_state import new_levels
+from flows.jobs.learning import choose_lesson, learnable_rows, read_manifests
+from flows.jobs.product import open_product
 from flows.nightly import nightly, react
-from flows.product import open_product
 from flows.promote import gather_golden
-from flows.review import review_night
-from flows.turns import settle
-from mlflow_models import promotion, registry
+from flows.runtime.locks import settle
+from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.store.golden import ENOUGH_DEFECTS
-from reconad_plugin.store.manifest import read_manifest
+from reconad_plugin.gate.golden import ENOUGH_DEFECTS
+from reconad_plugin.ledger.manifest import read_manifest
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 FIRST = date(2026, 5, 1)
@@ -84,9 +84,9 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
     put_into_service(product, "2", SECOND)
     assert new_levels(opened, THIRD) == {FIRST.isoformat(), SECOND.isoformat()}
 
-    promotion.close_turn(product, promotion.roll_back(product, "2", THIRD.isoformat(), "bad"))
-    promotion.note_verdict(product, "2", VERDICT)
-    promotion.reject(product, "2")
+    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    alias_log.note_verdict(product, "2", VERDICT)
+    alias_log.reject(product, "2")
 
     assert new_levels(opened, THIRD) == {FIRST.isoformat()}
     assert registry.withdrawn(product) == {"2"}
@@ -99,8 +99,8 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
     product = factory.product
     for night in (FIRST, THIRD):
         register_copy(watched, product, night)
-    promotion.note_verdict(product, "1", VERDICT)
-    promotion.reject(product, "1")
+    alias_log.note_verdict(product, "1", VERDICT)
+    alias_log.reject(product, "1")
     name = registry.model_name(product)
     MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
 
@@ -120,7 +120,7 @@ def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
         register_copy(watched, product, night)
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
-    promotion.close_turn(product, promotion.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
     settle(product)
     assert registry.withdrawn(product) == {"2"}
     MlflowClient().set_registered_model_alias(registry.model_name(product), registry.CHAMPION, "2")
@@ -144,8 +144,8 @@ def register_copy(
 
 
 def put_into_service(product: str, number: str, night: date) -> None:
-    turn = promotion.promote(product, number, night.isoformat(), VERDICT)
-    promotion.close_turn(product, turn)
+    turn = alias_log.promote(product, number, night.isoformat(), VERDICT)
+    alias_log.close_turn(product, turn)
 
 
 def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> None:

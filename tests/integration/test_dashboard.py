@@ -16,10 +16,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from flows.processes import LOOPBACK, answers, end_processes, free_ports
+from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
 from monitoring.report import night_values, run_report
-from monitoring.triage import CAUSES
+from reconad_plugin.watch.cause import CAUSES
 from tests.night_tables import NIGHT, record, score_table
 
 PRODUCT = "screw"

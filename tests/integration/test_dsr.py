@@ -10,9 +10,9 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import save_file
 
-from flows.cli import main
+from flows.commands.cli import main
 from mlflow_models import flavor
-from mlflow_models.vq import VQ_HASH_TAG, VQ_URI_TAG, find_vq
+from mlflow_models.foundation import VQ_HASH_TAG, VQ_URI_TAG, find_vq
 from reconad_plugin.training.pretrain import hash_vq
 from tests.integration.test_by_hand import picture, read, save
 

@@ -7,7 +7,7 @@ import torch
 from flows.nightly import nightly
 from flows.pretrain_vq import pretrain_vq
 from mlflow_models import registry
-from mlflow_models.vq import VQ_URI_TAG
+from mlflow_models.foundation import VQ_URI_TAG
 from tests.factory import Factory
 
 NIGHT = date(2026, 4, 1)

@@ -16,13 +16,13 @@ from mlflow.models import EvaluationResult, MetricThreshold, list_evaluators
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from mlflow_models import flavor
-from reconad_plugin.calibration import calibrate
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.detector import Detector, score_images
+from reconad_plugin.detector.prediction import encode_map, predict_encoded, to_table
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.autoencoder import build_autoencoder
-from reconad_plugin.prediction import encode_map, predict_encoded, to_table
-from reconad_plugin.scoring import Detector, score_images
 from tests.integration.conftest import Evaluate
 from tests.labelled import SIDE_PX, THRESHOLD, answering, answers_for, decoded, picture, shrunk
 

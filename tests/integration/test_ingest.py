@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from flows.ingest import ingest
-from flows.learning import learnable_rows, read_manifests
-from flows.product import open_product
+from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.product import open_product
 from reconad_plugin.errors import (
     AccessDeniedError,
     BucketNotFoundError,
     StorageUnreachableError,
 )
-from reconad_plugin.store.manifest import read_manifest
+from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.store.objects import ObjectStore
 from tests.factory import Factory, normal_picture, to_png
 

@@ -21,12 +21,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from flows.nightly import nightly
-from flows.platform import EmbeddedPlatform
-from flows.processes import free_ports
+from flows.platform.processes import free_ports
+from flows.platform.servers import EmbeddedPlatform
 from flows.promote import promote
-from mlflow_models import flavor, promotion, registry
+from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
-from reconad_plugin.scoring import Detector
+from reconad_plugin.detector.detector import Detector
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 NIGHT = date(2026, 5, 1)
@@ -184,11 +184,11 @@ def test_an_interrupted_promotion_is_completed_by_the_next(
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", dies)
     with pytest.raises(KeyboardInterrupt):
-        promotion.promote(own.product, second, "2026-05-02", verdict)
+        alias_log.promote(own.product, second, "2026-05-02", verdict)
     monkeypatch.undo()
 
     assert registry.champion(own.product).number == "1"
-    promotion.promote(own.product, second, "2026-05-02", verdict)
+    alias_log.promote(own.product, second, "2026-05-02", verdict)
     assert registry.champion(own.product).number == second
     assert registry.version_by_alias(own.product, registry.PREVIOUS_CHAMPION).number == "1"
 

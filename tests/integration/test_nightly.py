@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from flows.commands.review import review_night
 from flows.finetune import finetune
 from flows.ingest import ingest
-from flows.learning import Lesson, learnable_rows, load_lesson_images, read_manifests
+from flows.jobs.learning import Lesson, learnable_rows, load_lesson_images, read_manifests
+from flows.jobs.product import open_product
 from flows.nightly import nightly
-from flows.product import open_product
-from flows.review import review_night
 from mlflow_models import registry
 from mlflow_models.tracking import read_learnt
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
-from reconad_plugin.store.manifest import read_manifest
-from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.ledger.manifest import read_manifest
+from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from tests.factory import Factory, normal_picture, to_png, under_dim_lamp, with_scratch
 
 START = date(2026, 4, 1)

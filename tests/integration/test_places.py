@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.ingest import ingest
+from flows.jobs.product import open_product
 from flows.monitor import monitor
 from flows.nightly import nightly
-from flows.product import open_product
-from monitoring.outliers import LEAST_NIGHTS
-from monitoring.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_PLACE
-from monitoring.triage import MAX_DEFECT_HINT
+from reconad_plugin.watch.cause import MAX_DEFECT_HINT
+from reconad_plugin.watch.contrast import LEAST_NIGHTS
+from reconad_plugin.watch.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_PLACE
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 TRAINED, ORDINARY = date(2026, 8, 1), 6

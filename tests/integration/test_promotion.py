@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from flows.commands.status import read_status
 from flows.nightly import nightly
-from flows.platform import EmbeddedPlatform
+from flows.platform.servers import EmbeddedPlatform
 from flows.promote import judge_once, promote
 from flows.rollback import rollback
-from flows.status import read_status
-from flows.turns import settle
-from mlflow_models import promotion, registry
-from mlflow_models.promotion import PROMOTION, ROLLBACK, Turn, standing
+from flows.runtime.locks import settle
+from mlflow_models import alias_log, registry
+from mlflow_models.alias_log import PROMOTION, ROLLBACK, Turn, standing
 from reconad_plugin.errors import NoChampionError, PlatformError
 from tests.command_line import RECONAD, run
 from tests.factory import Factory
@@ -66,8 +66,8 @@ def copies(trained: Factory) -> Callable[..., list[str]]:
 
 def put_into_service(product: str, *numbers: str) -> None:
     for number in numbers:
-        turn = promotion.promote(product, number, f"2026-06-0{number}", VERDICT)
-        promotion.close_turn(product, turn)
+        turn = alias_log.promote(product, number, f"2026-06-0{number}", VERDICT)
+        alias_log.close_turn(product, turn)
 
 
 def aliases(product: str) -> dict[str, str]:
@@ -135,7 +135,7 @@ def test_two_promoters_at_once_cannot_both_win(trained: Factory, copies: Callabl
     assert answers[loser]["verdict"]["judged_against"] == winner
     assert answers[loser]["night"] == NIGHT.isoformat()  # the last one taken in
     assert "is_better" in "".join(output for output, _ in printed)
-    assert not promotion.open_turns(trained.product)
+    assert not alias_log.open_turns(trained.product)
 
 
 def test_without_a_common_lock_at_most_one_wins(factory: Factory, copies: Callable) -> None:
@@ -146,8 +146,8 @@ def test_without_a_common_lock_at_most_one_wins(factory: Factory, copies: Callab
     def compete(product: str, number: str) -> str | None:
         try:
             verdict = VERDICT | {"judged_against": "1"}
-            won = promotion.promote(product, number, LATER.isoformat(), verdict)
-            promotion.close_turn(product, won)
+            won = alias_log.promote(product, number, LATER.isoformat(), verdict)
+            alias_log.close_turn(product, won)
         except PlatformError as error:
             return str(error)
         return None
@@ -169,7 +169,7 @@ def test_without_a_common_lock_at_most_one_wins(factory: Factory, copies: Callab
         assert len(winners) <= 1, call
         assert aliases(product)[registry.CHAMPION] == (winners or ["1"])[0]
         assert [state(product, number) for number in "23"].count("promoted") == len(winners)
-        assert not promotion.open_turns(product)
+        assert not alias_log.open_turns(product)
         for refusal in filter(None, refusals.values()):
             assert "run this again" in refusal or "judge it again" in refusal
     assert call > 20
@@ -182,7 +182,7 @@ def test_a_verdict_against_another_champion_is_refused(factory: Factory, copies:
     verdict = VERDICT | {"judged_against": first}
 
     with pytest.raises(PlatformError, match="judged against 1, and 2 serves by now: judge it"):
-        promotion.promote(factory.product, third, LATER.isoformat(), verdict)
+        alias_log.promote(factory.product, third, LATER.isoformat(), verdict)
 
     assert aliases(factory.product) == {"champion": second, "previous_champion": first}
     assert state(factory.product, third) is None
@@ -290,8 +290,8 @@ def die() -> None:
             id="promotion",
         ),
         pytest.param(
-            lambda product: promotion.close_turn(
-                product, promotion.roll_back(product, "2", LATER.isoformat(), "bad")
+            lambda product: alias_log.close_turn(
+                product, alias_log.roll_back(product, "2", LATER.isoformat(), "bad")
             ),
             {"champion": "1"},
             ["promoted", "rolled_back", None],
@@ -320,13 +320,13 @@ def test_cut_off_before_any_write_the_next_run_makes_it_whole(
                 pass
         assert aliases(product)["champion"] in ("2", wanted["champion"])
 
-        completed = promotion.complete_open_turns(product)
+        completed = alias_log.complete_open_turns(product)
         if not completed and aliases(product)["champion"] == "2":
             act(product)
 
         assert aliases(product) == wanted
         assert [state(product, number) for number in ("1", "2", "3")] == states
-        assert [each.is_open for each in promotion.turns(product)] == [False] * 3
+        assert [each.is_open for each in alias_log.turns(product)] == [False] * 3
     assert write > 8
 
 
@@ -336,7 +336,7 @@ def test_a_rollback_that_was_cut_off_is_completed_by_the_next(
     """The next run ends it, with the first one's reason, and goes no further back."""
     product = factory.product
     put_into_service(product, *copies(product, 3))
-    promotion.roll_back(product, "3", LATER.isoformat(), "scratches")  # dies before it is told
+    alias_log.roll_back(product, "3", LATER.isoformat(), "scratches")  # dies before it is told
 
     outcome = rollback(product, LATER, "again")
 

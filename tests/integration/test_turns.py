@@ -3,8 +3,8 @@
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_models import promotion, registry
-from mlflow_models.promotion import PROMOTION, Turn
+from mlflow_models import alias_log, registry
+from mlflow_models.alias_log import PROMOTION, Turn
 from reconad_plugin.errors import PlatformError
 from tests.factory import Factory
 
@@ -23,7 +23,7 @@ def product(factory: Factory) -> str:
 
 
 def put_into_service(product: str, number: str) -> None:
-    promotion.close_turn(product, promotion.promote(product, number, f"2026-06-0{number}", VERDICT))
+    alias_log.close_turn(product, alias_log.promote(product, number, f"2026-06-0{number}", VERDICT))
 
 
 def aliases(product: str) -> tuple[str | None, str | None]:
@@ -37,7 +37,7 @@ def test_promoters_of_one_version_leave_each_others_turn(
 ) -> None:
     """The second writes its turn over the first's; who withdraws takes only its own away."""
     put_into_service(product, "1")
-    note = promotion._note_turn
+    note = alias_log._note_turn
     other = Turn(2, "2", "1", PROMOTION, "2026-06-08", "better")
 
     def note_and_be_overwritten(product: str, mine: Turn) -> None:
@@ -45,12 +45,12 @@ def test_promoters_of_one_version_leave_each_others_turn(
         note(product, other)
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, "_note_turn", note_and_be_overwritten)
+        patched.setattr(alias_log, "_note_turn", note_and_be_overwritten)
         with pytest.raises(PlatformError, match="run this again, which completes it first"):
-            promotion.promote(product, "2", LATER, VERDICT)
+            alias_log.promote(product, "2", LATER, VERDICT)
 
     assert aliases(product) == ("1", None)
-    assert promotion.complete_open_turns(product) == [other]
+    assert alias_log.complete_open_turns(product) == [other]
     assert aliases(product) == ("2", "1")
 
 
@@ -60,8 +60,8 @@ def test_a_version_that_served_twice_is_not_gone_back_to(product: str) -> None:
     for number in ("1", "2", "1"):
         put_into_service(product, number)
 
-    turn = promotion.roll_back(product, "1", LATER, "bad")
+    turn = alias_log.roll_back(product, "1", LATER, "bad")
 
     assert aliases(product) == ("2", None)
-    assert promotion.complete_turn(product, turn)
+    assert alias_log.complete_turn(product, turn)
     assert aliases(product) == ("2", None)

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from flows.ingest import ingest
+from flows.jobs.product import open_product
 from flows.nightly import nightly
-from flows.platform import EmbeddedPlatform
-from flows.product import open_product
+from flows.platform.servers import EmbeddedPlatform
 from tests.command_line import run
 from tests.conftest import make_factory
 from tests.factory import Factory

@@ -11,12 +11,12 @@ from hypothesis import settings
 from PIL import Image
 from torch import Generator, Tensor
 
-from reconad_plugin.calibration import calibrate
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.detector import Detector, score_images
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.networks.registry import MODELS
-from reconad_plugin.scoring import Detector, score_images
 
 SIZE_PX = 32
 TINY_WIDTHS = {

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from monitoring.alarms import NIGHT_EFFECT, chance_of
-from monitoring.charts import Charts, Night
-from monitoring.limits import NIGHTS_A_YEAR, limits, nights_between_alarms
-from monitoring.night import STATISTICS, Exceedances
-from monitoring.rehearsal import alarms_of
+from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.forecast import alarms_of
+from reconad_plugin.watch.limits import NIGHTS_A_YEAR, limits, nights_between_alarms
+from reconad_plugin.watch.night_tests import NIGHT_EFFECT, chance_of
+from reconad_plugin.watch.statistics import STATISTICS, Exceedances
 from tests.nights import NOTHING, check, name_of, night, watch
 
 

@@ -8,9 +8,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from monitoring.charts import Charts, Night
-from monitoring.limits import SETTLED_SHARE, limits
-from monitoring.night import STATISTICS, STEADY_DEVIATION
+from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.limits import SETTLED_SHARE, limits
+from reconad_plugin.watch.statistics import STATISTICS, STEADY_DEVIATION
 from tests.nights import check, night, quiet, seen_from, series, watch
 
 SCORE = "log_score"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monitoring.night import Exceedances, Outliers
+from reconad_plugin.watch.statistics import Exceedances, Outliers
 from tests.nights import check, name_of, night, quiet, series, watch
 
 SCORE = "log_score"

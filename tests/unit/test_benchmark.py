@@ -18,7 +18,7 @@ from benchmarks.compare import (
     alternate,
     compare,
 )
-from flows.benchmark import load_compare, run_benchmark
+from flows.commands.benchmark import load_compare, run_benchmark
 from reconad_plugin.errors import ConfigError
 
 RATE = Benchmark("things a second", "1/s", is_rate=True, threads=1, pairs=(("fast", "slow"),))
@@ -159,7 +159,7 @@ def test_command_writes_what_was_measured(tmp_path, monkeypatch, capsys):
         (tmp_path / f"loading_{side}.py").write_text(f"print({value!r})", encoding="utf-8")
     compare_file = Path(__file__).parents[2] / "benchmarks" / "compare.py"
     (tmp_path / "compare.py").write_bytes(compare_file.read_bytes())
-    monkeypatch.setattr("flows.benchmark.BENCHMARKS", tmp_path)
+    monkeypatch.setattr("flows.commands.benchmark.BENCHMARKS", tmp_path)
 
     run_benchmark(options("loading", json=tmp_path / "found.json"))
 

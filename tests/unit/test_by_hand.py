@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flows import by_hand
-from flows.by_hand import finetune, name_of, predict, simulate, train
-from flows.pretrain_by_hand import run_pretrain_vq
+from flows.commands.pretrain_vq import run_pretrain_vq
+from flows.jobs import by_hand
+from flows.jobs.by_hand import finetune, name_of, predict, simulate, train
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reconad_plugin.calibration import (
+from reconad_plugin.detector.calibration import (
     calibrate,
     check_threshold,
     images_needed,

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.calibration_groups import CalibrationGroups, calibrate_by_light, luminances
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import (
+    CalibrationGroups,
+    calibrate_by_light,
+    luminances,
+)
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.features import describe_image
 from reconad_plugin.training.fit import NormalImages, fit_detector

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from monitoring.charts import (
+from reconad_plugin.watch.charts import (
     LEARNING_DELAY,
     MAX_AUTOCORRELATION,
     MAX_SCORE,

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reconad_plugin.detector.detector import score_images
 from reconad_plugin.images.light import standard_light
 from reconad_plugin.networks.dsr import Restriction, build_dsr
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.scoring import score_images
 from tests.small_dsr import SIZE_PX, pictures, seeded, small
 
 

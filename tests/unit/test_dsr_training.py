@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from reconad_plugin.config import TrainingSettings
+from reconad_plugin.detector.detector import score_images
 from reconad_plugin.images.light import standard_light
-from reconad_plugin.metrics import image_auroc
+from reconad_plugin.metrics.image import image_auroc
 from reconad_plugin.networks.dsr import Comparison, build_dsr
 from reconad_plugin.networks.vq import VqAutoencoder
-from reconad_plugin.scoring import score_images
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.smudges import simulate_smudges
 from reconad_plugin.simulation.textures import load_textures

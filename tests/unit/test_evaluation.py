@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.calibration_groups import CalibrationGroups
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import CalibrationGroups
+from reconad_plugin.detector.evaluation import DefectFigures, evaluate
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.evaluation import DefectFigures, evaluate
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.networks.base import AnomalyNetwork
 
@@ -95,7 +95,7 @@ def test_intervals_enclose_their_shares(detector, folder):
 
 def test_pixels_come_chunk_by_chunk(detector, folder, monkeypatch):
     """Maps and masks of several chunks are those of one picture after the other."""
-    monkeypatch.setattr("reconad_plugin.evaluation._CHUNK", 3)
+    monkeypatch.setattr("reconad_plugin.detector.evaluation._CHUNK", 3)
 
     found = evaluate(detector, read_folder(folder))
 

@@ -9,14 +9,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.evidence import (
+from reconad_plugin.gate.comparison import SIMULATED, GoldenLabels
+from reconad_plugin.gate.scored_golden import (
     GoldenSet,
     disagreements,
     gather_evidence,
     simulated_golden_set,
 )
-from reconad_plugin.paired import SIMULATED, GoldenLabels
-from reconad_plugin.plots import plot_disagreement
+from reconad_plugin.plots.figures import plot_disagreement
 
 NIGHT = "2026-04-01"
 
@@ -64,7 +64,7 @@ def test_anomalies_stay_when_images_join(make_normal):
 
 def test_anomalies_stay_when_so_many_join_that_each_image_has_fewer(make_normal, monkeypatch):
     """One name is one picture, however many an image has."""
-    monkeypatch.setattr("reconad_plugin.evidence.MOST_SIMULATED", 8)
+    monkeypatch.setattr("reconad_plugin.gate.scored_golden.MOST_SIMULATED", 8)
     normal = make_normal(4, 40)
 
     few, many = simulated(normal[:2], 0), simulated(normal, 0)
@@ -95,7 +95,7 @@ def test_simulated_set_has_every_image_several_times(make_normal):
 
 def test_many_images_have_few_anomalies_each(make_normal, monkeypatch):
     """The number of anomalies is bounded, down to one an image."""
-    monkeypatch.setattr("reconad_plugin.evidence.MOST_SIMULATED", 8)
+    monkeypatch.setattr("reconad_plugin.gate.scored_golden.MOST_SIMULATED", 8)
 
     assert [len(simulated(make_normal(n, 1), 0).anomalous) for n in (1, 3, 4, 8)] == [4, 6, 8, 8]
 

@@ -6,8 +6,8 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.metrics import RowCount
 
 from monitoring.metrics import ImageShare, NightMean, NightValue
-from monitoring.night import STATISTICS, image_statistics
 from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.watch.statistics import STATISTICS, image_statistics
 from tests.night_tables import score_table
 
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS
-from reconad_plugin.persistence import load_detector, save_detector
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.training import phases
 from reconad_plugin.training.fit import FINETUNE_RATE_SHARE, NormalImages, fit_detector

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reconad_plugin.gate_rules import COST, GAIN, LOSS_CHANCE, MAX_AUROC_LOSS, QUALITY
-from reconad_plugin.paired import NAMED_IMAGES, unseen
-from reconad_plugin.store.golden import ENOUGH_DEFECTS
+from reconad_plugin.gate.comparison import NAMED_IMAGES, unseen
+from reconad_plugin.gate.golden import ENOUGH_DEFECTS
+from reconad_plugin.gate.rules import COST, GAIN, LOSS_CHANCE, MAX_AUROC_LOSS, QUALITY
 from tests.judged import (
     ANOMALOUS,
     BETTER,

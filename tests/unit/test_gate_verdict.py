@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.gate import judge
+from reconad_plugin.gate.judge import judge
 from tests.judged import (
     ANOMALOUS,
     BETTER,

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.gate.golden import choose_held_out, read_golden
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.store.golden import choose_held_out, read_golden
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectContent, ObjectInfo
 
@@ -98,8 +98,8 @@ def test_held_out_images_are_the_judges():
 
 def test_held_out_images_are_bounded(monkeypatch):
     """Of each night the lowest hashes, of all the newest nights."""
-    monkeypatch.setattr("reconad_plugin.store.golden.HELD_OUT_A_NIGHT", 3)
-    monkeypatch.setattr("reconad_plugin.store.golden.HELD_OUT", 5)
+    monkeypatch.setattr("reconad_plugin.gate.golden.HELD_OUT_A_NIGHT", 3)
+    monkeypatch.setattr("reconad_plugin.gate.golden.HELD_OUT", 5)
 
     chosen = choose_held_out(rows(["2026-04-02", "2026-04-03", "2026-04-01"], 10))
 

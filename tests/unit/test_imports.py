@@ -18,7 +18,7 @@ HEAVY = ("torch", "mlflow", "evidently", "prefect")
         pytest.param("reconad_plugin.config", id="settings"),
         pytest.param("reconad_plugin.networks.registry", id="registry of models"),
         pytest.param("reconad_plugin.simulation.presets", id="presets of simulation"),
-        pytest.param("flows.cli", id="command line"),
+        pytest.param("flows.commands.cli", id="command line"),
     ],
 )
 def test_light_modules_import_nothing_heavy(module):
@@ -35,7 +35,7 @@ def test_light_modules_import_nothing_heavy(module):
 def test_help_imports_nothing_heavy():
     """The command line's help is there at once."""
     code = (
-        "import sys\nfrom flows.cli import main\n"
+        "import sys\nfrom flows.commands.cli import main\n"
         "try:\n    main(['--help'])\n"
         f"finally:\n    print([name for name in {HEAVY!r} if name in sys.modules])"
     )
@@ -52,7 +52,7 @@ def test_serving_imports_nothing_that_trains():
     """A server that builds, loads and scores with every model has no part of the training."""
     code = (
         "import sys\n"
-        "from reconad_plugin import persistence, prediction, scoring\n"
+        "from reconad_plugin.detector import detector, persistence, prediction\n"
         "from reconad_plugin.networks.registry import MODELS\n"
         "for spec in MODELS.values():\n"
         "    spec.build_network(32, **spec.architecture(None, {}))\n"

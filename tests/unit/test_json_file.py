@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flows.json_file import check_writable, write_json
+from flows.commands.json_file import check_writable, write_json
 from reconad_plugin.errors import ConfigError
 
 

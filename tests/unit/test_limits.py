@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from monitoring import limits as module
-from monitoring.limits import (
+from reconad_plugin.watch import limits as module
+from reconad_plugin.watch.limits import (
     COUNT_TESTS,
     EWMA_WEIGHT,
     NIGHTS_A_YEAR,

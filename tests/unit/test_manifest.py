@@ -9,9 +9,7 @@ import pytest
 
 from reconad_plugin.images.features import FEATURES
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.store.cache import ContentCache
-from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.manifest import (
+from reconad_plugin.ledger.manifest import (
     COLUMNS,
     accepted_rows,
     build_manifest,
@@ -21,6 +19,8 @@ from reconad_plugin.store.manifest import (
     to_parquet,
     write_manifest,
 )
+from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.layout import ProductLayout
 
 NIGHT = date(2024, 5, 1)
 LAYOUT = ProductLayout("bolt")

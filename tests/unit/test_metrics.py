@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.metrics import (
+from reconad_plugin.metrics.image import (
     escape_rate,
     image_ap,
     image_auroc,

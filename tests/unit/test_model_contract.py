@@ -11,10 +11,15 @@ from PIL import Image
 from torch import Generator
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.persistence import (
+    DETECTOR_FILE,
+    WEIGHTS_FILE,
+    load_detector,
+    save_detector,
+)
 from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.registry import MODELS, model_spec
-from reconad_plugin.persistence import DETECTOR_FILE, WEIGHTS_FILE, load_detector, save_detector
 from reconad_plugin.training import loop
 from reconad_plugin.training.fit import NormalImages, fit_detector
 from reconad_plugin.training.loop import train

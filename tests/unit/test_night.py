@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.night import (
+from reconad_plugin.images.features import FEATURES
+from reconad_plugin.watch.statistics import (
     CAMERA_STATISTICS,
     LIGHT_STATISTICS,
     SCORE_STATISTICS,
@@ -21,7 +22,6 @@ from monitoring.night import (
     image_statistics,
     summarise_night,
 )
-from reconad_plugin.images.features import FEATURES
 
 
 @pytest.fixture

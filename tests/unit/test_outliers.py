@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.alarms import comparable, watch_night
-from monitoring.night import NightStatistics, Outliers, summarise_night
-from monitoring.outliers import chance_of_contrast, contrast, find_outliers, with_outliers
-from monitoring.places import known_places, summarise_places
+from reconad_plugin.watch.cells import known_places, summarise_places
+from reconad_plugin.watch.contrast import chance_of_contrast, contrast, find_outliers, with_outliers
+from reconad_plugin.watch.night_tests import comparable, watch_night
+from reconad_plugin.watch.statistics import NightStatistics, Outliers, summarise_night
 
 CELLS = 64
 ORDINARY = 12

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reconad_plugin.paired import bootstrap_auroc, swap_recalls
+from reconad_plugin.gate.comparison import bootstrap_auroc, swap_recalls
 from tests.judged import TARGET_FPR, see
 
 

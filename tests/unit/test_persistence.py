@@ -8,10 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.calibration_groups import CalibrationGroups
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import CalibrationGroups
+from reconad_plugin.detector.persistence import (
+    DETECTOR_FILE,
+    WEIGHTS_FILE,
+    load_detector,
+    save_detector,
+)
 from reconad_plugin.errors import ModelFormatError
-from reconad_plugin.persistence import DETECTOR_FILE, WEIGHTS_FILE, load_detector, save_detector
 
 
 @pytest.fixture

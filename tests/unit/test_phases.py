@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import CodebookCollapsedError, ConfigError
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.networks.vq import build_vq
-from reconad_plugin.persistence import load_detector, save_detector
 from reconad_plugin.training import loop, phases
 from reconad_plugin.training.checkpoint import CHECKPOINT_FILE, remove_checkpoint
 from reconad_plugin.training.fit import NormalImages, fit_detector

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.pixel_metrics import PixelCurves
+from reconad_plugin.metrics.pixel import PixelCurves
 
 tied_maps = arrays.arrays(np.float32, (3, 4, 5), elements=st.integers(-4, 4).map(float))
 some_masks = arrays.arrays(np.bool_, (3, 4, 5)).filter(lambda mask: mask.any() and not mask.all())

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.places import KNOWN_NIGHTS, known_places, summarise_places
+from reconad_plugin.watch.cells import KNOWN_NIGHTS, known_places, summarise_places
 
 LEVELS = {"left": np.array([0.0, 2.0, 5.0]), "right": np.array([4.0, 1.0, 0.0])}
 DEVIATIONS = np.array([0.1, 0.1, 0.4])

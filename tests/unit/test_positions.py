@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from monitoring.positions import night_values
+from reconad_plugin.watch.positions import night_values
 from tests.nights import night, seen_from, series
 
 LEVELS = {"left": 0.8, "middle": 0.5, "right": 0.2}

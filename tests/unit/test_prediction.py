@@ -11,18 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-from reconad_plugin import prediction
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.calibration_groups import CalibrationGroups, luminances
-from reconad_plugin.images.geometry import stack_images
-from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.prediction import (
+from reconad_plugin.detector import prediction
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.prediction import (
     MAP_FULL_SCALE,
     Prediction,
     encode_map,
     predict_encoded,
     to_table,
 )
+from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.images.limits import ImageLimits
 
 
 @pytest.fixture

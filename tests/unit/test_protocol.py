@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reconad_plugin.detector.evaluation import evaluate
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.evaluation import evaluate
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.networks.base import AnomalyNetwork
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monitoring.rehearsal import LEAST_NIGHTS, alarms_of, expected_false_alarms
+from reconad_plugin.watch.forecast import LEAST_NIGHTS, alarms_of, expected_false_alarms
 
 STATISTICS = 3
 RATE = 12.0

@@ -5,9 +5,9 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 
-from monitoring.night import STATISTICS
 from monitoring.report import NIGHT_VALUES, lean, night_values, open_nights, run_report
-from monitoring.triage import CAUSES
+from reconad_plugin.watch.cause import CAUSES
+from reconad_plugin.watch.statistics import STATISTICS
 from tests.night_tables import NIGHT, record, score_table
 
 

@@ -4,9 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reconad_plugin import score_table as module
+from reconad_plugin.detector import score_table as module
+from reconad_plugin.detector.score_table import (
+    CELLS,
+    COLUMNS,
+    FLOOR,
+    map_cells,
+    map_extent,
+    score_table,
+)
 from reconad_plugin.images.features import FEATURES
-from reconad_plugin.score_table import CELLS, COLUMNS, FLOOR, map_cells, map_extent, score_table
 
 
 @pytest.fixture

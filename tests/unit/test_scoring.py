@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.detector import score_images, smooth_map
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.light import LightReference, dim_lamp
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import MODELS, model_spec
-from reconad_plugin.scoring import score_images, smooth_map
 
 
 class Brightness(AnomalyNetwork):

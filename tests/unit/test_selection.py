@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from reconad_plugin.calibration import calibrate
-from reconad_plugin.store.records import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
-from reconad_plugin.store.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
-from reconad_plugin.training.selection import (
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.ledger.eligibility import (
     Watched,
     doubtful_images,
     learnable_images,
     lend_light,
     oversample_new,
 )
+from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
+from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 
 FIRST, SECOND, THIRD = "2024-05-01", "2024-05-02", "2024-05-03"
 

@@ -12,8 +12,8 @@ from PIL import Image
 from reconad_plugin.errors import ConfigError, InvalidImageError, NotEnoughImagesError
 from reconad_plugin.images.geometry import to_square
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.store import source
-from reconad_plugin.store.source import (
+from reconad_plugin.store import mirror
+from reconad_plugin.store.mirror import (
     hash_file,
     load_files,
     local_folder,
@@ -67,7 +67,7 @@ def bucket(png, monkeypatch):
             "nuts/good/c.png": png(30),
         }
     )
-    monkeypatch.setattr(source, "ObjectStore", bucket)
+    monkeypatch.setattr(mirror, "ObjectStore", bucket)
     return bucket
 
 
@@ -191,7 +191,7 @@ def die(*args):
 def test_killed_copy_leaves_nothing_that_was_deleted_since(bucket, tmp_path, monkeypatch):
     """What a person takes out of the bucket trains nothing, though no note tells of it."""
     with monkeypatch.context() as patch:
-        patch.setattr(source.json, "dumps", die)
+        patch.setattr(mirror.json, "dumps", die)
         with pytest.raises(KeyboardInterrupt):
             open_source("s3://parts/bolts", tmp_path)
     assert names(sorted(tmp_path.rglob("*.png"))) == ["a.png", "b.png"]
@@ -217,7 +217,7 @@ def test_note_is_whole_while_it_is_written(bucket, tmp_path, monkeypatch):
     folder = open_source("s3://parts/bolts", tmp_path).root
     note = (folder / ".etags.json").read_text()
     bucket.contents["bolts/good/d.png"] = bucket.contents["nuts/good/c.png"]
-    monkeypatch.setattr(source.Path, "replace", die)
+    monkeypatch.setattr(mirror.Path, "replace", die)
 
     with pytest.raises(KeyboardInterrupt):
         open_source("s3://parts/bolts", tmp_path)
@@ -312,7 +312,7 @@ def test_files_become_pixels_once(tmp_path, png, monkeypatch):
         paths[-1].write_bytes(png(shade))
 
     first = load_files(paths, 32, ImageLimits(), tmp_path / "cache")
-    monkeypatch.setattr(source, "decode_square", None)
+    monkeypatch.setattr(mirror, "decode_square", None)
     second = load_files(paths[::-1], 32, ImageLimits(), tmp_path / "cache")
 
     assert first[:, 0, 0, 0].tolist() == [10, 20, 30]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconad_plugin.store.splits import CALIBRATION, JUDGE, TRAIN, assign_splits
+from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, TRAIN, assign_splits
 
 
 def hashes(count, start=0):

@@ -4,13 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitoring.night import (
-    CAMERA_STATISTICS,
-    LIGHT_STATISTICS,
-    MATCHED_SCORE_STATISTIC,
-    SURFACE_STATISTIC,
-)
-from monitoring.triage import (
+from reconad_plugin.watch.cause import (
     CAMERA,
     DEFECTS,
     LIGHT,
@@ -19,6 +13,12 @@ from monitoring.triage import (
     UNCLEAR,
     Triage,
     find_cause,
+)
+from reconad_plugin.watch.statistics import (
+    CAMERA_STATISTICS,
+    LIGHT_STATISTICS,
+    MATCHED_SCORE_STATISTIC,
+    SURFACE_STATISTIC,
 )
 from tests.watches import (
     ALL,

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.alarms import CountCheck, chance_of
-from monitoring.night import (
-    STATISTICS,
-    SURFACE_STATISTIC,
-    Exceedances,
-)
-from monitoring.triage import (
+from reconad_plugin.watch.cause import (
     DEFECTS,
     LIGHT,
     MAX_DEFECT_HINT,
@@ -21,6 +15,12 @@ from monitoring.triage import (
     PROCESS,
     UNCLEAR,
     find_cause,
+)
+from reconad_plugin.watch.night_tests import CountCheck, chance_of
+from reconad_plugin.watch.statistics import (
+    STATISTICS,
+    SURFACE_STATISTIC,
+    Exceedances,
 )
 from tests.watches import (
     A_THIRD,

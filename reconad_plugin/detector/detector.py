@@ -1,0 +1,174 @@
+"""A trained network to maps, scores and labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reconad_plugin.detector.calibration import Calibration
+from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.registry import model_spec
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Maps and scores of N images.
+
+    Attributes:
+        pred_score: (N,) higher is more anomalous.
+        anomaly_map: (N, S, S) float32, higher is more anomalous; smoothed over the score window
+            where the network says so.
+    """
+
+    pred_score: NDArray[np.float64]
+    anomaly_map: NDArray[np.float32]
+
+    @property
+    def map_maxima(self) -> NDArray[np.float64]:
+        """(N,) the highest point of each map."""
+        return np.asarray(self.anomaly_map.max((1, 2)), np.float64)  # (N, S, S) -> (N,)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What is decided on N images.
+
+    Attributes:
+        image_threshold: (N,) the threshold that each image was held against.
+        pred_label: (N,) bool, whether its score is above it.
+        p_value: (N,) share of held-out normal images, those of its level of light where there
+            are levels, that score at least this.
+        pixel_threshold: (N,) of each image's map; None for a detector that was saved without.
+    """
+
+    image_threshold: NDArray[np.float64]
+    pred_label: NDArray[np.bool_]
+    p_value: NDArray[np.float64]
+    pixel_threshold: NDArray[np.float64] | None
+
+
+def smooth_map(anomaly_map: Tensor, window_px: int, border_is_normal: bool = False) -> Tensor:
+    """Average a map over a square window.
+
+    Args:
+        anomaly_map: (B, S, S).
+        window_px: odd side of the window.
+        border_is_normal: whether parts of a window beyond the border count as 0, or not at all.
+    """
+    pooled = F.avg_pool2d(
+        anomaly_map[:, None],
+        window_px,
+        stride=1,
+        padding=window_px // 2,
+        count_include_pad=border_is_normal,
+    )
+    return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
+
+
+def score_images(
+    network: AnomalyNetwork,
+    images: Tensor,
+    window_px: int,
+    light: LightReference | None = None,
+    device: str = "cpu",
+) -> Scores:
+    """Score images in batches.
+
+    Args:
+        network: in eval mode.
+        images: (N, 3, S, S) uint8 in [0, 255].
+        window_px: odd side of the smoothing window.
+        light: bring each image to this light first.
+        device: where the network is.
+    """
+    size_px = images.shape[-1]
+    maps = torch.empty((len(images), size_px, size_px))
+    scores = torch.empty(len(images))
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE].to(device).float() / 255
+            if light is not None:
+                batch = light.match(batch)
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            anomaly_map, score_map = network.maps(batch)
+            smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal)
+            maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else anomaly_map
+            scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
+    return Scores(scores.double().numpy(), maps.numpy())
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained network with all that turns its maps into a decision.
+
+    Attributes:
+        model: name in the registry of models.
+        architecture: arguments the network was built with, besides the image size.
+        image_size_px: side of the square that the network takes.
+        network: in eval mode.
+        light: the light it was trained under.
+        calibration: thresholds on images as they come.
+        matched_calibration: thresholds on images brought to the reference light.
+        limits: allowed sizes of pictures, as at ingest.
+        light_levels: thresholds by light on images as they come; None: ``calibration`` alone.
+    """
+
+    model: str
+    architecture: dict[str, float]
+    image_size_px: int
+    network: AnomalyNetwork
+    light: LightReference
+    calibration: Calibration
+    matched_calibration: Calibration
+    limits: ImageLimits
+    light_levels: CalibrationGroups | None = None
+
+    @property
+    def window_px(self) -> int:
+        """Side of the smoothing window in pixels."""
+        return model_spec(self.model).score_window_px(self.image_size_px)
+
+    def score(self, images: Tensor) -> Scores:
+        """Score (N, 3, S, S) uint8 images as they come."""
+        return score_images(self.network, images, self.window_px)
+
+    def score_matched(self, images: Tensor) -> Scores:
+        """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
+        return score_images(self.network, images, self.window_px, light=self.light)
+
+    def decide(self, images: Tensor, scores: Scores) -> Decisions:
+        """Hold images as they come against the threshold, that of their light if there is one.
+
+        Args:
+            images: (N, 3, S, S) uint8.
+            scores: of these images, from ``score``.
+        """
+        levels = np.zeros(len(images), dtype=np.intp)
+        calibrations: tuple[Calibration, ...] = (self.calibration,)
+        if self.light_levels is not None:
+            levels = self.light_levels.levels(luminances(images))
+            calibrations = self.light_levels.calibrations
+        thresholds = np.array([each.image_threshold for each in calibrations])[levels]
+        pixel = np.array([each.pixel_threshold for each in calibrations], dtype=np.float64)[levels]
+        p_values = np.stack([each.p_values(scores.pred_score) for each in calibrations])
+        return Decisions(
+            image_threshold=thresholds,
+            pred_label=scores.pred_score > thresholds,
+            p_value=p_values[levels, np.arange(len(images))],
+            pixel_threshold=None if self.calibration.pixel_threshold is None else pixel,
+        )
+
+    def reconstructions(self, images: Tensor) -> Iterator[Tensor]:
+        """What the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH_SIZE):
+                yield self.network.reconstruct(images[start : start + BATCH_SIZE].float() / 255)

@@ -1,0 +1,194 @@
+"""A detector on labelled test images: the figures that papers and people compare."""
+
+from dataclasses import dataclass
+from typing import Final, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconad_plugin.detector.calibration import check_threshold
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.errors import ConfigError, NotEnoughImagesError
+from reconad_plugin.images.folder import NORMAL_LABEL, ImageFolder, has_masks, load_masks
+from reconad_plugin.metrics.image import (
+    escape_rate,
+    image_ap,
+    image_auroc,
+    image_f1,
+    image_f1_best,
+    share_above,
+    share_interval,
+)
+from reconad_plugin.metrics.pixel import PixelCurves
+from reconad_plugin.store.mirror import load_files
+
+AUPRO_FPR_LIMIT: Final = 0.3
+PROTOCOLS: Final = {"whole": 1.0, "centre-crop": 224 / 256}  # share of the side that counts
+_CHUNK: Final = 64  # images whose maps are in memory at once
+
+
+@dataclass(frozen=True)
+class DefectFigures:
+    """How one kind of defect is found."""
+
+    images: int
+    image_AUROC: float  # noqa: N815  the field's name
+    recall: float
+
+
+class ImageFigures(TypedDict):
+    """Figures of images; see ``Evaluation``."""
+
+    image_AUROC: float
+    image_AP: float
+    image_F1Score: float
+    image_F1_best: float
+    image_F1_best_threshold: float
+    fpr: float
+    recall: float
+    escape_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures on a test split, at the detector's own threshold where one is needed.
+
+    Attributes:
+        images: number of test images by label.
+        image_threshold: of the detector; where it has thresholds by light, each image is held
+            against that of its own light.
+        image_F1_best: at the threshold that is best for these very images, which is
+            ``image_F1_best_threshold``.
+        fpr: share of normal test images above the threshold.
+        fpr_interval: limits of its 95 % confidence interval.
+        recall: share of defect images above the threshold.
+        recall_interval: limits of its 95 % confidence interval.
+        escape_rate: share of defect images that pass as normal, one less the recall.
+        threshold_check: what the defects say of the threshold, which they have no part in.
+        pixel_AUROC: None, like the other two pixel figures, where a defect has no mask. Masks
+            are brought to the network's square; maps are compared at that size.
+        defects: by kind.
+        protocol: ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256
+            pixels each way of maps and masks, and those of images as always.
+    """
+
+    images: dict[str, int]
+    image_threshold: float
+    image_AUROC: float  # noqa: N815
+    image_AP: float  # noqa: N815
+    image_F1Score: float  # noqa: N815
+    image_F1_best: float  # noqa: N815
+    image_F1_best_threshold: float  # noqa: N815
+    fpr: float
+    fpr_interval: tuple[float, float]
+    recall: float
+    recall_interval: tuple[float, float]
+    escape_rate: float
+    threshold_check: str
+    pixel_AUROC: float | None  # noqa: N815
+    pixel_AP: float | None  # noqa: N815
+    pixel_AUPRO: float | None  # noqa: N815
+    pixel_AUPRO_fpr_limit: float  # noqa: N815
+    defects: dict[str, DefectFigures]
+    protocol: str
+
+
+def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -> Evaluation:
+    """Score the test split of a folder.
+
+    Args:
+        detector: the model.
+        folder: with labelled test images.
+        protocol: see ``Evaluation``. Source of ``centre-crop``: the code of DSR's authors.
+
+    Raises:
+        ConfigError: no protocol has this name.
+        NotEnoughImagesError: it has no normal or no defect images.
+        InvalidImageError: a picture or a mask cannot be read.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    labels = np.array([file.label for file in folder.test])
+    is_normal = labels == NORMAL_LABEL
+    if is_normal.all() or not is_normal.any():
+        raise NotEnoughImagesError(
+            "an evaluation needs normal and defect images in test/good and test/<defect>; "
+            f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
+        )
+    scores, excess, pixels = _score(detector, folder, PROTOCOLS[protocol])
+    normal = scores[is_normal]
+    threshold = detector.calibration.image_threshold
+    return Evaluation(
+        images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
+        image_threshold=threshold,
+        **image_figures(scores, excess, is_normal),
+        fpr_interval=share_interval(excess[is_normal], 0),
+        recall_interval=share_interval(excess[~is_normal], 0),
+        threshold_check=check_threshold(  # each image against the threshold of its own light
+            detector.calibration, threshold + excess[~is_normal]
+        ).sentence,
+        pixel_AUROC=None if pixels is None else pixels.auroc(),
+        pixel_AP=None if pixels is None else pixels.ap(),
+        pixel_AUPRO=None if pixels is None else pixels.aupro(AUPRO_FPR_LIMIT),
+        pixel_AUPRO_fpr_limit=AUPRO_FPR_LIMIT,
+        defects={
+            str(label): DefectFigures(
+                images=int((labels == label).sum()),
+                image_AUROC=image_auroc(normal, scores[labels == label]),
+                recall=share_above(excess[labels == label], 0),
+            )
+            for label in np.unique(labels[~is_normal])
+        },
+        protocol=protocol,
+    )
+
+
+def image_figures(
+    scores: NDArray[np.float64], excess: NDArray[np.float64], is_normal: NDArray[np.bool_]
+) -> ImageFigures:
+    """The figures of images, by name.
+
+    Args:
+        scores: (N,) image scores.
+        excess: (N,) how far they are above their thresholds, which need not be one for all.
+        is_normal: (N,) bool.
+
+    Raises:
+        UndefinedMetricError: there is no normal or no anomalous image.
+    """
+    normal, anomalous = scores[is_normal], scores[~is_normal]
+    normal_excess, anomalous_excess = excess[is_normal], excess[~is_normal]
+    best_f1, best_threshold = image_f1_best(normal, anomalous)
+    return {
+        "image_AUROC": image_auroc(normal, anomalous),
+        "image_AP": image_ap(normal, anomalous),
+        "image_F1Score": image_f1(normal_excess, anomalous_excess, 0),
+        "image_F1_best": best_f1,
+        "image_F1_best_threshold": best_threshold,
+        "fpr": share_above(normal_excess, 0),
+        "recall": share_above(anomalous_excess, 0),
+        "escape_rate": escape_rate(anomalous_excess, 0),
+    }
+
+
+def _score(
+    detector: Detector, folder: ImageFolder, share: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
+    """Of N test images (N,) scores and (N,) how far they are above their thresholds; and the
+    pixels in the middle, a share of the side each way, where there are masks."""
+    margin_px = round((1 - share) / 2 * detector.image_size_px)
+    middle = slice(margin_px, detector.image_size_px - margin_px)
+    images = load_files(
+        [file.path for file in folder.test], detector.image_size_px, detector.limits
+    )
+    pixels = PixelCurves() if has_masks(folder.test) else None
+    found, excess = [], []
+    for start in range(0, len(images), _CHUNK):
+        chunk = images[start : start + _CHUNK]
+        scores = detector.score(chunk)
+        found.append(scores.pred_score)
+        excess.append(scores.pred_score - detector.decide(chunk, scores).image_threshold)
+        if pixels is not None:
+            masks = load_masks(folder.test[start : start + _CHUNK], detector.image_size_px)
+            pixels.update(scores.anomaly_map[:, middle, middle], masks[:, middle, middle])
+    return np.concatenate(found), np.concatenate(excess), pixels

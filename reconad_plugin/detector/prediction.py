@@ -1,0 +1,156 @@
+"""Encoded pictures to the prediction that every consumer reads: the contract of serving."""
+
+import base64
+import binascii
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.geometry import decode_square, stack_images
+
+CHUNK = 256  # pictures that are in memory at one time
+MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one image.
+
+    Attributes:
+        pred_score: higher is more anomalous; None for a row that could not be read.
+        pred_label: whether the score is above the threshold.
+        image_threshold: the threshold that it was held against, that of its light where there
+            are levels.
+        p_value: share of held-out normal images that score at least this.
+        anomaly_map: base64 of a grey PNG, 0 to ``MAP_FULL_SCALE`` times the threshold, if asked.
+        model_version: the version that answered.
+        error: why the row could not be read, else None.
+    """
+
+    pred_score: float | None
+    pred_label: bool | None
+    image_threshold: float
+    p_value: float | None
+    anomaly_map: str | None
+    model_version: str
+    error: str | None
+
+
+def predict_encoded(
+    detector: Detector,
+    images: Sequence[object],
+    model_version: str,
+    with_map: bool = False,
+) -> list[Prediction]:
+    """Predict base64 pictures, row by row: a bad row has its error, and spoils no other.
+
+    Args:
+        detector: the model.
+        images: base64 text of a picture file each, with or without a ``data:`` prefix.
+        model_version: stands in every row.
+        with_map: whether to encode the maps.
+    """
+    return predict_contents(
+        detector, [partial(decode_base64, each) for each in images], model_version, with_map
+    )
+
+
+def predict_contents(
+    detector: Detector,
+    contents: Sequence[Callable[[], bytes]],
+    model_version: str,
+    with_map: bool = False,
+) -> list[Prediction]:
+    """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
+    found: list[Prediction] = []
+    for start in range(0, len(contents), CHUNK):
+        chunk = contents[start : start + CHUNK]
+        found += _predict_chunk(detector, chunk, model_version, with_map)
+    return found
+
+
+def _predict_chunk(
+    detector: Detector,
+    contents: Sequence[Callable[[], bytes]],
+    model_version: str,
+    with_map: bool,
+) -> list[Prediction]:
+    pictures: list[NDArray[np.uint8]] = []
+    errors: list[str | None] = []
+    for read_content in contents:
+        try:
+            pictures.append(decode_square(read_content(), detector.image_size_px, detector.limits))
+            errors.append(None)
+        except InvalidImageError as error:
+            errors.append(f"{error.reason}: {error}")
+    images = stack_images(pictures, detector.image_size_px)
+    scores = detector.score(images)
+    decided = detector.decide(images, scores)
+    read = iter(
+        zip(
+            scores.pred_score,
+            decided.pred_label,
+            decided.image_threshold,
+            decided.p_value,
+            scores.anomaly_map,
+            strict=True,
+        )
+    )
+
+    def row(error: str | None) -> Prediction:
+        if error is not None:
+            pooled = detector.calibration.image_threshold
+            return Prediction(None, None, pooled, None, None, model_version, error)
+        score, label, threshold, p_value, anomaly_map = next(read)
+        encoded_map = encode_map(anomaly_map, threshold) if with_map else None
+        return Prediction(
+            pred_score=float(score),
+            pred_label=bool(label),
+            image_threshold=float(threshold),
+            p_value=float(p_value),
+            anomaly_map=encoded_map,
+            model_version=model_version,
+            error=None,
+        )
+
+    return [row(error) for error in errors]
+
+
+def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
+    """A (S, S) map as base64 of a grey PNG; the threshold is mid-grey."""
+    scaled = (anomaly_map / (MAP_FULL_SCALE * threshold) * 255).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(scaled).save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def to_table(predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """One row a prediction. What is absent is None, which becomes null in JSON, never NaN."""
+    names = [field.name for field in fields(Prediction)]
+    return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
+
+
+def decode_base64(encoded: object, what: str = "an image") -> bytes:
+    """The bytes of base64 text, with or without a data URI's head and line breaks.
+
+    Raises:
+        InvalidImageError: it is something else; ``what`` names it.
+    """
+    if not isinstance(encoded, str):
+        got = "nothing" if encoded is None or encoded != encoded else type(encoded).__name__
+        raise InvalidImageError("not_base64", f"{what} must be base64 text; got {got}")
+    try:
+        text = "".join((encoded.partition("base64,")[2] or encoded).split())
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImageError(
+            "not_base64", f"{what} must be base64 text; got {len(encoded)} other characters"
+        ) from None

@@ -1,0 +1,110 @@
+"""The table of a night's scores: what the watch and the choice of training images read."""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.images.features import FEATURES
+
+COLUMNS: Final = (
+    "key",
+    "sha256",
+    "night",
+    "split",
+    "position",
+    "model_version",
+    "pred_score",
+    "pred_label",
+    "p_value",
+    "matched_score",
+    "is_suspect",
+    "map_extent",
+    "map_cells",
+    *FEATURES,
+)
+
+CELLS: Final = 16  # of a map along each side; at 128 px a cell is 8 px wide
+FLOOR: Final = 0.01  # of the threshold, below which a cell shows nothing
+
+CHUNK_IMAGES: Final = 256  # scored at once, so that the maps of a large night fit in memory
+
+
+def score_table(
+    detector: Detector, rows: pd.DataFrame, images: Tensor, model_version: str
+) -> pd.DataFrame:
+    """Score a night's accepted images.
+
+    Args:
+        detector: the model in service.
+        rows: accepted rows of the manifest.
+        images: their pixels, (N, 3, S, S) uint8, in the same order.
+        model_version: its number in the registry.
+
+    Returns:
+        One row an image with ``COLUMNS``. ``matched_score`` is the score after the picture's
+        light was brought to the reference; ``is_suspect`` says that it is above its own
+        threshold: anomalous for another reason than the light. ``map_extent`` and ``map_cells``
+        are of the map with the light matched; see there.
+    """
+    starts = range(0, len(rows), CHUNK_IMAGES)
+    scored = [_score(detector, images[start : start + CHUNK_IMAGES]) for start in starts]
+    columns = {name: np.concatenate([chunk[name] for chunk in scored]) for name in scored[0]}
+    table = rows[["key", "sha256", "night", "split", "position", *FEATURES]].reset_index(drop=True)
+    table = table.assign(**columns | {"map_cells": list(columns["map_cells"])})
+    return table.assign(model_version=model_version)[list(COLUMNS)]
+
+
+def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How much of the picture a map covers: 1 where it is everywhere alike, near 0 for one spot.
+
+    The inverse participation ratio: the square of the sum over the sum of the squares, as a share
+    of the pixels. A lamp changes the map everywhere, a defect in one place.
+
+    Args:
+        maps: (N, S, S), not negative.
+    """
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    squares = np.square(flat).sum(1)
+    sums = np.square(flat.sum(1))
+    extent = np.divide(
+        sums, squares, out=np.full(len(maps), flat.shape[1] * 1.0), where=squares > 0
+    )
+    return np.asarray(extent / flat.shape[1])
+
+
+def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+    """What a map shows in each of 16 x 16 cells: logarithms of their means.
+
+    Args:
+        maps: (N, S, S), not negative; S a multiple of 16.
+        threshold: of the score, above 0; tells what is next to nothing.
+
+    Returns:
+        (N, 256), row by row.
+    """
+    count, size_px = maps.shape[:2]
+    cell_px = size_px // CELLS
+    means = maps.reshape(count, CELLS, cell_px, CELLS, cell_px).mean((2, 4))  # -> (N, 16, 16)
+    logarithms = np.log(means / max(threshold, 1e-12) + FLOOR)
+    return np.asarray(logarithms.reshape(count, CELLS**2), np.float32)
+
+
+def _score(detector: Detector, images: Tensor) -> dict[str, NDArray[np.generic]]:
+    scores = detector.score(images)
+    decided = detector.decide(images, scores)
+    matched = detector.score_matched(images)
+    threshold = detector.matched_calibration.image_threshold
+    cells = map_cells(matched.anomaly_map, threshold)
+    return {
+        "pred_score": scores.pred_score,
+        "pred_label": decided.pred_label,
+        "p_value": decided.p_value,
+        "matched_score": matched.pred_score,
+        "is_suspect": matched.pred_score > threshold,
+        "map_extent": map_extent(matched.anomaly_map),
+        "map_cells": cells,
+    }

@@ -1,0 +1,285 @@
+"""The manifest of a night: one row an image, and nothing lost.
+
+Every object under ``incoming/<night>/`` has a row: accepted, duplicate, or quarantined with the
+reason. A manifest depends on the bucket and the other nights alone, never on the clock.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Final
+
+import pandas as pd
+
+from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.features import FEATURES, describe_image
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.ledger.splits import assign_splits
+from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.objects import ObjectInfo, ObjectStore
+
+ACCEPTED, QUARANTINED, DUPLICATE = "accepted", "quarantined", "duplicate"
+
+COLUMNS: Final[dict[str, str]] = {
+    "key": "str",
+    "version_id": "str",
+    "etag": "str",
+    "sha256": "str",
+    "size_bytes": "int64",
+    "width_px": "int64",
+    "height_px": "int64",
+    "night": "str",
+    "position": "str",  # of the camera; empty where the product has one
+    "verdict": "str",
+    "reason": "str",
+    "split": "str",  # train, calibration or judge; empty unless accepted
+    **dict.fromkeys(FEATURES, "float64"),
+}
+
+_READERS = 8  # threads; reading waits on the network, decoding releases the interpreter's lock
+
+
+def build_manifest(
+    store: ObjectStore,
+    cache: ContentCache,
+    layout: ProductLayout,
+    night: date,
+    limits: ImageLimits,
+    previous: pd.DataFrame | None = None,
+    is_closed: bool = False,
+    position_pattern: str | None = None,
+) -> pd.DataFrame:
+    """Look at every object that arrived for a night.
+
+    Args:
+        store: the bucket.
+        cache: keeps the bytes of accepted images for the steps that follow.
+        layout: the product's keys.
+        night: the night.
+        limits: allowed image sizes.
+        previous: the night's manifest so far; accepted objects that stand in it unchanged keep
+            their row, so that late arrivals cost only themselves.
+        is_closed: a version was already trained on this night before anything watched it; what
+            arrives later has no score to vouch for it, so it takes no side and trains nothing.
+        position_pattern: see ``camera_position``.
+
+    Returns:
+        One row an object in order of key, with ``COLUMNS``. No rows where nothing arrived.
+
+    Raises:
+        StorageError: the bucket is not there, or access is refused.
+    """
+    known = known_hashes(store, layout, besides=night)
+    accepted_before = len(known)
+    golden = golden_hashes(store, layout)
+    objects = list(store.list_objects(layout.incoming(night)))
+    kept = _unchanged_rows(previous, objects)
+    known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
+
+    def inspect(info: ObjectInfo) -> dict[str, object]:
+        seen = kept.get((info.key, info.etag))
+        if seen is None:
+            seen = _inspect_object(store, cache, info, night, limits)
+        name = info.key.removeprefix(layout.incoming(night))
+        return seen | {"position": camera_position(name, position_pattern)}
+
+    with ThreadPoolExecutor(_READERS) as threads:
+        rows = list(threads.map(inspect, objects))
+    for row in rows:  # in order of key: the first of two equal images is the one accepted
+        if row["verdict"] != ACCEPTED or row["split"]:
+            continue
+        first = known.setdefault(str(row["sha256"]), str(row["key"]))
+        if first != row["key"]:
+            row |= {"verdict": DUPLICATE, "reason": f"same bytes as {first}"}
+        elif row["sha256"] in golden:
+            row |= {
+                "verdict": QUARANTINED,
+                "reason": f"golden: same bytes as {golden[str(row['sha256'])]}, "
+                "which judges versions and never trains them",
+            }
+    if not is_closed:
+        _deal_out(rows, accepted_before)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.DataFrame | None:
+    """A night's manifest, or None where it has not been written."""
+    content = store.read_optional(layout.manifest(night))
+    if content is None:
+        return None
+    table = pd.read_parquet(io.BytesIO(content))
+    return table.reindex(columns=list(COLUMNS)).fillna({"position": ""}).astype(COLUMNS)
+
+
+def write_manifest(
+    store: ObjectStore, layout: ProductLayout, night: date, manifest: pd.DataFrame
+) -> str:
+    """Write a night's manifest; its address."""
+    key = layout.manifest(night)
+    store.write(key, to_parquet(manifest), "application/vnd.apache.parquet")
+    return store.uri(key)
+
+
+def is_current(
+    store: ObjectStore,
+    layout: ProductLayout,
+    manifest: pd.DataFrame,
+    night: date,
+    position_pattern: str | None = None,
+) -> bool:
+    """Whether a manifest still lists exactly the objects that are there, all of them accepted, at
+    the positions that the pattern tells."""
+    if (manifest["verdict"] != ACCEPTED).any():
+        return False
+    incoming = layout.incoming(night)
+    listed = {
+        (info.key, info.etag, camera_position(info.key.removeprefix(incoming), position_pattern))
+        for info in store.list_objects(incoming)
+    }
+    known = zip(manifest["key"], manifest["etag"], manifest["position"], strict=True)
+    return listed == set(known)
+
+
+def camera_position(name: str, pattern: str | None) -> str:
+    r"""Which position of the camera an image was taken from, by its name below the night.
+
+    Args:
+        name: ``file.jpg`` or ``position/file.jpg``.
+        pattern: a regular expression whose first group is the position; None: the folder is.
+
+    Returns:
+        The position; empty where the name tells none.
+
+    Example:
+        >>> camera_position("left/0001.jpg", None)
+        'left'
+        >>> camera_position("0001_left.jpg", r"_(\w+)\.")
+        'left'
+    """
+    if pattern is None:
+        return name.rpartition("/")[0]
+    found = re.search(pattern, name)
+    if found is None:
+        return ""
+    return found.group(1) or ""  # an optional group may match nothing
+
+
+def manifest_digest(manifest: pd.DataFrame) -> str:
+    """A hash of what a manifest says of its images, equal for equal rows."""
+    rows = manifest[["key", "sha256", "verdict"]].sort_values("key")
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+
+def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> list[date]:
+    """Nights that have a manifest and lie before this one, oldest first."""
+    nights = (
+        date.fromisoformat(info.key.removeprefix(layout.manifests).removesuffix(".parquet"))
+        for info in store.list_objects(layout.manifests)
+    )
+    return sorted(night for night in nights if night < before)
+
+
+def nights_with_images(
+    store: ObjectStore, layout: ProductLayout, before: date, after: date = date.min
+) -> list[date]:
+    """Known nights between two others, both left out, that have an accepted image."""
+    nights = [night for night in known_nights(store, layout, before) if night > after]
+    manifests = {night: read_manifest(store, layout, night) for night in nights}
+    return [
+        night
+        for night, manifest in manifests.items()
+        if manifest is not None and (manifest["verdict"] == ACCEPTED).any()
+    ]
+
+
+def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
+    """SHA-256 of every image accepted on another night, with the key it came under."""
+    known: dict[str, str] = {}
+    for night in known_nights(store, layout, before=date.max):
+        if night == besides:
+            continue
+        manifest = read_manifest(store, layout, night)
+        if manifest is not None:
+            accepted = manifest[manifest["verdict"] == ACCEPTED]
+            known |= dict(zip(accepted["sha256"], accepted["key"], strict=True))
+    return known
+
+
+def golden_hashes(store: ObjectStore, layout: ProductLayout) -> dict[str, str]:
+    """SHA-256 of every golden image, with its key."""
+    keys = (
+        info.key
+        for info in store.list_objects(layout.golden)
+        if not info.key.removeprefix(layout.golden).startswith("masks/")
+    )
+    return {hashlib.sha256(store.read(key).content).hexdigest(): key for key in keys}
+
+
+def to_parquet(table: pd.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The accepted images of several nights, in order of night and key; there may be none."""
+    no_rows = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
+    table = pd.concat(list(manifests) or [no_rows], ignore_index=True)
+    return table[table["verdict"] == ACCEPTED].sort_values(["night", "key"], ignore_index=True)
+
+
+def _unchanged_rows(
+    previous: pd.DataFrame | None, objects: list[ObjectInfo]
+) -> dict[tuple[str, str], dict[str, object]]:
+    """The accepted rows of objects that are still there, by key and ETag. The others are looked at
+    anew: a limit may have been raised since, and the image that a duplicate repeats be gone."""
+    if previous is None:
+        return {}
+    there = {(info.key, info.etag) for info in objects}
+    kept = previous[previous["verdict"] == ACCEPTED]
+    rows = [{str(name): value for name, value in row.items()} for row in kept.to_dict("records")]
+    by_object = {(str(row["key"]), str(row["etag"])): row for row in rows}
+    return {place: row for place, row in by_object.items() if place in there}
+
+
+def _deal_out(rows: list[dict[str, object]], accepted_before: int) -> None:
+    accepted = [row for row in rows if row["verdict"] == ACCEPTED]
+    new = [row for row in accepted if not row["split"]]
+    already = accepted_before + len(accepted) - len(new)
+    splits = assign_splits([str(row["sha256"]) for row in new], already)
+    for row in new:
+        row["split"] = splits[str(row["sha256"])]
+
+
+def _inspect_object(
+    store: ObjectStore, cache: ContentCache, info: ObjectInfo, night: date, limits: ImageLimits
+) -> dict[str, object]:
+    found = store.read(info.key)
+    sha256 = hashlib.sha256(found.content).hexdigest()
+    row: dict[str, object] = {
+        "key": info.key,
+        "version_id": found.version_id,
+        "etag": info.etag,
+        "sha256": sha256,
+        "size_bytes": len(found.content),
+        "width_px": 0,
+        "height_px": 0,
+        "night": night.isoformat(),
+        "position": "",
+        "verdict": ACCEPTED,
+        "reason": "",
+        "split": "",
+        **dict.fromkeys(FEATURES, float("nan")),
+    }
+    try:
+        image = decode_image(found.content, limits)
+    except InvalidImageError as error:
+        return row | {"verdict": QUARANTINED, "reason": f"{error.reason}: {error}"}
+    cache.put(sha256, found.content)
+    return row | {"width_px": image.shape[1], "height_px": image.shape[0], **describe_image(image)}

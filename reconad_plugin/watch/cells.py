@@ -1,0 +1,141 @@
+"""What each place of the picture shows at each position of the camera.
+
+Cameras of a line stand still, so the map of a normal image looks like those of other images from
+the same position: the same edge, the same reflex, the same dirt. A defect is where the others
+showed nothing. So each cell of a map is held against what it showed on ordinary nights, in the
+deviations of that cell, and the cell that is farthest up is how prominent the image is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from reconad_plugin.watch.positions import LEAST_NIGHTS
+
+MAP_CELLS: Final = "map_cells"  # the column of a table of scores
+KNOWN_NIGHTS: Final = 30  # the newest of them tell what is ordinary
+LEAST_IMAGES: Final = 2  # beyond one a position, to tell a deviation
+
+Floats = NDArray[np.float64]
+
+
+def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
+    """Reduce a night's maps to what later nights need of them.
+
+    Args:
+        table: see ``statistics.summarise_night``; ``map_cells`` has a vector an image.
+
+    Returns:
+        One row a position: ``position``, ``images``, and for each cell the ``means`` over them and
+        the sums of squared deviations, ``squares``.
+
+    Raises:
+        ValueError: the table has no cells.
+    """
+    cells, position = _cells(table), _positions(table)
+    names, place = np.unique(position, return_inverse=True)
+    images = np.bincount(place)
+    means = _sums(cells, place, len(names)) / images[:, None]
+    squares = _sums(np.square(cells - means[place]), place, len(names))
+    return pd.DataFrame(
+        {
+            "position": names,
+            "images": images,
+            "means": list(means.astype(np.float32)),
+            "squares": list(squares.astype(np.float32)),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Cells of maps as ordinary nights showed them.
+
+    Attributes:
+        images: of each position that is known, how many images say so.
+        levels: of each of them, (C,) means of the cells.
+        deviation: (C,) of a cell of one image from others at its position.
+    """
+
+    images: dict[str, int]
+    levels: dict[str, Floats]
+    deviation: Floats
+
+    def prominences(self, table: pd.DataFrame) -> Floats:
+        """How far each image's most prominent cell is above its level, in deviations.
+
+        Args:
+            table: see ``summarise_places``.
+
+        Returns:
+            (N,) of the images at known positions.
+        """
+        position = _positions(table)
+        is_known = np.isin(position, list(self.levels))
+        if not is_known.any():
+            return np.zeros(0)
+        seen = position[is_known]
+        level = np.stack([self.levels[name] for name in seen])
+        images = np.array([self.images[name] for name in seen])
+        above = (_cells(table)[is_known] - level) / np.sqrt(1 + 1 / images)[:, None]
+        return np.asarray((above / self.deviation).max(1))
+
+
+def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
+    """Put ordinary nights together.
+
+    Args:
+        nights: of ``summarise_places``, oldest first, scored by the same version. The newest
+            thirty count.
+
+    Returns:
+        None where no position was seen on two nights, or too few images tell a deviation.
+    """
+    if not nights:
+        return None
+    rows = pd.concat(nights[-KNOWN_NIGHTS:], ignore_index=True)
+    seen = rows.groupby("position")["images"].transform("size") >= LEAST_NIGHTS
+    rows = rows[seen.to_numpy()]
+    if rows.empty:
+        return None
+    names, place = np.unique(rows["position"].to_numpy(str), return_inverse=True)
+    weight = rows["images"].to_numpy(float)
+    images = np.bincount(place, weights=weight)
+    means = np.stack(list(rows["means"])).astype(np.float64)
+    levels = _sums(means * weight[:, None], place, len(names)) / images[:, None]
+    between = np.square(means - levels[place]) * weight[:, None]
+    squares = (between + np.stack(list(rows["squares"]))).sum(0)
+    freedom = images.sum() - len(names)
+    if freedom < LEAST_IMAGES or not squares.any():
+        return None
+    deviation = np.sqrt(squares / freedom)
+    # a cell that hardly ever moves must not make much of next to nothing
+    deviation = np.maximum(deviation, np.median(deviation[deviation > 0]))
+    return Places(
+        dict(zip(names.tolist(), images.astype(int).tolist(), strict=True)),
+        dict(zip(names.tolist(), levels, strict=True)),
+        deviation,
+    )
+
+
+def _cells(table: pd.DataFrame) -> Floats:
+    if MAP_CELLS not in table:
+        raise ValueError(f"images are held against their places by {MAP_CELLS}, a vector an image")
+    return np.stack(list(table[MAP_CELLS])).astype(np.float64)
+
+
+def _positions(table: pd.DataFrame) -> NDArray[np.str_]:
+    if "position" not in table:
+        return np.full(len(table), "")
+    return table["position"].to_numpy(str)
+
+
+def _sums(values: Floats, place: NDArray[np.intp], groups: int) -> Floats:
+    """Sums of the rows of each group: (N, C) -> (G, C)."""
+    members = csr_array((np.ones(len(place)), (place, np.arange(len(place)))), (groups, len(place)))
+    return np.asarray(members @ values)

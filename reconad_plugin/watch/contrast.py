@@ -1,0 +1,101 @@
+"""Whether some images of a night stand out from the others as no ordinary night's do.
+
+A threshold that holds for all positions is as high as the position that scores highest needs it to
+be, and defects at the others stay below it. So each image is held against what its own position
+shows (``watch.cells``). Dirt or a worn lamp makes all images of a night more prominent, a
+defect makes some. So what is tested is how far the most prominent images are above the median one.
+"""
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from reconad_plugin.watch.cells import Places
+from reconad_plugin.watch.statistics import NightStatistics, Outliers
+
+FAR: Final = 6.0  # deviations of the most prominent of some hundred cells
+HIGHEST_SHARE: Final = 0.1  # of the images
+FEWEST_IMAGES: Final = 20  # of which a tenth can be told
+LEAST_PROMINENCE: Final = 0.5  # deviations; below it an image is as flat as the others
+NIGHT_EFFECT: Final = 0.05  # deviation between nights of any size, in deviations of images
+LEAST_NIGHTS: Final = 3  # that tell how far ordinary nights differ
+
+Floats = NDArray[np.float64]
+
+
+def with_outliers(
+    tonight: NightStatistics, table: pd.DataFrame, known: Places | None
+) -> NightStatistics:
+    """A night's statistics with its outliers among them.
+
+    Args:
+        tonight: what ``summarise_night`` made of the table.
+        table: the night's images, with their ``map_cells``.
+        known: what ordinary nights showed; None: that is not known yet.
+    """
+    return replace(tonight, outliers=find_outliers(table, known))
+
+
+def find_outliers(table: pd.DataFrame, known: Places | None) -> Outliers | None:
+    """Hold a night's images against their places, and against one another.
+
+    Args:
+        table: see ``with_outliers``.
+        known: see ``with_outliers``.
+
+    Returns:
+        None where fewer than twenty images are at positions that are known.
+    """
+    prominences = np.zeros(0) if known is None else known.prominences(table)
+    if len(prominences) < FEWEST_IMAGES:
+        return None
+    far = int((prominences > FAR).sum())
+    return Outliers(far, len(prominences), float(contrast(prominences)))
+
+
+def contrast(prominences: Floats) -> Floats:
+    """How much more prominent the highest tenth of a night's images is than its median one.
+
+    Args:
+        prominences: (..., N) deviations.
+
+    Returns:
+        (...) logarithm of the ratio. The tenth's mean is geometric, as single images scatter by
+        factors: that keeps the tail of ordinary nights short.
+    """
+    logarithms = np.sort(np.log(np.maximum(prominences, LEAST_PROMINENCE)), axis=-1)[..., ::-1]
+    images = HIGHEST_SHARE * prominences.shape[-1]
+    weights = np.clip(images - np.arange(math.ceil(images)), 0, 1)  # a part of the last one
+    tenth = logarithms[..., : len(weights)] @ weights / images
+    return np.asarray(tenth - np.median(logarithms, axis=-1))
+
+
+def chance_of_contrast(tonight: Floats, images: int, known: Floats, known_images: Floats) -> Floats:
+    """Chance that an ordinary night has such a contrast.
+
+    Student's t of tonight against the nights before. A night with fewer images is less certain.
+
+    Args:
+        tonight: (...) contrasts.
+        images: of tonight.
+        known: (T, ...) those of nights before; NaN for one that is not ordinary.
+        known_images: (T,) how many images they had.
+
+    Returns:
+        (...) 1 where fewer than three nights are known.
+    """
+    uncertain = 1 / known_images + NIGHT_EFFECT**2  # of each night, in the variance of an image
+    weight = np.isfinite(known) / uncertain.reshape(-1, *[1] * tonight.ndim)
+    values, weights = np.nan_to_num(known), weight.sum(0)
+    nights = np.isfinite(known).sum(0)
+    level = (weight * values).sum(0) / np.maximum(weights, 1e-12)
+    freedom = np.maximum(nights - 1, 1)
+    variance = (weight * np.square(values - level)).sum(0) / freedom
+    scale = np.sqrt(variance * (1 / images + NIGHT_EFFECT**2 + 1 / np.maximum(weights, 1e-12)))
+    chance = stats.t.sf((tonight - level) / np.maximum(scale, 1e-12), freedom)
+    return np.where(nights >= LEAST_NIGHTS, chance, 1.0)

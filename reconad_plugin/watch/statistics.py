@@ -1,0 +1,274 @@
+"""One night in numbers: means over its images, and how many of them look wrong.
+
+The night is the unit of everything that follows: images of one night share their lamp, its
+operator and its machine, so a night counts once however many images it has.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from reconad_plugin.images.features import CAMERA_FEATURES, LIGHT_FEATURES
+
+CONTRAST: Final = "contrast"
+SURFACE_STATISTIC: Final = "relative_contrast"
+MATCHED_SCORE_STATISTIC: Final = "log_matched_score"
+LIGHT_STATISTICS: Final = tuple(name for name in LIGHT_FEATURES if name != CONTRAST)
+CAMERA_STATISTICS: Final = CAMERA_FEATURES
+SCORE_STATISTICS: Final = (
+    "log_score",
+    MATCHED_SCORE_STATISTIC,
+    "tail_share",
+    "surprise",
+    "log_map_extent",
+)
+STATISTICS: Final = (*LIGHT_STATISTICS, SURFACE_STATISTIC, *CAMERA_STATISTICS, *SCORE_STATISTICS)
+TAIL_P_VALUE: Final = 0.1
+
+# Night-to-night deviation below which a statistic is taken as steady: changes of a few times
+# this are not worth waking anyone for, however regular the nights before were.
+STEADY_DEVIATION: Final[dict[str, float]] = {
+    "luminance": 0.002,
+    "red_green_balance": 0.005,
+    "blue_green_balance": 0.005,
+    "clipped_share": 0.005,
+    "light_slope_x": 0.005,
+    "light_slope_y": 0.005,
+    SURFACE_STATISTIC: 0.01,
+    "sharpness": 0.03,
+    "noise": 0.03,
+    "resolution": 0.01,
+    "framing_x": 0.002,
+    "framing_y": 0.002,
+    "framing_spread": 0.001,
+    "log_score": 0.03,
+    MATCHED_SCORE_STATISTIC: 0.03,
+    "tail_share": 0.02,
+    "surprise": 0.05,
+    "log_map_extent": 0.03,
+}
+
+
+@dataclass(frozen=True)
+class Exceedances:
+    """How many of a night's images scored above a calibrated threshold.
+
+    Attributes:
+        above: images above the threshold.
+        images: images in all.
+        calibration_images: held-out normal images that the threshold came from.
+        calibration_above: how many of them lie at or above the threshold.
+    """
+
+    above: int
+    images: int
+    calibration_images: int
+    calibration_above: int
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """How far images of a night stand out from their places (``reconad_plugin.watch.contrast``).
+
+    Attributes:
+        above: images with a cell far above what it shows on ordinary nights.
+        images: that were held against their position.
+        contrast: logarithm of how much more prominent the highest tenth is than the median image.
+    """
+
+    above: int
+    images: int
+    contrast: float
+
+
+@dataclass(frozen=True)
+class PositionMeans:
+    """The images of a night that one position of the camera took.
+
+    Attributes:
+        images: how many.
+        values: their mean of each statistic.
+    """
+
+    images: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class NightStatistics:
+    """A night as the watch sees it.
+
+    Attributes:
+        night: ``YYYY-MM-DD``.
+        model_version: the version that scored it.
+        values: mean over the images of each of ``STATISTICS`` that the night has.
+        alarming: images above the threshold as they came.
+        suspects: images above the threshold after their light was matched to the reference.
+        is_trained_on: whether the version learnt from images of this night or was calibrated on
+            them, so that its scores say nothing.
+        deviations: standard deviation of each statistic over the images of a position.
+        positions: what each position of the camera saw; empty where they are not known.
+        images: that were looked at.
+        outliers: None while too few nights are known.
+    """
+
+    night: str
+    model_version: str
+    values: dict[str, float]
+    alarming: Exceedances
+    suspects: Exceedances
+    is_trained_on: bool
+    deviations: dict[str, float] = field(default_factory=dict)
+    positions: dict[str, PositionMeans] = field(default_factory=dict)
+    images: int = 0
+    outliers: Outliers | None = None
+
+    @property
+    def as_one_position(self) -> PositionMeans:
+        """Means over all images, whatever their position."""
+        return PositionMeans(self.images, self.values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "NightStatistics":
+        """Back from JSON, also of a time when there were no positions."""
+        exceedances = {name: Exceedances(**content[name]) for name in ("alarming", "suspects")}
+        positions = {
+            position: PositionMeans(**means)
+            for position, means in content.get("positions", {}).items()
+        }
+        outliers = content.get("outliers")
+        if outliers and "contrast" not in outliers:  # of a time when scores alone were compared
+            outliers = None
+        return cls(
+            **content
+            | exceedances
+            | {"positions": positions, "outliers": Outliers(**outliers) if outliers else None}
+        )
+
+
+def summarise_night(
+    night: str,
+    table: pd.DataFrame,
+    calibration_scores: tuple[float, ...],
+    image_threshold: float,
+    matched_calibration_scores: tuple[float, ...],
+    matched_threshold: float,
+    is_trained_on: bool = False,
+) -> NightStatistics:
+    """Reduce the night's table of images to its statistics.
+
+    Args:
+        night: ``YYYY-MM-DD``.
+        table: one row an image: ``pred_score``, ``matched_score`` and ``model_version``; besides,
+            as far as they are known, ``p_value``, ``map_extent``, ``position``, and the features
+            of light and camera. At least one row. Whether a nightly batch or a served model wrote
+            it makes no difference.
+        calibration_scores: held-out normal scores of the version that scored the table.
+        image_threshold: its threshold.
+        matched_calibration_scores: the same after matching the light.
+        matched_threshold: the same after matching the light.
+        is_trained_on: whether the version learnt from this night.
+
+    Raises:
+        ValueError: the table is empty.
+    """
+    if table.empty:
+        raise ValueError("a night's statistics need at least one scored image; got none")
+    return NightStatistics(
+        night=night,
+        model_version=str(table["model_version"].iloc[0]),
+        alarming=_exceedances(table["pred_score"], calibration_scores, image_threshold),
+        suspects=_exceedances(
+            table["matched_score"], matched_calibration_scores, matched_threshold
+        ),
+        is_trained_on=is_trained_on,
+        **_reduce(table),
+    )
+
+
+def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
+    """A night before any version served: its light and camera alone.
+
+    Args:
+        night: ``YYYY-MM-DD``.
+        table: one row an image with the features of light and camera.
+    """
+    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
+    return NightStatistics(
+        night=night,
+        model_version="",
+        alarming=nothing,
+        suspects=nothing,
+        is_trained_on=True,
+        **_reduce(table),
+    )
+
+
+def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
+    """One row an image, one column a statistic that the table allows.
+
+    Args:
+        table: see ``summarise_night``.
+    """
+    columns = {
+        name: table[name] for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS) if name in table
+    }
+    if {CONTRAST, "luminance"} <= set(table):
+        columns[SURFACE_STATISTIC] = _log(table[CONTRAST]) - _log(table["luminance"])
+    if "pred_score" in table:
+        columns["log_score"] = _log(table["pred_score"])
+    if "matched_score" in table:
+        columns[MATCHED_SCORE_STATISTIC] = _log(table["matched_score"])
+    if "p_value" in table:
+        columns["tail_share"] = (table["p_value"] <= TAIL_P_VALUE).astype(float)
+        columns["surprise"] = -_log(table["p_value"])
+    if "map_extent" in table:
+        columns["log_map_extent"] = _log(table["map_extent"])
+    return pd.DataFrame(columns, index=table.index).astype(float)
+
+
+def _reduce(table: pd.DataFrame) -> dict[str, Any]:
+    images = image_statistics(table)
+    position = table["position"] if "position" in table else pd.Series("", index=table.index)
+    groups = images.groupby(position.to_numpy())
+    within = images - groups.transform("mean")
+    freedom = max(1, len(images) - groups.ngroups)
+    positions = {}
+    if (position != "").any():
+        counts, means = groups.size(), groups.mean()
+        positions = {
+            str(name): PositionMeans(int(counts[name]), _finite(means.loc[name]))
+            for name in means.index
+        }
+    return {
+        "images": len(table),
+        "values": _finite(images.mean()),
+        "deviations": _finite(np.sqrt(np.square(within).sum() / freedom)),
+        "positions": positions,
+    }
+
+
+def _finite(values: pd.Series) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items() if math.isfinite(value)}
+
+
+def _log(values: pd.Series) -> pd.Series:
+    return pd.Series(np.log(values.clip(lower=1e-12)), index=values.index)
+
+
+def _exceedances(
+    scores: pd.Series, calibration_scores: tuple[float, ...], threshold: float
+) -> Exceedances:
+    return Exceedances(
+        above=int((scores > threshold).sum()),
+        images=len(scores),
+        calibration_images=len(calibration_scores),
+        calibration_above=sum(score >= threshold for score in calibration_scores),
+    )
