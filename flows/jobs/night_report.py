@@ -41,7 +41,8 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
         product.records.scores,
         registry.versions(product.name),
     )
-    html = run.snapshot.get_html_str(as_iframe=False)
+    is_full = product.report == "full"  # drawings take most of a night's time
+    files = {"evidently.html": run.snapshot.get_html_str(as_iframe=False)} if is_full else {}
     add_night(open_workspace(product.workspace), product.name, record, run.snapshot)
     statistics = scored.statistics
     log_night(
@@ -58,8 +59,8 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
             "reconad.model_version": scored.version.number,
             "reconad.evidence": record["evidence"],
         },
-        figures=_figures(product, scored, record),
-        files={"evidently.html": html},
+        figures=_figures(product, scored, record) if is_full else {},
+        files=files,
     )
     create_markdown_artifact(
         key=f"night-{product.name.replace('_', '-')}",
