@@ -18,9 +18,12 @@ from tests.world import GATHERED, LAST_QUIET, Story, fork
 CUT_OFF, FIRST, LAST, AFTER, BACK = [LAST_QUIET + timedelta(1 + day) for day in range(5)]
 
 
+BLUE = 0.95  # what is left of it under the other lamp: the watch sees it, the model hardly
+
+
 def under_yellower_lamp(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same picture with a little less blue."""
-    return image * np.array([1.0, 1.0, 0.95])
+    return image * np.array([1.0, 1.0, BLUE])
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_night_whose_run_died_teaches_nothing(alarmed: Factory) -> None:
     assert records.record(CUT_OFF) is None
     assert first is not None
     blue = first["checks"]["blue_green_balance"]
-    assert blue["expected"] - blue["value"] == pytest.approx(-np.log(0.95), rel=0.05)
+    assert blue["expected"] - blue["value"] == pytest.approx(-np.log(BLUE), rel=0.05)
 
 
 def test_status_names_the_open_alarm(alarmed: Factory) -> None:

@@ -38,21 +38,6 @@ settings.register_profile("unit", derandomize=True, deadline=None, database=None
 settings.load_profile("unit")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def module_on_one_thread() -> Iterator[None]:
-    """Networks of 32 pixels are quickest on one thread, above all on a machine that is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def on_one_thread() -> None:
-    """The same for each test, whatever was set for it before."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def tiny_models() -> Iterator[None]:
     """Every model of the registry with so few weights that a step takes milliseconds."""

@@ -372,7 +372,7 @@ def test_report_is_full_or_lean(write):
     """Full where nothing is said; anything else is refused with what there is."""
     assert load_settings(write(MINIMAL)).monitoring.report == "full"
 
-    with pytest.raises(ConfigError, match="monitoring.report: Input should be 'full' or 'lean'"):
+    with pytest.raises(ConfigError, match=r"monitoring\.report: Input should be 'full' or 'lean'"):
         load_settings(write(MINIMAL + '[monitoring]\nreport = "short"'))
 
 
