@@ -4,11 +4,11 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
-from flows.jobs.learning import choose_lesson, fit_and_register
 from flows.jobs.product import open_product
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly
+from flows.train import choose_images, fit_and_register
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
@@ -48,7 +48,7 @@ def finetune(product: str, night: date, event_id: str = "") -> str:
     settings = opened.settings.finetune
     if cause == LIGHT:
         settings = settings.model_copy(update={"light_augmentation": True})
-    lesson = choose_lesson(opened, night, "finetune", settings, base, cause)
+    job = choose_images(opened, night, settings, base, cause)
     with one_at_a_time(TRAINING, product):
-        version = fit_and_register(opened, lesson)
+        version = fit_and_register(job)
     return judge_once(product, night, version)

@@ -117,7 +117,7 @@ def is_retraining_due(product: Product, night: date) -> bool:
 
 def main() -> int:
     """Run one night from the command line."""
-    from flows.commands.exit_codes import run_command
+    from flows.runtime.exit_codes import run_command
 
     parser = argparse.ArgumentParser(prog="python -m flows.nightly", description=main.__doc__)
     parser.add_argument("--product", required=True, help="a product of reconad.toml")

@@ -17,7 +17,7 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS_CHAMPION: Final = "previous_champion"
 
-REQUEST_TAG: Final = "reconad.request"  # hash of manifests, settings, seed and base version
+REQUEST_TAG: Final = "reconad.request"  # fingerprint of its training job
 NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
@@ -140,9 +140,9 @@ def find_finetuned(product: str, night: str, cause: str) -> Version | None:
     return judged[-1] if judged else None
 
 
-def find_by_request(product: str, request: str) -> Version | None:
-    """The newest version that was trained on exactly this request, or None."""
-    same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) == request]
+def find_by_request(product: str, *fingerprints: str) -> Version | None:
+    """Return the newest version of a training job with one of these fingerprints, or None."""
+    same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) in fingerprints]
     return same[-1] if same else None
 
 

@@ -2,8 +2,15 @@
 
 from datetime import date
 
+from flows.commands.options import ResolveOptions
 from flows.jobs.product import open_product
+from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
+
+
+def run(options: ResolveOptions) -> None:
+    """End an alarm."""
+    resolve_night(options.product, parse_night(options.night), options.note)
 
 
 def resolve_night(product: str, night: date, note: str) -> None:

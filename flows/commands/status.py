@@ -1,6 +1,5 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
-import argparse
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
+from flows.commands.options import StatusOptions
 from flows.jobs.alarm_state import new_levels, open_alarm
 from flows.jobs.product import Product, open_product
 from mlflow_models import alias_log, registry
@@ -24,8 +24,8 @@ _OF_THE_WATCH: Final = (
 )
 
 
-def run_status(options: argparse.Namespace) -> None:
-    """``reconad status``."""
+def run(options: StatusOptions) -> None:
+    """Show which version serves, and what became of the others."""
     check_writable(options.json)
     status = read_status(options.product)
     write_json(status, options.json)

@@ -152,13 +152,3 @@ def normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:
     if not is_relit:
         is_normal &= ~table["pred_label"]
     return table.loc[is_normal, "sha256"]
-
-
-def oversample_new(rows: pd.DataFrame, new_night: str | None) -> pd.DataFrame:
-    """Repeat the new night's images until they are about as many as the old ones, so that
-    fine-tuning learns the new world and rehearses the old one."""
-    new, old = rows[rows["night"] == new_night], rows[rows["night"] != new_night]
-    if new.empty or old.empty:
-        return rows
-    repeats = max(1, round(len(old) / len(new)))
-    return pd.concat([old, *([new] * repeats)], ignore_index=True)

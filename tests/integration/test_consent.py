@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from flows.commands.review import review_night
 from flows.ingest import ingest
 from flows.jobs.alarm_state import new_levels
-from flows.jobs.learning import choose_lesson, learnable_rows, read_manifests
+from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.nightly_training import training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly, react
 from flows.promote import gather_golden
@@ -193,22 +194,22 @@ def test_a_night_that_nothing_is_known_of_is_not_learnt(watched: Factory) -> Non
     champion = registry.champion(watched.product)
 
     with pytest.raises(NotEnoughImagesError, match="at least one image of the night"):
-        choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "light")
+        training_job(opened, night, TrainingSettings(), champion, "light")
     with pytest.raises(NotEnoughImagesError, match="at least one image of it"):
-        choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "process")
+        training_job(opened, night, TrainingSettings(), champion, "process")
 
 
-def test_other_textures_are_another_lesson(watched: Factory, tmp_path: Path) -> None:
+def test_other_textures_are_another_job(watched: Factory, tmp_path: Path) -> None:
     """What simulated anomalies look like decides the weights: the pictures, not the folder."""
     opened = open_product(watched.product)
     settings = TrainingSettings(textures=str(tmp_path))
 
-    def request(shade: int) -> str:
+    def fingerprint(shade: int) -> str:
         (tmp_path / "cloth.png").write_bytes(to_png(np.full((8, 8, 3), shade, np.uint8)))
-        return choose_lesson(opened, SECOND, "train", settings).request(opened)
+        return training_job(opened, SECOND, settings).fingerprint
 
-    assert request(10) == request(10)
-    assert request(10) != request(200)
+    assert fingerprint(10) == fingerprint(10)
+    assert fingerprint(10) != fingerprint(200)
 
 
 def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:

@@ -7,7 +7,7 @@ import torch
 from flows.nightly import nightly
 from flows.pretrain_vq import pretrain_vq
 from mlflow_models import registry
-from mlflow_models.foundation import VQ_URI_TAG
+from mlflow_models.foundation import URI_TAG
 from tests.factory import Factory
 
 NIGHT = date(2026, 4, 1)
@@ -36,5 +36,5 @@ def test_nightly_run_trains_and_serves_dsr(factory: Factory) -> None:
     assert uri == again == f"models:/reconad-vq-{factory.product}/1"
     assert first["action"] == "trained, promoted 1"
     champion = registry.champion(factory.product)
-    assert champion.tags[VQ_URI_TAG] == uri
+    assert champion.tags[URI_TAG] == uri
     assert second["record"]["model_version"] == "1"

@@ -153,7 +153,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
 ) -> None:
     """Training again on the same night gives bit-equal weights."""
     first = flavor.load_model(champion_uri(own))
-    monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
+    monkeypatch.setattr(registry, "find_by_request", lambda product, *fingerprints: None)
     from flows.train import train
 
     _, number = train(own.product, NIGHT).split()

@@ -9,11 +9,12 @@ from mlflow import MlflowClient
 from flows.commands.review import review_night
 from flows.finetune import finetune
 from flows.ingest import ingest
-from flows.jobs.learning import Lesson, learnable_rows, load_lesson_images, read_manifests
+from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.nightly_training import training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
 from mlflow_models import registry
-from mlflow_models.tracking import read_learnt
+from mlflow_models.tracking import read_training_images
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.ledger.manifest import read_manifest
@@ -128,14 +129,11 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
     assert outcome == "promoted 2"
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
-    learnt = read_learnt(registry.champion(factory.product).uri)
+    learnt = read_training_images(registry.champion(factory.product).uri)
     of_dimmed = learnt.loc[learnt["uri"].str.contains(dimmed.isoformat()), "split"]
     assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
     opened = open_product(factory.product)
-    manifests = read_manifests(opened, dimmed)
-    rows = learnable_rows(opened, dimmed, manifests, dimmed.isoformat())
-    lesson = Lesson("finetune", dimmed, rows, manifests, TrainingSettings(), {}, None, "light")
-    pictures = load_lesson_images(opened, lesson).train.float()
+    pictures = training_job(opened, dimmed, TrainingSettings(), cause="light").load().train.float()
     before, relit = pictures.chunk(2)
     assert (relit / before.clamp(min=1)).median() == pytest.approx(0.5 ** (1 / 2.2), abs=0.03)
     run_id = registry.champion(factory.product).run_id

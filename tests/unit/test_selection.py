@@ -11,7 +11,6 @@ from reconad_plugin.ledger.eligibility import (
     doubtful_images,
     learnable_images,
     lend_light,
-    oversample_new,
 )
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
@@ -302,44 +301,3 @@ def test_order_and_columns_are_kept():
     chosen = learnable_images(rows, watched(scores), FIRST)
 
     pd.testing.assert_frame_equal(chosen, rows.iloc[[0, 2]].reset_index(drop=True))
-
-
-def test_new_night_is_repeated_until_it_weighs_as_much():
-    """Six old images and two new: the new come three times each, the old once."""
-    rows = accepted(*((f"old{i}", FIRST) for i in range(6)), ("x", SECOND), ("y", SECOND))
-
-    counts = oversample_new(rows, SECOND)["sha256"].value_counts()
-
-    assert counts[["x", "y"]].tolist() == [3, 3]
-    assert counts.drop(["x", "y"]).tolist() == [1] * 6
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "repeats"),
-    [
-        pytest.param(2, 6, 1, id="more new than old"),
-        pytest.param(5, 2, 2, id="two and a half times as many"),
-        pytest.param(9, 2, 4, id="four and a half times as many"),
-        pytest.param(4, 4, 1, id="as many"),
-    ],
-)
-def test_repeats_are_rounded_and_never_none(old, new, repeats):
-    """New images stand at least once, and old ones exactly once."""
-    rows = accepted(
-        *((f"old{i}", FIRST) for i in range(old)), *((f"new{i}", SECOND) for i in range(new))
-    )
-
-    nights = oversample_new(rows, SECOND)["night"].value_counts()
-
-    assert nights[FIRST] == old
-    assert nights[SECOND] == repeats * new
-
-
-@pytest.mark.parametrize(
-    "night", [pytest.param(FIRST, id="all are new"), pytest.param(THIRD, id="none is new")]
-)
-def test_one_world_alone_is_not_repeated(night):
-    """Without old images, or without new ones, there is nothing to balance."""
-    rows = accepted(("a", FIRST), ("b", FIRST))
-
-    pd.testing.assert_frame_equal(oversample_new(rows, night), rows)
