@@ -1,9 +1,8 @@
 """Score the night with the champion, decide whether the world has drifted, and say why."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import pandas as pd
 from prefect import flow, get_run_logger
@@ -18,6 +17,7 @@ from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.score_table import score_table
 from reconad_plugin.ledger.eligibility import normal_hashes
 from reconad_plugin.ledger.manifest import accepted_rows, known_nights, read_manifest
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.store.images import load_images
 from reconad_plugin.watch.cause import LIGHT, NONE, find_cause
 from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_places, summarise_places
@@ -46,7 +46,7 @@ class ScoredNight:
 
 @flow(name="monitor", flow_run_name="monitor {product} {night}")
 @fails_clearly
-def monitor(product: str, night: date) -> dict[str, Any] | None:
+def monitor(product: str, night: date) -> NightRecord | None:
     """Score a night and decide on it.
 
     Returns:
@@ -75,7 +75,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
     if manifest is None or (rows := accepted_rows([manifest])).empty:
         return None
     past = product.records.record(night)
-    version = registry.version(product.name, past["model_version"]) if past else None
+    version = registry.version(product.name, past.model_version) if past else None
     if version is None or version.is_rolled_back:
         version = registry.champion(product.name)
     detector = flavor.load_model(version.uri)
@@ -96,7 +96,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
 
 
 @step()
-def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]:
+def decide(product: Product, night: date, scored: ScoredNight) -> NightRecord:
     """Test the night against those before it, name the cause, and keep the record."""
     records = product.records.records_before(night)
     history = _history(product, night, records)
@@ -105,7 +105,7 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     odd = {
         day.isoformat()
         for day, record in records.items()
-        if record["is_alarm"] or record["model_version"] in withdrawn
+        if record.is_alarm or record.model_version in withdrawn
     }
     ordinary = {past.night for past in history} - odd
     allowed = product.settings.false_alarms_per_year
@@ -113,48 +113,34 @@ def decide(product: Product, night: date, scored: ScoredNight) -> dict[str, Any]
     places = known_places(_places(product, known))
     tonight = with_outliers(scored.statistics, scored.table, places)
     watch = watch_night(history, tonight, ordinary, accepted, allowed)
-    still_open, since = open_alarm(records, accepted) or (NONE, None)
-    triage = find_cause(watch, still_open)
-    record = {
-        "night": night.isoformat(),
-        "model_version": scored.version.number,
-        "is_alarm": triage.is_alarm,
-        "is_raised": triage.is_raised,
-        "is_new": triage.is_alarm and triage.cause != still_open,
-        "since": (since or night.isoformat()) if triage.is_alarm else None,
-        "cause": triage.cause,
-        "also": list(triage.also),
-        "evidence": triage.evidence,
-        "is_learning": triage.is_learning,
-        "is_holding": triage.is_holding,
-        "statistics": tonight.to_dict(),
-        "checks": {name: check.to_dict() for name, check in watch.checks.items()},
-        "counts": {
-            "alarming": asdict(watch.alarming),
-            "suspects": asdict(watch.suspects),
-            "outliers": asdict(watch.outliers),
-        },
-        "expected_false_alarms": expected_false_alarms(
+    still_open = open_alarm(records, accepted)
+    triage = find_cause(watch, still_open[0] if still_open else NONE)
+    record = NightRecord.of(
+        tonight,
+        watch,
+        triage,
+        still_open,
+        expected_false_alarms(
             watch.ordinary_scores,
             watch.autocorrelation,
             len(watch.ordinary_scores),
             allowed,
             seed=night.toordinal(),
         ),
-    }
+    )
     product.records.write_record(night, record)
     get_run_logger().info("alarm %s, cause %s: %s", triage.is_alarm, triage.cause, triage.evidence)
     return record
 
 
 @step()
-def ask_persons(product: Product, night: date, scored: ScoredNight, record: dict[str, Any]) -> None:
+def ask_persons(product: Product, night: date, scored: ScoredNight, record: NightRecord) -> None:
     """List for a person every image that looks anomalous, or all of a held night."""
     table = scored.table
-    if record["is_holding"]:
-        waiting, otherwise = table, f"night held: {record['cause']}"
+    if record.is_holding:
+        waiting, otherwise = table, f"night held: {record.cause}"
     else:
-        normal = normal_hashes(table, is_relit=record["cause"] == LIGHT)
+        normal = normal_hashes(table, is_relit=record.cause == LIGHT)
         waiting, otherwise = table[~table["sha256"].isin(normal)], "scored anomalous"
     why = waiting["is_suspect"].map({True: "suspect", False: otherwise})
     product.records.ask_for_review(night, waiting.assign(why=why))
@@ -168,7 +154,7 @@ def _places(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataF
 
 
 def _history(
-    product: Product, night: date, records: dict[date, dict[str, Any]]
+    product: Product, night: date, records: dict[date, NightRecord]
 ) -> Sequence[NightStatistics]:
     """Statistics of every earlier night; of nights before any version served, their light.
 
@@ -180,7 +166,7 @@ def _history(
     first_watched = min(records, default=night).isoformat()
     for earlier in known_nights(product.store, product.layout, before=night):
         if earlier in records:
-            history.append(NightStatistics.from_dict(records[earlier]["statistics"]))
+            history.append(records[earlier].statistics)
             continue
         day = earlier.isoformat()
         is_of_the_first = day <= trusted_until if trusted_until else day < first_watched

@@ -9,12 +9,13 @@ import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its imp
 import argparse
 import sys
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.ingest import ingest
+from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
 from flows.runtime.events import DRIFT_DETECTED, tell
@@ -24,6 +25,7 @@ from flows.train import train
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.ledger.manifest import accepted_rows, nights_with_images, read_manifest
+from reconad_plugin.ledger.night_record import NightRecord
 
 
 def _run_name() -> str:
@@ -36,7 +38,7 @@ TOLD_OF_DRIFT: Final = ("night", "cause", "also", "evidence", "is_new", "since",
 
 @flow(name="nightly", flow_run_name=_run_name)
 @fails_clearly
-def nightly(product: str, night: date | None = None) -> dict[str, Any]:
+def nightly(product: str, night: date | None = None) -> NightOutcome:
     """Run one night of a product.
 
     Args:
@@ -60,12 +62,12 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     if trusted_until is None:
         action = begin(opened, night, arrived["accepted"])
     elif night.isoformat() <= trusted_until:
-        action = f"trained the first version{_too_late(opened, night)}"
+        action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(opened, night))
     else:
         record = monitor(product, night)
         action = react(opened, night, record)
     get_run_logger().info("night %s: %s", night, action)
-    return {"night": night.isoformat(), **arrived, "record": record, "action": action}
+    return NightOutcome(night, **arrived, record=record, action=action)
 
 
 def _too_late(product: Product, night: date) -> str:
@@ -75,31 +77,32 @@ def _too_late(product: Product, night: date) -> str:
     return f"; {late} came after it: neither scored nor learnt" if late else ""
 
 
-def begin(product: Product, night: date, accepted: int) -> str:
+def begin(product: Product, night: date, accepted: int) -> Action:
     """Before any version serves: gather images, then train and promote the first."""
     earlier = nights_with_images(product.store, product.layout, before=night)
-    nights = len(earlier) + bool(accepted)
-    if nights < product.settings.first_training_nights:
-        return f"gathering: {nights} of {product.settings.first_training_nights} nights"
-    return f"trained, {train(product.name, night)}"
+    nights, needed = len(earlier) + bool(accepted), product.settings.first_training_nights
+    if nights < needed:
+        return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights")
+    return Action(ActionKind.TRAINED, *train(product.name, night).split())
 
 
-def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
+def react(product: Product, night: date, record: NightRecord | None) -> Action:
     """After the watch: tell of drift, hold for a person, retrain when it is time, or nothing."""
     if record is None:
-        return "no images"
-    if record["is_alarm"]:
-        learnt = registry.find_finetuned(product.name, night.isoformat(), record["cause"])
+        return Action(ActionKind.NO_IMAGES)
+    if record.is_alarm:
+        learnt = registry.find_finetuned(product.name, night.isoformat(), record.cause)
         if learnt is not None:  # the night is run again
-            return f"fine-tuned, {learnt.tags[registry.STATE_TAG]} {learnt.number}"
-        if not record["is_raised"]:
-            return f"alarm open since {record['since']}"
-        payload = {name: record[name] for name in TOLD_OF_DRIFT}
-        tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
-        return "hold for review" if record["is_holding"] else "drift event sent"
+            return Action(ActionKind.FINETUNED, learnt.tags[registry.STATE_TAG], learnt.number)
+        if not record.is_raised:
+            return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
+        content = record.to_dict()
+        payload = {name: content[name] for name in TOLD_OF_DRIFT}
+        tell(DRIFT_DETECTED, product.name, payload, cause=record.cause)
+        return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
     if is_retraining_due(product, night):
-        return f"retrained, {train(product.name, night)}"
-    return "none"
+        return Action(ActionKind.RETRAINED, *train(product.name, night).split())
+    return Action(ActionKind.NONE)
 
 
 def is_retraining_due(product: Product, night: date) -> bool:
@@ -126,18 +129,18 @@ def main() -> int:
     return run_command(lambda: print_night(nightly(options.product, parse_night(options.night))))
 
 
-def print_night(result: dict[str, Any]) -> None:
-    """One line a fact."""
-    record = result["record"] or {}
-    print(f"night        {result['night']}")
+def print_night(outcome: NightOutcome) -> None:
+    """Print one line a fact."""
+    record = outcome.record
+    print(f"night        {outcome.night}")
     print(
-        f"images       {result['accepted']} accepted, {result['quarantined']} quarantined, "
-        f"{result['duplicate']} duplicate"
+        f"images       {outcome.accepted} accepted, {outcome.quarantined} quarantined, "
+        f"{outcome.duplicate} duplicate"
     )
-    print(f"alarm        {record.get('cause', 'none') if record.get('is_alarm') else 'no'}")
+    print(f"alarm        {record.cause if record and record.is_alarm else 'no'}")
     if record:
-        print(f"evidence     {record['evidence']}")
-    print(f"action       {result['action']}")
+        print(f"evidence     {record.evidence}")
+    print(f"action       {outcome.action}")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def _read_watch(product: Product) -> dict[str, Any] | None:
         return None
     last = max(records)
     is_open = open_alarm(records, new_levels(product, last + timedelta(1))) is not None
-    return {name: records[last].get(name) for name in _OF_THE_WATCH} | {"is_open": is_open}
+    record = records[last].to_dict()
+    return {name: record[name] for name in _OF_THE_WATCH} | {"is_open": is_open}
 
 
 def _serving_line(status: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
 """Whether an alarm is still open, and from which nights on the world is a new one."""
 
 from datetime import date
-from typing import Any
 
 from flows.jobs.product import Product
 from mlflow_models import registry
+from reconad_plugin.ledger.night_record import NightRecord
 
 
 def new_levels(product: Product, night: date) -> set[str]:
@@ -22,7 +22,7 @@ def new_levels(product: Product, night: date) -> set[str]:
     return adapted | resolved
 
 
-def open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple[str, str] | None:
+def open_alarm(records: dict[date, NightRecord], accepted: set[str]) -> tuple[str, str] | None:
     """Cause of the last night's alarm and the night it began; None where there is none, or
     something has ended it.
 
@@ -33,7 +33,6 @@ def open_alarm(records: dict[date, dict[str, Any]], accepted: set[str]) -> tuple
     if not records:
         return None
     last = records[max(records)]
-    since = last.get("since") or last["night"]
-    if not last["is_alarm"] or any(since <= each <= last["night"] for each in accepted):
+    if not last.is_alarm or any(last.began <= each <= last.night for each in accepted):
         return None
-    return last["cause"], since
+    return last.cause, last.began

@@ -51,7 +51,7 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> int
         if table is None:
             continue
         earlier = [(day, records[day]) for day in reversed(records) if day < night]
-        threshold = threshold_of(record["model_version"])
+        threshold = threshold_of(record.model_version)
         run = dashboard_run(night, table, record, threshold, earlier, scores, versions)
         add_night(workspace, product, record, run.snapshot)
         added.append(night)

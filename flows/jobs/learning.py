@@ -216,12 +216,12 @@ def learnable_rows(
     if tonight is not None:
         records[night] = tonight
     scores = {day.isoformat(): product.records.scores(day) for day in records}
-    causes = {day.isoformat(): record["cause"] for day, record in records.items()}
+    causes = {day.isoformat(): record.cause for day, record in records.items()}
     withdrawn = registry.withdrawn(product.name)
     held = {
         day.isoformat()
         for day, record in records.items()
-        if record["cause"] in HOLDING_CAUSES or record["model_version"] in withdrawn
+        if record.cause in HOLDING_CAUSES or record.model_version in withdrawn
     }
     trusted_until = registry.trusted_until(product.name)
     watched = Watched(

@@ -14,6 +14,7 @@ from flows.runtime.steps import step
 from mlflow_models import registry
 from mlflow_models.tracking import log_night
 from reconad_plugin.ledger.manifest import known_nights
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.plots.figures import plot_maps, plot_scores
 from reconad_plugin.store.images import load_images
 
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
 REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
 
-Record = dict[str, Any]
-
 
 @step()
-def report(product: Product, night: date, scored: "ScoredNight", record: Record) -> None:
+def report(product: Product, night: date, scored: "ScoredNight", record: NightRecord) -> None:
     """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
     from monitoring.dashboard import add_night, open_workspace
 
@@ -54,9 +53,9 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
             "share_suspect": statistics.suspects.above / statistics.suspects.images,
         },
         tags={
-            registry.CAUSE_TAG: record["cause"],
+            registry.CAUSE_TAG: record.cause,
             "reconad.model_version": scored.version.number,
-            "reconad.evidence": record["evidence"],
+            "reconad.evidence": record.evidence,
         },
         figures=_figures(product, scored, record),
         files={"evidently.html": html},
@@ -71,9 +70,9 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
 def dashboard_run(
     night: date,
     table: pd.DataFrame,
-    record: Record,
+    record: NightRecord,
     image_threshold: float,
-    earlier: Iterable[tuple[date, Record]],
+    earlier: Iterable[tuple[date, NightRecord]],
     scores: Callable[[date], pd.DataFrame | None],
     versions: Sequence[registry.Version],
 ) -> "NightRun":
@@ -112,7 +111,7 @@ def dashboard_run(
     return NightRun(values, run_report(night, table, values, _reference(days, scores)))
 
 
-def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, Record]]:
+def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, NightRecord]]:
     for day in reversed(known_nights(product.store, product.layout, before=night)):
         record = product.records.record(day)
         if record is not None:
@@ -120,50 +119,50 @@ def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, Re
 
 
 def _reference(
-    earlier: Iterable[tuple[date, Record]], scores: Callable[[date], pd.DataFrame | None]
+    earlier: Iterable[tuple[date, NightRecord]], scores: Callable[[date], pd.DataFrame | None]
 ) -> pd.DataFrame | None:
     """Images of the last ordinary nights, for Evidently to compare with."""
-    ordinary = (day for day, record in earlier if not record["is_alarm"])
+    ordinary = (day for day, record in earlier if not record.is_alarm)
     tables = [scores(day) for day in islice(ordinary, REFERENCE_NIGHTS)]
     found = [table for table in tables if table is not None]
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def _figures(product: Product, scored: "ScoredNight", record: Record) -> dict[str, Any]:
+def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Any]:
     highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
     images = load_images(
         product.store, product.cache, highest, scored.detector.image_size_px, product.limits
     )
     titles = [Path(key).name[-18:] for key in highest["key"]]
     calibration = scored.detector.calibration
-    heading = f"{record['night']}: most anomalous with the light matched, cause {record['cause']}"
+    heading = f"{record.night}: most anomalous with the light matched, cause {record.cause}"
     return {
         "maps.png": plot_maps(scored.detector, images, titles, heading),
         "scores.png": plot_scores(
             scored.table["pred_score"].to_numpy(),
             calibration.normal_scores,
             calibration.image_threshold,
-            f"{product.name}, night {record['night']}",
+            f"{product.name}, night {record.night}",
         ),
     }
 
 
-def _markdown(record: Record) -> str:
+def _markdown(record: NightRecord) -> str:
     lines = [
-        f"**Night {record['night']}**, version {record['model_version']}: "
-        f"{'ALARM, cause ' + record['cause'] if record['is_alarm'] else 'no alarm'}",
+        f"**Night {record.night}**, version {record.model_version}: "
+        f"{'ALARM, cause ' + record.cause if record.is_alarm else 'no alarm'}",
         "",
-        record["evidence"],
+        record.evidence,
         "",
         "| statistic | tonight | expected | sigma | moving average | alarm |",
         "|---|---|---|---|---|---|",
     ]
-    for check in record["checks"].values():
-        expected = _number(check["expected"], ".4f")
-        score, average = _number(check["score"], "+.2f"), _number(check["average"], "+.2f")
+    for check in record.checks.values():
+        expected = _number(check.expected, ".4f")
+        score, average = _number(check.score, "+.2f"), _number(check.average, "+.2f")
         lines.append(
-            f"| {check['statistic']} | {check['value']:.4f} | {expected} | {score} | {average} | "
-            f"{'yes' if check['is_alarm'] else ''} |"
+            f"| {check.statistic} | {check.value:.4f} | {expected} | {score} | {average} | "
+            f"{'yes' if check.is_alarm else ''} |"
         )
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """What may be learnt and what judges, when nights are run again or a version was rolled back."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -63,13 +64,13 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) ->
 
     assert learnt_nights(factory, SECOND) == {FIRST.isoformat()}
     factory.deliver(THIRD)
-    held_against = nightly(factory.product, THIRD)["record"]["checks"]["luminance"]["expected"]
+    held_against = nightly(factory.product, THIRD).record.checks["luminance"].expected
     opened = open_product(factory.product)
     first = read_manifest(opened.store, opened.layout, FIRST)
     assert held_against == pytest.approx(first["luminance"].mean())
 
     again = nightly(factory.product, SECOND)
-    assert again["record"]["model_version"] == "2"
+    assert again.record.model_version == "2"
     assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
 
 
@@ -164,9 +165,9 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> No
 
     result = nightly(factory.product, THIRD)
 
-    assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
-    as_before = result["record"] | {"cause": "light"}
-    assert react(open_product(factory.product), THIRD, as_before) == "fine-tuned, rejected 2"
+    assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
+    as_before = replace(result.record, cause="light")
+    assert str(react(open_product(factory.product), THIRD, as_before)) == "fine-tuned, rejected 2"
 
 
 @pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])
@@ -217,7 +218,7 @@ def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_f
     factory.put(FIRST, "cut-off.png", b"\x89PNG")
     factory.deliver(SECOND)
 
-    actions = [nightly(factory.product, night)["action"] for night in (FIRST, SECOND)]
+    actions = [str(nightly(factory.product, night).action) for night in (FIRST, SECOND)]
 
     assert actions == ["gathering: 0 of 2 nights", "gathering: 1 of 2 nights"]
 

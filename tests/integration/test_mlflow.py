@@ -52,7 +52,7 @@ def own(factory: Factory) -> Factory:
 
 def serve_first_version(factory: Factory) -> Factory:
     factory.deliver(NIGHT)
-    assert nightly(factory.product, NIGHT)["action"] == "trained, promoted 1"
+    assert str(nightly(factory.product, NIGHT).action) == "trained, promoted 1"
     return factory
 
 
@@ -201,7 +201,7 @@ def test_the_next_night_completes_a_promotion_that_was_cut_off(own: Factory) -> 
 
     result = nightly(own.product, NIGHT + timedelta(days=1))
 
-    assert result["action"] == "no images"
+    assert str(result.action) == "no images"
     assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
 
 

@@ -40,7 +40,7 @@ READS = ("get_registered_model", "search_model_versions")
 def trained(shared_factory: Factory) -> Factory:
     """A product whose first version was trained and promoted; others copy its model."""
     shared_factory.deliver(NIGHT)
-    assert nightly(shared_factory.product, NIGHT)["action"] == "trained, promoted 1"
+    assert str(nightly(shared_factory.product, NIGHT).action) == "trained, promoted 1"
     return shared_factory
 
 
