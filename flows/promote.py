@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.ledger import sync_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import MODEL_REJECTED, tell, tell_turn
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, settle
@@ -177,6 +178,7 @@ def carry_out(
             turn = alias_log.promote(product.name, challenger.number, night.isoformat(), content)
             tell_turn(product.name, turn)
             alias_log.close_turn(product.name, turn)
+            sync_history(product)
         outcome = registry.PROMOTED
     else:
         alias_log.note_verdict(product.name, challenger.number, content)

@@ -5,6 +5,7 @@ from typing import Final
 
 from prefect import flow, get_run_logger
 
+from flows.jobs.ledger import sync_history
 from flows.jobs.product import open_product
 from flows.runtime.events import tell_turn
 from flows.runtime.locks import MOVING, one_at_a_time, settle
@@ -29,7 +30,7 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> str:
         PlatformError: another version serves than when this began.
     """
     night = parse_night(night)
-    open_product(product)
+    opened = open_product(product)
     bad = registry.champion(product).number
     for turn in settle(product):
         if turn.by == alias_log.ROLLBACK:
@@ -38,5 +39,6 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> str:
         turn = alias_log.roll_back(product, bad, night.isoformat(), reason)
         tell_turn(product, turn)
         alias_log.close_turn(product, turn)
+        sync_history(opened)
     get_run_logger().info("version %s rolled back, %s serves: %s", bad, turn.version, reason)
     return f"{registry.ROLLED_BACK} {bad}"

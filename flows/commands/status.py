@@ -1,7 +1,7 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
 import argparse
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.jobs.alarm_state import new_levels, open_alarm
+from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import Product, open_product
 from mlflow_models import alias_log, registry
 
@@ -99,12 +99,12 @@ def read_status(product: str) -> dict[str, Any]:
 
 def _read_watch(product: Product) -> dict[str, Any] | None:
     """What the last watched night's record says, and whether its alarm is still open."""
-    records = product.records.records_before(date.max)
-    if not records:
+    ledger = open_ledger(product, see_history(product))
+    if not ledger.records:
         return None
-    last = max(records)
-    is_open = open_alarm(records, new_levels(product, last + timedelta(1))) is not None
-    record = records[last].to_dict()
+    last = max(ledger.records)
+    is_open = ledger.open_alarm(before=last + timedelta(1)) is not None
+    record = ledger.records[last].to_dict()
     return {name: record[name] for name in _OF_THE_WATCH} | {"is_open": is_open}
 
 
