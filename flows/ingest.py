@@ -7,7 +7,7 @@ import pandas as pd
 from prefect import flow, get_run_logger
 
 from flows.jobs.product import Product, open_product
-from flows.runtime.events import IMAGES_QUARANTINED, tell
+from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import fails_clearly, step
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
@@ -82,4 +82,4 @@ def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
     if rows:
         reasons = {row["key"]: row["reason"] for row in rows[:REASONS_TOLD]}
         payload = {"night": night.isoformat(), "images": len(rows), "reasons": reasons}
-        tell(IMAGES_QUARANTINED, product.name, payload)
+        emit(IMAGES_QUARANTINED, product.name, payload)

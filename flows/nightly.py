@@ -17,8 +17,8 @@ from prefect.runtime import flow_run
 from flows.ingest import ingest
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.runtime.events import DRIFT_DETECTED, tell
-from flows.runtime.locks import settle
+from flows.runtime.events import DRIFT_DETECTED, emit
+from flows.runtime.locks import recover
 from flows.runtime.steps import fails_clearly
 from flows.train import train
 from mlflow_models import registry
@@ -53,7 +53,7 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     """
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
-    settle(product)
+    recover(product)
     arrived = ingest(product, night)
     record = None
     trusted_until = registry.trusted_until(product)
@@ -95,7 +95,7 @@ def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
         if not record["is_raised"]:
             return f"alarm open since {record['since']}"
         payload = {name: record[name] for name in TOLD_OF_DRIFT}
-        tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
+        emit(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
         return "hold for review" if record["is_holding"] else "drift event sent"
     if is_retraining_due(product, night):
         return f"retrained, {train(product.name, night)}"

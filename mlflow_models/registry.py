@@ -30,6 +30,7 @@ PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
 ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
 
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled_back"
+PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
 
 @dataclass(frozen=True)
