@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 
 from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
-from flows.runtime.events import IMAGES_QUARANTINED, tell
+from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import fails_clearly, step
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
@@ -81,4 +81,4 @@ def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
     if rows:
         reasons = {row["key"]: row["reason"] for row in rows[:REASONS_TOLD]}
         payload = {"night": night.isoformat(), "images": len(rows), "reasons": reasons}
-        tell(IMAGES_QUARANTINED, product.name, payload)
+        emit(IMAGES_QUARANTINED, product.name, payload)

@@ -15,12 +15,13 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.ingest import ingest
+from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.runtime.events import DRIFT_DETECTED, tell
-from flows.runtime.locks import settle
+from flows.runtime.events import DRIFT_DETECTED, emit
+from flows.runtime.locks import recover
 from flows.runtime.steps import fails_clearly
 from flows.train import train
 from reconad_plugin.config import parse_night
@@ -55,8 +56,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     """
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
-    settle(product)
-    history = sync_history(opened)
+    history = sync_history(opened, recover(product).versions)
     arrived = ingest(product, night)
     ledger, record = open_ledger(opened, history), None
     if history.founding_until is None:
@@ -82,7 +82,12 @@ def begin(product: Product, ledger: Ledger, night: date) -> Action:
     needed = product.settings.first_training_nights
     if nights < needed:
         return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights")
-    return Action(ActionKind.TRAINED, *train(product.name, night).split())
+    return judged(ActionKind.TRAINED, train(product.name, night))
+
+
+def judged(kind: ActionKind, outcome: PromotionOutcome) -> Action:
+    """Put together what was done and what the gate made of it."""
+    return Action(kind, outcome.kind, outcome.version)
 
 
 def react(product: Product, ledger: Ledger, night: date, record: NightRecord | None) -> Action:
@@ -97,10 +102,10 @@ def react(product: Product, ledger: Ledger, night: date, record: NightRecord | N
             return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
         content = record.to_dict()
         payload = {name: content[name] for name in TOLD_OF_DRIFT}
-        tell(DRIFT_DETECTED, product.name, payload, cause=record.cause)
+        emit(DRIFT_DETECTED, product.name, payload, cause=record.cause)
         return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
     if ledger.is_retraining_due(night, product.settings.retrain_every_nights):
-        return Action(ActionKind.RETRAINED, *train(product.name, night).split())
+        return judged(ActionKind.RETRAINED, train(product.name, night))
     return Action(ActionKind.NONE)
 
 

@@ -32,6 +32,7 @@ PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
 ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
 
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled_back"
+PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,13 @@ def versions(product: str) -> list[Version]:
     return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
 
 
-def read_facts(product: str) -> list[VersionFacts]:
-    """Return what the registry says of each version, oldest first."""
+def read_facts(product: str, entries: Iterable[Version] | None = None) -> list[VersionFacts]:
+    """Return what the registry says of each version, oldest first.
+
+    Args:
+        product: the product.
+        entries: its versions, where they were just read.
+    """
     serving = number_by_alias(product, CHAMPION)
     return [
         VersionFacts(
@@ -176,7 +182,7 @@ def read_facts(product: str) -> list[VersionFacts]:
             promoted_night=entry.promoted_night,
             rolled_back_night=entry.rolled_back_night,
         )
-        for entry in versions(product)
+        for entry in (versions(product) if entries is None else entries)
     ]
 
 

@@ -33,9 +33,9 @@ def run_status(options: argparse.Namespace) -> None:
     console.print(_serving_line(status), highlight=False, markup=False)
     console.print(_watch_line(status["watch"]), highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
-    for turn in status["history"]:
-        why = f"{_how(turn)}: {turn['reason']}"
-        served.add_row(turn["from"], turn["to"] or "now", turn["version"], escape(why))
+    for move in status["history"]:
+        why = f"{_how(move)}: {move['reason']}"
+        served.add_row(move["from"], move["to"] or "now", move["version"], escape(why))
     console.print(served)
     versions = Table("version", "night", "learnt by", "cause", "state", "reason", title="Versions")
     for version in status["versions"]:
@@ -59,8 +59,8 @@ def read_status(product: str) -> dict[str, Any]:
         ``history`` (oldest first; ``to`` is None for the last), and ``versions`` (oldest first).
     """
     watch = _read_watch(open_product(product))
-    turns = alias_log.turns(product)
-    ends = [turn.night for turn in turns[1:]]
+    moves = alias_log.moves(product)
+    ends = [move.night for move in moves[1:]]
     return {
         "product": product,
         "model": registry.model_name(product),
@@ -70,15 +70,15 @@ def read_status(product: str) -> dict[str, Any]:
         "watch": watch,
         "history": [
             {
-                "from": turn.night,
+                "from": move.night,
                 "to": end,
-                "version": turn.version,
-                "by": turn.by,
-                "instead_of": turn.instead_of,
-                "reason": turn.reason,
-                "is_open": turn.is_open,
+                "version": move.version,
+                "by": move.by,
+                "instead_of": move.instead_of,
+                "reason": move.reason,
+                "is_open": move.is_open,
             }
-            for turn, end in zip(turns, [*ends, None], strict=False)
+            for move, end in zip(moves, [*ends, None], strict=False)
         ],
         "versions": [
             {
@@ -133,9 +133,9 @@ def _watch_line(watch: dict[str, Any] | None) -> str:
     return f"night {watch['night']}: ALARM {since}"
 
 
-def _how(turn: dict[str, Any]) -> str:
-    if turn["by"] == alias_log.ROLLBACK:
-        return f"version {turn['instead_of']} was rolled back"
+def _how(move: dict[str, Any]) -> str:
+    if move["by"] == registry.ROLLBACK:
+        return f"version {move['instead_of']} was rolled back"
     return "promoted"
 
 

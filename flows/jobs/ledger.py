@@ -1,5 +1,7 @@
 """The ledger of a product: its nights from the bucket, its versions from the registry."""
 
+from collections.abc import Sequence
+
 from flows.jobs.product import Product
 from mlflow_models import registry
 from reconad_plugin.ledger.history import History
@@ -7,22 +9,26 @@ from reconad_plugin.ledger.ledger import Ledger, read_ledger
 from reconad_plugin.ledger.manifest import golden_hashes
 
 
-def sync_history(product: Product) -> History:
+def sync_history(product: Product, versions: Sequence[registry.Version] | None = None) -> History:
     """Take what the registry says now into the history that is kept in the bucket.
 
     What the registry no longer has stays as it was last seen, so that nothing that people delete
     there makes an image more trusted.
+
+    Args:
+        product: the product.
+        versions: as the registry has them, where they were just read.
     """
     kept = product.records.history()
-    history = see_history(product, kept)
+    history = (kept or History()).updated(registry.read_facts(product.name, versions))
     if history != kept:
         product.records.write_history(history)
     return history
 
 
-def see_history(product: Product, kept: History | None = None) -> History:
+def see_history(product: Product) -> History:
     """Return the history as it would be kept now, and keep nothing."""
-    kept = kept or product.records.history() or History()
+    kept = product.records.history() or History()
     return kept.updated(registry.read_facts(product.name))
 
 

@@ -15,7 +15,7 @@ from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.product import open_product
 from flows.nightly import nightly, react
 from flows.promote import gather_golden
-from flows.runtime.locks import settle
+from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
@@ -96,7 +96,7 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
     put_into_service(product, "2", SECOND)
     assert levels() == {FIRST.isoformat(), SECOND.isoformat()}
 
-    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
     alias_log.note_verdict(product, "2", VERDICT)
     alias_log.reject(product, "2")
 
@@ -116,7 +116,7 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
     name = registry.model_name(product)
     MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
 
-    settle(product)
+    recover(product)
     history(product)
     put_into_service(product, "2", THIRD)
 
@@ -133,12 +133,12 @@ def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
         register_copy(watched, product, night)
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
-    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
-    settle(product)
+    alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    recover(product)
     assert history(product).rolled_back == {"2"}
     MlflowClient().set_registered_model_alias(registry.model_name(product), registry.CHAMPION, "2")
 
-    settle(product)
+    recover(product)
 
     assert history(product).rolled_back == frozenset()
     assert registry.champion(product).tags[registry.STATE_TAG] == registry.PROMOTED
@@ -181,8 +181,8 @@ def register_copy(
 
 
 def put_into_service(product: str, number: str, night: date) -> None:
-    turn = alias_log.promote(product, number, night.isoformat(), VERDICT)
-    alias_log.close_turn(product, turn)
+    move = alias_log.promote(product, number, night.isoformat(), VERDICT)
+    alias_log.finish(product, move)
 
 
 def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> None:
