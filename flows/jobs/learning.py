@@ -26,12 +26,12 @@ from reconad_plugin.ledger.eligibility import (
 )
 from reconad_plugin.ledger.manifest import (
     accepted_rows,
-    golden_hashes,
     known_nights,
     manifest_digest,
     read_manifest,
 )
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.fit import NormalImages
@@ -209,7 +209,7 @@ def learnable_rows(
     alone. What a version saw that was rolled back vouches for nothing. Of ``lit_night`` the light
     is to be learnt; other nights whose light had changed only judge (``lend_light``)."""
     accepted = accepted_rows(manifests.values())
-    golden = golden_hashes(product.store, product.layout)
+    golden = read_golden_images(product.store, product.cache, product.layout).hashes
     accepted = accepted[~accepted["sha256"].isin(golden)]
     records = product.records.records_before(night)
     tonight = product.records.record(night)

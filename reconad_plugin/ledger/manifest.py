@@ -20,6 +20,7 @@ from reconad_plugin.images.features import FEATURES, describe_image
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.splits import assign_splits
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectInfo, ObjectStore
 
@@ -76,7 +77,7 @@ def build_manifest(
     """
     known = known_hashes(store, layout, besides=night)
     accepted_before = len(known)
-    golden = golden_hashes(store, layout)
+    golden = read_golden_images(store, cache, layout).hashes
     objects = list(store.list_objects(layout.incoming(night)))
     kept = _unchanged_rows(previous, objects)
     known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
