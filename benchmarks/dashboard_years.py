@@ -40,7 +40,8 @@ import reconad_plugin.telemetry  # noqa: F401  before Evidently
 from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import add_night, open_workspace
 from monitoring.report import night_values, run_report
-from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.watch.night_tests import StatisticCheck, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night
 
 START: Final = date(2024, 1, 1)
@@ -81,7 +82,7 @@ class MadeUpNight:
 
     night: date
     table: pd.DataFrame
-    record: dict[str, Any]
+    record: NightRecord
     values: dict[str, float]
 
 
@@ -206,12 +207,14 @@ def make_night(place: int, images: int) -> MadeUpNight:
         is_suspect=matched > threshold,
         map_extent=extent,
     )
-    record = _record(night, table, version, day)
+    record = _record(night, table, version, day, threshold)
     values = night_values(record, threshold, day == PROMOTED, day == PROMOTED)
     return MadeUpNight(night, table, record, values)
 
 
-def _record(night: date, table: pd.DataFrame, version: int, day: int) -> dict[str, Any]:
+def _record(
+    night: date, table: pd.DataFrame, version: int, day: int, threshold: float
+) -> NightRecord:
     """What the watch might have said; its tests are not run here."""
     cause = "light" if day in LIGHT else "defects" if day in DEFECTS else "none"
     begin = {"light": LIGHT[0], "defects": DEFECTS[0]}.get(cause)
@@ -225,17 +228,25 @@ def _record(night: date, table: pd.DataFrame, version: int, day: int) -> dict[st
         "none": f"all statistics as on other nights; {suspects}",
     }[cause]
     farthest = {"light": abs(score) / 3, "defects": 1.8 * LIMIT}.get(cause, abs(score))
-    return {
-        "night": night.isoformat(),
-        "model_version": str(version),
-        "is_alarm": cause != "none",
-        "since": None if begin is None else (night - timedelta(day - begin)).isoformat(),
-        "cause": cause,
-        "also": [],
-        "evidence": evidence,
-        "is_holding": cause == "defects",
-        "checks": {"luminance": {"score": farthest, "jump_limit": LIMIT}},
-    }
+    check = StatisticCheck(
+        "luminance", luminance, level, score, farthest, 0.0, jump_limit=LIMIT, average_limit=LIMIT
+    )
+    statistics = summarise_night(night.isoformat(), table, (), threshold, (), threshold)
+    return NightRecord(
+        night=night.isoformat(),
+        model_version=str(version),
+        is_alarm=cause != "none",
+        is_raised=cause != "none",
+        is_new=day == begin,
+        since=None if begin is None else (night - timedelta(day - begin)).isoformat(),
+        cause=cause,
+        also=(),
+        evidence=evidence,
+        is_learning=cause == "light",
+        is_holding=cause == "defects",
+        statistics=statistics,
+        checks={"luminance": check},
+    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from datetime import date
 from prefect import flow, get_run_logger
 
 from flows.jobs.fitting import fit_and_log
+from flows.jobs.judging import PromotionOutcome
 from flows.jobs.nightly_training import training_job
 from flows.jobs.product import Product, open_product
 from flows.jobs.training_job import TrainingJob, find_version
@@ -17,7 +18,7 @@ from reconad_plugin.config import TrainingSettings, parse_night
 
 @flow(name="train", flow_run_name="train {product} {night}")
 @fails_clearly
-def train(product: str, night: date) -> str:
+def train(product: str, night: date) -> PromotionOutcome:
     """Train on all learnable images up to a night, and let the gate decide.
 
     Returns:

@@ -1,8 +1,8 @@
 """The dashboard of a product: one Evidently project, one run a night."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID, uuid5
 
 from evidently.core.report import Snapshot
@@ -16,7 +16,8 @@ from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
 from evidently.ui.storage.local.base import LocalState
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
 
-from monitoring.report import DRIFT_COLUMNS, TAIL, lean, open_nights, run_name
+from monitoring.report import DRIFT_COLUMNS, TAIL, lean, run_name
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import CAUSES
 
 TAB: Final = "Nights"
@@ -49,7 +50,7 @@ def open_workspace(location: str) -> AnyWorkspace:
 
 
 def add_night(
-    workspace: AnyWorkspace, product: str, record: Mapping[str, Any], snapshot: Snapshot
+    workspace: AnyWorkspace, product: str, record: NightRecord, snapshot: Snapshot
 ) -> None:
     """Put a night's run on the product's dashboard; a replayed night replaces its run.
 
@@ -60,7 +61,7 @@ def add_night(
         snapshot: see ``run_report``; its drawings are dropped.
     """
     project = _find_project(workspace, product) or _new_project(workspace, product)
-    name = run_name(date.fromisoformat(record["night"]))
+    name = run_name(date.fromisoformat(record.night))
     lean(snapshot)
     if isinstance(workspace, FolderWorkspace):
         workspace.state.write_snapshot(
@@ -100,34 +101,32 @@ def remove_other_runs(workspace: AnyWorkspace, product: str, nights: Collection[
                 _delete_server_run(workspace, project, run_id)
 
 
-def tonight(record: Mapping[str, Any]) -> DashboardPanelPlot:
+def tonight(record: NightRecord) -> DashboardPanelPlot:
     """The first panel: whether the night is fine, since when not, and why."""
-    night = record["night"]
-    if not record["is_alarm"]:
-        title, first = f"{night}: fine", "No alarm"
+    if not record.is_alarm:
+        title, first = f"{record.night}: fine", "No alarm"
     else:
-        nights = open_nights(record)
-        since = record.get("since") or night
-        title = f"{night}: ALARM, {record['cause']}, " + (
-            "new tonight" if nights == 1 else f"since {since} ({nights} nights)"
+        nights = record.open_nights
+        title = f"{record.night}: ALARM, {record.cause}, " + (
+            "new tonight" if nights == 1 else f"since {record.began} ({nights} nights)"
         )
-        besides = ", ".join(record.get("also", ()))
-        first = f"Cause: {record['cause']}" + (f"; besides: {besides}" if besides else "")
-    held = " The night's images wait for a person." if record.get("is_holding") else ""
+        besides = ", ".join(record.also)
+        first = f"Cause: {record.cause}" + (f"; besides: {besides}" if besides else "")
+    held = " The night's images wait for a person." if record.is_holding else ""
     panel = text_panel(
         title=title,
-        description=f"{first}. {record['evidence'].rstrip('.')}. Scored by version "
-        f"{record['model_version']}.{held}",
+        description=f"{first}. {record.evidence.rstrip('.')}. Scored by version "
+        f"{record.model_version}.{held}",
     )
-    panel.plot_params[_NIGHT] = night
+    panel.plot_params[_NIGHT] = record.night
     return panel
 
 
-def _tell(workspace: AnyWorkspace, project: Project, record: Mapping[str, Any]) -> None:
+def _tell(workspace: AnyWorkspace, project: Project, record: NightRecord) -> None:
     """Let the first panel speak of this night, unless it speaks of a later one."""
     dashboard = workspace.get_dashboard(project.id)
     for place, panel in enumerate(dashboard.panels):
-        if panel.plot_params.get(_NIGHT, "9999") <= record["night"]:
+        if panel.plot_params.get(_NIGHT, "9999") <= record.night:
             dashboard.panels[place] = tonight(record).copy(update={"id": panel.id})
             workspace.save_dashboard(project.id, dashboard)
 

@@ -12,6 +12,7 @@ from evidently.core.report import Snapshot
 from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
 from monitoring.metrics import ImageShare, NightMean, NightValue
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import CAUSES
 from reconad_plugin.watch.cells import MAP_CELLS
 from reconad_plugin.watch.statistics import image_statistics
@@ -34,7 +35,7 @@ REFERENCE_IMAGES: Final = 10_000  # drawn from those of the nights before; more 
 
 
 def night_values(
-    record: Mapping[str, Any],
+    record: NightRecord,
     image_threshold: float,
     is_retrained: bool,
     is_promoted: bool,
@@ -53,13 +54,13 @@ def night_values(
         registered version's is. ``open_nights`` counts from the night that the open alarm
         began on, and is 0 without an alarm.
     """
-    seen = {record["cause"], *record.get("also", ())} if record["is_alarm"] else set()
+    seen = {record.cause, *record.also} if record.is_alarm else set()
     return {
-        "alarm": float(record["is_alarm"]),
+        "alarm": float(record.is_alarm),
         **{f"alarm_{cause}": float(cause in seen) for cause in CAUSES},
-        "open_nights": float(open_nights(record)),
+        "open_nights": float(record.open_nights),
         "farthest": _farthest(record),
-        **_version_number(record["model_version"]),
+        **_version_number(record.model_version),
         "image_threshold": image_threshold,
         "retrained": float(is_retrained),
         "promoted": float(is_promoted),
@@ -68,14 +69,6 @@ def night_values(
 
 def _version_number(version: str) -> dict[str, float]:
     return {"model_version": float(version)} if version.isdecimal() else {}
-
-
-def open_nights(record: Mapping[str, Any]) -> int:
-    """For how many nights the record's alarm has been open, tonight included; 0 without one."""
-    if not record["is_alarm"]:
-        return 0
-    since = record.get("since") or record["night"]
-    return (date.fromisoformat(record["night"]) - date.fromisoformat(since)).days + 1
 
 
 @dataclass(frozen=True)
@@ -141,14 +134,14 @@ def lean(snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _farthest(record: Mapping[str, Any]) -> float:
+def _farthest(record: NightRecord) -> float:
     ways = [0.0]
-    for check in record["checks"].values():
-        for value, limit in (("score", "jump_limit"), ("average", "average_limit")):
-            if check.get(value) is not None and check.get(limit):
-                ways.append(abs(check[value]) / check[limit])
-    for count in record.get("counts", {}).values():
-        ways.append(math.log(max(count["chance"], SMALLEST_CHANCE)) / math.log(count["limit"]))
+    for check in record.checks.values():
+        ways.append(abs(check.score or 0) / check.jump_limit)
+        ways.append(abs(check.average or 0) / check.average_limit)
+    for count in (record.above_threshold, record.suspects, record.outliers):
+        if count is not None:
+            ways.append(math.log(max(count.chance, SMALLEST_CHANCE)) / math.log(count.limit))
     return max(ways)
 
 

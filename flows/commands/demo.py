@@ -61,7 +61,7 @@ def run(options: DemoOptions) -> None:
 
 def _print_row(row: DemoNight) -> None:
     set_aside = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
-    action = ("simulated defects: " if row.is_simulated else "") + row.action
+    action = ("simulated defects: " if row.is_simulated else "") + str(row.action)
     cells = (
         row.night,
         str(row.images),

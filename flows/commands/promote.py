@@ -18,24 +18,25 @@ def run(options: PromoteOptions) -> None:
     """Judge the challenger."""
     check_writable(options.json)
     night = find_night(options.product, options.night)
-    outcome, number = promote(options.product, night, options.version).split()
-    version = registry.version(options.product, number)
+    outcome = promote(options.product, night, options.version)
+    version = registry.version(options.product, outcome.version)
     verdict = _verdict(version)
     write_json(
         {
             "product": options.product,
             "night": night.isoformat(),
-            "outcome": outcome,
-            "version": number,
+            "outcome": outcome.kind,
+            "version": outcome.version,
             "champion": registry.number_by_alias(options.product, registry.CHAMPION),
             "verdict": verdict,
         },
         options.json,
     )
-    against = (verdict or {}).get("judged_against")
+    judged_against = (verdict or {}).get("judged_against")
+    against = f"version {judged_against}" if judged_against else "no champion"
     table = Table(
         "rule", "value", "limit", "passed", "sentence",
-        title=f"version {number} against {f'version {against}' if against else 'no champion'}",
+        title=f"version {outcome.version} against {against}",
     )  # fmt: skip
     for check in (verdict or {}).get("checks", []):
         passed = "yes" if check["is_passed"] else "no"
@@ -46,7 +47,9 @@ def run(options: PromoteOptions) -> None:
     console = Console()
     console.print(table)
     reason = version.tags.get(registry.REASON_TAG, "")
-    console.print(f"version {number} {outcome}: {reason}", highlight=False, markup=False)
+    console.print(
+        f"version {outcome.version} {outcome.kind}: {reason}", highlight=False, markup=False
+    )
 
 
 def _verdict(version: registry.Version) -> dict[str, Any] | None:

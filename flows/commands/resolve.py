@@ -28,7 +28,7 @@ def resolve_night(product: str, night: date, note: str) -> None:
     """
     opened = open_product(product)
     record = opened.records.record(night)
-    if record is None or not record["is_alarm"]:
+    if record is None or not record.is_alarm:
         state = "was not watched" if record is None else "has none"
         raise ConfigError(
             f"only a night with an alarm can be resolved; {product} {night} {state}: "
@@ -36,6 +36,6 @@ def resolve_night(product: str, night: date, note: str) -> None:
         )
     opened.records.resolve(night, note)
     print(
-        f"{product} {night}: alarm about {record['cause']} resolved; from this night on the level "
+        f"{product} {night}: alarm about {record.cause} resolved; from this night on the level "
         "is normal"
     )

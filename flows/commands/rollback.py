@@ -12,15 +12,15 @@ def run(options: RollbackOptions) -> None:
     check_writable(options.json)
     reason = " ".join((options.reason or NO_REASON).split())
     night = find_night(options.product, options.night)
-    outcome, number = rollback(options.product, night, reason).split()
-    tags = registry.version(options.product, number).tags
+    outcome = rollback(options.product, night, reason)
+    tags = registry.version(options.product, outcome.version).tags
     serving = registry.number_by_alias(options.product, registry.CHAMPION)
     write_json(
         {
             "product": options.product,
             "night": tags[registry.ROLLED_BACK_NIGHT_TAG],
-            "outcome": outcome,
-            "version": number,
+            "outcome": outcome.kind,
+            "version": outcome.version,
             "reason": tags[registry.REASON_TAG],
             "champion": serving,
             "previous_champion": registry.number_by_alias(
@@ -29,5 +29,5 @@ def run(options: RollbackOptions) -> None:
         },
         options.json,
     )
-    print(f"version {number} rolled back: {tags[registry.REASON_TAG]}")
+    print(f"version {outcome.version} rolled back: {tags[registry.REASON_TAG]}")
     print(f"version {serving} serves again")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from flows.demo.plots import CAUSE_COLOURS, plot_story
 from flows.demo.replay import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels
+from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import sources_of
@@ -120,9 +121,9 @@ def _heading(story: _Story) -> str:
     dimmed = story.plan.dimmed_from.isoformat()
     before = [row for row in quiet if row.night < dimmed]
     named = sum("defects" in row.causes for row in pitted)
-    held = sum(bool(row.record and row.record["is_holding"]) for row in pitted) - named
+    held = sum(bool(row.record and row.record.is_holding) for row in pitted) - named
     passed = sum(not row.is_alarm for row in pitted)
-    learnt = [row.night for row in watched if row.action.startswith("fine-tuned")]
+    learnt = [row.night for row in watched if row.action.kind is ActionKind.FINETUNED]
     return (
         f"<h1>{len(story.nights)} real nights of a ball screw</h1>"
         f"<p class='lead'>{len(before)} ordinary watched nights gave "
@@ -158,7 +159,7 @@ def _night_table(nights: list[DemoNight]) -> str:
             _number(set_aside),
             causes,
             f'<span class="quiet">{html.escape(row.evidence)}</span>',
-            html.escape(row.action) if row.action != "none" else "",
+            html.escape(str(row.action)) if row.action.kind is not ActionKind.NONE else "",
             f"v{row.champion}" if row.champion != "-" else "-",
             _number(row.suspects if row.record else ""),
             _number(pitted),

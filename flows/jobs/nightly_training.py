@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from flows.jobs.training_job import FINETUNING, PRETRAINING, TRAINING, BaseVersion, TrainingJob
 from mlflow_models import flavor, registry
@@ -44,11 +44,13 @@ class TrainingSet:
     manifests: dict[str, pd.DataFrame]
 
     @classmethod
-    def read(cls, product: Product, night: date, lit_night: str | None = None) -> "TrainingSet":
-        """Read what may be learnt up to a night; see ``learnable_rows``."""
-        manifests = read_manifests(product, night)
-        rows = learnable_rows(product, night, manifests, lit_night)
-        return cls(product, night, rows.assign(uri=rows["key"].map(product.store.uri)), manifests)
+    def read(cls, product: Product, night: date, lit_night: date | None = None) -> "TrainingSet":
+        """Read what may be used up to a night; see ``Ledger.training_images``."""
+        ledger = open_ledger_to_train(product).as_of(night)
+        rows = ledger.training_images(product.settings.target_fpr, lit_night)
+        uri, layout = product.store.uri, product.layout
+        manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
+        return cls(product, night, rows.assign(uri=rows["key"].map(uri)), manifests)
 
     def of(self, split: str) -> pd.DataFrame:
         """Return the rows of one split."""
@@ -80,10 +82,9 @@ def training_job(
     Raises:
         NotEnoughImagesError: the night has no image that may be learnt from.
     """
-    lit_night = night.isoformat() if cause == LIGHT else None
-    chosen = TrainingSet.read(product, night, lit_night)
-    if lit_night is not None:
-        _check_light(product, lit_night, chosen.rows)
+    chosen = TrainingSet.read(product, night, night if cause == LIGHT else None)
+    if cause == LIGHT:
+        _check_light(product, night.isoformat(), chosen.rows)
     elif base is not None:
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)

@@ -84,6 +84,11 @@ class StatisticCheck:
         """For JSON."""
         return asdict(self) | {"is_alarm": self.is_alarm}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "StatisticCheck":
+        """Back from JSON."""
+        return cls(**{name: value for name, value in content.items() if name != "is_alarm"})
+
 
 @dataclass(frozen=True)
 class CountCheck:

@@ -30,9 +30,9 @@ def test_a_night_is_held_against_the_places_of_the_nights_before(factory: Factor
         monitor(factory.product, night)
 
     records = open_product(factory.product).records
-    seen = [records.record(night) or {} for night in WATCHED]
+    seen = [records.record(night) for night in WATCHED]
     untested = LEAST_NIGHTS_OF_A_PLACE + LEAST_NIGHTS
-    images = [record["counts"]["outliers"]["images"] for record in seen]
+    images = [record.outliers.images for record in seen]
     assert images == [0] * untested + [IMAGES] * (len(WATCHED) - untested)
     places = records.places(WATCHED[0])
     assert places is not None
@@ -42,11 +42,11 @@ def test_a_night_is_held_against_the_places_of_the_nights_before(factory: Factor
     assert scores is not None
     assert "map_cells" not in scores
     last, before = seen[-1], seen[-2]
-    assert last["counts"]["outliers"]["above"] == SCRATCHED
-    assert last["statistics"]["outliers"]["contrast"] > before["statistics"]["outliers"]["contrast"]
-    assert "4 stand out from their place" in last["evidence"]
-    assert last["counts"]["outliers"]["chance"] <= MAX_DEFECT_HINT  # so few nights raise no alarm
-    assert last["counts"]["outliers"]["chance"] < before["counts"]["outliers"]["chance"]
+    assert last.outliers.above == SCRATCHED
+    assert last.statistics.outliers.contrast > before.statistics.outliers.contrast
+    assert "4 stand out from their place" in last.evidence
+    assert last.outliers.chance <= MAX_DEFECT_HINT  # so few nights raise no alarm
+    assert last.outliers.chance < before.outliers.chance
 
 
 def deliver(factory: Factory, night: date, scratched: int) -> None:
