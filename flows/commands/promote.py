@@ -85,7 +85,7 @@ def run_rollback(options: argparse.Namespace) -> None:
 
 
 def _night(options: argparse.Namespace) -> date:
-    """The night that was given, else the last one that was taken in."""
+    """Return the night that was given, else the last one that was taken in."""
     if options.night is not None:
         return parse_night(options.night)
     product = open_product(options.product)
@@ -98,7 +98,7 @@ def _night(options: argparse.Namespace) -> date:
 
 
 def _verdict(version: registry.Version) -> dict[str, Any] | None:
-    """The gate's verdict; a figure that is not a number is None, as JSON has none."""
+    """Read the gate's verdict; a figure that is not a number is None, as JSON has none."""
     text = version.tags.get(registry.VERDICT_TAG, "null")
     verdict: dict[str, Any] | None = json.loads(text, parse_constant=lambda _: None)
     return verdict
