@@ -32,7 +32,7 @@ class ProductLayout:
 
     @property
     def textures(self) -> str:
-        """Prefix of the pictures that simulated anomalies take their looks from; may be empty."""
+        """Prefix of the pictures that simulated anomalies are filled with; may be empty."""
         return f"{self.product}/textures/"
 
     @property
