@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reconad_plugin.watch.charts import Charts, Checked, Night
+from reconad_plugin.watch.chart_sums import Night
+from reconad_plugin.watch.charts import Charts, Scores
 from reconad_plugin.watch.contrast import LEAST_NIGHTS, chance_of_contrast
 from reconad_plugin.watch.limits import SETTLED_SHARE, Limits, limits
 from reconad_plugin.watch.positions import images_of, is_placed, night_values
@@ -174,11 +175,11 @@ def watch_night(
     scored_by: str | None = None
     for place, night in enumerate(nights):
         if night.night in new_levels:
-            charts.start_segment(np.ones(len(names), bool))
+            charts.reset_level(np.ones(len(names), bool))
         if night.model_version != scored_by:
-            charts.start_segment(is_score)  # scores of two versions do not compare
+            charts.reset_level(is_score)  # scores of two versions do not compare
             if not scored_by:  # nights before the first version are normal on the owner's word
-                charts.trust_waiting()
+                charts.admit_waiting()
             scored_by = night.model_version
         measured = Night(
             date.fromisoformat(night.night).toordinal(),
@@ -186,8 +187,8 @@ def watch_night(
             image_variances[place],
             images[place],
         )
-        checked = charts.check(measured, limit.jump)
-        charts.learn(measured, teaches[place])
+        checked = charts.score(measured, limit.jump)
+        charts.update(measured, teaches[place])
         if taught[place]:
             scores.append(checked.score)
     known = comparable(history, {*ordinary, *new_levels}, tonight.model_version)
@@ -361,7 +362,7 @@ def _image_variances(
     return np.asarray((freedom * own + weight * usual) / np.maximum(freedom + weight, 1))
 
 
-def _check(checked: Checked, place: int, name: str, limit: Limits) -> StatisticCheck:
+def _check(checked: Scores, place: int, name: str, limit: Limits) -> StatisticCheck:
     return StatisticCheck(
         statistic=name,
         value=float(checked.value[place]),
