@@ -20,7 +20,7 @@ from reconad_plugin.ledger.manifest import accepted_rows, known_nights, read_man
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.store.images import load_images
 from reconad_plugin.watch.cause import LIGHT, NONE, find_cause
-from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_places, summarise_places
+from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
 from reconad_plugin.watch.forecast import expected_false_alarms
 from reconad_plugin.watch.night_tests import comparable, watch_night
@@ -82,7 +82,7 @@ def score_night(product: Product, night: date) -> ScoredNight | None:
     images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
     table = score_table(detector, rows, images, version.number)
     product.records.write_scores(night, table.drop(columns=MAP_CELLS))
-    product.records.write_places(night, summarise_places(table))
+    product.records.write_cells(night, summarise_cells(table))
     statistics = summarise_night(
         night.isoformat(),
         table,
@@ -110,8 +110,8 @@ def decide(product: Product, night: date, scored: ScoredNight) -> NightRecord:
     ordinary = {past.night for past in history} - odd
     allowed = product.settings.false_alarms_per_year
     known = comparable(history, ordinary, scored.version.number)
-    places = known_places(_places(product, known))
-    tonight = with_outliers(scored.statistics, scored.table, places)
+    cells = known_cells(_kept_cells(product, known))
+    tonight = with_outliers(scored.statistics, scored.table, cells)
     watch = watch_night(history, tonight, ordinary, accepted, allowed)
     still_open = open_alarm(records, accepted)
     triage = find_cause(watch, still_open[0] if still_open else NONE)
@@ -129,7 +129,9 @@ def decide(product: Product, night: date, scored: ScoredNight) -> NightRecord:
         ),
     )
     product.records.write_record(night, record)
-    get_run_logger().info("alarm %s, cause %s: %s", triage.is_alarm, triage.cause, triage.evidence)
+    get_run_logger().info(
+        "alarm %s, cause %s: %s", triage.is_alarm, triage.cause, triage.explanation
+    )
     return record
 
 
@@ -146,11 +148,11 @@ def ask_persons(product: Product, night: date, scored: ScoredNight, record: Nigh
     product.records.ask_for_review(night, waiting.assign(why=why))
 
 
-def _places(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
+def _kept_cells(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
     """What the newest of these nights showed; one of a time before that was kept shows nothing."""
     nights = [date.fromisoformat(night.night) for night in known[-KNOWN_NIGHTS:]]
-    kept = [product.records.places(night) for night in nights]
-    return [places for places in kept if places is not None]
+    kept = [product.records.cells(night) for night in nights]
+    return [cells for cells in kept if cells is not None]
 
 
 def _history(

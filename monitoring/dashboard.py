@@ -115,7 +115,7 @@ def tonight(record: NightRecord) -> DashboardPanelPlot:
     held = " The night's images wait for a person." if record.is_holding else ""
     panel = text_panel(
         title=title,
-        description=f"{first}. {record.evidence.rstrip('.')}. Scored by version "
+        description=f"{first}. {record.explanation.rstrip('.')}. Scored by version "
         f"{record.model_version}.{held}",
     )
     panel.plot_params[_NIGHT] = record.night

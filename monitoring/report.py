@@ -1,6 +1,5 @@
 """The night as an Evidently report: for the dashboard lean, for a person in full."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -30,7 +29,6 @@ NIGHT_VALUES: Final = (
 SHARES: Final = ("pred_label", "is_suspect")
 TAIL: Final = 0.95
 DRIFT_COLUMNS: Final = ("pred_score", "luminance")
-SMALLEST_CHANCE: Final = 1e-300  # of a count; its logarithm is taken
 REFERENCE_IMAGES: Final = 10_000  # drawn from those of the nights before; more changes nothing
 
 
@@ -59,7 +57,7 @@ def night_values(
         "alarm": float(record.is_alarm),
         **{f"alarm_{cause}": float(cause in seen) for cause in CAUSES},
         "open_nights": float(record.open_nights),
-        "farthest": _farthest(record),
+        "farthest": max((each.share_of_limit for each in record.results), default=0.0),
         **_version_number(record.model_version),
         "image_threshold": image_threshold,
         "retrained": float(is_retrained),
@@ -132,17 +130,6 @@ def lean(snapshot: Snapshot) -> Snapshot:
     snapshot._widgets = []
     snapshot._tests_widgets = []
     return snapshot
-
-
-def _farthest(record: NightRecord) -> float:
-    ways = [0.0]
-    for check in record.checks.values():
-        ways.append(abs(check.score or 0) / check.jump_limit)
-        ways.append(abs(check.average or 0) / check.average_limit)
-    for count in (record.above_threshold, record.suspects, record.outliers):
-        if count is not None:
-            ways.append(math.log(max(count.chance, SMALLEST_CHANCE)) / math.log(count.limit))
-    return max(ways)
 
 
 def _dataset(images: pd.DataFrame, values: Mapping[str, float]) -> Dataset:

@@ -90,7 +90,7 @@ class DemoNight:
         duplicates: same bytes as an image before.
         is_alarm: whether the watch raised one.
         cause: its cause.
-        evidence: why.
+        explanation: what happened and why, in words.
         action: what was done.
         champion: the version in service afterwards.
         suspects: images that look anomalous with the light matched.
@@ -108,7 +108,7 @@ class DemoNight:
     duplicates: int
     is_alarm: bool
     cause: str
-    evidence: str
+    explanation: str
     action: Action
     champion: str
     suspects: int
@@ -193,7 +193,7 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
         duplicates=outcome.duplicate,
         is_alarm=bool(record and record.is_alarm),
         cause=record.cause if record else "none",
-        evidence=record.evidence if record else "no version served yet",
+        explanation=record.explanation if record else "no version served yet",
         action=action,
         champion=champion.number if champion else "-",
         suspects=record.statistics.suspects.above if record else 0,

@@ -158,7 +158,7 @@ def _night_table(nights: list[DemoNight]) -> str:
             _number(row.images),
             _number(set_aside),
             causes,
-            f'<span class="quiet">{html.escape(row.evidence)}</span>',
+            f'<span class="quiet">{html.escape(row.explanation)}</span>',
             html.escape(str(row.action)) if row.action.kind is not ActionKind.NONE else "",
             f"v{row.champion}" if row.champion != "-" else "-",
             _number(row.suspects if row.record else ""),

@@ -49,13 +49,14 @@ def report(product: Product, night: date, scored: "ScoredNight", record: NightRe
         metrics={
             **statistics.values,
             **run.values,
-            "share_above_threshold": statistics.alarming.above / statistics.alarming.images,
+            "share_above_threshold": statistics.above_threshold.above
+            / statistics.above_threshold.images,
             "share_suspect": statistics.suspects.above / statistics.suspects.images,
         },
         tags={
             registry.CAUSE_TAG: record.cause,
             "reconad.model_version": scored.version.number,
-            "reconad.evidence": record.evidence,
+            "reconad.evidence": record.explanation,
         },
         figures=_figures(product, scored, record),
         files={"evidently.html": html},
@@ -152,7 +153,7 @@ def _markdown(record: NightRecord) -> str:
         f"**Night {record.night}**, version {record.model_version}: "
         f"{'ALARM, cause ' + record.cause if record.is_alarm else 'no alarm'}",
         "",
-        record.evidence,
+        record.explanation,
         "",
         "| statistic | tonight | expected | sigma | moving average | alarm |",
         "|---|---|---|---|---|---|",

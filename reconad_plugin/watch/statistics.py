@@ -71,11 +71,11 @@ class Exceedances:
 
 @dataclass(frozen=True)
 class Outliers:
-    """How far images of a night stand out from their places (``reconad_plugin.watch.contrast``).
+    """How far images of a night stand out from their cells (``reconad_plugin.watch.contrast``).
 
     Attributes:
         above: images with a cell far above what it shows on ordinary nights.
-        images: that were held against their position.
+        images: those at known positions.
         contrast: logarithm of how much more prominent the highest tenth is than the median image.
     """
 
@@ -105,9 +105,9 @@ class NightStatistics:
         night: ``YYYY-MM-DD``.
         model_version: the version that scored it.
         values: mean over the images of each of ``STATISTICS`` that the night has.
-        alarming: images above the threshold as they came.
+        above_threshold: images above the threshold as they came.
         suspects: images above the threshold after their light was matched to the reference.
-        is_trained_on: whether the version learnt from images of this night or was calibrated on
+        is_trained_on: whether the version was trained on images of this night or calibrated on
             them, so that its scores say nothing.
         deviations: standard deviation of each statistic over the images of a position.
         positions: what each position of the camera saw; empty where they are not known.
@@ -118,7 +118,7 @@ class NightStatistics:
     night: str
     model_version: str
     values: dict[str, float]
-    alarming: Exceedances
+    above_threshold: Exceedances
     suspects: Exceedances
     is_trained_on: bool
     deviations: dict[str, float] = field(default_factory=dict)
@@ -132,13 +132,15 @@ class NightStatistics:
         return PositionMeans(self.images, self.values)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """Return what stands in a record's JSON."""
+        content = asdict(self)
+        content["alarming"] = content.pop("above_threshold")
+        return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "NightStatistics":
-        """Back from JSON, also of a time when there were no positions."""
-        exceedances = {name: Exceedances(**content[name]) for name in ("alarming", "suspects")}
+        """Read what stands in a record's JSON, also of a time when there were no positions."""
+        others = {name: value for name, value in content.items() if name != "alarming"}
         positions = {
             position: PositionMeans(**means)
             for position, means in content.get("positions", {}).items()
@@ -147,9 +149,13 @@ class NightStatistics:
         if outliers and "contrast" not in outliers:  # of a time when scores alone were compared
             outliers = None
         return cls(
-            **content
-            | exceedances
-            | {"positions": positions, "outliers": Outliers(**outliers) if outliers else None}
+            **others
+            | {
+                "above_threshold": Exceedances(**content["alarming"]),
+                "suspects": Exceedances(**content["suspects"]),
+                "positions": positions,
+                "outliers": Outliers(**outliers) if outliers else None,
+            }
         )
 
 
@@ -174,7 +180,7 @@ def summarise_night(
         image_threshold: its threshold.
         matched_calibration_scores: the same after matching the light.
         matched_threshold: the same after matching the light.
-        is_trained_on: whether the version learnt from this night.
+        is_trained_on: whether the version was trained on this night.
 
     Raises:
         ValueError: the table is empty.
@@ -184,7 +190,7 @@ def summarise_night(
     return NightStatistics(
         night=night,
         model_version=str(table["model_version"].iloc[0]),
-        alarming=_exceedances(table["pred_score"], calibration_scores, image_threshold),
+        above_threshold=_exceedances(table["pred_score"], calibration_scores, image_threshold),
         suspects=_exceedances(
             table["matched_score"], matched_calibration_scores, matched_threshold
         ),
@@ -194,7 +200,7 @@ def summarise_night(
 
 
 def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
-    """A night before any version served: its light and camera alone.
+    """Reduce a night before any version served to its light and camera.
 
     Args:
         night: ``YYYY-MM-DD``.
@@ -204,7 +210,7 @@ def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
     return NightStatistics(
         night=night,
         model_version="",
-        alarming=nothing,
+        above_threshold=nothing,
         suspects=nothing,
         is_trained_on=True,
         **_reduce(table),
@@ -212,10 +218,10 @@ def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
 
 
 def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an image, one column a statistic that the table allows.
+    """Compute the statistics of each image: a row an image, a column a statistic.
 
     Args:
-        table: see ``summarise_night``.
+        table: see ``summarise_night``; statistics that it has no columns for are left out.
     """
     columns = {
         name: table[name] for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS) if name in table

@@ -138,7 +138,7 @@ def test_night_without_images_exceeds_nothing():
     assert chance_of(NOTHING) == 1.0
     found = watch([night(0, luminance=0.4)])
     assert not found.suspects.is_alarm
-    assert not found.alarming.is_alarm
+    assert not found.above_threshold.is_alarm
 
 
 @given(
@@ -195,7 +195,7 @@ def counted(place, above, images=40, calibration=(100, 2), **details):
     return replace(
         night(place, luminance=0.4, **details),
         suspects=Exceedances(above, images, held_out, at),
-        alarming=Exceedances(0, images, held_out, at),
+        above_threshold=Exceedances(0, images, held_out, at),
     )
 
 
@@ -206,7 +206,7 @@ def test_few_calibration_images_make_alarms_hard():
 
     assert not few.suspects.is_alarm
     assert many.suspects.is_alarm
-    assert not many.alarming.is_alarm
+    assert not many.above_threshold.is_alarm
     assert many.suspects.limit == limits(1.0, 1).count
 
 

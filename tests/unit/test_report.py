@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.report import NIGHT_VALUES, lean, night_values, run_report
 from reconad_plugin.watch.cause import CAUSES
-from reconad_plugin.watch.night_tests import CountCheck
+from reconad_plugin.watch.results import CountCheck
 from reconad_plugin.watch.statistics import STATISTICS
 from tests.night_tables import NIGHT, record, score_table
 
