@@ -4,6 +4,7 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
+from flows.jobs.judging import PromotionOutcome
 from flows.jobs.learning import choose_lesson, fit_and_register
 from flows.jobs.product import open_product
 from flows.promote import judge_once
@@ -17,7 +18,7 @@ from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT, NONE
 
 @flow(name="finetune", flow_run_name="finetune {product} {night}")
 @fails_clearly
-def finetune(product: str, night: date, event_id: str = "") -> str:
+def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
     """Fine-tune the version that served the night for what changed, then let the gate decide.
 
     The night's own record decides what may be learnt; where it names defects, or is unclear,

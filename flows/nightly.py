@@ -15,16 +15,17 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.ingest import ingest
+from flows.jobs.judging import PromotionOutcome
+from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.runtime.events import DRIFT_DETECTED, tell
-from flows.runtime.locks import settle
+from flows.runtime.events import DRIFT_DETECTED, emit
+from flows.runtime.locks import recover
 from flows.runtime.steps import fails_clearly
 from flows.train import train
-from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.ledger.manifest import accepted_rows, nights_with_images, read_manifest
+from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
 
@@ -55,67 +56,57 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     """
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
-    settle(product)
+    history = sync_history(opened, recover(product).versions)
     arrived = ingest(product, night)
-    record = None
-    trusted_until = registry.trusted_until(product)
-    if trusted_until is None:
-        action = begin(opened, night, arrived["accepted"])
-    elif night.isoformat() <= trusted_until:
-        action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(opened, night))
+    ledger, record = open_ledger(opened, history), None
+    if history.founding_until is None:
+        action = begin(opened, ledger, night)
+    elif ledger.is_closed(night):
+        action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(ledger, night))
     else:
         record = monitor(product, night)
-        action = react(opened, night, record)
+        action = react(opened, ledger, night, record)
     get_run_logger().info("night %s: %s", night, action)
     return NightOutcome(night, **arrived, record=record, action=action)
 
 
-def _too_late(product: Product, night: date) -> str:
+def _too_late(ledger: Ledger, night: date) -> str:
     """A word on images that arrived after the first version had been trained on their night."""
-    manifest = read_manifest(product.store, product.layout, night)
-    late = 0 if manifest is None else int((accepted_rows([manifest])["split"] == "").sum())
+    late = ledger.late_images(night)
     return f"; {late} came after it: neither scored nor learnt" if late else ""
 
 
-def begin(product: Product, night: date, accepted: int) -> Action:
+def begin(product: Product, ledger: Ledger, night: date) -> Action:
     """Before any version serves: gather images, then train and promote the first."""
-    earlier = nights_with_images(product.store, product.layout, before=night)
-    nights, needed = len(earlier) + bool(accepted), product.settings.first_training_nights
+    nights = len(ledger.nights_with_images(until=night))
+    needed = product.settings.first_training_nights
     if nights < needed:
         return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights")
-    return Action(ActionKind.TRAINED, *train(product.name, night).split())
+    return judged(ActionKind.TRAINED, train(product.name, night))
 
 
-def react(product: Product, night: date, record: NightRecord | None) -> Action:
+def judged(kind: ActionKind, outcome: PromotionOutcome) -> Action:
+    """Put together what was done and what the gate made of it."""
+    return Action(kind, outcome.kind, outcome.version)
+
+
+def react(product: Product, ledger: Ledger, night: date, record: NightRecord | None) -> Action:
     """After the watch: tell of drift, hold for a person, retrain when it is time, or nothing."""
     if record is None:
         return Action(ActionKind.NO_IMAGES)
     if record.is_alarm:
-        learnt = registry.find_finetuned(product.name, night.isoformat(), record.cause)
+        learnt = ledger.history.finetuned(night.isoformat(), record.cause)
         if learnt is not None:  # the night is run again
-            return Action(ActionKind.FINETUNED, learnt.tags[registry.STATE_TAG], learnt.number)
+            return Action(ActionKind.FINETUNED, learnt.state or "", learnt.number)
         if not record.is_raised:
             return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
         content = record.to_dict()
         payload = {name: content[name] for name in TOLD_OF_DRIFT}
-        tell(DRIFT_DETECTED, product.name, payload, cause=record.cause)
+        emit(DRIFT_DETECTED, product.name, payload, cause=record.cause)
         return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
-    if is_retraining_due(product, night):
-        return Action(ActionKind.RETRAINED, *train(product.name, night).split())
+    if ledger.is_retraining_due(night, product.settings.retrain_every_nights):
+        return judged(ActionKind.RETRAINED, train(product.name, night))
     return Action(ActionKind.NONE)
-
-
-def is_retraining_due(product: Product, night: date) -> bool:
-    """Whether enough nights with images had passed since a version was last trained."""
-    if not product.settings.retrain_every_nights:
-        return False
-    nights = [
-        version.tags.get(registry.NIGHT_TAG, "") for version in registry.versions(product.name)
-    ]  # a version made by hand belongs to no night
-    trained = max((trained for trained in nights if trained < night.isoformat()), default="")
-    after = date.fromisoformat(trained) if trained else date.min
-    since = nights_with_images(product.store, product.layout, before=night, after=after)
-    return 1 + len(since) >= product.settings.retrain_every_nights
 
 
 def main() -> int:

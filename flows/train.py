@@ -4,6 +4,7 @@ from datetime import date
 
 from prefect import flow
 
+from flows.jobs.judging import PromotionOutcome
 from flows.jobs.learning import choose_lesson, fit_and_register
 from flows.jobs.product import open_product
 from flows.promote import judge_once
@@ -14,7 +15,7 @@ from reconad_plugin.config import parse_night
 
 @flow(name="train", flow_run_name="train {product} {night}")
 @fails_clearly
-def train(product: str, night: date) -> str:
+def train(product: str, night: date) -> PromotionOutcome:
     """Train on all learnable images up to a night, and let the gate decide.
 
     Returns:

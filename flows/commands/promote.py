@@ -23,24 +23,25 @@ def run_promote(options: argparse.Namespace) -> None:
 
     check_writable(options.json)
     night = _night(options)
-    outcome, number = promote(options.product, night, options.version).split()
-    version = registry.version(options.product, number)
+    outcome = promote(options.product, night, options.version)
+    version = registry.version(options.product, outcome.version)
     verdict = _verdict(version)
     write_json(
         {
             "product": options.product,
             "night": night.isoformat(),
-            "outcome": outcome,
-            "version": number,
+            "outcome": outcome.kind,
+            "version": outcome.version,
             "champion": registry.number_by_alias(options.product, registry.CHAMPION),
             "verdict": verdict,
         },
         options.json,
     )
-    against = (verdict or {}).get("judged_against")
+    judged_against = (verdict or {}).get("judged_against")
+    against = f"version {judged_against}" if judged_against else "no champion"
     table = Table(
         "rule", "value", "limit", "passed", "sentence",
-        title=f"version {number} against {f'version {against}' if against else 'no champion'}",
+        title=f"version {outcome.version} against {against}",
     )  # fmt: skip
     for check in (verdict or {}).get("checks", []):
         passed = "yes" if check["is_passed"] else "no"
@@ -51,7 +52,9 @@ def run_promote(options: argparse.Namespace) -> None:
     console = Console()
     console.print(table)
     reason = version.tags.get(registry.REASON_TAG, "")
-    console.print(f"version {number} {outcome}: {reason}", highlight=False, markup=False)
+    console.print(
+        f"version {outcome.version} {outcome.kind}: {reason}", highlight=False, markup=False
+    )
 
 
 def run_rollback(options: argparse.Namespace) -> None:
@@ -60,15 +63,15 @@ def run_rollback(options: argparse.Namespace) -> None:
 
     check_writable(options.json)
     reason = " ".join((options.reason or NO_REASON).split())
-    outcome, number = rollback(options.product, _night(options), reason).split()
-    tags = registry.version(options.product, number).tags
+    outcome = rollback(options.product, _night(options), reason)
+    tags = registry.version(options.product, outcome.version).tags
     serving = registry.number_by_alias(options.product, registry.CHAMPION)
     write_json(
         {
             "product": options.product,
             "night": tags[registry.ROLLED_BACK_NIGHT_TAG],
-            "outcome": outcome,
-            "version": number,
+            "outcome": outcome.kind,
+            "version": outcome.version,
             "reason": tags[registry.REASON_TAG],
             "champion": serving,
             "previous_champion": registry.number_by_alias(
@@ -77,7 +80,7 @@ def run_rollback(options: argparse.Namespace) -> None:
         },
         options.json,
     )
-    print(f"version {number} rolled back: {tags[registry.REASON_TAG]}")
+    print(f"version {outcome.version} rolled back: {tags[registry.REASON_TAG]}")
     print(f"version {serving} serves again")
 
 

@@ -1,7 +1,7 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
 import argparse
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.jobs.alarm_state import new_levels, open_alarm
+from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import Product, open_product
 from mlflow_models import alias_log, registry
 
@@ -33,9 +33,9 @@ def run_status(options: argparse.Namespace) -> None:
     console.print(_serving_line(status), highlight=False, markup=False)
     console.print(_watch_line(status["watch"]), highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
-    for turn in status["history"]:
-        why = f"{_how(turn)}: {turn['reason']}"
-        served.add_row(turn["from"], turn["to"] or "now", turn["version"], escape(why))
+    for move in status["history"]:
+        why = f"{_how(move)}: {move['reason']}"
+        served.add_row(move["from"], move["to"] or "now", move["version"], escape(why))
     console.print(served)
     versions = Table("version", "night", "learnt by", "cause", "state", "reason", title="Versions")
     for version in status["versions"]:
@@ -59,8 +59,8 @@ def read_status(product: str) -> dict[str, Any]:
         ``history`` (oldest first; ``to`` is None for the last), and ``versions`` (oldest first).
     """
     watch = _read_watch(open_product(product))
-    turns = alias_log.turns(product)
-    ends = [turn.night for turn in turns[1:]]
+    moves = alias_log.moves(product)
+    ends = [move.night for move in moves[1:]]
     return {
         "product": product,
         "model": registry.model_name(product),
@@ -70,15 +70,15 @@ def read_status(product: str) -> dict[str, Any]:
         "watch": watch,
         "history": [
             {
-                "from": turn.night,
+                "from": move.night,
                 "to": end,
-                "version": turn.version,
-                "by": turn.by,
-                "instead_of": turn.instead_of,
-                "reason": turn.reason,
-                "is_open": turn.is_open,
+                "version": move.version,
+                "by": move.by,
+                "instead_of": move.instead_of,
+                "reason": move.reason,
+                "is_open": move.is_open,
             }
-            for turn, end in zip(turns, [*ends, None], strict=False)
+            for move, end in zip(moves, [*ends, None], strict=False)
         ],
         "versions": [
             {
@@ -99,12 +99,12 @@ def read_status(product: str) -> dict[str, Any]:
 
 def _read_watch(product: Product) -> dict[str, Any] | None:
     """What the last watched night's record says, and whether its alarm is still open."""
-    records = product.records.records_before(date.max)
-    if not records:
+    ledger = open_ledger(product, see_history(product))
+    if not ledger.records:
         return None
-    last = max(records)
-    is_open = open_alarm(records, new_levels(product, last + timedelta(1))) is not None
-    record = records[last].to_dict()
+    last = max(ledger.records)
+    is_open = ledger.open_alarm(before=last + timedelta(1)) is not None
+    record = ledger.records[last].to_dict()
     return {name: record[name] for name in _OF_THE_WATCH} | {"is_open": is_open}
 
 
@@ -133,9 +133,9 @@ def _watch_line(watch: dict[str, Any] | None) -> str:
     return f"night {watch['night']}: ALARM {since}"
 
 
-def _how(turn: dict[str, Any]) -> str:
-    if turn["by"] == alias_log.ROLLBACK:
-        return f"version {turn['instead_of']} was rolled back"
+def _how(move: dict[str, Any]) -> str:
+    if move["by"] == registry.ROLLBACK:
+        return f"version {move['instead_of']} was rolled back"
     return "promoted"
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from prefect import get_run_logger
 from torch import Tensor
 
+from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from flows.jobs.training_job import Fitting, fit_and_log, warning_of
 from flows.runtime.steps import step
@@ -17,16 +18,8 @@ from mlflow_models import flavor, registry
 from mlflow_models.foundation import Vq, find_vq, vq_tags
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.ledger.eligibility import (
-    Watched,
-    doubtful_images,
-    learnable_images,
-    lend_light,
-    oversample_new,
-)
+from reconad_plugin.ledger.eligibility import oversample_new
 from reconad_plugin.ledger.manifest import (
-    accepted_rows,
-    golden_hashes,
     known_nights,
     manifest_digest,
     read_manifest,
@@ -36,7 +29,7 @@ from reconad_plugin.store.images import load_images
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.fit import NormalImages
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
-from reconad_plugin.watch.cause import HOLDING_CAUSES, LIGHT
+from reconad_plugin.watch.cause import LIGHT
 
 
 @dataclass(frozen=True)
@@ -206,38 +199,10 @@ def learnable_rows(
     lit_night: str | None = None,
 ) -> pd.DataFrame:
     """Rows of the manifests that may be learnt from, and the few besides that calibrate and judge
-    alone. What a version saw that was rolled back vouches for nothing. Of ``lit_night`` the light
-    is to be learnt; other nights whose light had changed only judge (``lend_light``)."""
-    accepted = accepted_rows(manifests.values())
-    golden = golden_hashes(product.store, product.layout)
-    accepted = accepted[~accepted["sha256"].isin(golden)]
-    records = product.records.records_before(night)
-    tonight = product.records.record(night)
-    if tonight is not None:
-        records[night] = tonight
-    scores = {day.isoformat(): product.records.scores(day) for day in records}
-    causes = {day.isoformat(): record.cause for day, record in records.items()}
-    withdrawn = registry.withdrawn(product.name)
-    held = {
-        day.isoformat()
-        for day, record in records.items()
-        if record.cause in HOLDING_CAUSES or record.model_version in withdrawn
-    }
-    trusted_until = registry.trusted_until(product.name)
-    watched = Watched(
-        scores={day: table for day, table in scores.items() if table is not None},
-        relit_nights=frozenset(day for day, cause in causes.items() if cause == LIGHT),
-        held_nights=frozenset(held),
-        reviews=pd.concat(
-            product.records.review(date.fromisoformat(day))
-            for day in {*accepted["night"], night.isoformat()}
-        ),
-    )
-    trusted = night.isoformat() if trusted_until is None else trusted_until
-    accepted = lend_light(accepted, watched, lit_night)
-    learnable = learnable_images(accepted, watched, trusted)
-    doubtful = doubtful_images(accepted, watched, product.settings.target_fpr)
-    return pd.concat([learnable, doubtful]).sort_values(["night", "key"], ignore_index=True)
+    alone; see ``Ledger.training_images``."""
+    lit = None if lit_night is None else date.fromisoformat(lit_night)
+    ledger = open_ledger_to_train(product).as_of(night)
+    return ledger.training_images(product.settings.target_fpr, lit)
 
 
 def load_lesson_images(product: Product, lesson: Lesson) -> NormalImages:

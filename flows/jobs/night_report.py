@@ -1,8 +1,7 @@
 """What a person sees of a night: the Evidently dashboard, MLflow's run, Prefect's artifact."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import date
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,33 +12,27 @@ from flows.jobs.product import Product
 from flows.runtime.steps import step
 from mlflow_models import registry
 from mlflow_models.tracking import log_night
-from reconad_plugin.ledger.manifest import known_nights
+from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.plots.figures import plot_maps, plot_scores
 from reconad_plugin.store.images import load_images
 
 if TYPE_CHECKING:
-    from flows.monitor import ScoredNight
+    from flows.jobs.night import ScoredNight
     from monitoring.report import NightRun
 
 SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
-REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
 
 
 @step()
-def report(product: Product, night: date, scored: "ScoredNight", record: NightRecord) -> None:
+def report(
+    product: Product, ledger: Ledger, night: date, scored: "ScoredNight", record: NightRecord
+) -> None:
     """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
     from monitoring.dashboard import add_night, open_workspace
 
-    run = dashboard_run(
-        night,
-        scored.table,
-        record,
-        scored.detector.calibration.image_threshold,
-        _records_backwards(product, night),
-        product.records.scores,
-        registry.versions(product.name),
-    )
+    threshold = scored.detector.calibration.image_threshold
+    run = dashboard_run(night, scored.table, record, threshold, ledger)
     html = run.snapshot.get_html_str(as_iframe=False)
     add_night(open_workspace(product.workspace), product.name, record, run.snapshot)
     statistics = scored.statistics
@@ -73,11 +66,9 @@ def dashboard_run(
     table: pd.DataFrame,
     record: NightRecord,
     image_threshold: float,
-    earlier: Iterable[tuple[date, NightRecord]],
-    scores: Callable[[date], pd.DataFrame | None],
-    versions: Sequence[registry.Version],
+    ledger: Ledger,
 ) -> "NightRun":
-    """A night's run of Evidently, from what is kept of the night.
+    """Make a night's run of Evidently, from what is kept of the night.
 
     A training, or a promotion, comes after the night's own run, so it is marked on the next
     night with a record: the first that the new version scores.
@@ -87,44 +78,29 @@ def dashboard_run(
         table: its scores.
         record: what the watch decided.
         image_threshold: of the version that scored it.
-        earlier: nights before it with their records, newest first; only as many are taken as
-            are needed.
-        scores: reads a night's table of scores.
-        versions: of the product.
+        ledger: of the product.
     """
     from monitoring.report import NightRun, night_values, run_report
 
-    before = iter(earlier)
-    last = next(before, None)
-    since = "" if last is None else last[0].isoformat()
+    earlier = [each for each in ledger.records if each < night]
+    since = earlier[-1].isoformat() if earlier else ""
 
-    def is_since_last(tag: str) -> bool:
-        marked = (version.tags.get(tag) for version in versions)
-        return any(day is not None and since <= day < night.isoformat() for day in marked)
+    def is_since_last(days: Iterable[str | None]) -> bool:
+        return any(day is not None and since <= day < night.isoformat() for day in days)
 
+    versions = ledger.history.versions
     values = night_values(
         record,
         image_threshold,
-        is_retrained=is_since_last(registry.NIGHT_TAG),
-        is_promoted=is_since_last(registry.PROMOTED_NIGHT_TAG),
+        is_retrained=is_since_last(each.night or None for each in versions),
+        is_promoted=is_since_last(each.promoted_night for each in versions),
     )
-    days = chain([] if last is None else [last], before)
-    return NightRun(values, run_report(night, table, values, _reference(days, scores)))
+    return NightRun(values, run_report(night, table, values, _reference(ledger, night)))
 
 
-def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, NightRecord]]:
-    for day in reversed(known_nights(product.store, product.layout, before=night)):
-        record = product.records.record(day)
-        if record is not None:
-            yield day, record
-
-
-def _reference(
-    earlier: Iterable[tuple[date, NightRecord]], scores: Callable[[date], pd.DataFrame | None]
-) -> pd.DataFrame | None:
+def _reference(ledger: Ledger, night: date) -> pd.DataFrame | None:
     """Images of the last ordinary nights, for Evidently to compare with."""
-    ordinary = (day for day, record in earlier if not record.is_alarm)
-    tables = [scores(day) for day in islice(ordinary, REFERENCE_NIGHTS)]
+    tables = [ledger.scores.get(each) for each in ledger.reference_nights(night)]
     found = [table for table in tables if table is not None]
     return pd.concat(found, ignore_index=True) if found else None
 

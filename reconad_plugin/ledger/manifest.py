@@ -184,19 +184,6 @@ def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> lis
     return sorted(night for night in nights if night < before)
 
 
-def nights_with_images(
-    store: ObjectStore, layout: ProductLayout, before: date, after: date = date.min
-) -> list[date]:
-    """Known nights between two others, both left out, that have an accepted image."""
-    nights = [night for night in known_nights(store, layout, before) if night > after]
-    manifests = {night: read_manifest(store, layout, night) for night in nights}
-    return [
-        night
-        for night, manifest in manifests.items()
-        if manifest is not None and (manifest["verdict"] == ACCEPTED).any()
-    ]
-
-
 def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
     """SHA-256 of every image accepted on another night, with the key it came under."""
     known: dict[str, str] = {}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import to_parquet
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -219,29 +220,31 @@ class NightRecords:
         """Keep what the watch decided on a night."""
         self._store.write(self._layout.night_record(night), record.to_json(), _JSON)
 
-    def records_before(self, night: date) -> dict[date, NightRecord]:
-        """Read the records of all earlier nights, oldest first."""
-        found = {}
-        for info in self._store.list_objects(self._layout.nights):
-            name = info.key.removeprefix(self._layout.nights).removesuffix(".json")
-            earlier = date.fromisoformat(name)
-            if earlier < night:
-                found[earlier] = NightRecord.from_json(self._store.read(info.key).content)
-        return dict(sorted(found.items()))
+    def watched_nights(self) -> list[date]:
+        """Return the nights that have a record, oldest first."""
+        return self._nights_under(self._layout.nights, ".json")
+
+    def reviewed_nights(self) -> list[date]:
+        """Return the nights that have a review, oldest first."""
+        return self._nights_under(self._layout.reviews, ".parquet")
+
+    def history(self) -> History | None:
+        """Return which versions the product has had; None where that was never kept."""
+        content = self._store.read_optional(self._layout.history)
+        return None if content is None else History.from_json(content)
+
+    def write_history(self, history: History) -> None:
+        """Keep which versions the product has had."""
+        self._store.write(self._layout.history, history.to_json(), _JSON)
 
     def resolve(self, night: date, note: str) -> None:
         """Keep a person's word that the world as it was on a night is normal from then on."""
         content = json.dumps({"night": night.isoformat(), "note": note}, indent=2).encode()
         self._store.write(self._layout.resolution(night), content, _JSON)
 
-    def resolved_nights(self, before: date) -> list[date]:
-        """Earlier nights that a person resolved, oldest first."""
-        prefix = self._layout.resolutions
-        nights = (
-            date.fromisoformat(info.key.removeprefix(prefix).removesuffix(".json"))
-            for info in self._store.list_objects(prefix)
-        )
-        return sorted(night for night in nights if night < before)
+    def resolved_nights(self) -> list[date]:
+        """Return the nights that a person resolved, oldest first."""
+        return self._nights_under(self._layout.resolutions, ".json")
 
     def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
         """Keep why an image was set aside; the image itself stays where the factory put it."""
@@ -267,6 +270,10 @@ class NightRecords:
         """Keep a night's review."""
         content = to_parquet(table[list(REVIEW_COLUMNS)])
         self._store.write(self._layout.review(night), content, _PARQUET)
+
+    def _nights_under(self, prefix: str, ending: str) -> list[date]:
+        names = (info.key.removeprefix(prefix) for info in self._store.list_objects(prefix))
+        return sorted(date.fromisoformat(name.removesuffix(ending)) for name in names)
 
     def _read_table(self, key: str) -> pd.DataFrame | None:
         content = self._store.read_optional(key)

@@ -62,6 +62,16 @@ class ProductLayout:
         return self._own(f"reviews/{night.isoformat()}.parquet")
 
     @property
+    def reviews(self) -> str:
+        """Prefix of all reviews."""
+        return self._own("reviews/")
+
+    @property
+    def history(self) -> str:
+        """Which versions the product has had, and what became of them."""
+        return self._own("history.json")
+
+    @property
     def nights(self) -> str:
         """Prefix of all night records."""
         return self._own("nights/")

@@ -10,23 +10,25 @@ from mlflow import MlflowClient
 
 from flows.commands.review import review_night
 from flows.ingest import ingest
-from flows.jobs.alarm_state import new_levels
 from flows.jobs.learning import choose_lesson, learnable_rows, read_manifests
+from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.product import open_product
 from flows.nightly import nightly, react
 from flows.promote import gather_golden
-from flows.runtime.locks import settle
+from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.gate.golden import ENOUGH_DEFECTS
+from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 FIRST = date(2026, 5, 1)
 SECOND = FIRST + timedelta(1)
 THIRD = FIRST + timedelta(2)
+LATER = FIRST + timedelta(9)
 VERDICT = {"reason": "better", "checks": []}
 
 
@@ -42,6 +44,11 @@ def watched(shared_factory: Factory) -> Factory:
     """A product that version 1 has watched for a night; tests leave these two nights alone."""
     run_nights(shared_factory, FIRST, SECOND)
     return shared_factory
+
+
+def history(product: str) -> History:
+    """What is kept of a product's versions, brought up to date."""
+    return sync_history(open_product(product))
 
 
 def learnt_nights(factory: Factory, night: date) -> set[str]:
@@ -79,18 +86,22 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
 ) -> None:
     """The light it learnt is no new normal any more, and judged again it stays rolled back."""
     product, opened = factory.product, open_product(factory.product)
+
+    def levels() -> frozenset[str]:
+        return open_ledger(opened, sync_history(opened)).new_levels(THIRD)
+
     for night in (FIRST, SECOND):
         register_copy(watched, product, night, {registry.PURPOSE_TAG: "finetune"})
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
-    assert new_levels(opened, THIRD) == {FIRST.isoformat(), SECOND.isoformat()}
+    assert levels() == {FIRST.isoformat(), SECOND.isoformat()}
 
-    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
     alias_log.note_verdict(product, "2", VERDICT)
     alias_log.reject(product, "2")
 
-    assert new_levels(opened, THIRD) == {FIRST.isoformat()}
-    assert registry.withdrawn(product) == {"2"}
+    assert levels() == {FIRST.isoformat()}
+    assert sync_history(opened).rolled_back == {"2"}
 
 
 def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
@@ -105,10 +116,11 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
     name = registry.model_name(product)
     MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
 
-    settle(product)
+    recover(product)
+    history(product)
     put_into_service(product, "2", THIRD)
 
-    assert registry.trusted_until(product) == FIRST.isoformat()
+    assert history(product).founding_until == FIRST.isoformat()
     assert registry.version(product, "1").tags[registry.STATE_TAG] == registry.REJECTED
 
 
@@ -121,15 +133,39 @@ def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
         register_copy(watched, product, night)
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
-    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
-    settle(product)
-    assert registry.withdrawn(product) == {"2"}
+    alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    recover(product)
+    assert history(product).rolled_back == {"2"}
     MlflowClient().set_registered_model_alias(registry.model_name(product), registry.CHAMPION, "2")
 
-    settle(product)
+    recover(product)
 
-    assert registry.withdrawn(product) == frozenset()
+    assert history(product).rolled_back == frozenset()
     assert registry.champion(product).tags[registry.STATE_TAG] == registry.PROMOTED
+
+
+def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(factory: Factory) -> None:
+    """Version 1 is deleted, then the whole registered model: the defects of a night that nobody
+    watched stay out, and a night of the deleted version is scored by the one that serves."""
+    run_nights(factory, FIRST, SECOND)
+    factory.deliver(THIRD, change=with_scratch)
+    ingest(factory.product, THIRD)
+    client, name = MlflowClient(), registry.model_name(factory.product)
+    first = registry.champion(factory.product)
+    tags = {registry.NIGHT_TAG: LATER.isoformat()}
+    client.create_model_version(name, first.uri, first.run_id, tags=tags)
+    put_into_service(factory.product, "2", LATER)
+    before = learnt_nights(factory, LATER)
+
+    client.delete_model_version(name, "1")
+    after = learnt_nights(factory, LATER)
+    again = nightly(factory.product, SECOND)
+    client.delete_registered_model(name)
+
+    assert before == after == {FIRST.isoformat(), SECOND.isoformat()}
+    assert again.record is not None
+    assert again.record.model_version == "2"
+    assert learnt_nights(factory, LATER) == before
 
 
 def register_copy(
@@ -145,8 +181,8 @@ def register_copy(
 
 
 def put_into_service(product: str, number: str, night: date) -> None:
-    turn = alias_log.promote(product, number, night.isoformat(), VERDICT)
-    alias_log.close_turn(product, turn)
+    move = alias_log.promote(product, number, night.isoformat(), VERDICT)
+    alias_log.finish(product, move)
 
 
 def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> None:
@@ -166,8 +202,12 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> No
     result = nightly(factory.product, THIRD)
 
     assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
+    opened = open_product(factory.product)
     as_before = replace(result.record, cause="light")
-    assert str(react(open_product(factory.product), THIRD, as_before)) == "fine-tuned, rejected 2"
+    assert (
+        str(react(opened, open_ledger(opened, sync_history(opened)), THIRD, as_before))
+        == "fine-tuned, rejected 2"
+    )
 
 
 @pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])

@@ -156,7 +156,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
     monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
     from flows.train import train
 
-    _, number = train(own.product, NIGHT).split()
+    number = train(own.product, NIGHT).version
 
     second = flavor.load_model(f"models:/{registry.model_name(own.product)}/{number}")
     assert number == "2"
@@ -211,7 +211,7 @@ def test_a_promotion_cut_off_at_its_end_is_completed(own: Factory) -> None:
 
     outcome = promote(own.product, NIGHT)
 
-    assert outcome == "promoted 1"
+    assert str(outcome) == "promoted 1"
     assert registry.version_by_alias(own.product, registry.CHALLENGER) is None
     assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
 

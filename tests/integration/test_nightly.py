@@ -127,7 +127,7 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     again = nightly(factory.product, dimmed)
 
     assert (result.record.cause, str(result.action)) == ("light", "drift event sent")
-    assert outcome == "promoted 2"
+    assert str(outcome) == "promoted 2"
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
     learnt = read_learnt(registry.champion(factory.product).uri)
     of_dimmed = learnt.loc[learnt["uri"].str.contains(dimmed.isoformat()), "split"]

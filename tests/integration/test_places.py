@@ -19,7 +19,7 @@ WATCHED = [TRAINED + timedelta(1 + day) for day in range(ORDINARY + 1)]
 IMAGES, SCRATCHED = 24, 4
 
 
-def test_a_night_is_held_against_the_places_of_the_nights_before(factory: Factory) -> None:
+def test_a_night_is_compared_with_the_cells_of_the_nights_before(factory: Factory) -> None:
     """From the sixth night of a version on; scratched images are counted, and hint at defects."""
     factory.deliver(TRAINED, 40)
     nightly(factory.product, TRAINED)

@@ -16,9 +16,9 @@ from flows.nightly import nightly
 from flows.platform.servers import EmbeddedPlatform
 from flows.promote import judge_once, promote
 from flows.rollback import rollback
-from flows.runtime.locks import settle
+from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
-from mlflow_models.alias_log import PROMOTION, ROLLBACK, Turn, standing
+from mlflow_models.alias_log import PROMOTION, ROLLBACK, AliasMove, serving_stack
 from reconad_plugin.errors import NoChampionError, PlatformError
 from tests.command_line import RECONAD, run
 from tests.factory import Factory
@@ -66,8 +66,8 @@ def copies(trained: Factory) -> Callable[..., list[str]]:
 
 def put_into_service(product: str, *numbers: str) -> None:
     for number in numbers:
-        turn = alias_log.promote(product, number, f"2026-06-0{number}", VERDICT)
-        alias_log.close_turn(product, turn)
+        move = alias_log.promote(product, number, f"2026-06-0{number}", VERDICT)
+        alias_log.finish(product, move)
 
 
 def aliases(product: str) -> dict[str, str]:
@@ -79,31 +79,31 @@ def state(product: str, number: str) -> str | None:
     return registry.version(product, number).tags.get(registry.STATE_TAG)
 
 
-def turn(number: int, version: str, instead_of: str | None, by: str = PROMOTION) -> Turn:
-    return Turn(number, version, instead_of, by, "2026-06-01", "")
+def move(number: int, version: str, instead_of: str | None, by: str = PROMOTION) -> AliasMove:
+    return AliasMove(number, version, instead_of, by, "2026-06-01", "")
 
 
 @pytest.mark.parametrize(
     ("history", "order"),
     [
         pytest.param([], [], id="nothing yet"),
-        pytest.param([turn(1, "1", None), turn(2, "3", "1")], ["1", "3"], id="two promotions"),
+        pytest.param([move(1, "1", None), move(2, "3", "1")], ["1", "3"], id="two promotions"),
         pytest.param(
-            [turn(1, "1", None), turn(2, "2", "1"), turn(3, "1", "2", ROLLBACK), turn(4, "3", "1")],
+            [move(1, "1", None), move(2, "2", "1"), move(3, "1", "2", ROLLBACK), move(4, "3", "1")],
             ["1", "3"],
             id="a version that was rolled back is out",
         ),
         pytest.param(
-            [turn(1, "1", None), turn(2, "2", "1"), turn(3, "4", "1")],
+            [move(1, "1", None), move(2, "2", "1"), move(3, "4", "1")],
             ["1", "4"],
             id="back to the first by hand in between",
         ),
-        pytest.param([turn(1, "2", "1")], ["1", "2"], id="the first was put there by hand"),
+        pytest.param([move(1, "2", "1")], ["1", "2"], id="the first was put there by hand"),
     ],
 )
-def test_versions_stand_behind_one_another(history: list[Turn], order: list[str]) -> None:
+def test_versions_stand_behind_one_another(history: list[AliasMove], order: list[str]) -> None:
     """The history says what a rollback goes back to."""
-    assert standing(history) == order
+    assert serving_stack(history) == order
 
 
 def test_two_promoters_at_once_cannot_both_win(trained: Factory, copies: Callable) -> None:
@@ -135,7 +135,7 @@ def test_two_promoters_at_once_cannot_both_win(trained: Factory, copies: Callabl
     assert answers[loser]["verdict"]["judged_against"] == winner
     assert answers[loser]["night"] == NIGHT.isoformat()  # the last one taken in
     assert "is_better" in "".join(output for output, _ in printed)
-    assert not alias_log.open_turns(trained.product)
+    assert not alias_log.open_moves(registry.versions(trained.product))
 
 
 def test_without_a_common_lock_at_most_one_wins(factory: Factory, copies: Callable) -> None:
@@ -147,7 +147,7 @@ def test_without_a_common_lock_at_most_one_wins(factory: Factory, copies: Callab
         try:
             verdict = VERDICT | {"judged_against": "1"}
             won = alias_log.promote(product, number, LATER.isoformat(), verdict)
-            alias_log.close_turn(product, won)
+            alias_log.finish(product, won)
         except PlatformError as error:
             return str(error)
         return None
@@ -169,7 +169,7 @@ def test_without_a_common_lock_at_most_one_wins(factory: Factory, copies: Callab
         assert len(winners) <= 1, call
         assert aliases(product)[registry.CHAMPION] == (winners or ["1"])[0]
         assert [state(product, number) for number in "23"].count("promoted") == len(winners)
-        assert not alias_log.open_turns(product)
+        assert not alias_log.open_moves(registry.versions(product))
         for refusal in filter(None, refusals.values()):
             assert "run this again" in refusal or "judge it again" in refusal
     assert call > 20
@@ -197,7 +197,7 @@ def test_naming_the_champion_leaves_a_waiting_challenger(
     put_into_service(product, *versions[:2])
     registry.challenge(product, versions[2])
 
-    assert promote(product, LATER, 2) == "promoted 2"
+    assert str(promote(product, LATER, 2)) == "promoted 2"
     assert aliases(product) == {"champion": "2", "previous_champion": "1", "challenger": "3"}
 
 
@@ -214,13 +214,13 @@ def test_rollback_goes_back_step_by_step(
     with pytest.raises(NoChampionError, match="has none before version 1"):
         rollback(product, LATER)
 
-    assert (first, second) == ("rolled_back 3", "rolled_back 2")
+    assert (str(first), str(second)) == ("rolled_back 3", "rolled_back 2")
     assert after_first == {"champion": "2", "previous_champion": "1"}
     assert aliases(product) == {"champion": "1"}
     bad = registry.version(product, "3")
     assert bad.tags[registry.REASON_TAG] == "scratches were missed"
     assert bad.tags[registry.ROLLED_BACK_NIGHT_TAG] == LATER.isoformat()
-    assert judge_once(product, LATER, bad) == "rolled_back 3"  # never judged again by itself
+    assert str(judge_once(product, LATER, bad)) == "rolled_back 3"  # never judged again by itself
     (later,) = copies(product, 1)
     put_into_service(product, later)
     assert aliases(product) == {"champion": "4", "previous_champion": "1"}
@@ -290,7 +290,7 @@ def die() -> None:
             id="promotion",
         ),
         pytest.param(
-            lambda product: alias_log.close_turn(
+            lambda product: alias_log.finish(
                 product, alias_log.roll_back(product, "2", LATER.isoformat(), "bad")
             ),
             {"champion": "1"},
@@ -320,13 +320,13 @@ def test_cut_off_before_any_write_the_next_run_makes_it_whole(
                 pass
         assert aliases(product)["champion"] in ("2", wanted["champion"])
 
-        completed = alias_log.complete_open_turns(product)
+        completed = alias_log.recover(product)
         if not completed and aliases(product)["champion"] == "2":
             act(product)
 
         assert aliases(product) == wanted
         assert [state(product, number) for number in ("1", "2", "3")] == states
-        assert [each.is_open for each in alias_log.turns(product)] == [False] * 3
+        assert [each.is_open for each in alias_log.moves(product)] == [False] * 3
     assert write > 8
 
 
@@ -340,10 +340,10 @@ def test_a_rollback_that_was_cut_off_is_completed_by_the_next(
 
     outcome = rollback(product, LATER, "again")
 
-    assert outcome == "rolled_back 3"
+    assert str(outcome) == "rolled_back 3"
     assert aliases(product) == {"champion": "2", "previous_champion": "1"}
     assert registry.version(product, "3").tags[registry.REASON_TAG] == "scratches"
-    assert settle(product) == []
+    assert recover(product).moves == ()
     (told,) = events(platform, product, "reconad.model.rolled_back", count=1)
     assert told["reason"] == "scratches"
 

@@ -108,7 +108,7 @@ def test_resolving_ends_the_alarm_and_the_new_level_is_ordinary(alarmed: Factory
     assert "was not watched" in unwatched
     assert ended.returncode == 0, ended.stderr
     assert f"{product} {FIRST}: alarm about light resolved" in ended.stdout
-    assert records.resolved_nights(before=date.max) == [FIRST]
+    assert records.resolved_nights() == [FIRST]
     status = run("status", product, COLUMNS="200").stdout
     assert f"night {LAST}: the alarm since {FIRST}, light, was resolved" in status
     deliver(alarmed, AFTER, is_yellower=True)
