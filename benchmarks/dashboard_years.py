@@ -39,8 +39,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import reconad_plugin.telemetry  # noqa: F401  before Evidently
 from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import add_night, open_workspace
-from monitoring.report import night_values, run_report
+from monitoring.report import run_report
 from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.night_tests import watch_night
 from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night

@@ -16,6 +16,7 @@ from evidently.core.metric_types import SingleValue, SingleValueCalculation, Sin
 from evidently.core.report import Context
 
 from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.watch.explanation import STATISTIC_WORDS
 from reconad_plugin.watch.statistics import image_statistics
 
 
@@ -88,7 +89,7 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
 
     def display_name(self) -> str:
         """Heading of the report's panel."""
-        return f"Night's mean of {self.metric.statistic.replace('_', ' ')}"
+        return f"Night's mean of {STATISTIC_WORDS[self.metric.statistic].measured}"
 
 
 class ImageShareCalculation(_TableCalculation[ImageShare]):

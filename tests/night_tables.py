@@ -49,7 +49,7 @@ def record(night=NIGHT, cause="none", **facts):
         "since": None,
         "cause": cause,
         "also": (),
-        "explanation": "luminance 0.412 -> 0.331 (-8.0 sigma)",
+        "explanation": "The pictures are darker. Look at the lamp.",
         "is_learning": cause in LEARNING_CAUSES,
         "is_holding": cause in HOLDING_CAUSES,
         "statistics": summarise_night(night.isoformat(), table, scores, 0.3, scores, 0.3),

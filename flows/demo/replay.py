@@ -86,7 +86,7 @@ class DemoNight:
     Attributes:
         night: ``YYYY-MM-DD``.
         images: accepted.
-        quarantined: set aside with a reason.
+        quarantined: refused with a reason.
         duplicates: same bytes as an image before.
         is_alarm: whether the watch raised one.
         cause: its cause.
@@ -193,7 +193,7 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
         duplicates=outcome.duplicate,
         is_alarm=bool(record and record.is_alarm),
         cause=record.cause if record else "none",
-        explanation=record.explanation if record else "no version served yet",
+        explanation=record.explanation if record else "No version served yet.",
         action=action,
         champion=champion.number if champion else "-",
         suspects=record.statistics.suspects.above if record else 0,
@@ -215,16 +215,14 @@ def _await_finetuning(night: date) -> Action:
     learnt = [
         version
         for version in registry.versions(PRODUCT)
-        if version.tags.get(registry.NIGHT_TAG) == night.isoformat()
-        and version.tags.get(registry.PURPOSE_TAG) == "finetune"
+        if (version.night, version.purpose) == (night.isoformat(), "finetune")
     ]
     if not learnt:
         message = run.state.message if run.state else ""
         remark = f" {run.state_name.lower()}: {message}"
         return Action(ActionKind.FINETUNING_ENDED, remark=remark)
     newest = learnt[-1]
-    outcome = newest.tags.get(registry.STATE_TAG, "not judged")
-    return Action(ActionKind.FINETUNED, outcome, newest.number)
+    return Action(ActionKind.FINETUNED, newest.state or "not judged", newest.number)
 
 
 def _await_run(night: date) -> Any:

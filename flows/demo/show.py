@@ -77,12 +77,12 @@ def show_platform(state: Path) -> None:
 
 
 def _print_row(row: DemoNight) -> None:
-    set_aside = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
+    refused = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
     action = ("simulated defects: " if row.is_simulated else "") + str(row.action)
     cells = (
         row.night,
         str(row.images),
-        set_aside,
+        refused,
         "yes" if row.is_alarm else "",
         ", ".join(row.causes),
         str(row.suspects or ""),

@@ -28,6 +28,11 @@ class Words:
     lower: str
     base: float | None = None
 
+    @property
+    def measured(self) -> str:
+        """Name of the statistic itself, such as a panel draws it."""
+        return self.name if self.base is None else f"log {self.name}"
+
 
 STATISTIC_WORDS: Final[dict[str, Words]] = {
     "luminance": Words("brightness", "are brighter", "are darker"),

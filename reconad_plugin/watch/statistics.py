@@ -68,6 +68,11 @@ class Exceedances:
     calibration_images: int
     calibration_above: int
 
+    @property
+    def share(self) -> float:
+        """Share of the night's images; 0 where there are none."""
+        return self.above / self.images if self.images else 0.0
+
 
 @dataclass(frozen=True)
 class Outliers:
