@@ -73,7 +73,7 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
     """See ``NightMean``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The mean.
+        """Return the mean.
 
         Raises:
             UndefinedMetricError: the table lacks the columns that the statistic is made of.
@@ -96,7 +96,7 @@ class ImageShareCalculation(_TableCalculation[ImageShare]):
     """See ``ImageShare``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The share, in [0, 1]."""
+        """Return the share, in [0, 1]."""
         return float(table[self.metric.column].mean())
 
     def display_name(self) -> str:
@@ -108,7 +108,7 @@ class NightValueCalculation(_TableCalculation[NightValue]):
     """See ``NightValue``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The number.
+        """Return the number.
 
         Raises:
             UndefinedMetricError: the rows differ.

@@ -84,6 +84,6 @@ def lean(snapshot: Snapshot) -> Snapshot:
 
 
 def _dataset(images: pd.DataFrame, values: Mapping[str, float]) -> Dataset:
-    """The columns of numbers; names and hashes would be counted one by one."""
+    """Keep the columns of numbers; names and hashes would be counted one by one."""
     numbers = images.select_dtypes(["number", "bool"]).astype(float).assign(**values)
     return Dataset.from_pandas(numbers, DataDefinition(numerical_columns=list(numbers)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -41,7 +41,7 @@ class WatchStatus:
     record: NightRecord
     is_open: bool
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what stands in the JSON."""
         content = self.record.to_dict()
         return {name: content[name] for name in _OF_THE_WATCH} | {"is_open": self.is_open}
@@ -80,7 +80,7 @@ class ProductStatus:
         ends = [move.night for move in self.moves[1:]]
         return list(zip_longest(self.moves, ends))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what stands in the JSON."""
         return {
             "product": self.product,

@@ -49,7 +49,7 @@ workspace = "{workspace}"
 model = "ae"
 image_size_px = 128
 first_training_nights = 3       # so that the thresholds have seen nights differ
-position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen places of the screw
+position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen positions of the screw
 [products.ball_screw.train]
 steps = {train_steps}
 budget_s = 600
@@ -226,7 +226,7 @@ def _await_finetuning(night: date) -> Action:
 
 
 def _await_run(night: date) -> Any:
-    """The fine-tuning run of a night, ended; None where none starts or ends in time."""
+    """Wait for a night's fine-tuning run to end; None where none starts or ends in time."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
@@ -263,7 +263,7 @@ class _Factory:
                 self._put(night, name, content)
 
     def deliver_simulated_defects(self, night: date) -> None:
-        """A night of normal pictures with simulated defects."""
+        """Put a night of normal pictures with simulated defects into the bucket."""
         last_good = max(row.night for row in self._labels if self.pitted(row.night) == 0)
         normal = [row for row in self._of(last_good) if not row.is_pitted]
         pictures = [decode_image(self._picture(row.path, night)) for row in normal]
@@ -318,7 +318,7 @@ class Label:
 
 
 def labels() -> Iterator[Label]:
-    """What the data set says of each picture of the demo.
+    """Read what the data set says of each picture of the demo.
 
     Raises:
         PlatformError: this is an installed package without the pictures.

@@ -168,7 +168,7 @@ def _night_table(nights: list[DemoNight]) -> str:
 
 
 def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
-    """Maps of an example night of each kind, under the version that shows it best."""
+    """Draw maps of an example night of each kind, under the version that shows it best."""
     scores, dimmed = story.scores, story.plan.dimmed_from.isoformat()
     ordinary = scores[(scores["night"] < dimmed)]
     darker = scores[scores["night"] == dimmed]

@@ -95,7 +95,7 @@ def _print_row(row: DemoNight) -> None:
 
 
 def _truth(nights: list[DemoNight]) -> str:
-    """What the data set's labels say of the nights, next to what the system made of them."""
+    """Say what the data set's labels know of the nights, next to what the system made of them."""
     watched = [row for row in nights if row.record is not None and row.pitted]
     named = [row for row in watched if "defects" in row.causes]
     missed = [row for row in watched if not row.is_alarm]

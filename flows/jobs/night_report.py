@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
 from mlflow_models import registry
@@ -98,7 +99,7 @@ def _reference(ledger: Ledger, night: date) -> pd.DataFrame | None:
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Any]:
+def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Figure]:
     highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
     images = load_images(
         product.store, product.cache, highest, scored.detector.image_size_px, product.limits

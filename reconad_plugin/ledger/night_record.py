@@ -125,7 +125,7 @@ class NightRecord:
             return 0
         return (date.fromisoformat(self.night) - date.fromisoformat(self.began)).days + 1
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what stands in the record's JSON."""
         counts = {
             "alarming": self.above_threshold,
@@ -196,7 +196,7 @@ class NightRecords:
         self._layout = layout
 
     def scores(self, night: date) -> pd.DataFrame | None:
-        """The night's table of scores, or None."""
+        """Read the night's table of scores, or None."""
         return self._read_table(self._layout.scores(night))
 
     def write_scores(self, night: date, table: pd.DataFrame) -> None:
@@ -247,13 +247,13 @@ class NightRecords:
         return self._nights_under(self._layout.resolutions, ".json")
 
     def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
-        """Keep why an image was set aside; the image itself stays where the factory put it."""
+        """Keep why an image was quarantined; the image itself stays where the factory put it."""
         note = {name: row[name] for name in ("key", "version_id", "sha256", "size_bytes", "reason")}
         key = self._layout.quarantine(night, str(row["key"]))
         self._store.write(key, json.dumps(note, indent=2).encode(), _JSON)
 
     def review(self, night: date) -> pd.DataFrame:
-        """The night's images that wait for a person, with what the person said."""
+        """Read the night's images that wait for a person, with what the person said."""
         table = self._read_table(self._layout.review(night))
         return pd.DataFrame(columns=list(REVIEW_COLUMNS)) if table is None else table
 

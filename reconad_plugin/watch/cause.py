@@ -202,14 +202,14 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
 
 
 def _explain(cause: str, signs: _Signs) -> str:
-    """What happened, what to do, and the numbers of the images."""
+    """Say what happened, what to do, and the numbers of the images."""
     happened, besides = _happened(cause, signs)
     suspects = describe_suspects(signs.watch.suspects, signs.watch.contrast)
     return in_sentences(*happened, ADVICE[cause], suspects, besides)
 
 
 def _happened(cause: str, signs: _Signs) -> tuple[list[str], str]:
-    """What happened, and what is to be said besides."""
+    """Say what happened, and what there is besides."""
     count = describe_count(signs.watch.above_threshold)
     if cause == DEFECTS:
         besides = f"besides, {describe_moves(signs.moved)}" if signs.moved else ""

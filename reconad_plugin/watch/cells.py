@@ -138,6 +138,6 @@ def _positions(table: pd.DataFrame) -> NDArray[np.str_]:
 
 
 def _sums(values: Floats, group: NDArray[np.intp], groups: int) -> Floats:
-    """Sums of the rows of each group: (N, C) -> (G, C)."""
+    """Sum the rows of each group: (N, C) -> (G, C)."""
     members = csr_array((np.ones(len(group)), (group, np.arange(len(group)))), (groups, len(group)))
     return np.asarray(members @ values)

@@ -33,7 +33,7 @@ from reconad_plugin.watch.chart_sums import (
 
 MIN_DEGREES_OF_FREEDOM: Final = 3  # four nights before the first that is tested
 MAX_SCORE: Final = 8.0  # beyond it the normal distribution's tail is zero in floats
-PRIOR_FREEDOM: Final = 4  # degrees of freedom that the statistics lend each other
+PRIOR_FREEDOM: Final = 4  # degrees of freedom that the statistics have from each other
 UPDATE_DELAY_NIGHTS: Final = 7
 _FORGOTTEN_AFTER_DAYS: Final = 7  # a night is predicted from one at most a week before
 
@@ -225,7 +225,7 @@ class Charts:
 
 
 def _normal_score(t: Floats, freedom: Floats) -> Floats:
-    """Standard normal score that is as far out as a t of so many degrees of freedom."""
+    """Return the standard normal score that is as far out as a t of so much freedom."""
     size = -ndtri(stdtr(np.maximum(freedom, 1), -np.abs(t)))
     return np.asarray(np.copysign(np.minimum(size, MAX_SCORE), t))
 

@@ -90,7 +90,7 @@ def value_of(statistic: str, value: float) -> float:
 
 
 def usually(value: float, expected: float) -> str:
-    """Write a number beside what it usually is, with as many decimals as tell them apart.
+    """Write a number beside what it usually is, with decimals enough to see the difference.
 
     Example:
         >>> usually(0.3904, 0.4891)

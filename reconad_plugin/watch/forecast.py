@@ -28,7 +28,7 @@ def expected_false_alarms(
     seed: int,
     years: int = 50,
 ) -> float:
-    """False alarms in the next year, over all statistics and the counts of images.
+    """Forecast the false alarms of the next year, over all statistics and counts of images.
 
     Args:
         ordinary_scores: (N, K) standard normal scores of ordinary nights.
@@ -73,7 +73,7 @@ def alarms_of(
 
 
 def _draw(known: Floats, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
-    """Standard scores of one night for each year."""
+    """Draw standard scores of one night for each year."""
     noise = generator.standard_normal(shape)
     if len(known) < LEAST_NIGHTS:
         return noise

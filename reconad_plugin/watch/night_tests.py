@@ -34,7 +34,7 @@ from reconad_plugin.watch.statistics import (
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
 NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that belief
-USUAL_IMAGES: Final = 20  # images that tell as much of their variance as the ordinary nights do
+USUAL_IMAGES: Final = 20  # images of a night that weigh as much as the ordinary nights do
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
     below = seen.calibration_images - above + 1
     share = above / (above + below)
     slope = stats.norm.pdf(stats.norm.isf(share)) * night_effect
-    worth = share * (1 - share) / slope**2  # images that tell as little of a share as one night
+    worth = share * (1 - share) / slope**2  # images that are worth as little as one night
     kept = worth / (worth + above + below)
     return float(stats.betabinom.sf(seen.above - 1, seen.images, above * kept, below * kept))
 
@@ -196,7 +196,7 @@ def _check_count(
 def _above_threshold(
     known: Sequence[NightStatistics], tonight: NightStatistics, new_levels: Collection[str]
 ) -> tuple[list[Exceedances], Exceedances]:
-    """Counts of images above the threshold as they came, before and tonight.
+    """Choose the counts of images above the threshold as they came, before and tonight.
 
     Where a person said that a night of this version is the new normal, it and those after it
     count alone, and the calibration, which knows another world, does not. Suspects and contrast
@@ -274,8 +274,11 @@ def _values(
 def _image_variances(
     nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], names: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Variance of single images on each night, (T, K). Few images tell little of theirs, and one a
-    position nothing: it is drawn to that of the ordinary nights."""
+    """Estimate the variance of single images on each night, (T, K).
+
+    Few images say little of theirs, and one a position nothing: it is drawn to that of the
+    ordinary nights.
+    """
     own = np.array([[night.deviations.get(name, 0.0) ** 2 for name in names] for night in nights])
     freedom = np.array([[images_of(night) - max(1, len(night.positions))] for night in nights])
     counted = freedom * baseline * (own > 0)

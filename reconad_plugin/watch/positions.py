@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 def night_values(
     nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], statistic: str
 ) -> tuple[Floats, Floats]:
-    """The value of each night, and how many images it is of.
+    """Compute the value of each night, and how many images it is of.
 
     Args:
         nights: T nights that are compared with one another.

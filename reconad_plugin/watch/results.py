@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -75,12 +76,12 @@ class StatisticCheck(TestResult):
         is_near = self.average is None or abs(self.average) < SETTLED_SHARE * self.average_limit
         return is_near and not self.is_jump
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what stands in a record's JSON."""
         return asdict(self) | {"is_alarm": self.is_alarm}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "StatisticCheck":
+    def from_dict(cls, content: Mapping[str, Any]) -> "StatisticCheck":
         """Read what stands in a record's JSON."""
         return cls(**{name: value for name, value in content.items() if name != "is_alarm"})
 

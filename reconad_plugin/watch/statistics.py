@@ -5,7 +5,8 @@ operator and its machine, so a night counts once however many images it has.
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -136,14 +137,14 @@ class NightStatistics:
         """Means over all images, whatever their position."""
         return PositionMeans(self.images, self.values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what stands in a record's JSON."""
         content = asdict(self)
         content["alarming"] = content.pop("above_threshold")
         return content
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "NightStatistics":
+    def from_dict(cls, content: Mapping[str, Any]) -> "NightStatistics":
         """Read what stands in a record's JSON, also of a time when there were no positions."""
         others = {name: value for name, value in content.items() if name != "alarming"}
         positions = {
@@ -192,15 +193,14 @@ def summarise_night(
     """
     if table.empty:
         raise ValueError("a night's statistics need at least one scored image; got none")
-    return NightStatistics(
-        night=night,
+    return replace(
+        _reduce(night, table),
         model_version=str(table["model_version"].iloc[0]),
         above_threshold=_exceedances(table["pred_score"], calibration_scores, image_threshold),
         suspects=_exceedances(
             table["matched_score"], matched_calibration_scores, matched_threshold
         ),
         is_trained_on=is_trained_on,
-        **_reduce(table),
     )
 
 
@@ -211,15 +211,7 @@ def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
         night: ``YYYY-MM-DD``.
         table: one row an image with the features of light and camera.
     """
-    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
-    return NightStatistics(
-        night=night,
-        model_version="",
-        above_threshold=nothing,
-        suspects=nothing,
-        is_trained_on=True,
-        **_reduce(table),
-    )
+    return _reduce(night, table)
 
 
 def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
@@ -245,7 +237,9 @@ def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index).astype(float)
 
 
-def _reduce(table: pd.DataFrame) -> dict[str, Any]:
+def _reduce(night: str, table: pd.DataFrame) -> NightStatistics:
+    """Reduce a table to its means, as those of a night that no version scored."""
+    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
     images = image_statistics(table)
     position = table["position"] if "position" in table else pd.Series("", index=table.index)
     groups = images.groupby(position.to_numpy())
@@ -258,12 +252,17 @@ def _reduce(table: pd.DataFrame) -> dict[str, Any]:
             str(name): PositionMeans(int(counts[name]), _finite(means.loc[name]))
             for name in means.index
         }
-    return {
-        "images": len(table),
-        "values": _finite(images.mean()),
-        "deviations": _finite(np.sqrt(np.square(within).sum() / freedom)),
-        "positions": positions,
-    }
+    return NightStatistics(
+        night=night,
+        model_version="",
+        values=_finite(images.mean()),
+        above_threshold=nothing,
+        suspects=nothing,
+        is_trained_on=True,
+        deviations=_finite(np.sqrt(np.square(within).sum() / freedom)),
+        positions=positions,
+        images=len(table),
+    )
 
 
 def _finite(values: pd.Series) -> dict[str, float]:
