@@ -15,8 +15,8 @@ from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
 from flows.runtime.steps import fails_clearly, step
 from mlflow_models import alias_log, registry
 from reconad_plugin.config import parse_night
+from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.judge import Verdict
-from reconad_plugin.gate.scored_golden import GoldenSet
 from reconad_plugin.ledger.manifest import known_nights
 
 

@@ -15,16 +15,19 @@ from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import log_verdict, trained_on
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import NoChampionError, NotEnoughImagesError
-from reconad_plugin.gate.comparison import SIMULATED
-from reconad_plugin.gate.golden import ENOUGH_DEFECTS, choose_held_out, read_golden
-from reconad_plugin.gate.judge import Verdict, judge
-from reconad_plugin.gate.scored_golden import (
+from reconad_plugin.gate.comparison import disagreements
+from reconad_plugin.gate.golden import (
+    SIMULATED,
     GoldenSet,
-    disagreements,
-    gather_evidence,
+    choose_held_out,
+    read_golden,
     simulated_golden_set,
 )
+from reconad_plugin.gate.judge import Verdict, judge
+from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.gate.scored_golden import score_golden_set
 from reconad_plugin.plots.figures import plot_disagreement, plot_maps
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.images import load_images
 
 MAPS_A_KIND: Final = 4  # pictures of normal and of anomalous images in the plot of maps
@@ -137,7 +140,8 @@ def build_golden_set(
         NotEnoughImagesError: there are no held-out images.
         InvalidImageError: a golden image cannot be read, or lies in no folder.
     """
-    real = read_golden(product.store, product.layout, size_px, product.limits, fitted_to)
+    golden = read_golden_images(product.store, product.cache, product.layout)
+    real = read_golden(golden, size_px, product.limits, fitted_to)
     rows = choose_held_out(rows[~rows["sha256"].isin(fitted_to)])
     if rows.empty:
         raise NotEnoughImagesError(
@@ -146,7 +150,7 @@ def build_golden_set(
         )
     normal = load_images(product.store, product.cache, rows, size_px, product.limits)
     names, nights = rows["key"].tolist(), rows["night"].tolist()
-    if real is not None and len(real.anomalous) >= ENOUGH_DEFECTS:
+    if real is not None and len(real.anomalous) >= LIMITS.enough_defects:
         return real.with_normal(normal, names, nights)
     simulated = simulated_golden_set(normal, names, nights, product.settings.seed)
     if real is None:
@@ -164,7 +168,7 @@ def judge_contenders(
     """
     candidate, *serving = contenders.detectors
     figures = {"golden_maps.png": _plot_golden(candidate, golden.at(candidate.image_size_px))}
-    ours, *others = gather_evidence(contenders.detectors, golden)
+    ours, *others = score_golden_set(contenders.detectors, golden)
     theirs = others[0] if others else None
     if theirs is not None:
         indices = disagreements(ours, theirs, MOST_DISAGREEMENTS).tolist()

@@ -6,7 +6,7 @@ from flows.jobs.product import Product
 from mlflow_models import registry
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger, read_ledger
-from reconad_plugin.ledger.manifest import golden_hashes
+from reconad_plugin.store.golden_images import read_golden_images
 
 
 def sync_history(product: Product, versions: Sequence[registry.Version] | None = None) -> History:
@@ -44,6 +44,6 @@ def open_ledger(product: Product, history: History) -> Ledger:
 
 def open_ledger_to_train(product: Product) -> Ledger:
     """Take a snapshot of a product's nights for a training, which golden images must not enter."""
-    golden = frozenset(golden_hashes(product.store, product.layout))
+    golden = frozenset(read_golden_images(product.store, product.cache, product.layout).hashes)
     history = sync_history(product)
     return read_ledger(product.store, product.layout, product.records, history, golden)

@@ -1,22 +1,22 @@
 """The gate: a challenger serves only when it is proven better, and the reasons are written down.
 
-Pure: evidence in, verdict out. docs/decisions/0013 says why the rules are these.
+Pure: scored golden sets in, verdict out. docs/decisions/0013 says why the rules are these.
 """
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from reconad_plugin.gate.comparison import (
     Differences,
-    Evidence,
-    GoldenLabels,
     bootstrap_auroc,
     find_differences,
     swap_recalls,
 )
+from reconad_plugin.gate.golden import GoldenLabels
+from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.rules import (
     Check,
     false_alarms_bounded,
@@ -32,8 +32,22 @@ from reconad_plugin.gate.rules import (
     scores_are_numbers,
     sees_every_defect,
 )
+from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
-NAMED_RULES: Final = 8  # in its reason, which the registry shows
+
+@dataclass(frozen=True)
+class JudgedImages:
+    """How many images a version was judged on.
+
+    Attributes:
+        normal: held-out normal images.
+        recent: those of the last nights, on which false alarms are counted.
+        anomalous: anomalous images by type of defect.
+    """
+
+    normal: int
+    recent: int
+    anomalous: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -42,14 +56,14 @@ class Verdict:
 
     Attributes:
         golden_kind: ``real`` or ``simulated`` anomalies.
-        images: how many were judged on: ``normal``, ``recent``, and ``anomalous`` by type.
+        images: how many were judged on.
         checks: one a rule.
         differences: from the champion; None for a first version.
     """
 
     is_passed: bool
     golden_kind: str
-    images: dict[str, Any]
+    images: JudgedImages
     checks: tuple[Check, ...]
     differences: Differences | None = None
 
@@ -57,16 +71,16 @@ class Verdict:
     def reason(self) -> str:
         """One sentence: what failed, or what made the challenger better."""
         failed = [check.sentence for check in self.checks if not check.is_passed]
-        if len(failed) > NAMED_RULES:
-            failed[NAMED_RULES:] = [f"{len(failed) - NAMED_RULES} more rules failed"]
+        if len(failed) > LIMITS.named_rules:
+            failed[LIMITS.named_rules :] = [f"{len(failed) - LIMITS.named_rules} more rules failed"]
         return "; ".join(failed) or self.checks[-1].sentence
 
     def passes(self, kind: str) -> bool:
-        """Whether no rule of a kind failed."""
+        """Return whether no rule of a kind failed."""
         return all(check.is_passed for check in self.checks if check.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; what is not a number is null."""
+        """Return the verdict as JSON; what is not a number is null."""
         content = asdict(self) | {"reason": self.reason}
         for check in content["checks"]:
             for name in ("value", "limit"):
@@ -75,8 +89,8 @@ class Verdict:
 
 
 def judge(
-    challenger: Evidence,
-    champion: Evidence | None,
+    challenger: ScoredGoldenSet,
+    champion: ScoredGoldenSet | None,
     labels: GoldenLabels,
     target_fpr: float,
     seed: int = 0,
@@ -84,8 +98,8 @@ def judge(
     """Decide whether a challenger may serve.
 
     Args:
-        challenger: the new version's evidence.
-        champion: the serving version's evidence on the same images; None for a first version.
+        challenger: the new version's scores on the golden set.
+        champion: the serving version's on the same images; None for a first version.
         labels: what these images are.
         target_fpr: the product's wished-for false-positive rate.
         seed: of the resampling.
@@ -125,10 +139,10 @@ def _verdict(
     checks: list[Check], labels: GoldenLabels, differences: Differences | None = None
 ) -> Verdict:
     types = sorted(set(labels.defects))
-    images = {
-        "normal": len(labels.normal),
-        "recent": int(labels.is_recent.sum()),
-        "anomalous": {defect: labels.defects.count(defect) for defect in types},
-    }
+    images = JudgedImages(
+        normal=len(labels.normal),
+        recent=int(labels.is_recent.sum()),
+        anomalous={defect: labels.defects.count(defect) for defect in types},
+    )
     is_passed = all(check.is_passed for check in checks)
     return Verdict(is_passed, labels.kind, images, tuple(checks), differences)

@@ -20,6 +20,7 @@ from reconad_plugin.images.features import FEATURES, describe_image
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.splits import assign_splits
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectInfo, ObjectStore
 
@@ -76,7 +77,7 @@ def build_manifest(
     """
     known = known_hashes(store, layout, besides=night)
     accepted_before = len(known)
-    golden = golden_hashes(store, layout)
+    golden = read_golden_images(store, cache, layout).hashes
     objects = list(store.list_objects(layout.incoming(night)))
     kept = _unchanged_rows(previous, objects)
     known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
@@ -195,16 +196,6 @@ def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> di
             accepted = manifest[manifest["verdict"] == ACCEPTED]
             known |= dict(zip(accepted["sha256"], accepted["key"], strict=True))
     return known
-
-
-def golden_hashes(store: ObjectStore, layout: ProductLayout) -> dict[str, str]:
-    """SHA-256 of every golden image, with its key."""
-    keys = (
-        info.key
-        for info in store.list_objects(layout.golden)
-        if not info.key.removeprefix(layout.golden).startswith("masks/")
-    )
-    return {hashlib.sha256(store.read(key).content).hexdigest(): key for key in keys}
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:

@@ -1,5 +1,6 @@
 """What may be learnt and what judges, when nights are run again or a version was rolled back."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,9 +21,10 @@ from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.gate.golden import ENOUGH_DEFECTS
+from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
+from reconad_plugin.store.objects import ObjectContent, ObjectStore
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 
 FIRST = date(2026, 5, 1)
@@ -297,4 +299,27 @@ def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
 
     assert golden_with(0) == ("simulated", {"simulated"})
     assert golden_with(1) == ("real and simulated", {"scratch", "simulated"})
-    assert golden_with(ENOUGH_DEFECTS) == ("real", {"scratch"})
+    assert golden_with(LIMITS.enough_defects) == ("real", {"scratch"})
+
+
+def test_a_night_that_trains_downloads_each_golden_image_once(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest, the choice of images and the gate share what the first of them downloaded."""
+    factory.deliver(FIRST)
+    golden = [f"{factory.product}/golden/{name}.png" for name in ("normal/0", "dent/0", "dent/1")]
+    for number, key in enumerate(golden):
+        picture = normal_picture(np.random.default_rng(number)).clip(0, 1)
+        factory.put_key(key, to_png((255 * picture).astype(np.uint8)))
+    downloads, read = Counter(), ObjectStore.read
+
+    def count(store: ObjectStore, key: str) -> ObjectContent:
+        downloads[key] += "/golden/" in key
+        return read(store, key)
+
+    monkeypatch.setattr(ObjectStore, "read", count)
+
+    result = nightly(factory.product, FIRST)
+
+    assert result["action"].startswith("trained, ")
+    assert +downloads == Counter(golden)
