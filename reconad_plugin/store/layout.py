@@ -53,8 +53,8 @@ class ProductLayout:
         """Scores and features of the night's images."""
         return self._own(f"scores/{night.isoformat()}.parquet")
 
-    def places(self, night: date) -> str:
-        """What each place of the night's maps showed, by position of the camera."""
+    def cells(self, night: date) -> str:
+        """What each cell of the night's maps showed, by position of the camera."""
         return self._own(f"places/{night.isoformat()}.parquet")
 
     def review(self, night: date) -> str:
