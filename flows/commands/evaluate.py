@@ -13,14 +13,17 @@ from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
 from mlflow_models import flavor
 from reconad_plugin.detector.evaluation import evaluate
-from reconad_plugin.store.mirror import open_source
+from reconad_plugin.store.mirror import load_files, open_source
 
 
 def run(options: EvaluateOptions) -> None:
     """Measure a version on the test split of a folder."""
     check_writable(options.json)
     detector = flavor.load_model(options.model_uri)
-    evaluation = evaluate(detector, open_source(options.data), options.protocol)
+    folder = open_source(options.data)
+    paths = [file.path for file in folder.test]
+    images = load_files(paths, detector.image_size_px, detector.limits)
+    evaluation = evaluate(detector, folder, images, options.protocol)
     figures = asdict(evaluation)
     table = Table("figure", "value", title=escape(f"{options.model_uri} on {options.data}"))
     table.add_row("protocol", evaluation.protocol)

@@ -14,10 +14,6 @@ from reconad_plugin.errors import ConfigError
 
 if TYPE_CHECKING:  # torch must not be imported to know which models there are
     from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
-    from reconad_plugin.training.recipe import Recipe, Simulation
-    from reconad_plugin.training.report import FoundationReport
-
-    Pretraining = Callable[..., tuple[FoundationNetwork, FoundationReport]]
 
 
 @dataclass(frozen=True)
@@ -67,9 +63,9 @@ class FoundationSpec:
         return cast("FoundationNetwork", _load(self.reader)(file))
 
     @property
-    def pretrain(self) -> "Pretraining":
+    def pretrain(self) -> Callable[..., Any]:
         """What trains one alone; see ``training.vq.pretrain_vq``. Imports the training code."""
-        return cast("Pretraining", _load(self.pretraining))
+        return cast(Callable[..., Any], _load(self.pretraining))
 
 
 @dataclass(frozen=True)
@@ -116,15 +112,14 @@ class ModelSpec:
     def build_recipe(
         self,
         network: "AnomalyNetwork",
-        simulation: "Simulation",
+        simulation: object,
         options: Mapping[str, float],
         phase: Phase | None = None,
-    ) -> "Recipe":
+    ) -> Any:
         """Build the recipe of a phase, by default the first, around a network. Imports the training
-        code, and settles which weights learn."""
+        code (``training.recipe``), and settles which weights learn."""
         chosen = {name: options[name] for name in self.recipe_options if name in options}
-        recipe = _load((phase or self.phases[0]).recipe)
-        return cast("Recipe", recipe(network, simulation, **chosen))
+        return _load((phase or self.phases[0]).recipe)(network, simulation, **chosen)
 
     def foundation_sizes(self, width: str | None) -> dict[str, int]:
         """Return the sizes that the foundation of a width has, by their names there."""

@@ -83,7 +83,7 @@ def fit_detector(
     window_px = spec.score_window_px(product.image_size_px)
 
     def begin(phase: Phase) -> Recipe:
-        recipe = spec.build_recipe(network, simulation, product.options, phase)
+        recipe: Recipe = spec.build_recipe(network, simulation, product.options, phase)
         if base is not None:
             recipe.learning_rate *= FINETUNE_LEARNING_RATE_SHARE
         return recipe
