@@ -39,9 +39,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import reconad_plugin.telemetry  # noqa: F401  before Evidently
 from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import add_night, open_workspace
-from monitoring.report import night_values, run_report
+from monitoring.report import run_report
 from reconad_plugin.ledger.night_record import NightRecord
-from reconad_plugin.watch.night_tests import StatisticCheck, watch_night
+from reconad_plugin.ledger.night_values import night_values
+from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night
 
 START: Final = date(2024, 1, 1)
@@ -222,7 +224,7 @@ def _record(
     luminance = float(image_statistics(table)["luminance"].mean())
     level, _, deviation = FEATURES["luminance"]
     score = (luminance - level) / deviation
-    evidence = {
+    explanation = {
         "light": f"luminance {level:.3f} -> {luminance:.3f} ({score:+.1f} sigma); {suspects}",
         "defects": suspects,
         "none": f"all statistics as on other nights; {suspects}",
@@ -241,7 +243,7 @@ def _record(
         since=None if begin is None else (night - timedelta(day - begin)).isoformat(),
         cause=cause,
         also=(),
-        evidence=evidence,
+        explanation=explanation,
         is_learning=cause == "light",
         is_holding=cause == "defects",
         statistics=statistics,

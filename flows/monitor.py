@@ -3,18 +3,33 @@
 from datetime import date
 
 from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import night as jobs
 from flows.jobs.ledger import open_ledger, read_history
-from flows.jobs.night_report import report
-from flows.jobs.product import open_product
+from flows.jobs.night_report import night_page, publish
+from flows.jobs.product import Product, open_product
 from flows.runtime.steps import fails_clearly, step
 from reconad_plugin.config import parse_night
+from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
 score_night = step()(jobs.score_night)
 decide = step()(jobs.decide)
 queue_for_review = step()(jobs.queue_for_review)
+
+
+@step()
+def report(
+    product: Product, ledger: Ledger, night: date, scored: jobs.ScoredNight, record: NightRecord
+) -> None:
+    """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
+    publish(product, ledger, night, scored, record)
+    create_markdown_artifact(
+        key=f"night-{product.name.replace('_', '-')}",
+        markdown=night_page(record),
+        description=f"{product.name}, night {night}",
+    )
 
 
 @flow(name="monitor", flow_run_name="monitor {product} {night}")
@@ -36,7 +51,9 @@ def monitor(product: str, night: date) -> NightRecord | None:
         get_run_logger().info("night %s has no images to score", night)
         return None
     record = decide(opened, ledger, night, scored)
-    get_run_logger().info("alarm %s, cause %s: %s", record.is_alarm, record.cause, record.evidence)
+    get_run_logger().info(
+        "alarm %s, cause %s: %s", record.is_alarm, record.cause, record.explanation
+    )
     queue_for_review(opened, night, scored, record)
     report(opened, ledger, night, scored, record)
     return record

@@ -130,7 +130,7 @@ def print_night(outcome: NightOutcome) -> None:
     )
     print(f"alarm        {record.cause if record and record.is_alarm else 'no'}")
     if record:
-        print(f"evidence     {record.evidence}")
+        print(f"explanation  {record.explanation}")
     print(f"action       {outcome.action}")
 
 

@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read_labels(targets: Any, prefix: str) -> NDArray[np.object_]:
-    """(N,) ``good`` or the name of a defect for each row; both must be there."""
+    """Read (N,) ``good`` or the name of a defect for each row; both must be there."""
     if targets is None:
         raise ConfigError(
             "an evaluation needs labels; got no targets: give targets='label', the name of the "
@@ -69,7 +69,7 @@ def read_column(features: Any, column: str) -> NDArray[np.object_]:
 def read_masks(
     features: pd.DataFrame, column: str | None, labels: NDArray[np.object_]
 ) -> NDArray[np.object_] | None:
-    """(N,) base64 of masks, undecoded; None where no column is named and there is none."""
+    """Read (N,) base64 of masks, undecoded; None where no column is named and there is none."""
     if column is None and MASK_COLUMN not in features:
         return None
     column = column or MASK_COLUMN
@@ -89,7 +89,7 @@ def read_masks(
 
 
 def predict(model: Any, images: NDArray[np.object_]) -> pd.DataFrame:
-    """One answer a row, with its map; None where there is nothing."""
+    """Return one answer a row, with its map; None where there is nothing."""
     batches = []
     for start in range(0, len(images), BATCH_ROWS):
         question = pd.DataFrame({IMAGE_COLUMN: images[start : start + BATCH_ROWS]})
@@ -115,7 +115,8 @@ def _check_answer(answer: Any, rows: int) -> None:
 
 
 def judge_rows(answers: pd.DataFrame, labels: NDArray[np.object_]) -> pd.DataFrame:
-    """A row an image: what it is, what the model says, and whether that is a mistake."""
+    """Build a table of one row an image: what it is, what the model says, and whether that is a
+    mistake."""
     is_read = answers["error"].isna()
     needed = answers[["pred_score", "image_threshold", "anomaly_map"]]
     incomplete = is_read & needed.isna().any(axis=1)

@@ -6,7 +6,7 @@ MLflow finds the evaluator by the entry point ``mlflow.model_evaluator``.
 import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import mlflow
@@ -71,9 +71,9 @@ class ReconadEvaluator(ModelEvaluator):
 
     @classmethod
     def can_evaluate(
-        cls, *, model_type: str | None, evaluator_config: dict[str, Any], **_: Any
+        cls, *, model_type: str | None, evaluator_config: Mapping[str, str], **_: Any
     ) -> bool:
-        """Whether the model type is ``reconad``."""
+        """Return whether the model type is ``reconad``."""
         return model_type == MODEL_TYPE
 
     def evaluate(
@@ -82,7 +82,7 @@ class ReconadEvaluator(ModelEvaluator):
         model_type: str,
         dataset: Any,
         run_id: str,
-        evaluator_config: dict[str, Any],
+        evaluator_config: Mapping[str, str],
         model: Any = None,
         extra_metrics: Any = None,
         custom_artifacts: Any = None,
@@ -124,8 +124,8 @@ class ReconadEvaluator(ModelEvaluator):
         return EvaluationResult(metrics=metrics, artifacts=artifacts, run_id=run_id)
 
 
-def _read_config(config: dict[str, Any]) -> tuple[str, str | None]:
-    """The prefix of names, and the column of masks if one is named."""
+def _read_config(config: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the prefix of names, and the column of masks if one is named."""
     unknown = sorted(set(config) - set(CONFIG_KEYS))
     if unknown:
         raise ConfigError(
@@ -135,7 +135,7 @@ def _read_config(config: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def _by_label(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The normal and the anomalous rows."""
+    """Split into the normal and the anomalous rows."""
     is_normal = rows["label"] == NORMAL_LABEL
     return rows[is_normal], rows[~is_normal]
 
@@ -145,7 +145,7 @@ def _scores(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _excess(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """How far the scores are above their thresholds, which need not be one for all rows."""
+    """Return how far the scores are above their thresholds, which need not be one for all rows."""
     return (rows["pred_score"] - rows["image_threshold"]).to_numpy()
 
 
@@ -164,7 +164,7 @@ def _image_figures(rows: pd.DataFrame) -> dict[str, float]:
 def _pixel_figures(
     rows: pd.DataFrame, maps: pd.Series, masks: NDArray[np.object_]
 ) -> dict[str, float]:
-    """Figures of the rows that were read, from all maps and masks."""
+    """Compute the figures of the rows that were read, from all maps and masks."""
     curves = PixelCurves()
     whites = normals = 0
     for start in range(0, len(rows), BATCH_ROWS):
@@ -192,7 +192,7 @@ def _pixel_figures(
 
 
 def _decode_maps(encoded: Sequence[str]) -> NDArray[np.uint8]:
-    """(N, S, S) greys."""
+    """Decode (N, S, S) greys."""
     greys = [_decode_map(each) for each in encoded]
     shapes = {grey.shape for grey in greys} | {greys[0].shape[::-1]}
     if len(shapes) != 1:
@@ -207,7 +207,7 @@ def _decode_map(encoded: str) -> NDArray[np.uint8]:
 def _decode_masks(
     encoded: Sequence[str], labels: Sequence[str], rows: Sequence[int], size_px: int
 ) -> NDArray[np.bool_]:
-    """(N, size_px, size_px), True on defects."""
+    """Decode (N, size_px, size_px), True on defects."""
     masks = np.zeros((len(encoded), size_px, size_px), dtype=np.bool_)
     for place, (text, label) in enumerate(zip(encoded, labels, strict=True)):
         if label == NORMAL_LABEL:
@@ -234,7 +234,7 @@ def _plot_rankings(rows: pd.DataFrame) -> dict[str, Figure]:
 def _plot_mistakes(
     rows: pd.DataFrame, images: NDArray[np.object_], answers: pd.DataFrame
 ) -> dict[str, Figure]:
-    """The mistakes that are furthest from their threshold, if there are any."""
+    """Plot the mistakes that are furthest from their threshold, if there are any."""
     figures = {}
     for name, kind, column, sign in (
         ("worst_misses", "misses", "is_miss", "≤"),

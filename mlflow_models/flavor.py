@@ -67,7 +67,7 @@ SIGNATURE: Final = ModelSignature(
 
 
 def default_requirements() -> list[str]:
-    """The packages that serving needs, at the versions that are installed."""
+    """List the packages that serving needs, at the versions that are installed."""
     return [f"{package}=={version(package)}" for package in REQUIRED_PACKAGES]
 
 
@@ -153,7 +153,7 @@ def load_model(model_uri: str) -> Detector:
 
 
 def download_model(model_uri: str, folder: str) -> Path:
-    """Fetch the files behind a model URI; where they are, in ``folder`` or where they were.
+    """Fetch the files behind a model URI; return where they are, in ``folder`` or where they were.
 
     Raises:
         ConfigError: there is no such model.
@@ -192,13 +192,14 @@ class DetectorPyfunc:
 
 
 def _load_pyfunc(path: str) -> DetectorPyfunc:
-    """Called by ``mlflow.pyfunc.load_model`` with the folder of the saved detector."""
+    """Load for ``mlflow.pyfunc.load_model``, which calls this with the folder of the saved
+    detector."""
     folder = Path(path)
     return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent))
 
 
 def _registered_version(model_folder: Path) -> str:
-    """The version that MLflow notes beside a model downloaded from the registry."""
+    """Return the version that MLflow notes beside a model downloaded from the registry."""
     note = model_folder / REGISTERED_MODEL_META_FILE_NAME
     if not note.exists():
         return "unregistered"

@@ -8,7 +8,7 @@ import pandas as pd
 from reconad_plugin.images.features import FEATURES
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import HOLDING_CAUSES, LEARNING_CAUSES
-from reconad_plugin.watch.night_tests import StatisticCheck
+from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import summarise_night
 
 NIGHT = date(2026, 3, 5)
@@ -49,7 +49,7 @@ def record(night=NIGHT, cause="none", **facts):
         "since": None,
         "cause": cause,
         "also": (),
-        "evidence": "luminance 0.412 -> 0.331 (-8.0 sigma)",
+        "explanation": "The pictures are darker. Look at the lamp.",
         "is_learning": cause in LEARNING_CAUSES,
         "is_holding": cause in HOLDING_CAUSES,
         "statistics": summarise_night(night.isoformat(), table, scores, 0.3, scores, 0.3),

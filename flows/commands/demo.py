@@ -60,12 +60,12 @@ def run(options: DemoOptions) -> None:
 
 
 def _print_row(row: DemoNight) -> None:
-    set_aside = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
+    refused = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
     action = ("simulated defects: " if row.is_simulated else "") + str(row.action)
     cells = (
         row.night,
         str(row.images),
-        set_aside,
+        refused,
         "yes" if row.is_alarm else "",
         ", ".join(row.causes),
         str(row.suspects or ""),
@@ -78,7 +78,7 @@ def _print_row(row: DemoNight) -> None:
 
 
 def _truth(nights: list[DemoNight]) -> str:
-    """What the data set's labels say of the nights, next to what the system made of them."""
+    """Say what the data set's labels know of the nights, next to what the system made of them."""
     watched = [row for row in nights if row.record is not None and row.pitted]
     named = [row for row in watched if "defects" in row.causes]
     missed = [row for row in watched if not row.is_alarm]

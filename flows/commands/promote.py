@@ -53,7 +53,7 @@ def run(options: PromoteOptions) -> None:
 
 
 def _verdict(version: registry.Version) -> dict[str, Any] | None:
-    """The gate's verdict; a figure that is not a number is None, as JSON has none."""
+    """Read the gate's verdict; a figure that is not a number is None, as JSON has none."""
     text = version.tags.get(registry.VERDICT_TAG, "null")
     verdict: dict[str, Any] | None = json.loads(text, parse_constant=lambda _: None)
     return verdict

@@ -49,7 +49,7 @@ workspace = "{workspace}"
 model = "ae"
 image_size_px = 128
 first_training_nights = 3       # so that the thresholds have seen nights differ
-position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen places of the screw
+position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen positions of the screw
 [products.ball_screw.train]
 steps = {train_steps}
 budget_s = 600
@@ -86,11 +86,11 @@ class DemoNight:
     Attributes:
         night: ``YYYY-MM-DD``.
         images: accepted.
-        quarantined: set aside with a reason.
+        quarantined: refused with a reason.
         duplicates: same bytes as an image before.
         is_alarm: whether the watch raised one.
         cause: its cause.
-        evidence: why.
+        explanation: what happened and why, in words.
         action: what was done.
         champion: the version in service afterwards.
         suspects: images that look anomalous with the light matched.
@@ -108,7 +108,7 @@ class DemoNight:
     duplicates: int
     is_alarm: bool
     cause: str
-    evidence: str
+    explanation: str
     action: Action
     champion: str
     suspects: int
@@ -193,7 +193,7 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
         duplicates=outcome.duplicate,
         is_alarm=bool(record and record.is_alarm),
         cause=record.cause if record else "none",
-        evidence=record.evidence if record else "no version served yet",
+        explanation=record.explanation if record else "No version served yet.",
         action=action,
         champion=champion.number if champion else "-",
         suspects=record.statistics.suspects.above if record else 0,
@@ -215,20 +215,18 @@ def _await_finetuning(night: date) -> Action:
     learnt = [
         version
         for version in registry.versions(PRODUCT)
-        if version.tags.get(registry.NIGHT_TAG) == night.isoformat()
-        and version.tags.get(registry.PURPOSE_TAG) == "finetune"
+        if (version.night, version.purpose) == (night.isoformat(), "finetune")
     ]
     if not learnt:
         message = run.state.message if run.state else ""
         remark = f" {run.state_name.lower()}: {message}"
         return Action(ActionKind.FINETUNING_ENDED, remark=remark)
     newest = learnt[-1]
-    outcome = newest.tags.get(registry.STATE_TAG, "not judged")
-    return Action(ActionKind.FINETUNED, outcome, newest.number)
+    return Action(ActionKind.FINETUNED, newest.state or "not judged", newest.number)
 
 
 def _await_run(night: date) -> Any:
-    """The fine-tuning run of a night, ended; None where none starts or ends in time."""
+    """Wait for a night's fine-tuning run to end; None where none starts or ends in time."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
@@ -265,7 +263,7 @@ class _Factory:
                 self._put(night, name, content)
 
     def deliver_simulated_defects(self, night: date) -> None:
-        """A night of normal pictures with simulated defects."""
+        """Put a night of normal pictures with simulated defects into the bucket."""
         last_good = max(row.night for row in self._labels if self.pitted(row.night) == 0)
         normal = [row for row in self._of(last_good) if not row.is_pitted]
         pictures = [decode_image(self._picture(row.path, night)) for row in normal]
@@ -320,7 +318,7 @@ class Label:
 
 
 def labels() -> Iterator[Label]:
-    """What the data set says of each picture of the demo.
+    """Read what the data set says of each picture of the demo.
 
     Raises:
         PlatformError: this is an installed package without the pictures.

@@ -18,7 +18,7 @@ from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.store.images import load_images
 from reconad_plugin.watch.cause import NONE, find_cause
-from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_places, summarise_places
+from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
 from reconad_plugin.watch.forecast import expected_false_alarms
 from reconad_plugin.watch.night_tests import comparable, watch_night
@@ -56,7 +56,7 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
     images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
     table = score_table(detector, rows, images, version.number)
     product.records.write_scores(night, table.drop(columns=MAP_CELLS))
-    product.records.write_places(night, summarise_places(table))
+    product.records.write_cells(night, summarise_cells(table))
     statistics = summarise_night(
         night.isoformat(),
         table,
@@ -89,7 +89,7 @@ def decide(product: Product, ledger: Ledger, night: date, scored: ScoredNight) -
     """Test the night against those before it, name the cause, and keep the record."""
     baseline, allowed = ledger.baseline(night), product.settings.false_alarms_per_year
     known = comparable(baseline.nights, baseline.ordinary, scored.version.number)
-    cells = known_places(_kept_cells(product, known))
+    cells = known_cells(_kept_cells(product, known))
     tonight = with_outliers(scored.statistics, scored.table, cells)
     watch = watch_night(baseline.nights, tonight, baseline.ordinary, baseline.new_levels, allowed)
     open_alarm = ledger.open_alarm(before=night)
@@ -126,5 +126,5 @@ def queue_for_review(
 def _kept_cells(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
     """What the newest of these nights showed; one of a time before that was kept shows nothing."""
     nights = [date.fromisoformat(night.night) for night in known[-KNOWN_NIGHTS:]]
-    kept = [product.records.places(night) for night in nights]
+    kept = [product.records.cells(night) for night in nights]
     return [cells for cells in kept if cells is not None]

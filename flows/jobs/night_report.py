@@ -1,21 +1,22 @@
-"""What a person sees of a night: the Evidently dashboard, MLflow's run, Prefect's artifact."""
+"""What a person sees of a night: the Evidently dashboard, MLflow's run, a page."""
 
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact
+from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
-from flows.runtime.steps import step
 from mlflow_models import registry
 from mlflow_models.tracking import log_night
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.plots.figures import plot_maps, plot_scores
 from reconad_plugin.store.images import load_images
+from reconad_plugin.watch.explanation import STATISTIC_WORDS, value_of
 
 if TYPE_CHECKING:
     from flows.jobs.night import ScoredNight
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
 
 
-@step()
-def report(
+def publish(
     product: Product, ledger: Ledger, night: date, scored: "ScoredNight", record: NightRecord
 ) -> None:
-    """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
+    """Put the night on the Evidently dashboard and in MLflow."""
     from monitoring.dashboard import add_night, open_workspace
 
     threshold = scored.detector.calibration.image_threshold
@@ -42,21 +42,16 @@ def report(
         metrics={
             **statistics.values,
             **run.values,
-            "share_above_threshold": statistics.alarming.above / statistics.alarming.images,
-            "share_suspect": statistics.suspects.above / statistics.suspects.images,
+            "share_above_threshold": statistics.above_threshold.share,
+            "share_suspect": statistics.suspects.share,
         },
         tags={
             registry.CAUSE_TAG: record.cause,
             "reconad.model_version": scored.version.number,
-            "reconad.evidence": record.evidence,
+            "reconad.evidence": record.explanation,
         },
         figures=_figures(product, scored, record),
         files={"evidently.html": html},
-    )
-    create_markdown_artifact(
-        key=f"night-{product.name.replace('_', '-')}",
-        markdown=_markdown(record),
-        description=f"{product.name}, night {night}",
     )
 
 
@@ -79,7 +74,7 @@ def dashboard_run(
         image_threshold: of the version that scored it.
         ledger: of the product.
     """
-    from monitoring.report import NightRun, night_values, run_report
+    from monitoring.report import NightRun, run_report
 
     earlier = [each for each in ledger.records if each < night]
     since = earlier[-1].isoformat() if earlier else ""
@@ -104,7 +99,7 @@ def _reference(ledger: Ledger, night: date) -> pd.DataFrame | None:
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Any]:
+def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Figure]:
     highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
     images = load_images(
         product.store, product.cache, highest, scored.detector.image_size_px, product.limits
@@ -123,23 +118,32 @@ def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> di
     }
 
 
-def _markdown(record: NightRecord) -> str:
+def night_page(record: NightRecord) -> str:
+    """Write the night as a page of Markdown: what happened, what to do, then every test."""
+    verdict = f"ALARM, cause {record.cause}" if record.is_alarm else "no alarm"
     lines = [
-        f"**Night {record.night}**, version {record.model_version}: "
-        f"{'ALARM, cause ' + record.cause if record.is_alarm else 'no alarm'}",
+        f"**Night {record.night}**, version {record.model_version}: {verdict}",
         "",
-        record.evidence,
+        record.explanation,
         "",
-        "| statistic | tonight | expected | sigma | moving average | alarm |",
+        "| what | tonight | usually | score tonight | score on average | fails |",
         "|---|---|---|---|---|---|",
     ]
-    for check in record.checks.values():
-        expected = _number(check.expected, ".4f")
-        score, average = _number(check.score, "+.2f"), _number(check.average, "+.2f")
-        lines.append(
-            f"| {check.statistic} | {check.value:.4f} | {expected} | {score} | {average} | "
-            f"{'yes' if check.is_alarm else ''} |"
+    for name, check in record.checks.items():
+        usual = None if check.expected is None else value_of(name, check.expected)
+        cells = (
+            STATISTIC_WORDS[name].name,
+            f"{value_of(name, check.value):.4g}",
+            _number(usual, ".4g"),
+            _number(check.score, "+.2f"),
+            _number(check.average, "+.2f"),
+            "yes" if check.is_alarm else "",
         )
+        lines.append(f"| {' | '.join(cells)} |")
+    limits = next(iter(record.checks.values()), None)
+    if limits is not None:
+        lines += ["", "Scores are in standard deviations; a test fails beyond "]
+        lines[-1] += f"{limits.jump_limit:.1f} tonight, or {limits.average_limit:.1f} on average."
     return "\n".join(lines)
 
 

@@ -11,13 +11,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from reconad_plugin.errors import NotEnoughImagesError, UndefinedMetricError
+from reconad_plugin.metrics.intervals import beta_interval, clopper_pearson
 
-MIN_CALIBRATION_IMAGES = 2
-CONFIDENCE: Final = 0.95  # of every interval here
-_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+MIN_CALIBRATION_IMAGES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,15 @@ class Calibration:
         it follows Beta(n + 1 - k, k), whatever the law of the scores. Equal scores make the
         true share smaller; the upper limit holds for them too.
 
-        Source: Wilks, as in ``exceedance_p_value``; Vovk, "Conditional Validity of Inductive
+        Source: Wilks, as in ``metrics.intervals``; Vovk, "Conditional Validity of Inductive
         Conformal Predictors", ACML 2012.
         """
-        places = len(self.normal_scores) + 1
-        above = round(self.supported_fpr * places)  # n + 1 - k
-        low, high = stats.beta.ppf(_TAILS, above, places - above)
-        return float(low), float(high)
+        ranks = len(self.normal_scores) + 1
+        above = round(self.supported_fpr * ranks)  # n + 1 - k
+        return beta_interval(above, ranks - above)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of held-out normals that score at least this, the image itself counted.
+        """Return the share of held-out normals that score at least this, the image itself counted.
 
         Args:
             scores: (N,) image scores.
@@ -78,30 +75,6 @@ class Calibration:
     def scores_at_threshold(self) -> int:
         """How many held-out normal images lie at or above the threshold."""
         return sum(score >= self.image_threshold for score in self.normal_scores)
-
-
-def exceedance_p_value(
-    above: int, images: int, calibration_images: int, calibration_above: int
-) -> float:
-    """Chance that at least so many of some normal images exceed a calibrated threshold.
-
-    New and calibration images are exchangeable when nothing has changed, so the number above
-    follows the beta-binomial law; with few calibration images it is honestly wide.
-
-    Args:
-        above: images above the threshold.
-        images: images in all.
-        calibration_images: held-out normal images that the threshold came from, at least one.
-        calibration_above: how many of them lie at or above the threshold.
-
-    Source: Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals of
-    Mathematical Statistics 12, 1941.
-    """
-    if not images:
-        return 1.0
-    at_or_above = max(calibration_above, 1)
-    below = calibration_images - at_or_above + 1
-    return float(stats.betabinom.sf(above - 1, images, at_or_above, below))
 
 
 def calibrate(
@@ -153,7 +126,7 @@ def calibrate(
 
 
 def images_needed(target_fpr: float) -> int:
-    """The fewest held-out normal images that can vouch for a false-positive rate.
+    """Return the fewest held-out normal images that can vouch for a false-positive rate.
 
     Example:
         >>> images_needed(0.02), images_needed(0.001)
@@ -163,7 +136,7 @@ def images_needed(target_fpr: float) -> int:
 
 
 def threshold_warning(calibration: Calibration) -> str | None:
-    """What to say where a threshold is worth less than was asked for, else None."""
+    """Return a warning where a threshold is worth less than was asked for, else None."""
     if calibration.is_target_supported:
         return None
     low, high = calibration.fpr_interval
@@ -209,9 +182,6 @@ def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]
     Raises:
         UndefinedMetricError: there is no defect, or a score is not finite.
 
-    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
-    Case of the Binomial", Biometrika 26, 1934.
-
     Example:
         >>> calibration = calibrate(np.arange(49.0), target_fpr=0.02)
         >>> check_threshold(calibration, np.array([60.0] * 9 + [10.0])).sentence
@@ -224,8 +194,7 @@ def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]
             f"{defects} with {int((~np.isfinite(defect_scores)).sum())} not finite"
         )
     found = int((defect_scores > calibration.image_threshold).sum())
-    limits = stats.binomtest(found, defects).proportion_ci(CONFIDENCE, method="exact")
-    low, high = float(limits.low), float(limits.high)
+    low, high = clopper_pearson(found, defects)
     highest_fpr = calibration.fpr_interval[1]
     is_passed = low > highest_fpr
     sentence = (
@@ -248,7 +217,7 @@ def _in_order(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float
 
 
 def _percent(share: float) -> str:
-    """A share in words: one decimal, more where that would round it to nothing.
+    """Write a share in words: one decimal, more where that would round it to nothing.
 
     Example:
         >>> _percent(0.02), _percent(0.00034)

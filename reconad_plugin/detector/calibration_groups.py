@@ -44,12 +44,12 @@ class CalibrationGroups:
             )
 
     def levels(self, luminance: NDArray[np.float64]) -> NDArray[np.intp]:
-        """(N,) mean luma in [0, 1] -> (N,) place of each image's calibration."""
+        """Find the index of each image's calibration: (N,) mean luma in [0, 1] -> (N,)."""
         return _levels(self.edges, luminance)
 
 
 def luminances(images: Tensor) -> NDArray[np.float64]:
-    """(N, 3, S, S) uint8 -> (N,) mean luma in [0, 1], as the feature of a manifest."""
+    """Compute the mean luma as a manifest has it: (N, 3, S, S) uint8 -> (N,) in [0, 1]."""
     pictures = images.permute(0, 2, 3, 1).numpy()  # (N, 3, S, S) -> (N, S, S, 3)
     return np.array([describe_image(picture)["luminance"] for picture in pictures])
 

@@ -168,7 +168,7 @@ class Detector:
         )
 
     def reconstructions(self, images: Tensor) -> Iterator[Tensor]:
-        """What the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
+        """Return what the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
                 yield self.network.reconstruct(images[start : start + BATCH_SIZE].float() / 255)

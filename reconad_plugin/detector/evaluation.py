@@ -146,7 +146,7 @@ def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -
 def image_figures(
     scores: NDArray[np.float64], excess: NDArray[np.float64], is_normal: NDArray[np.bool_]
 ) -> ImageFigures:
-    """The figures of images, by name.
+    """Compute the figures of images, by name.
 
     Args:
         scores: (N,) image scores.
@@ -174,7 +174,7 @@ def image_figures(
 def _score(
     detector: Detector, folder: ImageFolder, share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
-    """Of N test images (N,) scores and (N,) how far they are above their thresholds; and the
+    """Score N test images: (N,) scores and (N,) how far they are above their thresholds; and the
     pixels in the middle, a share of the side each way, where there are masks."""
     margin_px = round((1 - share) / 2 * detector.image_size_px)
     middle = slice(margin_px, detector.image_size_px - margin_px)

@@ -125,7 +125,7 @@ def _predict_chunk(
 
 
 def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
-    """A (S, S) map as base64 of a grey PNG; the threshold is mid-grey."""
+    """Encode a (S, S) map as base64 of a grey PNG; the threshold is mid-grey."""
     scaled = (anomaly_map / (MAP_FULL_SCALE * threshold) * 255).clip(0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(scaled).save(buffer, format="PNG")
@@ -133,13 +133,14 @@ def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
 
 
 def to_table(predictions: Sequence[Prediction]) -> pd.DataFrame:
-    """One row a prediction. What is absent is None, which becomes null in JSON, never NaN."""
+    """Build a table of one row a prediction. What is absent is None, which becomes null in JSON,
+    never NaN."""
     names = [field.name for field in fields(Prediction)]
     return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
 
 
 def decode_base64(encoded: object, what: str = "an image") -> bytes:
-    """The bytes of base64 text, with or without a data URI's head and line breaks.
+    """Return the bytes of base64 text, with or without a data URI's head and line breaks.
 
     Raises:
         InvalidImageError: it is something else; ``what`` names it.

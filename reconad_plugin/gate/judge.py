@@ -5,7 +5,6 @@ Pure: scored golden sets in, verdict out. docs/decisions/0013 says why the rules
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -79,7 +78,7 @@ class Verdict:
         """Return whether no rule of a kind failed."""
         return all(check.is_passed for check in self.checks if check.kind == kind)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the verdict as JSON; what is not a number is null."""
         content = asdict(self) | {"reason": self.reason}
         for check in content["checks"]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reconad_plugin.detector.calibration import exceedance_p_value
 from reconad_plugin.gate.comparison import Differences, Ranking, Recall, beyond, unseen
 from reconad_plugin.gate.golden import GoldenLabels
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.scored_golden import ScoredGoldenSet
+from reconad_plugin.metrics.intervals import exceedance_p_value
 
 QUALITY, COST, GAIN = "quality", "cost", "gain"
 

@@ -79,13 +79,13 @@ def read_folder(root: Path) -> ImageFolder:
 
 
 def has_masks(files: Sequence[ImageFile]) -> bool:
-    """Whether pixel figures can be had: there is a defect, and each has its mask."""
+    """Return whether pixel figures can be had: there is a defect, and each has its mask."""
     defects = [file for file in files if not file.is_normal]
     return bool(defects) and all(file.mask_path is not None for file in defects)
 
 
 def load_masks(files: Sequence[ImageFile], size_px: int) -> NDArray[np.bool_]:
-    """Where the defects are, in the square that a network takes; ask ``has_masks`` first.
+    """Load where the defects are, in the square that a network takes; ask ``has_masks`` first.
 
     A mask is read as grey, and anomalous above 127 (above 0 where no value exceeds 1). Each of
     its pixels falls into one target cell, and a single anomalous pixel sets its cell, so that
@@ -149,7 +149,7 @@ def _pictures(folder: Path) -> tuple[Path, ...]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Files and folders that are not hidden, sorted by name."""
+    """List the files and folders that are not hidden, sorted by name."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 

@@ -14,7 +14,8 @@ from reconad_plugin.ledger.manifest import to_parquet
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE, Triage
-from reconad_plugin.watch.night_tests import CountCheck, StatisticCheck, Watch
+from reconad_plugin.watch.night_tests import Watch
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck, TestResult
 from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
@@ -37,7 +38,7 @@ class NightRecord:
         since: the night that the alarm began on; None without one, or where it was not kept.
         cause: of the alarm, or ``none``.
         also: further causes that are seen, besides.
-        evidence: a sentence with the numbers that the cause rests on.
+        explanation: what happened, what to do, and the numbers that the cause rests on.
         is_learning: whether fine-tuning is the right answer.
         is_holding: whether all images of the night wait for a person.
         statistics: the night in numbers.
@@ -45,7 +46,7 @@ class NightRecord:
         above_threshold: the test of how many images score above the threshold as they came; None,
             as the next two, in a record that was written before the tests of counts were kept.
         suspects: the same after matching the light.
-        outliers: the test of how far images stand out from their places.
+        contrast: the test of how far images stand out from their cells.
         expected_false_alarms: to be expected in the next year; None where it was not kept.
     """
 
@@ -57,14 +58,14 @@ class NightRecord:
     since: str | None
     cause: str
     also: tuple[str, ...]
-    evidence: str
+    explanation: str
     is_learning: bool
     is_holding: bool
     statistics: NightStatistics
     checks: Mapping[str, StatisticCheck]
     above_threshold: CountCheck | None = None
     suspects: CountCheck | None = None
-    outliers: CountCheck | None = None
+    contrast: ContrastCheck | None = None
     expected_false_alarms: float | None = None
 
     @classmethod
@@ -95,14 +96,14 @@ class NightRecord:
             since=since if triage.is_alarm else None,
             cause=triage.cause,
             also=triage.also,
-            evidence=triage.evidence,
+            explanation=triage.explanation,
             is_learning=triage.is_learning,
             is_holding=triage.is_holding,
             statistics=tonight,
             checks=watch.checks,
-            above_threshold=watch.alarming,
+            above_threshold=watch.above_threshold,
             suspects=watch.suspects,
-            outliers=watch.outliers,
+            contrast=watch.contrast,
             expected_false_alarms=expected_false_alarms,
         )
 
@@ -112,18 +113,24 @@ class NightRecord:
         return self.since or self.night
 
     @property
+    def results(self) -> list[TestResult]:
+        """What each test of the night says, as far as it was kept."""
+        of_images = (self.above_threshold, self.suspects, self.contrast)
+        return [*self.checks.values(), *(each for each in of_images if each is not None)]
+
+    @property
     def open_nights(self) -> int:
         """For how many nights the alarm has been open, this one included; 0 without one."""
         if not self.is_alarm:
             return 0
         return (date.fromisoformat(self.night) - date.fromisoformat(self.began)).days + 1
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return what stands in the record's JSON."""
         counts = {
             "alarming": self.above_threshold,
             "suspects": self.suspects,
-            "outliers": self.outliers,
+            "outliers": self.contrast,
         }
         return {
             "night": self.night,
@@ -134,7 +141,7 @@ class NightRecord:
             "since": self.since,
             "cause": self.cause,
             "also": list(self.also),
-            "evidence": self.evidence,
+            "evidence": self.explanation,
             "is_learning": self.is_learning,
             "is_holding": self.is_holding,
             "statistics": self.statistics.to_dict(),
@@ -155,7 +162,7 @@ class NightRecord:
         were neither charts nor tests of counts.
         """
         kept = json.loads(content)
-        counts = {name: CountCheck(**count) for name, count in kept.get("counts", {}).items()}
+        counts = kept.get("counts", {})
         return cls(
             night=kept["night"],
             model_version=kept["model_version"],
@@ -165,7 +172,7 @@ class NightRecord:
             since=kept.get("since"),
             cause=kept["cause"],
             also=tuple(kept.get("also", ())),
-            evidence=kept["evidence"],
+            explanation=kept["evidence"],
             is_learning=kept["is_learning"],
             is_holding=kept["is_holding"],
             statistics=NightStatistics.from_dict(kept["statistics"]),
@@ -174,9 +181,9 @@ class NightRecord:
                 for name, check in kept["checks"].items()
                 if "jump_limit" in check
             },
-            above_threshold=counts.get("alarming"),
-            suspects=counts.get("suspects"),
-            outliers=counts.get("outliers"),
+            above_threshold=CountCheck(**counts["alarming"]) if "alarming" in counts else None,
+            suspects=CountCheck(**counts["suspects"]) if "suspects" in counts else None,
+            contrast=ContrastCheck(**counts["outliers"]) if "outliers" in counts else None,
             expected_false_alarms=kept.get("expected_false_alarms"),
         )
 
@@ -189,20 +196,20 @@ class NightRecords:
         self._layout = layout
 
     def scores(self, night: date) -> pd.DataFrame | None:
-        """The night's table of scores, or None."""
+        """Read the night's table of scores, or None."""
         return self._read_table(self._layout.scores(night))
 
     def write_scores(self, night: date, table: pd.DataFrame) -> None:
         """Keep the night's table of scores."""
         self._store.write(self._layout.scores(night), to_parquet(table), _PARQUET)
 
-    def places(self, night: date) -> pd.DataFrame | None:
-        """What each place of the night's maps showed, or None."""
-        return self._read_table(self._layout.places(night))
+    def cells(self, night: date) -> pd.DataFrame | None:
+        """Read what each cell of the night's maps showed, or None."""
+        return self._read_table(self._layout.cells(night))
 
-    def write_places(self, night: date, table: pd.DataFrame) -> None:
-        """Keep what each place of the night's maps showed."""
-        self._store.write(self._layout.places(night), to_parquet(table), _PARQUET)
+    def write_cells(self, night: date, table: pd.DataFrame) -> None:
+        """Keep what each cell of the night's maps showed."""
+        self._store.write(self._layout.cells(night), to_parquet(table), _PARQUET)
 
     def record(self, night: date) -> NightRecord | None:
         """Read what the watch decided on a night, or None."""
@@ -240,13 +247,13 @@ class NightRecords:
         return self._nights_under(self._layout.resolutions, ".json")
 
     def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
-        """Keep why an image was set aside; the image itself stays where the factory put it."""
+        """Keep why an image was quarantined; the image itself stays where the factory put it."""
         note = {name: row[name] for name in ("key", "version_id", "sha256", "size_bytes", "reason")}
         key = self._layout.quarantine(night, str(row["key"]))
         self._store.write(key, json.dumps(note, indent=2).encode(), _JSON)
 
     def review(self, night: date) -> pd.DataFrame:
-        """The night's images that wait for a person, with what the person said."""
+        """Read the night's images that wait for a person, with what the person said."""
         table = self._read_table(self._layout.review(night))
         return pd.DataFrame(columns=list(REVIEW_COLUMNS)) if table is None else table
 

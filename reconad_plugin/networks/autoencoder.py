@@ -36,22 +36,22 @@ class Autoencoder(AnomalyNetwork):
         self.decoder = decoder
 
     def encode(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> latent (B, latent_dim)."""
+        """Encode an image: (B, 3, S, S) float in [0, 1] -> (B, latent_dim)."""
         grid: Tensor = self.encoder(image)  # (B, C, 4, 4)
         latent: Tensor = self.to_latent(grid.flatten(1))
         return latent
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent (B, latent_dim) -> reconstruction (B, 3, S, S) in [0, 1]."""
+        """Decode a latent: (B, latent_dim) -> (B, 3, S, S) in [0, 1]."""
         grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
         return torch.sigmoid(self.decoder(grid))
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> reconstruction of the same shape."""
+        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
         return self.decode(self.encode(image))
 
     def forward(self, image: Tensor) -> Tensor:
-        """The reconstruction."""
+        """Return the reconstruction."""
         return self.reconstruct(image)
 
 

@@ -110,11 +110,11 @@ class Quantiser(nn.Module):
             return Quantised(features, features + moved, codes)
 
     def vectors(self, codes: Tensor) -> Tensor:
-        """Numbers of codes (B, H, W) -> the codes (B, D, H, W)."""
+        """Turn numbers of codes (B, H, W) into the codes (B, D, H, W)."""
         return _vectors(self.codebook, codes)
 
     def ranking(self) -> Tensor:
-        """For each code all codes by their distance from it, itself first: (K, K) int16."""
+        """Rank for each code all codes by their distance from it, itself first: (K, K) int16."""
         codebook = self.codebook
         return torch.cdist(codebook, codebook).argsort(dim=1, stable=True).short()
 
@@ -138,13 +138,15 @@ class Quantiser(nn.Module):
 
 
 def perplexity_of(counts: Tensor) -> float:
-    """Exponential of the entropy of (K,) counts: 1 where one code has all, K where all are even."""
+    """Compute the exponential of the entropy of (K,) counts: 1 where one code has all, K where all
+    are even."""
     share = counts.double() / counts.sum()
     return float(torch.special.entr(share).sum().exp())
 
 
 def _nearest(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Number of the nearest code: (N, D), (K, D) -> (N,). The square of a row does not decide."""
+    """Find the number of the nearest code: (N, D), (K, D) -> (N,). The square of a row does not
+    decide."""
     squares = codebook.square().sum(1)
     return torch.addmm(squares, rows, codebook.T, alpha=-2).min(1).indices  # argmin is slower
 
@@ -154,7 +156,7 @@ def _vectors(codebook: Tensor, codes: Tensor) -> Tensor:
 
 
 def _draw_rows(rows: Tensor, count: int, generator: Generator | None) -> Tensor:
-    """Random rows, each once where there are enough."""
+    """Draw random rows, each once where there are enough."""
     order = torch.randperm(len(rows), generator=generator)
     repeated = order.repeat(-(-count // len(rows)))[:count]
     return rows[repeated.to(rows.device)]

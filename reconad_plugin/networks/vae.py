@@ -46,24 +46,24 @@ class Vae(AnomalyNetwork):
         self.decoder = decoder
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, S, S) float in [0, 1] -> mean and log-variance, (B, latent_dim) each."""
+        """Encode an image (B, 3, S, S) in [0, 1]: mean and log-variance, (B, latent_dim) each."""
         grid = self.encoder(image).flatten(1)  # (B, C, 4, 4) -> (B, C*16)
         mean: Tensor = self.to_mean(grid)
         log_variance: Tensor = self.to_log_variance(grid)
         return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent (B, latent_dim) -> reconstruction (B, 3, S, S) in [0, 1]."""
+        """Decode a latent: (B, latent_dim) -> (B, 3, S, S) in [0, 1]."""
         grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
         return torch.sigmoid(self.decoder(grid))
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> what the latent's mean gives, same shape."""
+        """Reconstruct an image from its latent's mean: (B, 3, S, S) in [0, 1] -> same shape."""
         mean, _ = self.encode(image)
         return self.decode(mean)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the latent."""
+        """Return mean and log-variance of the latent."""
         return self.encode(image)
 
 

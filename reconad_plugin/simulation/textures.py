@@ -1,4 +1,4 @@
-"""Pictures of materials that simulated anomalies take their looks from."""
+"""Pictures of materials that simulated anomalies take their fillings from."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +31,7 @@ class Textures:
 
     @classmethod
     def of(cls, images: Tensor) -> "Textures":
-        """From (M, 3, S, S) uint8 pictures."""
+        """Make textures from (M, 3, S, S) uint8 pictures."""
         values = torch.stack(
             [
                 torch.bincount(colour, minlength=256)
@@ -42,12 +42,12 @@ class Textures:
         return cls(images.permute(0, 2, 3, 1).contiguous(), shares / shares[..., -1:])
 
     def to(self, device: str | torch.device) -> "Textures":
-        """The same on another device."""
+        """Return the same on another device."""
         return Textures(self.pixels.to(device), self.shares.to(device))
 
 
 def texture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder and of those below it, in order of name."""
+    """List the pictures of a folder and of those below it, in order of name."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -56,7 +56,7 @@ def texture_files(folder: Path) -> list[Path]:
 
 
 def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
-    """All textures of a folder, read once as long as its files stay the same.
+    """Load all textures of a folder, read once as long as its files stay the same.
 
     Args:
         size_px: side they are resized to.
@@ -78,7 +78,7 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
 
 @lru_cache(maxsize=8)
 def _read_textures(size_px: int, files: tuple[tuple[Path, int, int], ...]) -> Textures:
-    """Textures of files with their sizes in bytes and their times of change."""
+    """Read textures of files with their sizes in bytes and their times of change."""
     limits = ImageLimits()
     pictures = []
     for file, _, _ in files:
@@ -143,7 +143,7 @@ class TextureDraw:
         )
 
     def at(self, image: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """The looks at some pixels: image, row and column, each (P,) -> (P, 3) in [0, 1]."""
+        """Return the fillings at pixels: image, row and column, each (P,) -> (P, 3) in [0, 1]."""
         size_px = self.textures.pixels.shape[1]
         cosine, sine = self.turn.cos()[image], self.turn.sin()[image]
         down = (row * cosine - column * sine).floor().long() + self.shift[:, 0][image]
@@ -181,7 +181,7 @@ class TextureDraw:
 
 
 def _value_table(share: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
-    """What becomes of each value: (B, 3, 256) shares and (B, 7) bool -> (B, 3, 256) in [0, 1]."""
+    """Map each value, (B, 3, 256) shares and (B, 7) bool, to its new one: (B, 3, 256) in [0, 1]."""
     count, device = len(share), share.device
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:

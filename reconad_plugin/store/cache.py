@@ -21,7 +21,7 @@ class ContentCache:
             write_whole(path, content)
 
     def get(self, sha256: str, fetch: Callable[[], bytes]) -> bytes:
-        """The bytes of a hash, fetched and kept where they are not here.
+        """Return the bytes of a hash, fetched and kept where they are not here.
 
         Raises:
             StorageError: what was fetched are other bytes.

@@ -80,7 +80,7 @@ def read_golden_images(
 
 
 def _read_note(note: Path) -> Mapping[str, tuple[str, str]]:
-    """Key -> ETag and SHA-256; empty where no note can be read, so that all is downloaded."""
+    """Read key -> ETag and SHA-256; empty where no note can be read, so that all is downloaded."""
     try:
         content = json.loads(note.read_bytes())
     except (FileNotFoundError, ValueError):

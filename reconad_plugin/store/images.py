@@ -15,7 +15,7 @@ from reconad_plugin.store.pixels import PixelCache
 def load_images(
     store: ObjectStore, cache: ContentCache, rows: pd.DataFrame, size_px: int, limits: ImageLimits
 ) -> Tensor:
-    """Pixels of the images of some rows, decoded once.
+    """Load the pixels of the images of some rows, decoded once.
 
     Args:
         store: the bucket, asked for what the caches do not have.

@@ -38,7 +38,7 @@ class PixelCache:
         self._picture_bytes = 3 * size_px * size_px
 
     def load(self, hashes: Sequence[str], decode: Callable[[int], NDArray[np.uint8]]) -> Tensor:
-        """Pictures by hash, decoded where they are not here yet.
+        """Load pictures by hash, decoded where they are not here yet.
 
         Args:
             hashes: SHA-256 of N files, in hexadecimal.

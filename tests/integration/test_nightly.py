@@ -142,7 +142,7 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     shown = {each.path for each in MlflowClient().list_artifacts(run_id, "gate")}
     assert {"gate/disagreement.png", "gate/checks.csv", "gate/verdict.json"} <= shown
     assert next_night.record.model_version == "2"
-    assert not next_night.record.is_alarm, next_night.record.evidence
+    assert not next_night.record.is_alarm, next_night.record.explanation
     assert (str(again.action), again.record) == ("fine-tuned, promoted 2", result.record)
     assert len(registry.versions(factory.product)) == 2
 

@@ -83,7 +83,7 @@ def test_status_names_the_open_alarm(alarmed: Factory) -> None:
     watch = json.loads(file.read_text())["watch"]
     assert (watch["night"], watch["since"]) == (LAST.isoformat(), FIRST.isoformat())
     assert (watch["is_alarm"], watch["cause"]) == (True, "light")
-    assert "blue green balance" in watch["evidence"]
+    assert "blue to green" in watch["evidence"]
     assert 0 <= watch["expected_false_alarms"] < 50
 
 
@@ -122,4 +122,4 @@ def test_resolving_ends_the_alarm_and_the_new_level_is_ordinary(alarmed: Factory
     assert first is not None
     assert level.expected == pytest.approx(first.checks["blue_green_balance"].value)
     assert (other.is_alarm, other.since, other.is_new) == (True, BACK.isoformat(), True)
-    assert "blue green balance" in other.evidence
+    assert "blue to green" in other.explanation

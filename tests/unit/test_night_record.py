@@ -5,10 +5,11 @@ import json
 import pytest
 
 from reconad_plugin.ledger.night_record import NightRecord
-from reconad_plugin.watch.night_tests import CountCheck
+from reconad_plugin.watch.results import ContrastCheck, CountCheck
 from tests.night_tables import record
 
 COUNT = CountCheck(above=9, images=40, expected_share=0.01, chance=1e-6, limit=1e-4)
+CONTRAST = ContrastCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
 KEYS = {
     "night", "model_version", "is_alarm", "is_raised", "is_new", "since", "cause", "also",
     "evidence", "is_learning", "is_holding", "statistics", "checks", "counts",
@@ -24,7 +25,7 @@ def test_a_record_is_read_back_equal():
         since="2026-03-01",
         above_threshold=COUNT,
         suspects=COUNT,
-        outliers=COUNT,
+        contrast=CONTRAST,
         expected_false_alarms=0.8,
     )
 
@@ -33,7 +34,7 @@ def test_a_record_is_read_back_equal():
 
 def test_the_keys_of_a_record_stay():
     """Other programs read the file."""
-    content = record(cause="light", suspects=COUNT, above_threshold=COUNT, outliers=COUNT)
+    content = record(cause="light", suspects=COUNT, above_threshold=COUNT, contrast=CONTRAST)
 
     kept = json.loads(content.to_json())
 
@@ -60,7 +61,7 @@ def test_a_record_of_a_time_when_less_was_kept_is_read():
 
     assert (read.is_raised, read.is_new, read.also) == (True, True, ())
     assert (read.since, read.began, read.open_nights) == (None, read.night, 1)
-    assert read.above_threshold is read.suspects is read.outliers is None
+    assert read.above_threshold is read.suspects is read.contrast is None
     assert set(read.checks) == {"sharpness"}
 
 

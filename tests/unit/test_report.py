@@ -5,9 +5,10 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 
-from monitoring.report import NIGHT_VALUES, lean, night_values, run_report
+from monitoring.report import lean, run_report
+from reconad_plugin.ledger.night_values import NIGHT_VALUES, night_values
 from reconad_plugin.watch.cause import CAUSES
-from reconad_plugin.watch.night_tests import CountCheck
+from reconad_plugin.watch.results import CountCheck
 from reconad_plugin.watch.statistics import STATISTICS
 from tests.night_tables import NIGHT, record, score_table
 
@@ -105,7 +106,7 @@ def test_a_lean_run_keeps_its_values_in_a_few_kilobytes():
 
 def test_all_causes_that_are_seen_are_marked():
     """The cause and the further ones."""
-    values = night_values(record(cause="defects", also=["light"]), 0.3, True, False)
+    values = night_values(record(cause="defects", also=("light",)), 0.3, True, False)
 
     assert [cause for cause in CAUSES if values[f"alarm_{cause}"]] == ["light", "defects"]
     assert (values["alarm"], values["retrained"], values["promoted"]) == (1, 1, 0)
@@ -113,7 +114,7 @@ def test_all_causes_that_are_seen_are_marked():
 
 def test_a_cause_without_an_alarm_is_not_marked():
     """Nothing is open, whatever else the record says."""
-    values = night_values(record(also=["light"]), 0.3, False, False)
+    values = night_values(record(also=("light",)), 0.3, False, False)
 
     assert values["alarm"] == values["alarm_light"] == values["open_nights"] == 0
 
