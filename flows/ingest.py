@@ -52,7 +52,7 @@ def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
 
 @step(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
 def take_in(product: Product, night: date) -> pd.DataFrame:
-    """The night's manifest: kept where the bucket still holds the same objects."""
+    """Make the night's manifest, or keep it where the bucket still holds the same objects."""
     known = read_manifest(product.store, product.layout, night)
     pattern = product.settings.position_pattern
     if known is not None and is_current(product.store, product.layout, known, night, pattern):

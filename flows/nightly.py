@@ -71,7 +71,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
 
 
 def _too_late(ledger: Ledger, night: date) -> str:
-    """A word on images that arrived after the first version had been trained on their night."""
+    """Describe images that arrived after the first version had been trained on their night."""
     late = ledger.late_images(night)
     return f"; {late} came after it: neither scored nor learnt" if late else ""
 

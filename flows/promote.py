@@ -7,8 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import judging
 from flows.jobs.judging import Contenders, PromotionOutcome
-from flows.jobs.ledger import sync_history
-from flows.jobs.nightly_training import TrainingSet
+from flows.jobs.ledger import open_ledger_to_train, sync_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
@@ -64,7 +63,7 @@ def gather_golden(
 ) -> GoldenSet:
     """Collect the images that judge; see ``judging.build_golden_set``."""
     newest = max([night, *known_nights(product.store, product.layout, before=date.max)])
-    rows = TrainingSet.read(product, newest).rows
+    rows = open_ledger_to_train(product).as_of(newest).training_images(product.settings.target_fpr)
     return judging.build_golden_set(product, rows, size_px, fitted_to)
 
 

@@ -63,7 +63,7 @@ def run(options: BenchmarkOptions) -> None:
 
 
 def load_compare(folder: Path) -> ModuleType:
-    """The module ``compare`` of a folder of benchmarks, which is in no package.
+    """Load the module ``compare`` of a folder of benchmarks, which is in no package.
 
     Raises:
         ConfigError: there is no such folder.

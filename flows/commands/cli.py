@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> Callable[[], None]:
-    """What was asked for; nothing, where it was help that is printed already.
+    """Return what was asked for; nothing, where it was help that is printed already.
 
     Raises:
         ConfigError: the command line breaks a rule.
@@ -55,8 +55,10 @@ def build_app() -> typer.Typer:
 
 
 def _chooser(command: Command) -> Callable[..., Callable[[], None]]:
-    """A function of a command's options, as typer reads them off a signature. It runs nothing, so
-    that how a command ends is none of typer's business."""
+    """Make a function of a command's options, as typer reads them off a signature.
+
+    It runs nothing, so that how a command ends is none of typer's business.
+    """
 
     def choose(**values: Any) -> Callable[[], None]:
         return lambda: command.run(command.options(**values))

@@ -4,15 +4,15 @@ import time
 from typing import Final
 
 from flows.commands.options import DemoOptions
-from flows.demo.replay import (
+from flows.demo.plan import (
     BUCKET,
     PRODUCT,
     DemoNight,
     full_plan,
-    replay,
     short_plan,
     write_settings,
 )
+from flows.demo.replay import replay
 from flows.platform.servers import running_platform
 from flows.platform.stay import stay_up
 

@@ -35,7 +35,7 @@ ImageSize = Annotated[
 Preset = Annotated[
     str,
     typer.Option(
-        "--preset", metavar="NAME", help=f"look of simulated anomalies: {', '.join(PRESETS)}"
+        "--preset", metavar="NAME", help=f"kind of simulated anomalies: {', '.join(PRESETS)}"
     ),
 ]
 Steps = Annotated[

@@ -1,7 +1,7 @@
 """``reconad platform``."""
 
 from flows.commands.options import PlatformOptions
-from flows.demo.replay import BUCKET, PRODUCT
+from flows.demo.plan import BUCKET, PRODUCT
 from flows.platform.servers import SETTINGS_FILE, running_platform
 from flows.platform.stay import stay_up
 from reconad_plugin.errors import ConfigError

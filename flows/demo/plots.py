@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flows.demo.replay import DemoNight
+from flows.demo.plan import DemoNight
 from reconad_plugin.plots.figures import BLUE, GREY, INK, ORANGE
 
 CAUSE_COLOURS: Final = {

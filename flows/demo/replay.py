@@ -5,11 +5,9 @@ gives less light from one night on, that a few broken files come along. The syst
 of it. The labels of the data set are used for the report alone.
 """
 
-import csv
 import io
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,133 +16,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from flows.demo.plan import BUCKET, LAMP_POWER, PRODUCT, DemoNight, DemoPlan, Label, labels
 from flows.jobs.night_outcome import Action, ActionKind
-from flows.platform.servers import CHECKOUT, EmbeddedPlatform, s3_client
-from reconad_plugin.errors import PlatformError
+from flows.platform.servers import EmbeddedPlatform, s3_client
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import dim_lamp
-from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import PRESETS
 
-PRODUCT: Final = "ball_screw"
-BUCKET: Final = "factory"
-DATA: Final = CHECKOUT / "demo" / PRODUCT
-LAMP_POWER: Final = 0.6  # share of the light that the worn lamp still gives
 JPEG_QUALITY: Final = 95
 FINETUNE_TIMEOUT_S: Final = 600
 FINETUNE_START_TIMEOUT_S: Final = 90
-
-SETTINGS: Final = """\
-# Written by the demo.
-[storage]
-bucket = "{bucket}"
-cache_dir = "{state}/cache"
-
-[monitoring]
-workspace = "{workspace}"
-
-[products.ball_screw]
-model = "ae"
-image_size_px = 128
-first_training_nights = 3       # so that the thresholds have seen nights differ
-position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen positions of the screw
-[products.ball_screw.train]
-steps = {train_steps}
-budget_s = 600
-[products.ball_screw.finetune]
-steps = {finetune_steps}
-budget_s = 300
-learning_rate = 5e-4
-"""
-
-
-@dataclass(frozen=True)
-class DemoPlan:
-    """What the factory does.
-
-    Attributes:
-        nights: the real days that are replayed.
-        dimmed_from: the lamp gives ``LAMP_POWER`` of its light from this night on.
-        broken_night: the night with files that are no pictures.
-        train_steps: of the first training.
-        finetune_steps: of a fine-tuning.
-    """
-
-    nights: tuple[date, ...]
-    dimmed_from: date = date(2020, 9, 3)
-    broken_night: date = date(2020, 8, 31)
-    train_steps: int = 500
-    finetune_steps: int = 250
-
-
-@dataclass(frozen=True)
-class DemoNight:
-    """One row of the demo's table: what truly happened.
-
-    Attributes:
-        night: ``YYYY-MM-DD``.
-        images: accepted.
-        quarantined: refused with a reason.
-        duplicates: same bytes as an image before.
-        is_alarm: whether the watch raised one.
-        cause: its cause.
-        explanation: what happened and why, in words.
-        action: what was done.
-        champion: the version in service afterwards.
-        suspects: images that look anomalous with the light matched.
-        waiting: images on the night's review list.
-        pitted: how many of the pictures show pitting by the data set's labels. The system never
-            sees this.
-        is_simulated: whether the night's defects are simulated.
-        duration_s: wall-clock seconds.
-        record: the night's record, where one was written.
-    """
-
-    night: str
-    images: int
-    quarantined: int
-    duplicates: int
-    is_alarm: bool
-    cause: str
-    explanation: str
-    action: Action
-    champion: str
-    suspects: int
-    waiting: int
-    pitted: int
-    is_simulated: bool
-    duration_s: float
-    record: NightRecord | None = field(repr=False)
-
-    @property
-    def causes(self) -> list[str]:
-        """The cause of an alarm and what else was seen; empty without one."""
-        return [self.cause, *self.record.also] if self.is_alarm and self.record else []
-
-
-def full_plan() -> DemoPlan:
-    """All fourteen days."""
-    return DemoPlan(nights=tuple(sorted({row.night for row in labels()})))
-
-
-def short_plan() -> DemoPlan:
-    """Nine days and a short first training: the same story for the tests."""
-    days = full_plan().nights
-    return DemoPlan(nights=(*days[:8], days[10]), train_steps=200)
-
-
-def write_settings(platform: EmbeddedPlatform, plan: DemoPlan) -> None:
-    """Write the demo's ``reconad.toml`` into the platform's state."""
-    content = SETTINGS.format(
-        bucket=BUCKET,
-        state=platform.state,
-        workspace=platform.evidently_workspace,
-        train_steps=plan.train_steps,
-        finetune_steps=plan.finetune_steps,
-    )
-    Path(platform.environment["RECONAD_CONFIG"]).write_text(content, encoding="utf-8")
 
 
 def replay(
@@ -279,7 +162,7 @@ class _Factory:
         """How many of the night's pictures show pitting, by the data set's labels."""
         return sum(row.is_pitted for row in self._of(night))
 
-    def _of(self, night: date) -> list["Label"]:
+    def _of(self, night: date) -> list[Label]:
         return [row for row in self._labels if row.night == night]
 
     def _picture(self, path: Path, night: date) -> bytes:
@@ -300,37 +183,6 @@ class _Factory:
     def _put(self, night: date, name: str, content: bytes) -> None:
         key = f"{PRODUCT}/incoming/{night.isoformat()}/{name}"
         self._client.put_object(Bucket=BUCKET, Key=key, Body=content)
-
-
-@dataclass(frozen=True)
-class Label:
-    """One picture of the demo's data.
-
-    Attributes:
-        path: its file.
-        night: the real day it was taken on.
-        is_pitted: whether it shows pitting. For the report alone.
-    """
-
-    path: Path
-    night: date
-    is_pitted: bool
-
-
-def labels() -> Iterator[Label]:
-    """Read what the data set says of each picture of the demo.
-
-    Raises:
-        PlatformError: this is an installed package without the pictures.
-    """
-    if not DATA.exists():
-        raise PlatformError(
-            f"the demo needs its pictures; {DATA} is not there: run it in a checkout"
-        )
-    with (DATA / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            day = date.fromisoformat(Path(row["path"]).parent.name)
-            yield Label(DATA / row["path"], day, row["label"] != "normal")
 
 
 def _to_jpeg(image: Image.Image) -> bytes:

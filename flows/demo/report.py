@@ -12,8 +12,8 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
+from flows.demo.plan import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels
 from flows.demo.plots import CAUSE_COLOURS, plot_story
-from flows.demo.replay import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels
 from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry

@@ -190,7 +190,7 @@ def table_of(folder: ImageFolder) -> pd.DataFrame:
 
 
 def _still_there(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
-    """Earlier images as they can still be had, from disk or from S3, with a word on the others."""
+    """Find earlier images that can still be had, on disk or in S3, and warn of the others."""
     names = zip(learnt["uri"], learnt["sha256"], strict=True)
     paths = [here.get(sha256) or _fetch(uri, sha256) for uri, sha256 in names]
     gone = paths.count(None)
@@ -203,7 +203,7 @@ def _still_there(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
 
 
 def _fetch(uri: str, sha256: str) -> Path | None:
-    """A local file with these bytes, or None.
+    """Return a local file with these bytes, or None.
 
     Raises:
         StorageError: the bucket cannot be read, so that nobody knows what is gone.
@@ -258,7 +258,7 @@ def _registered_product(model_uri: str) -> str | None:
 
 
 def _choices_of(base: Detector) -> dict[str, Any]:
-    """The width and options that a detector was built with."""
+    """Return the width and options that a detector was built with."""
     spec = model_spec(base.model)
     sizes = base.architecture.items()
     shared = spec.foundation.sizes if spec.foundation else {}

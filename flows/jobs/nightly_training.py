@@ -105,7 +105,7 @@ def training_job(
         tags={
             registry.NIGHT_TAG: night.isoformat(),
             registry.CAUSE_TAG: cause,
-            registry.MANIFESTS_TAG: _in_short(list(chosen.manifests)),
+            registry.MANIFESTS_TAG: _summary_of(list(chosen.manifests)),
         },
     )
 
@@ -173,8 +173,8 @@ def pretraining_job(
 def _textures(
     product: Product, training: TrainingSettings
 ) -> tuple[TrainingSettings, dict[str, str]]:
-    """Settings with the textures of the product's bucket, where they name none and it has some;
-    and name -> ETag or SHA-256 of the pictures."""
+    """Return the settings, with the textures of the product's bucket where they name none and it
+    has some; and name -> ETag or SHA-256 of the pictures."""
     if training.textures is not None:
         return training, hashes_of_textures(training.textures)
     folder = product.cache.folder / "textures" / product.name
@@ -189,8 +189,8 @@ def _base(version: registry.Version) -> BaseVersion:
     return BaseVersion(version.number, version.run_id, version.tags, load)
 
 
-def _in_short(manifests: list[str]) -> str:
-    """Which manifests a version learnt from, in a tag whose length does not grow with the nights;
+def _summary_of(manifests: list[str]) -> str:
+    """Say which manifests a version was trained on, in a tag that does not grow with the nights;
     its run has each of them as a dataset input."""
     return json.dumps({"first": manifests[0], "last": manifests[-1], "count": len(manifests)})
 
@@ -220,7 +220,7 @@ def _check_light(product: Product, lit_night: str, rows: pd.DataFrame) -> None:
 
 
 def _load(chosen: TrainingSet, is_finetuning: bool, cause: str) -> NormalImages:
-    """Pixels by what they are for.
+    """Load pixels by what they are for.
 
     A fine-tuning sees the new world as often as the old one: it is the new night's pictures, or,
     where the light changed, each earlier night's in the new light.
@@ -237,7 +237,7 @@ def _load(chosen: TrainingSet, is_finetuning: bool, cause: str) -> NormalImages:
 
 
 def _load_in_both_lights(chosen: TrainingSet, train: pd.DataFrame) -> Tensor:
-    """Training pictures as they are, then those of earlier nights in the light of the new one:
+    """Load training pictures as they are, then those of earlier nights in the light of the new one:
     (N + M, 3, S, S) uint8."""
 
     def lights(night: str) -> PositionLights:

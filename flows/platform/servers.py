@@ -254,7 +254,7 @@ class EmbeddedPlatform:
             )
 
     def _write_environment(self) -> None:
-        """A file to source in a shell, so that a person can work with the platform too."""
+        """Write a file to source in a shell, so that a person can work with the platform too."""
         lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN"]
         lines += [
             f"export {name}='{value}'" for name, value in self.environment.items() if name != "PATH"
@@ -265,7 +265,7 @@ class EmbeddedPlatform:
 
 @contextlib.contextmanager
 def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterator[EmbeddedPlatform]:
-    """A platform that is stopped at the end, also by Ctrl-C and SIGTERM.
+    """Run a platform that is stopped at the end, also by Ctrl-C and SIGTERM.
 
     The environment of this process points to it meanwhile.
 
@@ -303,7 +303,7 @@ def _run(state: Path, bucket: str, is_fresh: bool) -> Iterator[EmbeddedPlatform]
 
 
 def s3_client(environment: Mapping[str, str]) -> Any:
-    """A client with the factory's rights: it may write where reconad may not."""
+    """Make a client with the factory's rights: it may write where reconad may not."""
     import boto3
     from botocore.config import Config
 
@@ -343,7 +343,7 @@ def _check_own(state: Path) -> None:
 
 
 def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the person's own AWS keys, profile and token."""
+    """Return an environment without the person's own AWS keys, profile and token."""
     return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
 
 
@@ -353,7 +353,7 @@ def _replace_environment(environment: Mapping[str, str]) -> None:
 
 
 def _tool(name: str) -> str:
-    """A program of this Python environment."""
+    """Return the path of a program of this Python environment."""
     return str(Path(sys.executable).parent / name)
 
 

@@ -89,7 +89,7 @@ def vq_of(state: Mapping[str, Tensor]) -> VqAutoencoder:
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' state dict with our names; their running means are for training only."""
+    """Return the authors' state dict with our names; their running means are for training only."""
     renamed: dict[str, Tensor] = {}
     for theirs, ours in _PUBLISHED.items():
         found = {name: tensor for name, tensor in state.items() if name.startswith(theirs)}

@@ -34,7 +34,7 @@ class Batches:
         self.order = torch.empty(0, dtype=torch.long)  # what is left of the rounds
 
     def draw(self) -> Tensor:
-        """The next (B, 3, S, S) float batch in [0, 1]."""
+        """Draw the next (B, 3, S, S) float batch in [0, 1]."""
         while len(self.order) < self._size:
             round_ = torch.randperm(len(self._images), generator=self._generator)
             self.order = torch.cat([self.order, round_])

@@ -104,7 +104,7 @@ class GanomalyRecipe(Recipe):
         return real_features, (taken_for_rebuilt + taken_for_real) / 2
 
     def _features_without_trace(self, image: Tensor) -> Tensor:
-        """The discriminator's features, with gradients for the image and for nothing else."""
+        """Compute the discriminator's features, with gradients for the image alone."""
         weights = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         statistics = {name: value.clone() for name, value in self.discriminator.named_buffers()}
         features: Tensor
@@ -115,7 +115,7 @@ class GanomalyRecipe(Recipe):
 
 
 def _discriminator_like(encoder: nn.Sequential) -> Discriminator:
-    """A discriminator of an encoder's shape: one logit takes the place of the latent.
+    """Build a discriminator of an encoder's shape: one logit takes the place of the latent.
 
     Its first weights are always the same, and torch's global random state is left alone.
     """

@@ -45,8 +45,8 @@ class HeldOut:
     """
 
     def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:
-        places = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
-        self._normal = images[places.round().long()]  # old and new nights alike
+        chosen = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
+        self._normal = images[chosen.round().long()]  # old and new nights alike
         simulated = simulate_anomalies(
             self._normal,
             Generator().manual_seed(_SEED),

@@ -33,7 +33,7 @@ CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
 
 
 def best_precision(device: str) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, else float32."""
+    """Return bfloat16 where the hardware multiplies it natively, else float32."""
     if device.startswith("cuda"):
         with torch.cuda.device(device):
             is_native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -151,7 +151,7 @@ class _Run:
         return progress
 
     def is_stale(self) -> bool:
-        """Whether validations have long found nothing better."""
+        """Tell whether validations have long found nothing better."""
         return (
             self.settings.early_stopping
             and self.state.validations.since_best >= PATIENCE_VALIDATIONS
@@ -179,12 +179,12 @@ class _Run:
         )
 
     def _autocast(self) -> torch.autocast:
-        """Opened anew each time: inside, the weights' casts are kept and would go stale."""
+        """Open it anew each time: inside, the weights' casts are kept and would go stale."""
         kind = torch.device(self.options.device).type
         return torch.autocast(kind, self.precision, self.precision != torch.float32)
 
     def _is_time_to_validate(self) -> bool:
-        """The first validation comes when the pace is known, so that its cost is known as well."""
+        """Tell whether to validate; first when the pace is known, so that the cost is known too."""
         clock = self.state.clock
         if clock.is_budget_bound and not self._validation_s:
             return clock.is_paced or not clock.goes_on()
@@ -230,7 +230,7 @@ class _Run:
 def _average_weights(
     averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int
 ) -> None:
-    """Running average over about the last tenth of the steps, and ten more."""
+    """Average over about the last tenth of the steps, and ten more."""
     decay = 1 - 1 / (10 + 0.1 * int(updates))
     decay = min(decay, (1 + int(updates)) / (10 + int(updates)))  # forget the untrained weights
     get_ema_multi_avg_fn(decay)(averaged, current, updates)

@@ -94,7 +94,7 @@ def _own_settings(
     recipe: Recipe,
     images: int,
 ) -> TrainingSettings:
-    """Steps and budget of the first of the phases that are left."""
+    """Set the steps and budget of the first of the phases that are left."""
     if len(left) == 1 and not done:
         return settings
     share = left[0].share / sum(phase.share for phase in left)
@@ -128,7 +128,7 @@ class _Whole:
         self.share = self.phase.share / total
 
     def of(self, progress: Progress) -> Progress:
-        """The same moment, with a plan that has the share of the work that is done right."""
+        """Return the same moment, with a plan that has the share of the work that is done right."""
         step = self.steps + progress.step
         worked = self.share_before + self.share * progress.step / max(1, progress.planned_steps)
         return replace(
@@ -164,7 +164,7 @@ def _in_one(phases: Sequence[Phase], done: Sequence[TrainingReport]) -> Training
 
 
 def _read_ended(folder: Path, network: AnomalyNetwork) -> TrainingReport | None:
-    """The report of a phase that has ended, whose weights the network has then; else None."""
+    """Read the report of a phase that has ended, whose weights the network has then; else None."""
     found = read_checkpoint(folder)
     if found is None or _REPORT not in found[1]:
         return None

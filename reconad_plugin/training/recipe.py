@@ -15,7 +15,7 @@ class Simulation:
     """How anomalies are simulated while training.
 
     Attributes:
-        preset: shapes, looks and blending.
+        preset: shapes, fillings and blending.
         textures: pictures to fill shapes with; the packaged ones where None.
     """
 
@@ -47,7 +47,7 @@ class Recipe(nn.Module, ABC):
         self.simulation = simulation
 
     def check(self) -> None:
-        """Called when it has learnt: raise where nothing can stand on what it has learnt."""
+        """Raise where nothing can stand on what was learnt; called at the end of a phase."""
 
     @abstractmethod
     def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:

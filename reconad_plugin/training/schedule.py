@@ -16,7 +16,7 @@ _ANOMALIES_PER_IMAGE: Final = ((10, 500), (50, 200), (100, 100))  # by number of
 
 
 def anomalies_per_image(images: int) -> int:
-    """How many simulated anomalies a normal image should be seen with: more where images are few.
+    """Return how many simulated anomalies a normal image is seen with: more where images are few.
 
     500 for 10 images and fewer, 200 for 50, 100 for 100 and more; straight lines between.
 
@@ -29,7 +29,7 @@ def anomalies_per_image(images: int) -> int:
 
 
 def natural_steps(images: int, batch_size: int) -> int:
-    """Steps that the number of images asks for, where half of each batch gets an anomaly."""
+    """Count the steps that images ask for, where half of each batch gets an anomaly."""
     return max(1, math.ceil(2 * images * anomalies_per_image(images) / batch_size))
 
 
@@ -63,7 +63,7 @@ class Clock:
 
     @classmethod
     def of(cls, settings: TrainingSettings, images: int, batch_size: int) -> "Clock":
-        """The clock of a training that starts."""
+        """Start the clock of a training that starts."""
         steps: float
         if settings.steps is not None:
             steps = settings.steps
@@ -101,11 +101,11 @@ class Clock:
         return self.planned_steps < self.wished_steps
 
     def goes_on(self) -> bool:
-        """Whether there is a next step."""
+        """Tell whether there is a next step."""
         return self.step < self.planned_steps and self._left_s > 0
 
     def tick(self) -> None:
-        """A step was taken: fit what is left of the plan to what is left of the budget."""
+        """Count a step, and fit what is left of the plan to what is left of the budget."""
         self.step += 1
         taken = self.step - self._first_step
         if taken == 1:
@@ -117,14 +117,14 @@ class Clock:
             self.is_paced = True
 
     def learning_rate_share(self) -> float:
-        """Share of the full learning rate at this step: a warm-up, then half a cosine."""
+        """Return the share of the full learning rate: a warm-up, then half a cosine."""
         if not self.is_paced and math.isinf(self.wished_steps):
             return (self.step + 1) / (PACE_STEPS + 1) * WARMUP_SHARE
         return learning_rate_share_at(self.step, self.planned_steps)
 
 
 def learning_rate_share_at(step: int, planned_steps: int) -> float:
-    """Share of the full learning rate at a step."""
+    """Return the share of the full learning rate at a step."""
     warmup = max(1, round(WARMUP_SHARE * planned_steps))
     if step < warmup:
         return (step + 1) / warmup

@@ -95,10 +95,10 @@ def draw_imagery(count: int, textures: Textures, generator: Generator) -> Tensor
     patterns = procedural_patterns(count - count // 2, size_px, generator).to(device)
     of_textures = count // 2
     draw = TextureDraw.draw(of_textures, textures, generator)
-    place = torch.arange(of_textures * size_px**2, device=device)
-    row, column = place // size_px % size_px, place % size_px
-    looks = draw.at(place // size_px**2, row, column)  # (count * S * S, 3)
-    varied = looks.view(of_textures, size_px, size_px, 3).movedim(-1, 1)
+    pixel = torch.arange(of_textures * size_px**2, device=device)
+    row, column = pixel // size_px % size_px, pixel % size_px
+    filling = draw.at(pixel // size_px**2, row, column)  # (count * S * S, 3)
+    varied = filling.view(of_textures, size_px, size_px, 3).movedim(-1, 1)
     return torch.cat([patterns, varied])
 
 
