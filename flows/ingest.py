@@ -6,10 +6,10 @@ from typing import Any, Final
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import fails_clearly, step
-from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
 from reconad_plugin.ledger.manifest import (
@@ -57,7 +57,6 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
     pattern = product.settings.position_pattern
     if known is not None and is_current(product.store, product.layout, known, night, pattern):
         return known
-    trusted_until = registry.trusted_until(product.name)
     manifest = build_manifest(
         product.store,
         product.cache,
@@ -65,7 +64,7 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
         night,
         product.limits,
         previous=known,
-        is_closed=trusted_until is not None and night.isoformat() <= trusted_until,
+        is_closed=read_history(product).is_closed(night),
         position_pattern=pattern,
     )
     if len(manifest) or known is not None:

@@ -7,7 +7,8 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import judging
 from flows.jobs.judging import Contenders, PromotionOutcome
-from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.ledger import sync_history
+from flows.jobs.nightly_training import TrainingSet
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
@@ -63,7 +64,7 @@ def gather_golden(
 ) -> GoldenSet:
     """Collect the images that judge; see ``judging.build_golden_set``."""
     newest = max([night, *known_nights(product.store, product.layout, before=date.max)])
-    rows = learnable_rows(product, newest, read_manifests(product, newest))
+    rows = TrainingSet.read(product, newest).rows
     return judging.build_golden_set(product, rows, size_px, fitted_to)
 
 
@@ -92,6 +93,7 @@ def carry_out(
             move = alias_log.promote(product.name, number, night.isoformat(), content)
             emit_alias_move(product.name, move)
             alias_log.finish(product.name, move)
+            sync_history(product)
         outcome = PromotionOutcome(registry.PROMOTED, number)
     else:
         alias_log.note_verdict(product.name, number, content)

@@ -6,6 +6,7 @@ from typing import Final
 from prefect import flow, get_run_logger
 
 from flows.jobs.judging import PromotionOutcome
+from flows.jobs.ledger import sync_history
 from flows.jobs.product import open_product
 from flows.runtime.events import emit_alias_move
 from flows.runtime.locks import MOVING, one_at_a_time, recover
@@ -30,7 +31,7 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> PromotionOut
         PlatformError: another version serves than when this began.
     """
     night = parse_night(night)
-    open_product(product)
+    opened = open_product(product)
     bad = registry.champion(product).number
     for move in recover(product).moves:
         if move.by == registry.ROLLBACK:
@@ -39,5 +40,6 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> PromotionOut
         move = alias_log.roll_back(product, bad, night.isoformat(), reason)
         emit_alias_move(product, move)
         alias_log.finish(product, move)
+        sync_history(opened)
     get_run_logger().info("version %s rolled back, %s serves: %s", bad, move.version, reason)
     return PromotionOutcome(registry.ROLLED_BACK, bad)

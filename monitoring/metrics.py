@@ -16,6 +16,7 @@ from evidently.core.metric_types import SingleValue, SingleValueCalculation, Sin
 from evidently.core.report import Context
 
 from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.watch.explanation import STATISTIC_WORDS
 from reconad_plugin.watch.statistics import image_statistics
 
 
@@ -72,7 +73,7 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
     """See ``NightMean``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The mean.
+        """Return the mean.
 
         Raises:
             UndefinedMetricError: the table lacks the columns that the statistic is made of.
@@ -88,14 +89,14 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
 
     def display_name(self) -> str:
         """Heading of the report's panel."""
-        return f"Night's mean of {self.metric.statistic.replace('_', ' ')}"
+        return f"Night's mean of {STATISTIC_WORDS[self.metric.statistic].measured}"
 
 
 class ImageShareCalculation(_TableCalculation[ImageShare]):
     """See ``ImageShare``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The share, in [0, 1]."""
+        """Return the share, in [0, 1]."""
         return float(table[self.metric.column].mean())
 
     def display_name(self) -> str:
@@ -107,7 +108,7 @@ class NightValueCalculation(_TableCalculation[NightValue]):
     """See ``NightValue``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The number.
+        """Return the number.
 
         Raises:
             UndefinedMetricError: the rows differ.

@@ -1,6 +1,5 @@
 """``reconad benchmark``: run a benchmark of the checkout and show what comes of it."""
 
-import argparse
 import os
 import sys
 from dataclasses import asdict
@@ -14,14 +13,15 @@ from rich.table import Table
 
 import reconad_plugin
 from flows.commands.json_file import check_writable, write_json
+from flows.commands.options import BenchmarkOptions
 from reconad_plugin.errors import ConfigError
 
 BENCHMARKS: Final = Path(__file__).resolve().parents[2] / "benchmarks"
 PACKAGED_TEXTURES: Final = Path(reconad_plugin.__file__).parent / "simulation" / "textures"
 
 
-def run_benchmark(options: argparse.Namespace) -> None:
-    """``reconad benchmark``."""
+def run(options: BenchmarkOptions) -> None:
+    """Measure ours and a peer by turns."""
     check_writable(options.json)
     compare = load_compare(BENCHMARKS)
     if options.name in compare.ALONE:
@@ -81,7 +81,7 @@ def load_compare(folder: Path) -> ModuleType:
     return module
 
 
-def _peer_python(options: argparse.Namespace) -> str:
+def _peer_python(options: BenchmarkOptions) -> str:
     made = "benchmarks/README.md says how its environment is made"
     if options.peer_python is None:
         raise ConfigError(f"{options.name} needs the peer: give --peer-python V/bin/python; {made}")

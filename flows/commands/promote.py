@@ -1,28 +1,23 @@
-"""What a person sees of a promotion or a rollback by hand."""
+"""``reconad promote``."""
 
-import argparse
 import json
-from datetime import date
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.commands.given_night import find_night
 from flows.commands.json_file import check_writable, write_json
-from flows.jobs.product import open_product
+from flows.commands.options import PromoteOptions
+from flows.promote import promote
 from mlflow_models import registry
-from reconad_plugin.config import parse_night
-from reconad_plugin.errors import ConfigError
-from reconad_plugin.ledger.manifest import known_nights
 
 
-def run_promote(options: argparse.Namespace) -> None:
-    """``reconad promote``."""
-    from flows.promote import promote
-
+def run(options: PromoteOptions) -> None:
+    """Judge the challenger."""
     check_writable(options.json)
-    night = _night(options)
+    night = find_night(options.product, options.night)
     outcome = promote(options.product, night, options.version)
     version = registry.version(options.product, outcome.version)
     verdict = _verdict(version)
@@ -55,46 +50,6 @@ def run_promote(options: argparse.Namespace) -> None:
     console.print(
         f"version {outcome.version} {outcome.kind}: {reason}", highlight=False, markup=False
     )
-
-
-def run_rollback(options: argparse.Namespace) -> None:
-    """``reconad rollback``."""
-    from flows.rollback import NO_REASON, rollback
-
-    check_writable(options.json)
-    reason = " ".join((options.reason or NO_REASON).split())
-    outcome = rollback(options.product, _night(options), reason)
-    tags = registry.version(options.product, outcome.version).tags
-    serving = registry.number_by_alias(options.product, registry.CHAMPION)
-    write_json(
-        {
-            "product": options.product,
-            "night": tags[registry.ROLLED_BACK_NIGHT_TAG],
-            "outcome": outcome.kind,
-            "version": outcome.version,
-            "reason": tags[registry.REASON_TAG],
-            "champion": serving,
-            "previous_champion": registry.number_by_alias(
-                options.product, registry.PREVIOUS_CHAMPION
-            ),
-        },
-        options.json,
-    )
-    print(f"version {outcome.version} rolled back: {tags[registry.REASON_TAG]}")
-    print(f"version {serving} serves again")
-
-
-def _night(options: argparse.Namespace) -> date:
-    """Return the night that was given, else the last one that was taken in."""
-    if options.night is not None:
-        return parse_night(options.night)
-    product = open_product(options.product)
-    nights = known_nights(product.store, product.layout, before=date.max)
-    if not nights:
-        raise ConfigError(
-            f"a night is needed, and {product.name} has taken none in: pass --night YYYY-MM-DD"
-        )
-    return nights[-1]
 
 
 def _verdict(version: registry.Version) -> dict[str, Any] | None:

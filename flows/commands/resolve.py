@@ -2,8 +2,15 @@
 
 from datetime import date
 
+from flows.commands.options import ResolveOptions
 from flows.jobs.product import open_product
+from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
+
+
+def run(options: ResolveOptions) -> None:
+    """End an alarm."""
+    resolve_night(options.product, parse_night(options.night), options.note)
 
 
 def resolve_night(product: str, night: date, note: str) -> None:
@@ -21,7 +28,7 @@ def resolve_night(product: str, night: date, note: str) -> None:
     """
     opened = open_product(product)
     record = opened.records.record(night)
-    if record is None or not record["is_alarm"]:
+    if record is None or not record.is_alarm:
         state = "was not watched" if record is None else "has none"
         raise ConfigError(
             f"only a night with an alarm can be resolved; {product} {night} {state}: "
@@ -29,6 +36,6 @@ def resolve_night(product: str, night: date, note: str) -> None:
         )
     opened.records.resolve(night, note)
     print(
-        f"{product} {night}: alarm about {record['cause']} resolved; from this night on the level "
+        f"{product} {night}: alarm about {record.cause} resolved; from this night on the level "
         "is normal"
     )

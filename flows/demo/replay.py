@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from flows.jobs.night_outcome import Action, ActionKind
 from flows.platform.servers import CHECKOUT, EmbeddedPlatform, s3_client
 from reconad_plugin.errors import PlatformError
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import dim_lamp
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import PRESETS
 
@@ -47,7 +49,7 @@ workspace = "{workspace}"
 model = "ae"
 image_size_px = 128
 first_training_nights = 3       # so that the thresholds have seen nights differ
-position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen places of the screw
+position_pattern = '_(\\d+_\\d+)\\.'  # the camera looks at fifteen positions of the screw
 [products.ball_screw.train]
 steps = {train_steps}
 budget_s = 600
@@ -84,11 +86,11 @@ class DemoNight:
     Attributes:
         night: ``YYYY-MM-DD``.
         images: accepted.
-        quarantined: set aside with a reason.
+        quarantined: refused with a reason.
         duplicates: same bytes as an image before.
         is_alarm: whether the watch raised one.
         cause: its cause.
-        evidence: why.
+        explanation: what happened and why, in words.
         action: what was done.
         champion: the version in service afterwards.
         suspects: images that look anomalous with the light matched.
@@ -106,20 +108,20 @@ class DemoNight:
     duplicates: int
     is_alarm: bool
     cause: str
-    evidence: str
-    action: str
+    explanation: str
+    action: Action
     champion: str
     suspects: int
     waiting: int
     pitted: int
     is_simulated: bool
     duration_s: float
-    record: dict[str, Any] | None = field(repr=False)
+    record: NightRecord | None = field(repr=False)
 
     @property
     def causes(self) -> list[str]:
         """The cause of an alarm and what else was seen; empty without one."""
-        return [self.cause, *self.record["also"]] if self.is_alarm and self.record else []
+        return [self.cause, *self.record.also] if self.is_alarm and self.record else []
 
 
 def full_plan() -> DemoPlan:
@@ -178,24 +180,23 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
     from mlflow_models import registry
 
     start_s = time.monotonic()
-    result = nightly(PRODUCT, night)
-    record = result["record"]
-    action = result["action"]
-    if record and record["is_learning"]:
+    outcome = nightly(PRODUCT, night)
+    record, action = outcome.record, outcome.action
+    if record and record.is_learning:
         action = _await_finetuning(night)
     champion = registry.version_by_alias(PRODUCT, registry.CHAMPION)
     review = open_product(PRODUCT).records.review(night)
     return DemoNight(
         night=night.isoformat(),
-        images=result["accepted"],
-        quarantined=result["quarantined"],
-        duplicates=result["duplicate"],
-        is_alarm=bool(record and record["is_alarm"]),
-        cause=record["cause"] if record else "none",
-        evidence=record["evidence"] if record else "no version served yet",
+        images=outcome.accepted,
+        quarantined=outcome.quarantined,
+        duplicates=outcome.duplicate,
+        is_alarm=bool(record and record.is_alarm),
+        cause=record.cause if record else "none",
+        explanation=record.explanation if record else "No version served yet.",
         action=action,
         champion=champion.number if champion else "-",
-        suspects=record["statistics"]["suspects"]["above"] if record else 0,
+        suspects=record.statistics.suspects.above if record else 0,
         waiting=int((review["decision"] == "waiting").sum()),
         pitted=pitted,
         is_simulated=is_simulated,
@@ -204,27 +205,28 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
     )
 
 
-def _await_finetuning(night: date) -> str:
+def _await_finetuning(night: date) -> Action:
     """Wait for the run that the automation starts on the drift event; what came of it."""
     from mlflow_models import registry
 
     run = _await_run(night)
     if run is None:
-        return "drift event sent, but no fine-tuning started"
+        return Action(ActionKind.EVENT_SENT, remark=", but no fine-tuning started")
     learnt = [
         version
         for version in registry.versions(PRODUCT)
-        if version.tags.get(registry.NIGHT_TAG) == night.isoformat()
-        and version.tags.get(registry.PURPOSE_TAG) == "finetune"
+        if (version.night, version.purpose) == (night.isoformat(), "finetune")
     ]
     if not learnt:
-        return f"fine-tuning {run.state_name.lower()}: {run.state.message if run.state else ''}"
+        message = run.state.message if run.state else ""
+        remark = f" {run.state_name.lower()}: {message}"
+        return Action(ActionKind.FINETUNING_ENDED, remark=remark)
     newest = learnt[-1]
-    return f"fine-tuned, {newest.tags.get(registry.STATE_TAG, 'not judged')} {newest.number}"
+    return Action(ActionKind.FINETUNED, newest.state or "not judged", newest.number)
 
 
 def _await_run(night: date) -> Any:
-    """The fine-tuning run of a night, ended; None where none starts or ends in time."""
+    """Wait for a night's fine-tuning run to end; None where none starts or ends in time."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
@@ -261,7 +263,7 @@ class _Factory:
                 self._put(night, name, content)
 
     def deliver_simulated_defects(self, night: date) -> None:
-        """A night of normal pictures with simulated defects."""
+        """Put a night of normal pictures with simulated defects into the bucket."""
         last_good = max(row.night for row in self._labels if self.pitted(row.night) == 0)
         normal = [row for row in self._of(last_good) if not row.is_pitted]
         pictures = [decode_image(self._picture(row.path, night)) for row in normal]
@@ -316,7 +318,7 @@ class Label:
 
 
 def labels() -> Iterator[Label]:
-    """What the data set says of each picture of the demo.
+    """Read what the data set says of each picture of the demo.
 
     Raises:
         PlatformError: this is an installed package without the pictures.

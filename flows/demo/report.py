@@ -3,18 +3,18 @@
 import base64
 import html
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from flows.demo.plots import CAUSE_COLOURS, plot_story
 from flows.demo.replay import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels
+from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import sources_of
@@ -107,8 +107,8 @@ def _sections(story: _Story) -> Iterator[str]:
         yield f"<p>{html.escape(title)}</p><section>{_picture(figure, title)}</section>"
     yield "<h2>Why each version was let in or kept out</h2>"
     yield f"<section>{_verdicts(story.versions)}</section>"
-    yield "<h2>What was set aside at the door</h2>"
-    yield f"<section>{_set_aside(story)}</section>"
+    yield "<h2>What was quarantined or came twice</h2>"
+    yield f"<section>{_not_accepted(story)}</section>"
     yield "<h2>Where each version comes from</h2>"
     yield f"<section>{_lineage(story.versions)}</section>"
 
@@ -120,9 +120,9 @@ def _heading(story: _Story) -> str:
     dimmed = story.plan.dimmed_from.isoformat()
     before = [row for row in quiet if row.night < dimmed]
     named = sum("defects" in row.causes for row in pitted)
-    held = sum(bool(row.record and row.record["is_holding"]) for row in pitted) - named
+    held = sum(bool(row.record and row.record.is_holding) for row in pitted) - named
     passed = sum(not row.is_alarm for row in pitted)
-    learnt = [row.night for row in watched if row.action.startswith("fine-tuned")]
+    learnt = [row.night for row in watched if row.action.kind is ActionKind.FINETUNED]
     return (
         f"<h1>{len(story.nights)} real nights of a ball screw</h1>"
         f"<p class='lead'>{len(before)} ordinary watched nights gave "
@@ -141,8 +141,8 @@ def _heading(story: _Story) -> str:
 
 def _night_table(nights: list[DemoNight]) -> str:
     headings = (
-        "night", "images", "quaran&shy;tined", "alarm, cause", "evidence", "action", "champion",
-        "suspects", "pitted by label",
+        "night", "images", "quaran&shy;tined", "alarm, cause", "what happened", "action",
+        "champion", "suspects", "pitted by label",
     )  # fmt: skip
     rows = []
     for row in nights:
@@ -150,15 +150,15 @@ def _night_table(nights: list[DemoNight]) -> str:
             f'<span class="cause" style="background:{CAUSE_COLOURS[cause]}">{cause}</span>'
             for cause in row.causes
         )
-        set_aside = f"{row.quarantined}" + (f" + {row.duplicates} dup" if row.duplicates else "")
+        refused = f"{row.quarantined}" + (f" + {row.duplicates} dup" if row.duplicates else "")
         pitted = "simulated" if row.is_simulated else str(row.pitted)
         cells = (
             row.night,
             _number(row.images),
-            _number(set_aside),
+            _number(refused),
             causes,
-            f'<span class="quiet">{html.escape(row.evidence)}</span>',
-            html.escape(row.action) if row.action != "none" else "",
+            f'<span class="quiet">{html.escape(row.explanation)}</span>',
+            html.escape(str(row.action)) if row.action.kind is not ActionKind.NONE else "",
             f"v{row.champion}" if row.champion != "-" else "-",
             _number(row.suspects if row.record else ""),
             _number(pitted),
@@ -168,20 +168,20 @@ def _night_table(nights: list[DemoNight]) -> str:
 
 
 def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
-    """Maps of a telling night of each kind, under the version that tells it."""
+    """Draw maps of an example night of each kind, under the version that shows it best."""
     scores, dimmed = story.scores, story.plan.dimmed_from.isoformat()
     ordinary = scores[(scores["night"] < dimmed)]
-    relit = scores[scores["night"] == dimmed]
+    darker = scores[scores["night"] == dimmed]
     last = story.versions[-1].number
     if len(ordinary):
         yield (
             "An ordinary night under the version that served it",
             _maps(story, ordinary.tail(30), str(ordinary["model_version"].iloc[-1])),
         )
-    for number in sorted({"1", last}) if len(relit) else ():
+    for number in sorted({"1", last}) if len(darker) else ():
         yield (
             f"The first night with the dimmed lamp under version {number}",
-            _maps(story, relit, number),
+            _maps(story, darker, number),
         )
     pitted = scores[scores["is_pitted"] & (scores["night"] >= dimmed)]
     if len(pitted):
@@ -205,17 +205,16 @@ def _maps(story: _Story, rows: pd.DataFrame, number: str) -> Figure:
 def _verdicts(versions: list[registry.Version]) -> str:
     rows = []
     for version in versions:
-        verdict: dict[str, Any] = json.loads(version.tags.get(registry.VERDICT_TAG, "{}"))
-        for check in verdict.get("checks", []):
+        for check in (version.verdict or {}).get("checks", []):
             passed = "passed" if check["is_passed"] else "<b>failed</b>"
             rows.append(
-                f"<td>v{version.number} {version.tags.get(registry.STATE_TAG, '')}</td>"
+                f"<td>v{version.number} {version.state or ''}</td>"
                 f"<td>{check['rule']}</td><td>{passed}</td><td>{html.escape(check['sentence'])}</td>"
             )
     return _table(("version", "rule", "", "because"), rows)
 
 
-def _set_aside(story: _Story) -> str:
+def _not_accepted(story: _Story) -> str:
     product, rows = story.product, []
     for night in story.nights:
         manifest = read_manifest(product.store, product.layout, date.fromisoformat(night.night))
@@ -234,8 +233,8 @@ def _lineage(versions: list[registry.Version]) -> str:
     for version in versions:
         named = " ".join(f"<code>{html.escape(uri)}</code>" for uri in sources_of(version))
         rows.append(
-            f"<td>v{version.number}</td><td>{version.tags[registry.PURPOSE_TAG]}</td>"
-            f"<td>{version.tags[registry.CAUSE_TAG]}</td><td><code>{version.run_id}</code></td>"
+            f"<td>v{version.number}</td><td>{version.purpose}</td>"
+            f"<td>{version.cause}</td><td><code>{version.run_id}</code></td>"
             f"<td>{named}</td>"
         )
     return _table(("version", "learnt by", "cause", "MLflow run", "manifests"), rows)

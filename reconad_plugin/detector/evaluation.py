@@ -5,6 +5,7 @@ from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from reconad_plugin.detector.calibration import check_threshold
 from reconad_plugin.detector.detector import Detector
@@ -20,7 +21,6 @@ from reconad_plugin.metrics.image import (
     share_interval,
 )
 from reconad_plugin.metrics.pixel import PixelCurves
-from reconad_plugin.store.mirror import load_files
 
 AUPRO_FPR_LIMIT: Final = 0.3
 PROTOCOLS: Final = {"whole": 1.0, "centre-crop": 224 / 256}  # share of the side that counts
@@ -93,12 +93,15 @@ class Evaluation:
     protocol: str
 
 
-def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -> Evaluation:
+def evaluate(
+    detector: Detector, folder: ImageFolder, images: Tensor, protocol: str = "whole"
+) -> Evaluation:
     """Score the test split of a folder.
 
     Args:
         detector: the model.
         folder: with labelled test images.
+        images: their pixels, (N, 3, S, S) uint8, in the same order.
         protocol: see ``Evaluation``. Source of ``centre-crop``: the code of DSR's authors.
 
     Raises:
@@ -115,7 +118,7 @@ def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -
             "an evaluation needs normal and defect images in test/good and test/<defect>; "
             f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
         )
-    scores, excess, pixels = _score(detector, folder, PROTOCOLS[protocol])
+    scores, excess, pixels = _score(detector, folder, images, PROTOCOLS[protocol])
     normal = scores[is_normal]
     threshold = detector.calibration.image_threshold
     return Evaluation(
@@ -172,15 +175,12 @@ def image_figures(
 
 
 def _score(
-    detector: Detector, folder: ImageFolder, share: float
+    detector: Detector, folder: ImageFolder, images: Tensor, share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
     """Score N test images: (N,) scores and (N,) how far they are above their thresholds; and the
     pixels in the middle, a share of the side each way, where there are masks."""
     margin_px = round((1 - share) / 2 * detector.image_size_px)
     middle = slice(margin_px, detector.image_size_px - margin_px)
-    images = load_files(
-        [file.path for file in folder.test], detector.image_size_px, detector.limits
-    )
     pixels = PixelCurves() if has_masks(folder.test) else None
     found, excess = [], []
     for start in range(0, len(images), _CHUNK):

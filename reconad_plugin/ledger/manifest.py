@@ -185,19 +185,6 @@ def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> lis
     return sorted(night for night in nights if night < before)
 
 
-def nights_with_images(
-    store: ObjectStore, layout: ProductLayout, before: date, after: date = date.min
-) -> list[date]:
-    """Known nights between two others, both left out, that have an accepted image."""
-    nights = [night for night in known_nights(store, layout, before) if night > after]
-    manifests = {night: read_manifest(store, layout, night) for night in nights}
-    return [
-        night
-        for night, manifest in manifests.items()
-        if manifest is not None and (manifest["verdict"] == ACCEPTED).any()
-    ]
-
-
 def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
     """SHA-256 of every image accepted on another night, with the key it came under."""
     known: dict[str, str] = {}
@@ -209,16 +196,6 @@ def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> di
             accepted = manifest[manifest["verdict"] == ACCEPTED]
             known |= dict(zip(accepted["sha256"], accepted["key"], strict=True))
     return known
-
-
-def golden_hashes(store: ObjectStore, layout: ProductLayout) -> dict[str, str]:
-    """SHA-256 of every golden image, with its key."""
-    keys = (
-        info.key
-        for info in store.list_objects(layout.golden)
-        if not info.key.removeprefix(layout.golden).startswith("masks/")
-    )
-    return {hashlib.sha256(store.read(key).content).hexdigest(): key for key in keys}
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:

@@ -1,5 +1,6 @@
 """What every network of ours is: a module that can say where a picture is anomalous."""
 
+import hashlib
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
@@ -44,3 +45,22 @@ class AnomalyNetwork(nn.Module, ABC):
         """
         del image
         return smoothed_map.amax((-2, -1))  # (B, S, S) -> (B,)
+
+
+class FoundationNetwork(AnomalyNetwork):
+    """A network that others may stand on: it is trained before them, for many products.
+
+    Attributes:
+        sizes: arguments of its builder by name.
+    """
+
+    sizes: dict[str, int]
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Return the SHA-256 of all that a network has learnt."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
-from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.quantiser import Quantised, Quantiser
 
 FINE_CELL_PX: Final = 4
@@ -39,7 +39,7 @@ class VqOutput:
     fine: Quantised
 
 
-class VqAutoencoder(AnomalyNetwork):
+class VqAutoencoder(FoundationNetwork):
     """Two encoders, two codebooks, one decoder. Pictures are in standard light throughout.
 
     Args:

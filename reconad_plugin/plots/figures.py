@@ -11,7 +11,7 @@ from torch import Tensor
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.images.geometry import resize
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.training.loop import Progress
+from reconad_plugin.training.report import Progress
 
 INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
 MAP_COLOURS: Final = "inferno"

@@ -9,7 +9,7 @@ import numpy as np
 
 from reconad_plugin.config import TrainingSettings
 
-WARMUP_SHARE: Final = 0.05  # of the steps, in which the rate rises to its full height
+WARMUP_SHARE: Final = 0.05  # of the steps, in which the learning rate rises to its full height
 LONGEST_S: Final = 3600.0  # of a training that names neither steps nor budget
 PACE_STEPS: Final = 10  # after the first, which allocates; then the pace is known
 _ANOMALIES_PER_IMAGE: Final = ((10, 500), (50, 200), (100, 100))  # by number of normal images
@@ -42,7 +42,7 @@ class Clock:
         step: steps taken.
         earlier_s: seconds used by an earlier process that this one resumes.
         budget_s: seconds there are.
-        reserve_s: seconds that are kept for the last look at the held-out images.
+        reserve_s: seconds that are kept for the last validation.
         wished_steps: the plan where the budget does not bind; infinite to fill the budget.
     """
 
@@ -74,6 +74,18 @@ class Clock:
         longest_s = math.inf if settings.steps is not None else LONGEST_S
         return cls(steps, settings.budget_s or longest_s)
 
+    def counts(self) -> dict[str, float]:
+        """Return what ``resumed`` needs to go on from here."""
+        return {
+            "step": self.step,
+            "planned_steps": self.planned_steps,
+            "elapsed_s": self.elapsed_s,
+        }
+
+    def resumed(self, step: int, planned_steps: int, elapsed_s: float) -> "Clock":
+        """Return a clock that goes on from the ``counts`` of another."""
+        return Clock(self.wished_steps, self.budget_s, planned_steps, step, elapsed_s)
+
     @property
     def elapsed_s(self) -> float:
         """Seconds used."""
@@ -104,14 +116,14 @@ class Clock:
             self.planned_steps = int(max(self.step, min(self.wished_steps, affordable)))
             self.is_paced = True
 
-    def rate(self) -> float:
+    def learning_rate_share(self) -> float:
         """Share of the full learning rate at this step: a warm-up, then half a cosine."""
         if not self.is_paced and math.isinf(self.wished_steps):
             return (self.step + 1) / (PACE_STEPS + 1) * WARMUP_SHARE
-        return rate_at(self.step, self.planned_steps)
+        return learning_rate_share_at(self.step, self.planned_steps)
 
 
-def rate_at(step: int, planned_steps: int) -> float:
+def learning_rate_share_at(step: int, planned_steps: int) -> float:
     """Share of the full learning rate at a step."""
     warmup = max(1, round(WARMUP_SHARE * planned_steps))
     if step < warmup:

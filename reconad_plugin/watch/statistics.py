@@ -5,7 +5,8 @@ operator and its machine, so a night counts once however many images it has.
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -68,14 +69,19 @@ class Exceedances:
     calibration_images: int
     calibration_above: int
 
+    @property
+    def share(self) -> float:
+        """Share of the night's images; 0 where there are none."""
+        return self.above / self.images if self.images else 0.0
+
 
 @dataclass(frozen=True)
 class Outliers:
-    """How far images of a night stand out from their places (``reconad_plugin.watch.contrast``).
+    """How far images of a night stand out from their cells (``reconad_plugin.watch.contrast``).
 
     Attributes:
         above: images with a cell far above what it shows on ordinary nights.
-        images: that were held against their position.
+        images: those at known positions.
         contrast: logarithm of how much more prominent the highest tenth is than the median image.
     """
 
@@ -105,9 +111,9 @@ class NightStatistics:
         night: ``YYYY-MM-DD``.
         model_version: the version that scored it.
         values: mean over the images of each of ``STATISTICS`` that the night has.
-        alarming: images above the threshold as they came.
+        above_threshold: images above the threshold as they came.
         suspects: images above the threshold after their light was matched to the reference.
-        is_trained_on: whether the version learnt from images of this night or was calibrated on
+        is_trained_on: whether the version was trained on images of this night or calibrated on
             them, so that its scores say nothing.
         deviations: standard deviation of each statistic over the images of a position.
         positions: what each position of the camera saw; empty where they are not known.
@@ -118,7 +124,7 @@ class NightStatistics:
     night: str
     model_version: str
     values: dict[str, float]
-    alarming: Exceedances
+    above_threshold: Exceedances
     suspects: Exceedances
     is_trained_on: bool
     deviations: dict[str, float] = field(default_factory=dict)
@@ -131,14 +137,16 @@ class NightStatistics:
         """Means over all images, whatever their position."""
         return PositionMeans(self.images, self.values)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, object]:
+        """Return what stands in a record's JSON."""
+        content = asdict(self)
+        content["alarming"] = content.pop("above_threshold")
+        return content
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "NightStatistics":
-        """Back from JSON, also of a time when there were no positions."""
-        exceedances = {name: Exceedances(**content[name]) for name in ("alarming", "suspects")}
+    def from_dict(cls, content: Mapping[str, Any]) -> "NightStatistics":
+        """Read what stands in a record's JSON, also of a time when there were no positions."""
+        others = {name: value for name, value in content.items() if name != "alarming"}
         positions = {
             position: PositionMeans(**means)
             for position, means in content.get("positions", {}).items()
@@ -147,9 +155,13 @@ class NightStatistics:
         if outliers and "contrast" not in outliers:  # of a time when scores alone were compared
             outliers = None
         return cls(
-            **content
-            | exceedances
-            | {"positions": positions, "outliers": Outliers(**outliers) if outliers else None}
+            **others
+            | {
+                "above_threshold": Exceedances(**content["alarming"]),
+                "suspects": Exceedances(**content["suspects"]),
+                "positions": positions,
+                "outliers": Outliers(**outliers) if outliers else None,
+            }
         )
 
 
@@ -174,48 +186,39 @@ def summarise_night(
         image_threshold: its threshold.
         matched_calibration_scores: the same after matching the light.
         matched_threshold: the same after matching the light.
-        is_trained_on: whether the version learnt from this night.
+        is_trained_on: whether the version was trained on this night.
 
     Raises:
         ValueError: the table is empty.
     """
     if table.empty:
         raise ValueError("a night's statistics need at least one scored image; got none")
-    return NightStatistics(
-        night=night,
+    return replace(
+        _reduce(night, table),
         model_version=str(table["model_version"].iloc[0]),
-        alarming=_exceedances(table["pred_score"], calibration_scores, image_threshold),
+        above_threshold=_exceedances(table["pred_score"], calibration_scores, image_threshold),
         suspects=_exceedances(
             table["matched_score"], matched_calibration_scores, matched_threshold
         ),
         is_trained_on=is_trained_on,
-        **_reduce(table),
     )
 
 
 def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
-    """A night before any version served: its light and camera alone.
+    """Reduce a night before any version served to its light and camera.
 
     Args:
         night: ``YYYY-MM-DD``.
         table: one row an image with the features of light and camera.
     """
-    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
-    return NightStatistics(
-        night=night,
-        model_version="",
-        alarming=nothing,
-        suspects=nothing,
-        is_trained_on=True,
-        **_reduce(table),
-    )
+    return _reduce(night, table)
 
 
 def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an image, one column a statistic that the table allows.
+    """Compute the statistics of each image: a row an image, a column a statistic.
 
     Args:
-        table: see ``summarise_night``.
+        table: see ``summarise_night``; statistics that it has no columns for are left out.
     """
     columns = {
         name: table[name] for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS) if name in table
@@ -234,7 +237,9 @@ def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index).astype(float)
 
 
-def _reduce(table: pd.DataFrame) -> dict[str, Any]:
+def _reduce(night: str, table: pd.DataFrame) -> NightStatistics:
+    """Reduce a table to its means, as those of a night that no version scored."""
+    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
     images = image_statistics(table)
     position = table["position"] if "position" in table else pd.Series("", index=table.index)
     groups = images.groupby(position.to_numpy())
@@ -247,12 +252,17 @@ def _reduce(table: pd.DataFrame) -> dict[str, Any]:
             str(name): PositionMeans(int(counts[name]), _finite(means.loc[name]))
             for name in means.index
         }
-    return {
-        "images": len(table),
-        "values": _finite(images.mean()),
-        "deviations": _finite(np.sqrt(np.square(within).sum() / freedom)),
-        "positions": positions,
-    }
+    return NightStatistics(
+        night=night,
+        model_version="",
+        values=_finite(images.mean()),
+        above_threshold=nothing,
+        suspects=nothing,
+        is_trained_on=True,
+        deviations=_finite(np.sqrt(np.square(within).sum() / freedom)),
+        positions=positions,
+        images=len(table),
+    )
 
 
 def _finite(values: pd.Series) -> dict[str, float]:

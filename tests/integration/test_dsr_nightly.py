@@ -7,7 +7,7 @@ import torch
 from flows.nightly import nightly
 from flows.pretrain_vq import pretrain_vq
 from mlflow_models import registry
-from mlflow_models.foundation import VQ_URI_TAG
+from mlflow_models.foundation import URI_TAG
 from tests.factory import Factory
 
 NIGHT = date(2026, 4, 1)
@@ -32,9 +32,9 @@ def test_nightly_run_trains_and_serves_dsr(factory: Factory) -> None:
     first = nightly(factory.product, NIGHT)
     second = nightly(factory.product, NIGHT.replace(day=2))
 
-    assert gathering["action"] == "gathering: 1 of 9 nights"
+    assert str(gathering.action) == "gathering: 1 of 9 nights"
     assert uri == again == f"models:/reconad-vq-{factory.product}/1"
-    assert first["action"] == "trained, promoted 1"
+    assert str(first.action) == "trained, promoted 1"
     champion = registry.champion(factory.product)
-    assert champion.tags[VQ_URI_TAG] == uri
-    assert second["record"]["model_version"] == "1"
+    assert champion.tags[URI_TAG] == uri
+    assert second.record.model_version == "1"

@@ -52,7 +52,7 @@ def own(factory: Factory) -> Factory:
 
 def serve_first_version(factory: Factory) -> Factory:
     factory.deliver(NIGHT)
-    assert nightly(factory.product, NIGHT)["action"] == "trained, promoted 1"
+    assert str(nightly(factory.product, NIGHT).action) == "trained, promoted 1"
     return factory
 
 
@@ -153,7 +153,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
 ) -> None:
     """Training again on the same night gives bit-equal weights."""
     first = flavor.load_model(champion_uri(own))
-    monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
+    monkeypatch.setattr(registry, "find_by_request", lambda product, *fingerprints: None)
     from flows.train import train
 
     number = train(own.product, NIGHT).version
@@ -201,7 +201,7 @@ def test_the_next_night_completes_a_promotion_that_was_cut_off(own: Factory) -> 
 
     result = nightly(own.product, NIGHT + timedelta(days=1))
 
-    assert result["action"] == "no images"
+    assert str(result.action) == "no images"
     assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
 
 

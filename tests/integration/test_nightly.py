@@ -9,11 +9,12 @@ from mlflow import MlflowClient
 from flows.commands.review import review_night
 from flows.finetune import finetune
 from flows.ingest import ingest
-from flows.jobs.learning import Lesson, learnable_rows, load_lesson_images, read_manifests
+from flows.jobs.night_outcome import NightOutcome
+from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
 from mlflow_models import registry
-from mlflow_models.tracking import read_learnt
+from mlflow_models.tracking import read_training_images
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.ledger.manifest import read_manifest
@@ -27,7 +28,7 @@ def nights(count: int) -> list[date]:
     return [START + timedelta(day) for day in range(count)]
 
 
-def run_quiet_nights(factory: Factory, count: int) -> list[dict]:
+def run_quiet_nights(factory: Factory, count: int) -> list[NightOutcome]:
     results = []
     for night in nights(count):
         factory.deliver(night)
@@ -43,12 +44,12 @@ def test_first_nights_train_and_promote_then_stay_quiet(factory: Factory) -> Non
     empty_after = nightly(factory.product, nights(3)[-1])
     again = [nightly(factory.product, night) for night in nights(2)]
 
-    assert empty_before["action"] == "gathering: 0 of 1 nights"
-    assert results[0]["action"] == "trained, promoted 1"
-    assert results[1]["action"] == "none"
-    assert empty_after["action"] == "no images"
-    assert again[0]["action"] == "trained the first version"
-    assert [result["record"] for result in again] == [result["record"] for result in results]
+    assert str(empty_before.action) == "gathering: 0 of 1 nights"
+    assert str(results[0].action) == "trained, promoted 1"
+    assert str(results[1].action) == "none"
+    assert str(empty_after.action) == "no images"
+    assert str(again[0].action) == "trained the first version"
+    assert [result.record for result in again] == [result.record for result in results]
     (only,) = registry.versions(factory.product)
     assert only.tags[registry.NIGHT_TAG] == "2026-04-01"
 
@@ -59,8 +60,8 @@ def test_a_product_gathers_nights_before_its_first_training(new_factory) -> None
 
     results = run_quiet_nights(factory, 2)
 
-    assert results[0]["action"] == "gathering: 1 of 2 nights"
-    assert results[1]["action"] == "trained, promoted 1"
+    assert str(results[0].action) == "gathering: 1 of 2 nights"
+    assert str(results[1].action) == "trained, promoted 1"
 
 
 def test_scheduled_retraining_comes_when_it_is_due(new_factory) -> None:
@@ -69,8 +70,8 @@ def test_scheduled_retraining_comes_when_it_is_due(new_factory) -> None:
 
     results = run_quiet_nights(factory, 3)
 
-    assert results[1]["action"] == "none"
-    assert results[2]["action"].startswith("retrained, ")
+    assert str(results[1].action) == "none"
+    assert str(results[2].action).startswith("retrained, ")
     assert len(registry.versions(factory.product)) == 2
 
 
@@ -92,7 +93,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
 
     result = nightly(factory.product, bad_night)
 
-    assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
+    assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
     opened = open_product(factory.product)
     waiting = opened.records.review(bad_night)
     assert (len(waiting), set(waiting["decision"])) == (40, {"waiting"})
@@ -106,7 +107,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     decided = opened.records.review(bad_night).set_index("key")["decision"]
     assert decided[key] == "normal"
     assert key in capsys.readouterr().out
-    learnt = learnable_rows(opened, bad_night, read_manifests(opened, bad_night))
+    learnt = TrainingSet.read(opened, bad_night).rows
     assert learnt.loc[learnt["night"] == bad_night.isoformat(), "key"].tolist() == [key]
     with pytest.raises(ConfigError, match="'nowhere' is none"):
         review_night(factory.product, bad_night, normal=["nowhere"], defect=None)
@@ -125,17 +126,14 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     next_night = nightly(factory.product, after)
     again = nightly(factory.product, dimmed)
 
-    assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
+    assert (result.record.cause, str(result.action)) == ("light", "drift event sent")
     assert str(outcome) == "promoted 2"
     assert registry.version_by_alias(factory.product, "previous_champion").number == "1"
-    learnt = read_learnt(registry.champion(factory.product).uri)
+    learnt = read_training_images(registry.champion(factory.product).uri)
     of_dimmed = learnt.loc[learnt["uri"].str.contains(dimmed.isoformat()), "split"]
     assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
     opened = open_product(factory.product)
-    manifests = read_manifests(opened, dimmed)
-    rows = learnable_rows(opened, dimmed, manifests, dimmed.isoformat())
-    lesson = Lesson("finetune", dimmed, rows, manifests, TrainingSettings(), {}, None, "light")
-    pictures = load_lesson_images(opened, lesson).train.float()
+    pictures = training_job(opened, dimmed, TrainingSettings(), cause="light").load().train.float()
     before, relit = pictures.chunk(2)
     assert (relit / before.clamp(min=1)).median() == pytest.approx(0.5 ** (1 / 2.2), abs=0.03)
     run_id = registry.champion(factory.product).run_id
@@ -143,9 +141,9 @@ def test_a_dimmed_lamp_is_named_and_learnt_once(factory: Factory) -> None:
     assert shown_pictures == 2 * (learnt["split"] == TRAIN).sum()
     shown = {each.path for each in MlflowClient().list_artifacts(run_id, "gate")}
     assert {"gate/disagreement.png", "gate/checks.csv", "gate/verdict.json"} <= shown
-    assert next_night["record"]["model_version"] == "2"
-    assert not next_night["record"]["is_alarm"], next_night["record"]["evidence"]
-    assert (again["action"], again["record"]) == ("fine-tuned, promoted 2", result["record"])
+    assert next_night.record.model_version == "2"
+    assert not next_night.record.is_alarm, next_night.record.explanation
+    assert (str(again.action), again.record) == ("fine-tuned, promoted 2", result.record)
     assert len(registry.versions(factory.product)) == 2
 
 
@@ -159,7 +157,7 @@ def test_late_files_of_a_closed_night_train_nothing(factory: Factory) -> None:
     result = nightly(factory.product, START)
 
     too_late = "1 came after it: neither scored nor learnt"
-    assert (result["accepted"], result["action"]) == (41, f"trained the first version; {too_late}")
+    assert (result.accepted, str(result.action)) == (41, f"trained the first version; {too_late}")
     opened = open_product(factory.product)
     manifest = read_manifest(opened.store, opened.layout, START)
     (row,) = manifest[manifest["key"] == late_key].to_dict("records")
@@ -177,7 +175,7 @@ def test_a_night_that_was_never_watched_teaches_nothing(new_factory) -> None:
     ingest(factory.product, unwatched)
     opened = open_product(factory.product)
 
-    rows = learnable_rows(opened, unwatched, read_manifests(opened, unwatched))
+    rows = TrainingSet.read(opened, unwatched).rows
 
     assert set(rows["night"]) == {"2026-04-01"}
 

@@ -19,7 +19,7 @@ WATCHED = [TRAINED + timedelta(1 + day) for day in range(ORDINARY + 1)]
 IMAGES, SCRATCHED = 24, 4
 
 
-def test_a_night_is_held_against_the_places_of_the_nights_before(factory: Factory) -> None:
+def test_a_night_is_compared_with_the_cells_of_the_nights_before(factory: Factory) -> None:
     """From the sixth night of a version on; scratched images are counted, and hint at defects."""
     factory.deliver(TRAINED, 40)
     nightly(factory.product, TRAINED)
@@ -30,23 +30,23 @@ def test_a_night_is_held_against_the_places_of_the_nights_before(factory: Factor
         monitor(factory.product, night)
 
     records = open_product(factory.product).records
-    seen = [records.record(night) or {} for night in WATCHED]
+    seen = [records.record(night) for night in WATCHED]
     untested = LEAST_NIGHTS_OF_A_PLACE + LEAST_NIGHTS
-    images = [record["counts"]["outliers"]["images"] for record in seen]
+    images = [record.contrast.images for record in seen]
     assert images == [0] * untested + [IMAGES] * (len(WATCHED) - untested)
-    places = records.places(WATCHED[0])
-    assert places is not None
-    assert places["images"].tolist() == [IMAGES]
-    assert len(places["means"][0]) == len(places["squares"][0]) == 256
+    cells = records.cells(WATCHED[0])
+    assert cells is not None
+    assert cells["images"].tolist() == [IMAGES]
+    assert len(cells["means"][0]) == len(cells["squares"][0]) == 256
     scores = records.scores(WATCHED[0])
     assert scores is not None
     assert "map_cells" not in scores
     last, before = seen[-1], seen[-2]
-    assert last["counts"]["outliers"]["above"] == SCRATCHED
-    assert last["statistics"]["outliers"]["contrast"] > before["statistics"]["outliers"]["contrast"]
-    assert "4 stand out from their place" in last["evidence"]
-    assert last["counts"]["outliers"]["chance"] <= MAX_DEFECT_HINT  # so few nights raise no alarm
-    assert last["counts"]["outliers"]["chance"] < before["counts"]["outliers"]["chance"]
+    assert last.contrast.above == SCRATCHED
+    assert last.statistics.outliers.contrast > before.statistics.outliers.contrast
+    assert f"4 of {IMAGES} images stand out from their cell" in last.explanation
+    assert last.contrast.chance <= MAX_DEFECT_HINT  # so few nights raise no alarm
+    assert last.contrast.chance < before.contrast.chance
 
 
 def deliver(factory: Factory, night: date, scratched: int) -> None:

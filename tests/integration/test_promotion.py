@@ -40,7 +40,7 @@ READS = ("get_registered_model", "search_model_versions")
 def trained(shared_factory: Factory) -> Factory:
     """A product whose first version was trained and promoted; others copy its model."""
     shared_factory.deliver(NIGHT)
-    assert nightly(shared_factory.product, NIGHT)["action"] == "trained, promoted 1"
+    assert str(nightly(shared_factory.product, NIGHT).action) == "trained, promoted 1"
     return shared_factory
 
 
@@ -373,7 +373,7 @@ def test_the_commands_say_what_they_did(factory: Factory, copies: Callable) -> N
     assert "version 1 is the champion" in status.stdout
     assert max(len(line) for line in status.stdout.splitlines()) <= 100
     written = json.loads((folder / "status.json").read_text())
-    assert written == read_status(product)
+    assert written == read_status(product).to_dict()
     served = [(each["from"], each["to"], each["version"]) for each in written["history"]]
     assert served == [
         ("2026-06-01", "2026-06-02", "1"),

@@ -29,6 +29,8 @@ LAYOUT = ProductLayout("bolt")
 class Bucket(dict):
     """Objects in memory, with the calls of a store that manifests make."""
 
+    bucket = "factory"
+
     def list_objects(self, prefix):
         return [
             SimpleNamespace(key=key, etag=f"{hash(content):x}")

@@ -1,23 +1,20 @@
-"""The demo as a person sees it: one table, a report, and how to look further."""
+"""``reconad demo``: one table, a report, and how to look further."""
 
-import contextlib
-import signal
 import time
-from pathlib import Path
 from typing import Final
 
+from flows.commands.options import DemoOptions
 from flows.demo.replay import (
     BUCKET,
     PRODUCT,
     DemoNight,
-    DemoPlan,
     full_plan,
     replay,
     short_plan,
     write_settings,
 )
-from flows.platform.servers import SETTINGS_FILE, EmbeddedPlatform, running_platform
-from reconad_plugin.errors import ConfigError
+from flows.platform.servers import running_platform
+from flows.platform.stay import stay_up
 
 _COLUMNS: Final = (
     ("night", 12),
@@ -32,19 +29,12 @@ _COLUMNS: Final = (
 )
 
 
-def show_demo(state: Path, report: Path, is_short: bool, is_kept: bool) -> None:
-    """Replay the nights, print the table, write the report.
-
-    Args:
-        state: folder of the servers; emptied first.
-        report: folder of the report.
-        is_short: the short plan.
-        is_kept: leave the servers up until Ctrl-C.
-    """
-    plan = short_plan() if is_short else full_plan()
+def run(options: DemoOptions) -> None:
+    """Replay the nights, print the table, write the report."""
+    plan = short_plan() if options.short else full_plan()
     start_s = time.monotonic()
     print("Starting S3, MLflow and Prefect on loopback ...", flush=True)
-    with running_platform(state, BUCKET) as platform:
+    with running_platform(options.state, BUCKET) as platform:
         write_settings(platform, plan)
         platform.deploy()
         print(
@@ -54,12 +44,14 @@ def show_demo(state: Path, report: Path, is_short: bool, is_kept: bool) -> None:
         )
         print("".join(heading.ljust(width) for heading, width in _COLUMNS), flush=True)
         nights = replay(platform, plan, _print_row)
-        page = _write_report(plan, nights, report)
+        from flows.demo.report import write_report  # MLflow is told where it is by then
+
+        page = write_report(plan, nights, options.report)
         print(f"\n{_truth(nights)}")
         print(f"\nReport: {page}    ({time.monotonic() - start_s:.0f} s in all)")
-        if is_kept:
-            _leave_up(platform)
-    if not is_kept:
+        if options.keep:
+            stay_up(platform, PRODUCT)
+    if not options.keep:
         print(
             "The servers are stopped. `make platform` brings them up again with these nights, and "
             "`make demo KEEP=1` leaves\nthem up: MLflow's runs and versions, Prefect's flows and "
@@ -67,22 +59,13 @@ def show_demo(state: Path, report: Path, is_short: bool, is_kept: bool) -> None:
         )
 
 
-def show_platform(state: Path) -> None:
-    """Bring an earlier demo's servers up again until Ctrl-C."""
-    if not (state / SETTINGS_FILE).exists():
-        raise ConfigError(f"there must be a demo to bring up; {state} holds none: run `make demo`")
-    with running_platform(state, BUCKET, is_fresh=False) as platform:
-        platform.deploy()
-        _leave_up(platform)
-
-
 def _print_row(row: DemoNight) -> None:
-    set_aside = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
-    action = ("simulated defects: " if row.is_simulated else "") + row.action
+    refused = f"{row.quarantined}" + (f" +{row.duplicates} dup" if row.duplicates else "")
+    action = ("simulated defects: " if row.is_simulated else "") + str(row.action)
     cells = (
         row.night,
         str(row.images),
-        set_aside,
+        refused,
         "yes" if row.is_alarm else "",
         ", ".join(row.causes),
         str(row.suspects or ""),
@@ -95,7 +78,7 @@ def _print_row(row: DemoNight) -> None:
 
 
 def _truth(nights: list[DemoNight]) -> str:
-    """What the data set's labels say of the nights, next to what the system made of them."""
+    """Say what the data set's labels know of the nights, next to what the system made of them."""
     watched = [row for row in nights if row.record is not None and row.pitted]
     named = [row for row in watched if "defects" in row.causes]
     missed = [row for row in watched if not row.is_alarm]
@@ -110,30 +93,3 @@ def _truth(nights: list[DemoNight]) -> str:
             "were kept from training as suspects."
         )
     return "\n".join(lines)
-
-
-def _write_report(plan: DemoPlan, nights: list[DemoNight], folder: Path) -> Path:
-    from flows.demo.report import write_report
-
-    return write_report(plan, nights, folder)
-
-
-def _leave_up(platform: EmbeddedPlatform) -> None:
-    dashboards = platform.serve_dashboards()
-    environment = platform.state / "env.sh"
-    print(
-        f"""
-MLflow     {platform.mlflow_url}
-Prefect    {platform.prefect_url}
-Evidently  {dashboards}
-
-In another shell:
-  . {environment}
-  reconad status {PRODUCT}
-  mlflow models serve -m models:/reconad-{PRODUCT}@champion --env-manager local --port 5055
-
-Ctrl-C stops them.""",
-        flush=True,
-    )
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()

@@ -1,0 +1,69 @@
+"""What came of a night's run."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from reconad_plugin.ledger.night_record import NightRecord
+
+
+class ActionKind(StrEnum):
+    """What reconad does about a night, in the words that a person reads."""
+
+    NONE = "none"
+    NO_IMAGES = "no images"
+    GATHERING = "gathering"
+    TRAINED = "trained"
+    TRAINED_BEFORE = "trained the first version"
+    RETRAINED = "retrained"
+    FINETUNED = "fine-tuned"
+    FINETUNING_ENDED = "fine-tuning"
+    EVENT_SENT = "drift event sent"
+    HELD = "hold for review"
+    ALARM_OPEN = "alarm open"
+
+
+@dataclass(frozen=True)
+class Action:
+    """What was done about a night.
+
+    Attributes:
+        kind: which of the actions.
+        outcome: what the gate made of a version, such as ``promoted``.
+        version: the version's number.
+        remark: what else a person is to know; it follows the rest as it is.
+
+    Example:
+        >>> str(Action(ActionKind.FINETUNED, "promoted", "2"))
+        'fine-tuned, promoted 2'
+    """
+
+    kind: ActionKind
+    outcome: str = ""
+    version: str = ""
+    remark: str = ""
+
+    def __str__(self) -> str:
+        judged = f", {self.outcome} {self.version}" if self.outcome else ""
+        return f"{self.kind}{judged}{self.remark}"
+
+
+@dataclass(frozen=True)
+class NightOutcome:
+    """What came of a night's run.
+
+    Attributes:
+        night: the night.
+        accepted: images that were taken in.
+        quarantined: images that were quarantined with a reason.
+        duplicate: images with the bytes of one before.
+        record: what the watch decided; None where no version watched the night.
+        action: what was done.
+    """
+
+    night: date
+    accepted: int
+    quarantined: int
+    duplicate: int
+    record: NightRecord | None
+    action: Action

@@ -1,0 +1,32 @@
+"""The normal images of a training by what they are for, and how often each is seen."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NormalImages:
+    """Normal images by what they are for, each (N, 3, S, S) uint8.
+
+    Attributes:
+        train: the network learns these.
+        calibration: the thresholds come from these.
+        judge: kept for the gate; only counted by a training.
+    """
+
+    train: Tensor
+    calibration: Tensor
+    judge: Tensor
+
+
+def oversample(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Repeat new rows until they are about as many as the old ones, which stand before them.
+
+    So fine-tuning learns the new world and does not forget the old one.
+    """
+    if old.empty or new.empty:
+        return new if old.empty else old
+    repeats = max(1, round(len(old) / len(new)))
+    return pd.concat([old, *([new] * repeats)], ignore_index=True)
