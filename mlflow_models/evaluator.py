@@ -79,7 +79,6 @@ class ReconadEvaluator(ModelEvaluator):
     def evaluate(
         self,
         *,
-        model_type: str,
         dataset: Any,
         run_id: str,
         evaluator_config: Mapping[str, str],

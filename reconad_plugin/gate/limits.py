@@ -72,7 +72,7 @@ class GateLimits:
     free_seconds: float = _limit(
         1.0, "s an image", "latency", "any service bears it, whatever the champion takes"
     )
-    free_size_bytes: float = _limit(
+    free_size_bytes: int = _limit(
         500_000_000, "bytes of weights", "size", "any service bears it, whatever the champion takes"
     )
     enough_defects: int = _limit(

@@ -29,8 +29,8 @@ def load_images(
     """
     hashes, keys = rows["sha256"].tolist(), rows["key"].tolist()
 
-    def decode(place: int) -> NDArray[np.uint8]:
-        content = cache.get(hashes[place], lambda: store.read(keys[place]).content)
+    def decode(index: int) -> NDArray[np.uint8]:
+        content = cache.get(hashes[index], lambda: store.read(keys[index]).content)
         return decode_square(content, size_px, limits)
 
     return PixelCache(cache.folder, size_px).load(hashes, decode)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from reconad_plugin.metrics.intervals import beta_binomial_tail
 from reconad_plugin.watch.chart_sums import Night
 from reconad_plugin.watch.charts import Charts, Scores
 from reconad_plugin.watch.contrast import LEAST_NIGHTS, chance_of_contrast
@@ -172,7 +173,7 @@ def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
     slope = stats.norm.pdf(stats.norm.isf(share)) * night_effect
     worth = share * (1 - share) / slope**2  # images that are worth as little as one night
     kept = worth / (worth + above + below)
-    return float(stats.betabinom.sf(seen.above - 1, seen.images, above * kept, below * kept))
+    return beta_binomial_tail(seen.above, seen.images, above * kept, below * kept)
 
 
 def _check_count(

@@ -1,4 +1,4 @@
-"""The gate's verdict as a whole: odd scored, JSON, reasons."""
+"""The gate's verdict as a whole: odd scores, JSON, reasons."""
 
 import json
 import math
