@@ -42,6 +42,8 @@ from monitoring.dashboard import add_night, open_workspace
 from monitoring.report import run_report
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.night_values import night_values
+from reconad_plugin.watch.cause import ADVICE
+from reconad_plugin.watch.explanation import describe_moves, in_sentences
 from reconad_plugin.watch.night_tests import watch_night
 from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night
@@ -220,19 +222,20 @@ def _record(
     """What the watch might have said; its tests are not run here."""
     cause = "light" if day in LIGHT else "defects" if day in DEFECTS else "none"
     begin = {"light": LIGHT[0], "defects": DEFECTS[0]}.get(cause)
-    suspects = f"{int(table['is_suspect'].sum())} of {len(table)} images are locally anomalous"
     luminance = float(image_statistics(table)["luminance"].mean())
     level, _, deviation = FEATURES["luminance"]
     score = (luminance - level) / deviation
-    explanation = {
-        "light": f"luminance {level:.3f} -> {luminance:.3f} ({score:+.1f} sigma); {suspects}",
-        "defects": suspects,
-        "none": f"all statistics as on other nights; {suspects}",
-    }[cause]
-    farthest = {"light": abs(score) / 3, "defects": 1.8 * LIMIT}.get(cause, abs(score))
+    farthest = {"light": score / 3, "defects": 1.8 * LIMIT}.get(cause, score)
     check = StatisticCheck(
         "luminance", luminance, level, score, farthest, 0.0, jump_limit=LIMIT, average_limit=LIMIT
     )
+    happened = {
+        "light": describe_moves([check]),
+        "defects": "images look defective as on no ordinary night",
+        "none": "all is as on other nights",
+    }[cause]
+    suspects = f"{int(table['is_suspect'].sum())} of {len(table)} images look anomalous"
+    explanation = in_sentences(happened, ADVICE.get(cause, ""), suspects)
     statistics = summarise_night(night.isoformat(), table, (), threshold, (), threshold)
     return NightRecord(
         night=night.isoformat(),
