@@ -16,6 +16,7 @@ from reconad_plugin.ledger.manifest import (
     ACCEPTED,
     DUPLICATE,
     QUARANTINED,
+    IntakeRules,
     build_manifest,
     is_current,
     read_manifest,
@@ -57,16 +58,8 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
     pattern = product.settings.position_pattern
     if known is not None and is_current(product.store, product.layout, known, night, pattern):
         return known
-    manifest = build_manifest(
-        product.store,
-        product.cache,
-        product.layout,
-        night,
-        product.limits,
-        previous=known,
-        is_closed=read_history(product).is_closed(night),
-        position_pattern=pattern,
-    )
+    rules = IntakeRules(product.limits, pattern, read_history(product).is_closed(night))
+    manifest = build_manifest(product.store, product.cache, product.layout, night, rules, known)
     if len(manifest) or known is not None:
         write_manifest(product.store, product.layout, night, manifest)
     return manifest

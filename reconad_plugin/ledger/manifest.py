@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -45,15 +46,29 @@ COLUMNS: Final[dict[str, str]] = {
 _READERS = 8  # threads; reading waits on the network, decoding releases the interpreter's lock
 
 
+@dataclass(frozen=True)
+class IntakeRules:
+    """How a night's objects are looked at.
+
+    Attributes:
+        limits: allowed image sizes.
+        position_pattern: see ``camera_position``.
+        is_closed: a version was already trained on this night before anything watched it; what
+            arrives later has no score to vouch for it, so it takes no side and trains nothing.
+    """
+
+    limits: ImageLimits
+    position_pattern: str | None = None
+    is_closed: bool = False
+
+
 def build_manifest(
     store: ObjectStore,
     cache: ContentCache,
     layout: ProductLayout,
     night: date,
-    limits: ImageLimits,
+    rules: IntakeRules,
     previous: pd.DataFrame | None = None,
-    is_closed: bool = False,
-    position_pattern: str | None = None,
 ) -> pd.DataFrame:
     """Look at every object that arrived for a night.
 
@@ -62,12 +77,9 @@ def build_manifest(
         cache: keeps the bytes of accepted images for the steps that follow.
         layout: the product's keys.
         night: the night.
-        limits: allowed image sizes.
+        rules: of the night.
         previous: the night's manifest so far; accepted objects that stand in it unchanged keep
             their row, so that late arrivals cost only themselves.
-        is_closed: a version was already trained on this night before anything watched it; what
-            arrives later has no score to vouch for it, so it takes no side and trains nothing.
-        position_pattern: see ``camera_position``.
 
     Returns:
         One row an object in order of key, with ``COLUMNS``. No rows where nothing arrived.
@@ -85,9 +97,9 @@ def build_manifest(
     def inspect(info: ObjectInfo) -> dict[str, object]:
         seen = kept.get((info.key, info.etag))
         if seen is None:
-            seen = _inspect_object(store, cache, info, night, limits)
+            seen = _inspect_object(store, cache, info, night, rules.limits)
         name = info.key.removeprefix(layout.incoming(night))
-        return seen | {"position": camera_position(name, position_pattern)}
+        return seen | {"position": camera_position(name, rules.position_pattern)}
 
     with ThreadPoolExecutor(_READERS) as threads:
         rows = list(threads.map(inspect, objects))
@@ -103,7 +115,7 @@ def build_manifest(
                 "reason": f"golden: same bytes as {golden[str(row['sha256'])]}, "
                 "which judges versions and never trains them",
             }
-    if not is_closed:
+    if not rules.is_closed:
         _deal_out(rows, accepted_before)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
