@@ -1,6 +1,7 @@
 """A product opened for work: its settings, its bucket, its keys and its local cache."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from reconad_plugin.config import ProductSettings, Settings, load_settings
 from reconad_plugin.images.limits import ImageLimits
@@ -17,6 +18,7 @@ class Product:
     name: str
     settings: ProductSettings
     workspace: str
+    report: Literal["full", "lean"]
     store: ObjectStore
     cache: ContentCache
     layout: ProductLayout
@@ -41,6 +43,7 @@ def open_product(name: str, settings: Settings | None = None) -> Product:
         name=name,
         settings=product_settings,
         workspace=settings.monitoring.workspace,
+        report=settings.monitoring.report,
         store=store,
         cache=ContentCache(settings.storage.cache_dir),
         layout=layout,
