@@ -50,25 +50,15 @@ MOVE_TAG: Final = "reconad.turn."  # and the number of the move
 
 @dataclass(frozen=True)
 class AliasMove:
-    """One move of the champion's alias, noted on the version that it goes to.
+    """One move of the champion's alias, noted on the version that it goes to."""
 
-    Attributes:
-        number: moves of a product count from 1.
-        version: what serves from then on.
-        instead_of: what served before; None for nothing.
-        by: ``promotion`` or ``rollback``.
-        night: ``YYYY-MM-DD``.
-        reason: one sentence.
-        is_open: not yet carried out to its end.
-    """
-
-    number: int
-    version: str
-    instead_of: str | None
-    by: str
-    night: str
-    reason: str
-    is_open: bool = True
+    number: int  # moves of a product count from 1
+    version: str  # what serves from then on
+    instead_of: str | None  # what served before; None for nothing
+    by: str  # `promotion` or `rollback`
+    night: str  # `YYYY-MM-DD`
+    reason: str  # one sentence
+    is_open: bool = True  # not yet carried out to its end
 
 
 def moves(product: str) -> list[AliasMove]:

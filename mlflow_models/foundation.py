@@ -33,17 +33,11 @@ HASH_TAG: Final = "reconad.vq_sha256"  # of its weights
 
 @dataclass(frozen=True)
 class Foundation:
-    """A network that others stand on, and where it came from.
+    """A network that others stand on, and where it came from."""
 
-    Attributes:
-        uri: ``models:/reconad-vq-<name>/<number>``, or the path of a file.
-        sha256: of its weights.
-        network: in eval mode.
-    """
-
-    uri: str
-    sha256: str
-    network: FoundationNetwork
+    uri: str  # `models:/reconad-vq-<name>/<number>`, or the path of a file
+    sha256: str  # of its weights
+    network: FoundationNetwork  # in eval mode
 
     @property
     def tags(self) -> dict[str, str]:

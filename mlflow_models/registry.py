@@ -37,19 +37,12 @@ PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version.
+    """One registered version."""
 
-    Attributes:
-        number: as the registry counts, ``"1"``, ``"2"``...
-        uri: ``models:/reconad-<product>/<number>``.
-        tags: what reconad noted on it.
-        run_id: the run that trained it.
-    """
-
-    number: str
-    uri: str
-    tags: dict[str, str]
-    run_id: str
+    number: str  # as the registry counts, `"1"`, `"2"`...
+    uri: str  # `models:/reconad-<product>/<number>`
+    tags: dict[str, str]  # what reconad noted on it
+    run_id: str  # the run that trained it
 
     @property
     def night(self) -> str:

@@ -28,30 +28,19 @@ MODEL_TRAINING: Final = "custom_model_development"
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """All of a training that is worth keeping.
+    """All of a training that is worth keeping."""
 
-    Attributes:
-        product: whose model it is.
-        run_name: as the list of runs shows it.
-        params: settings, by name.
-        metrics: figures at the end, by name.
-        curve: the loss over the steps.
-        sources: address -> table of the images there; the run's dataset inputs.
-        images: ``uri``, ``sha256`` and ``split`` of every image that it learnt from or was
-            calibrated on.
-        figures: file name -> plot.
-        tags: of the run and of the registered version.
-    """
-
-    product: str
-    run_name: str
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    curve: list[Progress]
+    product: str  # whose model it is
+    run_name: str  # as the list of runs shows it
+    params: Mapping[str, Any]  # settings, by name
+    metrics: Mapping[str, float]  # figures at the end, by name
+    curve: list[Progress]  # the loss over the steps
+    # address -> table of the images there; the run's dataset inputs
     sources: Mapping[str, pd.DataFrame]
+    # `uri`, `sha256` and `split` of every image that it learnt from or was calibrated on
     images: pd.DataFrame
-    figures: Mapping[str, Figure]
-    tags: Mapping[str, str]
+    figures: Mapping[str, Figure]  # file name -> plot
+    tags: Mapping[str, str]  # of the run and of the registered version
 
 
 def log_training(record: TrainingRecord, detector: Detector) -> registry.Version:

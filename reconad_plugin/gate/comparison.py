@@ -15,17 +15,11 @@ from reconad_plugin.gate.scored_golden import ScoredGoldenSet, threshold_index
 
 @dataclass(frozen=True)
 class Ranking:
-    """Difference of two image_AUROC on the same images, challenger less champion.
+    """Difference of two image_AUROC on the same images, challenger less champion."""
 
-    Attributes:
-        value: seen.
-        deviation: its standard error.
-        interval: 95 % confidence interval.
-    """
-
-    value: float
-    deviation: float
-    interval: tuple[float, float]
+    value: float  # seen
+    deviation: float  # its standard error
+    interval: tuple[float, float]  # 95 % confidence interval
 
 
 def bootstrap_auroc(
@@ -62,25 +56,15 @@ def _resampled_counts(random: np.random.Generator, count: int) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class Recall:
-    """Recall of two versions at equal false-positive rate, and what chance makes of it.
+    """Recall of two versions at equal false-positive rate, and what chance makes of it."""
 
-    Attributes:
-        defect: type of defect; empty for all together.
-        images: anomalous images of it.
-        challenger: recall.
-        champion: recall.
-        difference: challenger less champion.
-        chance_low: versions that are alike differ by less than this in few cases.
-        chance_high: or by more than this.
-    """
-
-    defect: str
-    images: int
+    defect: str  # type of defect; empty for all together
+    images: int  # anomalous images of it
     challenger: float
     champion: float
-    difference: float
-    chance_low: float
-    chance_high: float
+    difference: float  # challenger less champion
+    chance_low: float  # versions that are alike differ by less than this in few cases
+    chance_high: float  # or by more than this
 
 
 def swap_recalls(
@@ -148,23 +132,14 @@ def _found(ranks: NDArray[np.float32], normals: int, fpr: float) -> NDArray[np.b
 
 @dataclass(frozen=True)
 class Differences:
-    """Where challenger and champion part; a list longer than 30 names says how many more.
+    """Where challenger and champion part; a list longer than 30 names says how many more."""
 
-    Attributes:
-        auroc: challenger less champion, on the same images.
-        auroc_interval: 95 % confidence interval of it.
-        misses: how many defects the champion finds and look normal to the challenger.
-        newly_missed: these.
-        borderline: other defects that the champion finds and the challenger does not.
-        newly_found: defects that the challenger finds and the champion does not.
-    """
-
-    auroc: float
-    auroc_interval: tuple[float, float]
-    misses: int
-    newly_missed: tuple[str, ...]
-    borderline: tuple[str, ...]
-    newly_found: tuple[str, ...]
+    auroc: float  # challenger less champion, on the same images
+    auroc_interval: tuple[float, float]  # 95 % confidence interval of it
+    misses: int  # how many defects the champion finds and look normal to the challenger
+    newly_missed: tuple[str, ...]  # these
+    borderline: tuple[str, ...]  # other defects that the champion finds and the challenger does not
+    newly_found: tuple[str, ...]  # defects that the challenger finds and the champion does not
 
 
 def find_differences(

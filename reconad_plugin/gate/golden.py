@@ -28,22 +28,14 @@ _NORMAL: Final = "normal"
 
 @dataclass(frozen=True)
 class GoldenLabels:
-    """What the images are that both versions are judged on.
+    """What the images are that both versions are judged on."""
 
-    Attributes:
-        kind: ``real`` or ``simulated`` anomalies.
-        normal: name of each of the N normal images.
-        nights: (N,) the night each of them arrived, ``YYYY-MM-DD``; empty for those of
-            ``golden/normal/``.
-        anomalous: name of each of the M anomalous images.
-        defects: (M,) the type of each.
-    """
-
-    kind: str
-    normal: tuple[str, ...]
+    kind: str  # `real` or `simulated` anomalies
+    normal: tuple[str, ...]  # name of each of the N normal images
+    # (N,) the night each of them arrived, `YYYY-MM-DD`; empty for those of `golden/normal/`
     nights: tuple[str, ...]
-    anomalous: tuple[str, ...]
-    defects: tuple[str, ...]
+    anomalous: tuple[str, ...]  # name of each of the M anomalous images
+    defects: tuple[str, ...]  # (M,) the type of each
 
     @property
     def recent_nights(self) -> list[str]:
@@ -58,17 +50,11 @@ class GoldenLabels:
 
 @dataclass(frozen=True)
 class GoldenSet:
-    """Images every version is judged on, each (N, 3, S, S) uint8.
+    """Images every version is judged on, each (N, 3, S, S) uint8."""
 
-    Attributes:
-        normal: held-out normal images.
-        anomalous: images with a defect.
-        labels: what each of them is.
-    """
-
-    normal: Tensor
-    anomalous: Tensor
-    labels: GoldenLabels
+    normal: Tensor  # held-out normal images
+    anomalous: Tensor  # images with a defect
+    labels: GoldenLabels  # what each of them is
 
     def with_normal(
         self, images: Tensor, names: Sequence[str], nights: Sequence[str]

@@ -36,35 +36,22 @@ from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
 @dataclass(frozen=True)
 class JudgedImages:
-    """How many images a version was judged on.
+    """How many images a version was judged on."""
 
-    Attributes:
-        normal: held-out normal images.
-        recent: those of the last nights, on which false alarms are counted.
-        anomalous: anomalous images by type of defect.
-    """
-
-    normal: int
-    recent: int
-    anomalous: dict[str, int]
+    normal: int  # held-out normal images
+    recent: int  # those of the last nights, on which false alarms are counted
+    anomalous: dict[str, int]  # anomalous images by type of defect
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision and its reasons.
-
-    Attributes:
-        golden_kind: ``real`` or ``simulated`` anomalies.
-        images: how many were judged on.
-        checks: one a rule.
-        differences: from the champion; None for a first version.
-    """
+    """The decision and its reasons."""
 
     is_passed: bool
-    golden_kind: str
-    images: JudgedImages
-    checks: tuple[Check, ...]
-    differences: Differences | None = None
+    golden_kind: str  # `real` or `simulated` anomalies
+    images: JudgedImages  # how many were judged on
+    checks: tuple[Check, ...]  # one a rule
+    differences: Differences | None = None  # from the champion; None for a first version
 
     @property
     def reason(self) -> str:

@@ -21,14 +21,11 @@ QUALITY, COST, GAIN = "quality", "cost", "gain"
 
 @dataclass(frozen=True)
 class Check:
-    """One rule with what it saw.
-
-    Attributes:
-        kind: ``quality``: is it at least as good; ``cost``: is it as quick and small; ``gain``:
-            is it worth the change.
-    """
+    """One rule with what it saw."""
 
     rule: str
+    # `quality`: is it at least as good; `cost`: is it as quick and small; `gain`: is it worth the
+    # change
     kind: str
     value: float
     limit: float

@@ -19,32 +19,20 @@ from reconad_plugin.metrics.image import image_auroc
 
 @dataclass(frozen=True, eq=False)
 class ScoredGoldenSet:
-    """The scores of one version on the N normal and M anomalous images; it was trained on none.
+    """The scores of one version on the N normal and M anomalous images; it was trained on none."""
 
-    Attributes:
-        normal_scores: (N,) higher is more anomalous.
-        normal_flagged: (N,) bool, whether it lies above the version's own threshold.
-        anomalous_scores: (M,).
-        anomalous_flagged: (M,) bool.
-        calibration_images: held-out normal images that the version's threshold came from.
-        calibration_flagged: how many of them lie at or above it.
-        map_spread: standard deviation over mean of a normal image's map; 0 is a map that says
-            the same everywhere.
-        map_coverage: share of normal pixels above half of what anomalous images peak at.
-        seconds_per_image: of scoring.
-        size_bytes: of the weights.
-    """
-
-    normal_scores: NDArray[np.float64]
+    normal_scores: NDArray[np.float64]  # (N,) higher is more anomalous
+    # (N,) bool, whether it lies above the version's own threshold
     normal_flagged: NDArray[np.bool_]
-    anomalous_scores: NDArray[np.float64]
-    anomalous_flagged: NDArray[np.bool_]
-    calibration_images: int
-    calibration_flagged: int
+    anomalous_scores: NDArray[np.float64]  # (M,)
+    anomalous_flagged: NDArray[np.bool_]  # (M,) bool
+    calibration_images: int  # held-out normal images that the version's threshold came from
+    calibration_flagged: int  # how many of them lie at or above it
+    # standard deviation over mean of a normal image's map; 0 is a map that says the same everywhere
     map_spread: float
-    map_coverage: float
-    seconds_per_image: float
-    size_bytes: int
+    map_coverage: float  # share of normal pixels above half of what anomalous images peak at
+    seconds_per_image: float  # of scoring
+    size_bytes: int  # of the weights
 
     @property
     def recall(self) -> float:
