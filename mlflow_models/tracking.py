@@ -63,10 +63,8 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
         info = log_model()
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
-            if point.held_out_loss is not None:
-                values["held_out_loss"] = point.held_out_loss
-            if point.separation is not None:
-                values["separation"] = point.separation
+            others = {"held_out_loss": point.held_out_loss, "separation": point.separation}
+            values |= {name: value for name, value in others.items() if value is not None}
             mlflow.log_metrics(values, step=point.step, model_id=info.model_id)
         mlflow.log_metrics(dict(record.metrics), model_id=info.model_id)
         for file_name, figure in record.figures.items():
@@ -120,9 +118,8 @@ def log_verdict(
     """Add the gate's verdict to the run of the version it is about."""
     client = MlflowClient()
     client.log_dict(version.run_id, verdict, "gate/verdict.json")
-    client.log_text(
-        version.run_id, pd.DataFrame(verdict["checks"]).to_csv(index=False), "gate/checks.csv"
-    )
+    checks = pd.DataFrame(verdict["checks"]).to_csv(index=False)
+    client.log_text(version.run_id, checks, "gate/checks.csv")
     for file_name, figure in figures.items():
         client.log_figure(version.run_id, figure, f"gate/{file_name}")
 

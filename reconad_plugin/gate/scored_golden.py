@@ -45,13 +45,11 @@ class ScoredGoldenSet:
         return image_auroc(self.normal_scores, self.anomalous_scores)
 
     def threshold_at(self, fpr: float) -> float:
-        """Return the threshold that this share of these normal images lies above, so that two
-        versions are compared alike."""
+        """Return the threshold that this share of these normal images lies above."""
         return float(np.sort(self.normal_scores)[threshold_index(len(self.normal_scores), fpr)])
 
     def normal_share_above(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share of these normal images that score at least this, the image itself
-        counted."""
+        """Return the share of these normal images that score as high, the image itself counted."""
         normal = np.sort(self.normal_scores)
         at_least = len(normal) - np.searchsorted(normal, scores, side="left")
         return (1 + at_least) / (1 + len(normal))
@@ -62,12 +60,7 @@ def score_golden_set(
     golden: GoldenSet,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[ScoredGoldenSet]:
-    """Score the golden set with each detector, at the size that it takes.
-
-    Args:
-        detectors: the versions in question.
-        golden: the same images for every version.
-        clock: in seconds.
+    """Score the same images with each detector, at the size that it takes; the clock is in seconds.
 
     Raises:
         UndefinedMetricError: there are no normal or no anomalous images.
@@ -97,17 +90,13 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         map_spread=_map_spread(normal),
         map_coverage=float((normal.anomaly_map > np.median(anomalous.map_maxima) / 2).mean()),
         seconds_per_image=seconds_per_image,
-        size_bytes=sum(
-            weights.numel() * weights.element_size()
-            for weights in detector.network.state_dict().values()
-        ),
+        size_bytes=sum(each.nbytes for each in detector.network.state_dict().values()),
     )
 
 
 def _map_spread(scores: Scores) -> float:
-    maps = scores.anomaly_map
-    spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)  # (N, S, S) -> (N,)
-    return float(spread.mean())
+    maps = scores.anomaly_map  # (N, S, S)
+    return float((maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)).mean())
 
 
 def _seconds_per_image(
