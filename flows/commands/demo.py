@@ -4,17 +4,10 @@ import time
 from typing import Final
 
 from flows.commands.options import DemoOptions
-from flows.demo.plan import (
-    BUCKET,
-    PRODUCT,
-    DemoNight,
-    full_plan,
-    short_plan,
-    write_settings,
-)
+from flows.commands.platform import stay_up
+from flows.demo.plan import BUCKET, PRODUCT, DemoNight, full_plan, short_plan, write_settings
 from flows.demo.replay import replay
 from flows.platform.servers import running_platform
-from flows.platform.stay import stay_up
 
 _COLUMNS: Final = (
     ("night", 12),

@@ -39,16 +39,12 @@ PAGE_DPI: Final = 60  # of a verdict's picture on Prefect's page, about 100 kB
 class PromotionOutcome:
     """What became of a version.
 
-    Attributes:
-        kind: ``promoted``, ``rejected`` or ``rolled_back``.
-        version: its number.
-
     Example:
         >>> str(PromotionOutcome(registry.PROMOTED, "2"))
         'promoted 2'
     """
 
-    kind: str
+    kind: str  # ``promoted``, ``rejected`` or ``rolled_back``
     version: str
 
     def __str__(self) -> str:
@@ -58,17 +54,11 @@ class PromotionOutcome:
 
 @dataclass(frozen=True)
 class Contenders:
-    """The challenger, and the champion that it is judged against.
+    """The challenger, and the champion that it is judged against."""
 
-    Attributes:
-        challenger: the version in question.
-        champion: the version that serves; None before the first.
-        detectors: of the challenger, then of the champion.
-    """
-
-    challenger: registry.Version
-    champion: registry.Version | None
-    detectors: tuple[Detector, ...]
+    challenger: registry.Version  # the version in question
+    champion: registry.Version | None  # the version that serves; None before the first
+    detectors: tuple[Detector, ...]  # of the challenger, then of the champion
 
     @property
     def size_px(self) -> int:

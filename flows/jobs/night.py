@@ -27,19 +27,12 @@ from reconad_plugin.watch.statistics import NightStatistics, summarise_night
 
 @dataclass(frozen=True)
 class ScoredNight:
-    """A night's images with their scores.
+    """A night's images with their scores."""
 
-    Attributes:
-        version: the version that scored them.
-        detector: it, loaded.
-        table: see ``score_table``.
-        statistics: the night as the watch sees it.
-    """
-
-    version: registry.Version
-    detector: Detector
-    table: pd.DataFrame
-    statistics: NightStatistics
+    version: registry.Version  # the version that scored them
+    detector: Detector  # it, loaded
+    table: pd.DataFrame  # see ``score_table``
+    statistics: NightStatistics  # the night as the watch sees it
 
 
 def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | None:

@@ -17,7 +17,6 @@ from mlflow_models import flavor, registry
 from mlflow_models.foundation import Foundation, find_foundation, registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.ledger.manifest import known_nights
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.store.images import load_images
@@ -29,19 +28,12 @@ from reconad_plugin.watch.cause import LIGHT
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The images of a product that a training may use, up to a night.
+    """The images of a product that a training may use, up to a night."""
 
-    Attributes:
-        product: whose.
-        night: the last one.
-        rows: of manifests, with ``uri``; ``split`` says what each is for.
-        manifests: address -> manifest of each night.
-    """
-
-    product: Product
-    night: date
-    rows: pd.DataFrame
-    manifests: dict[str, pd.DataFrame]
+    product: Product  # whose
+    night: date  # the last one
+    rows: pd.DataFrame  # of manifests, with ``uri``; ``split`` says what each is for
+    manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
 
     @classmethod
     def read(cls, product: Product, night: date, lit_night: date | None = None) -> "TrainingSet":
@@ -129,7 +121,7 @@ def newest_training_set(product: Product, night: date | None) -> TrainingSet:
     Raises:
         NotEnoughImagesError: it has no night.
     """
-    night = night or max(known_nights(product.store, product.layout, date.max), default=None)
+    night = night or max(product.known_nights(), default=None)
     if night is None:
         raise NotEnoughImagesError(
             f"a product to pretrain on must have a night with images; {product.name} has none: "

@@ -1,9 +1,12 @@
 """A product opened for work: its settings, its bucket, its keys and its local cache."""
 
 from dataclasses import dataclass
+from datetime import date
 
-from reconad_plugin.config import ProductSettings, Settings, load_settings
+from reconad_plugin.config import ProductSettings, Settings, load_settings, parse_night
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.ledger.manifest import known_nights
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.layout import ProductLayout
@@ -27,6 +30,10 @@ class Product:
         """Allowed image sizes."""
         return self.settings.limits
 
+    def known_nights(self) -> list[date]:
+        """Return the nights that were taken in, in order."""
+        return known_nights(self.store, self.layout, before=date.max)
+
 
 def open_product(name: str, settings: Settings | None = None) -> Product:
     """Open a product that stands in the settings file.
@@ -46,3 +53,19 @@ def open_product(name: str, settings: Settings | None = None) -> Product:
         layout=layout,
         records=NightRecords(store, layout),
     )
+
+
+def find_night(product: str, night: str | None) -> date:
+    """Return the night that was given, else the last one that was taken in.
+
+    Raises:
+        ConfigError: no night was given, and none was taken in.
+    """
+    if night is not None:
+        return parse_night(night)
+    nights = open_product(product).known_nights()
+    if not nights:
+        raise ConfigError(
+            f"a night is needed, and {product} has taken none in: pass --night YYYY-MM-DD"
+        )
+    return nights[-1]

@@ -44,55 +44,33 @@ Report = TypeVar("Report", TrainingReport, FoundationReport)
 
 @dataclass(frozen=True)
 class BaseVersion:
-    """The version that a fine-tuning starts from.
+    """The version that a fine-tuning starts from."""
 
-    Attributes:
-        name: as a run shows it.
-        run_id: of the run that trained it; an alias may move, a run stays.
-        tags: what was noted of it.
-        load: loads it.
-    """
-
-    name: str
-    run_id: str
-    tags: Mapping[str, str]
+    name: str  # as a run shows it
+    run_id: str  # of the run that trained it; an alias may move, a run stays
+    tags: Mapping[str, str]  # what was noted of it
     load: Callable[[], Detector]
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is to be learnt, and from what.
+    """What is to be learnt, and from what."""
 
-    Attributes:
-        product: whose model it becomes; of a foundation the name it is registered by.
-        purpose: ``train``, ``finetune`` or ``pretrain``.
-        run_name: as the list of runs shows it.
-        settings: model, size and seed.
-        training: steps, budget, learning rate, variations.
-        images: ``uri``, ``sha256`` and ``split`` of each training image, and where nights are
-            told apart ``night`` and ``position``.
-        sources: address -> table of images there; the run's dataset inputs.
-        load: reads the pixels.
-        textures: name -> hash of the pictures that are no product; none for the packaged ones.
-        base: the version to start from, if there is one.
-        foundation: what the model is to stand on, where it is given; a base has its own.
-        cause: of the alarm that led here, or ``none``.
-        tags: of the run and of the version, besides those of every training.
-    """
-
-    product: str
-    purpose: str
-    run_name: str
-    settings: ProductSettings
-    training: TrainingSettings
+    product: str  # whose model it becomes; of a foundation the name it is registered by
+    purpose: str  # ``train``, ``finetune`` or ``pretrain``
+    run_name: str  # as the list of runs shows it
+    settings: ProductSettings  # model, size and seed
+    training: TrainingSettings  # steps, budget, learning rate, variations
+    # ``uri``, ``sha256`` and ``split`` of each training image, and where nights are told apart
+    # ``night`` and ``position``
     images: pd.DataFrame
-    sources: Mapping[str, pd.DataFrame]
-    load: Callable[[], NormalImages]
-    textures: Mapping[str, str] = field(default_factory=dict)
-    base: BaseVersion | None = None
-    foundation: Foundation | None = None
-    cause: str = "none"
-    tags: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, pd.DataFrame]  # address -> table of images there; the run's inputs
+    load: Callable[[], NormalImages]  # reads the pixels
+    textures: Mapping[str, str] = field(default_factory=dict)  # name -> hash; none: the packaged
+    base: BaseVersion | None = None  # the version to start from, if there is one
+    foundation: Foundation | None = None  # where it is given; a base has its own
+    cause: str = "none"  # of the alarm that led here, or ``none``
+    tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
 
     @property
     def fingerprint(self) -> str:
@@ -159,19 +137,12 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainingRun(Generic[Learnt, Report]):
-    """What came of a training job.
+    """What came of a training job."""
 
-    Attributes:
-        version: as registered.
-        model: a detector, or the network of a foundation.
-        report: steps and figures.
-        warning: what to tell whoever asked for it.
-    """
-
-    version: registry.Version
-    model: Learnt
-    report: Report
-    warning: str | None = None
+    version: registry.Version  # as registered
+    model: Learnt  # a detector, or the network of a foundation
+    report: Report  # steps and figures
+    warning: str | None = None  # what to tell whoever asked for it
 
 
 def hash_of(content: Mapping[str, Any]) -> str:
