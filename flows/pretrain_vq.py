@@ -4,8 +4,8 @@ from datetime import date
 
 from prefect import flow
 
+from flows.jobs.fitting import pretrain_and_log, pretraining_settings
 from flows.jobs.nightly_training import TrainingSet, newest_training_set, pretraining_job
-from flows.jobs.pretraining import pretrain_and_log, pretraining_settings
 from flows.jobs.product import Product, open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.runtime.locks import TRAINING, one_at_a_time

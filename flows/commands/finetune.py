@@ -4,8 +4,9 @@ from typing import Final
 
 from flows.commands.json_file import check_writable
 from flows.commands.options import FinetuneOptions
-from flows.commands.train import checked, report_training
+from flows.commands.train import report_training
 from flows.jobs import by_hand
+from flows.jobs.training_job import checked
 from reconad_plugin.config import FinetuneSettings
 
 BUDGET_S: Final = 300.0  # where neither steps nor a budget are given

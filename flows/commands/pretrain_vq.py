@@ -9,7 +9,7 @@ from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import PretrainOptions
 from flows.commands.parse import parse_budget
 from flows.jobs import by_hand
-from flows.jobs.pretraining import pretraining_settings
+from flows.jobs.fitting import pretraining_settings
 from flows.jobs.training_job import TrainingRun
 from reconad_plugin.networks.base import FoundationNetwork, hash_weights
 from reconad_plugin.networks.quantiser import CodebookUse

@@ -1,21 +1,16 @@
 """``reconad train``, and what ``reconad finetune`` shares with it."""
 
 from pathlib import Path
-from typing import Final, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Final
 
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import TrainOptions
 from flows.commands.parse import parse_option
 from flows.jobs import by_hand
-from flows.jobs.training_job import TrainingRun
-from reconad_plugin.config import ProductSettings, TrainingSettings, in_one_line
+from flows.jobs.training_job import TrainingRun, checked
+from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.errors import ConfigError
 from reconad_plugin.training.report import TrainingReport
-
-Settings = TypeVar("Settings", bound=BaseModel)
 
 _OF_THE_REPORT: Final = (
     "steps planned_steps best_step resumed_step ended_by geometry phases elapsed_s"
@@ -37,18 +32,6 @@ def run(options: TrainOptions) -> None:
     settings = checked(ProductSettings, asked)
     trained = by_hand.train(options.data, options.product, settings, options.device)
     report_training(trained, options.json)
-
-
-def checked(settings: type[Settings], values: dict[str, object]) -> Settings:
-    """Build settings of what was typed.
-
-    Raises:
-        ConfigError: a rule is broken.
-    """
-    try:
-        return settings(**values)
-    except ValidationError as error:
-        raise ConfigError(in_one_line(error)) from None
 
 
 def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | None) -> None:

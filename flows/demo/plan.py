@@ -69,7 +69,6 @@ class DemoNight:
     waiting: int  # images on the night's review list
     pitted: int  # pictures with pitting by the data set's labels, which the system never sees
     is_simulated: bool  # whether the night's defects are simulated
-    duration_s: float  # wall-clock seconds
     record: NightRecord | None = field(repr=False)  # the night's record, where one was written
 
     @property

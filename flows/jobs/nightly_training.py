@@ -12,13 +12,19 @@ from torch import Tensor
 
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
-from flows.jobs.training_job import FINETUNING, PRETRAINING, TRAINING, BaseVersion, TrainingJob
+from flows.jobs.training_job import (
+    FINETUNING,
+    PRETRAINING,
+    TRAINING,
+    BaseVersion,
+    TrainingJob,
+    named_foundation,
+)
 from mlflow_models import flavor, registry
-from mlflow_models.foundation import Foundation, find_foundation, registered_name
+from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
-from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
@@ -62,14 +68,7 @@ def training_job(
     base: registry.Version | None = None,
     cause: str = "none",
 ) -> TrainingJob:
-    """Choose the images of all nights up to this one to train on, or to fine-tune for the night.
-
-    Args:
-        product: whose model.
-        night: the last night that is learnt from.
-        training: steps, budget, learning rate, variations.
-        base: the version to fine-tune, if there is one.
-        cause: of the alarm that led here.
+    """Choose the images of all nights up to this one to train on, or to fine-tune a base for it.
 
     Raises:
         NotEnoughImagesError: the night has no image that may be learnt from.
@@ -80,7 +79,10 @@ def training_job(
     elif base is not None:
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)
-    purpose = TRAINING if base is None else FINETUNING
+    purpose, start = TRAINING, None
+    if base is not None:
+        load = partial(flavor.load_model, base.uri)
+        purpose, start = FINETUNING, BaseVersion(base.number, base.run_id, base.tags, load)
     return TrainingJob(
         product=product.name,
         purpose=purpose,
@@ -91,7 +93,7 @@ def training_job(
         sources=chosen.manifests,
         load=partial(_load, chosen, is_finetuning=base is not None, cause=cause),
         textures=textures,
-        base=None if base is None else _base(base),
+        base=start,
         foundation=named_foundation(product.settings) if base is None else None,
         cause=cause,
         tags={
@@ -100,19 +102,6 @@ def training_job(
             registry.MANIFESTS_TAG: _summary_of(list(chosen.manifests)),
         },
     )
-
-
-def named_foundation(settings: ProductSettings) -> Foundation | None:
-    """Find what the settings name for the model to stand on, if they name something.
-
-    Raises:
-        ConfigError: there is none of that name.
-        ModelFormatError: it is something else.
-    """
-    spec = model_spec(settings.model).foundation
-    if settings.vq is None or spec is None:
-        return None
-    return find_foundation(settings.vq, spec)
 
 
 def newest_training_set(product: Product, night: date | None) -> TrainingSet:
@@ -133,13 +122,7 @@ def newest_training_set(product: Product, night: date | None) -> TrainingSet:
 def pretraining_job(
     name: str, settings: ProductSettings, sets: Sequence[TrainingSet]
 ) -> TrainingJob:
-    """Join what may be learnt of some products to pretrain a foundation on.
-
-    Args:
-        name: of the foundation.
-        settings: see ``jobs.pretraining``.
-        sets: one a product.
-    """
+    """Join what may be learnt of some products to pretrain the foundation of this name on."""
 
     def load(split: str) -> Tensor:
         size_px = settings.image_size_px
@@ -174,11 +157,6 @@ def _textures(
     if textures:
         training = training.model_copy(update={"textures": str(folder)})
     return training, textures
-
-
-def _base(version: registry.Version) -> BaseVersion:
-    load = partial(flavor.load_model, version.uri)
-    return BaseVersion(version.number, version.run_id, version.tags, load)
 
 
 def _summary_of(manifests: list[str]) -> str:
