@@ -23,6 +23,10 @@ def _option(
     return typer.Option(name, metavar=metavar, help=help, parser=parser)
 
 
+def _count(name: str, help: str) -> Any:
+    return _option(name, "N", help, parse_count)
+
+
 def _argument(metavar: str, help: str) -> Any:
     return typer.Argument(metavar=metavar, help=help)
 
@@ -52,10 +56,8 @@ Data = Annotated[str, _option("--data", ADDRESS, "train/good, or flat")]
 Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
 ImageSize = Annotated[int, _option("--image-size", "PX", "of the network", parse_count)]
 Preset = Annotated[str, _option("--preset", "NAME", PRESET_HELP)]
-Steps = Annotated[
-    Count, _option("--steps", "N", "end after so many steps at the latest", parse_count)
-]
-Seed = Annotated[int, _option("--seed", "N", "of all that is drawn", parse_count)]
+Steps = Annotated[Count, _count("--steps", "end after so many steps at the latest")]
+Seed = Annotated[int, _count("--seed", "of all that is drawn")]
 Device = Annotated[str, _option("--device", "NAME", "cpu, cuda, cuda:1")]
 GivenNight = Annotated[Text, _option("--night", NIGHT, "(default: the last one taken in)")]
 Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulated anomalies")]
@@ -69,9 +71,7 @@ class TrainingOptions:
     product: Annotated[Text, _option("--product", "NAME", "name of the registered model")] = None
     budget: Annotated[Text, _option("--budget", "TIME", BUDGET_HELP)] = None
     steps: Steps = None
-    batch_size: Annotated[
-        Count, _option("--batch-size", "N", "images (default: the model's)", parse_count)
-    ] = None
+    batch_size: Annotated[Count, _count("--batch-size", "images (default: the model's)")] = None
     learning_rate: Annotated[
         float | None, _option("--learning-rate", "X", RATE_HELP, parse_number)
     ] = None
@@ -190,9 +190,7 @@ class PromoteOptions:
     """Judge the challenger, and let it serve when it is proven better."""
 
     product: Product
-    version: Annotated[
-        Count, _option("--version", "N", "becomes the challenger first", parse_count)
-    ] = None
+    version: Annotated[Count, _count("--version", "becomes the challenger first")] = None
     night: GivenNight = None
     json: Json = None
 
@@ -282,5 +280,5 @@ class BenchmarkOptions:
     textures: Annotated[
         File, _option("--textures", "DIR", "pictures (default: the packaged ones)")
     ] = None
-    rounds: Annotated[int, _option("--rounds", "N", "turns of each side", parse_count)] = 3
+    rounds: Annotated[int, _count("--rounds", "turns of each side")] = 3
     json: Json = None

@@ -1,6 +1,6 @@
 """The demo's plots: how the nights went."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -89,6 +89,6 @@ def _name_events(axes: Axes, nights: list[DemoNight]) -> None:
         if row.champion != before:
             words.append(f"v{row.champion} serves")
             before = row.champion
-        above = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        style = {"ha": "center", "fontsize": 9, "color": INK}
-        axes.annotate("\n".join(words), (number, 1.0), (0, 6), **above, **style)
+        style: dict[str, Any] = {"ha": "center", "fontsize": 9, "color": INK}
+        style |= {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate("\n".join(words), (number, 1.0), (0, 6), **style)

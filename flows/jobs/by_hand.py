@@ -10,17 +10,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from flows.jobs import training_job as jobs
 from flows.jobs.fitting import fit_and_log, pretrain_and_log
 from flows.jobs.progress import warn
-from flows.jobs.training_job import (
-    FINETUNING,
-    PRETRAINING,
-    TRAINING,
-    BaseVersion,
-    TrainingJob,
-    TrainingRun,
-    named_foundation,
-)
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
@@ -38,24 +30,24 @@ from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 def train(
     data: str, product: str | None, settings: ProductSettings, device: str = "cpu"
-) -> TrainingRun[Detector, TrainingReport]:
+) -> jobs.TrainingRun[Detector, TrainingReport]:
     """Train on the normal images of ``DIR`` or ``s3://bucket/prefix``, and register the version
     of this product; of the folder's name where it is None.
     """
     folder = mirror.open_source(data)
     warn(mirror.sizes_in_words(folder.train, settings.image_size_px))
     table = table_of(folder)
-    job = TrainingJob(
+    job = jobs.TrainingJob(
         product=check_product_name(product or name_of(data, "--product")),
-        purpose=TRAINING,
-        run_name=f"{TRAINING} {settings.model}",
+        purpose=jobs.TRAINING,
+        run_name=f"{jobs.TRAINING} {settings.model}",
         settings=settings,
         training=settings.train,
         images=table,
         sources={data: table[IMAGES_COLUMNS]},
         load=partial(_load, table, settings),
         textures=mirror.hashes_of_textures(settings.train.textures),
-        foundation=named_foundation(settings),
+        foundation=jobs.named_foundation(settings),
     )
     return _fit(job, device)
 
@@ -67,7 +59,7 @@ def finetune(
     training: TrainingSettings,
     seed: int = 0,
     device: str = "cpu",
-) -> TrainingRun[Detector, TrainingReport]:
+) -> jobs.TrainingRun[Detector, TrainingReport]:
     """Go on training a version on new normal images, and on the images that it learnt before.
 
     Raises:
@@ -93,24 +85,24 @@ def finetune(
         seed=seed,
     )
     name = product or _registered_product(model_uri) or name_of(data, "--product")
-    job = TrainingJob(
+    job = jobs.TrainingJob(
         product=check_product_name(name),
-        purpose=FINETUNING,
-        run_name=f"{FINETUNING} {settings.model}",
+        purpose=jobs.FINETUNING,
+        run_name=f"{jobs.FINETUNING} {settings.model}",
         settings=settings,
         training=training,
         images=table,
         sources={data: table[IMAGES_COLUMNS].drop_duplicates()},
         load=partial(_load, table, settings),
         textures=mirror.hashes_of_textures(training.textures),
-        base=BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
+        base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
     )
     return _fit(job, device)
 
 
 def pretrain(
     data: Sequence[str], name: str | None, settings: ProductSettings, device: str = "cpu"
-) -> TrainingRun[FoundationNetwork, FoundationReport]:
+) -> jobs.TrainingRun[FoundationNetwork, FoundationReport]:
     """Pretrain a foundation on the normal images of some folders, each ``DIR`` or
     ``s3://bucket/prefix``, and register it under this name; the first folder's where it is None.
     """
@@ -120,10 +112,10 @@ def pretrain(
     warn(mirror.sizes_in_words(pictures, settings.image_size_px))
     tables = {address: table_of(folder) for address, folder in folders.items()}
     table = pd.concat(tables.values(), ignore_index=True).drop_duplicates("sha256")
-    job = TrainingJob(
+    job = jobs.TrainingJob(
         product=registered_name(name),
-        purpose=PRETRAINING,
-        run_name=f"{PRETRAINING} {name}",
+        purpose=jobs.PRETRAINING,
+        run_name=f"{jobs.PRETRAINING} {name}",
         settings=settings,
         training=settings.train,
         images=table,
@@ -134,7 +126,7 @@ def pretrain(
     return pretrain_and_log(job, device)
 
 
-def _fit(job: TrainingJob, device: str) -> TrainingRun[Detector, TrainingReport]:
+def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, TrainingReport]:
     registry.versions(job.product)  # MLflow must answer before the training and not after it
     run = fit_and_log(job, device)
     warn(run.warning)

@@ -28,7 +28,6 @@ from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.scored_golden import score_golden_set
 from reconad_plugin.plots.figures import plot_disagreement, plot_maps
 from reconad_plugin.store.golden_images import read_golden_images
-from reconad_plugin.store.images import load_images
 
 MAPS_A_KIND: Final = 4  # pictures of normal and of anomalous images in the plot of maps
 MOST_DISAGREEMENTS: Final = 8  # pictures that two versions see differently
@@ -81,15 +80,12 @@ def outcome_of(version: registry.Version) -> PromotionOutcome | None:
 def choose_contenders(
     product: str, version: int | None, completed: Sequence[alias_log.AliasMove]
 ) -> Contenders | PromotionOutcome:
-    """Choose and load the versions to judge.
+    """Choose and load the versions to judge; return the outcome where the version serves already.
 
     Args:
         product: its name.
         version: becomes the challenger first.
         completed: alias moves of earlier runs that were completed just now.
-
-    Returns:
-        The contenders; or the outcome where the version serves already.
 
     Raises:
         ConfigError: there is no such version.
@@ -138,7 +134,7 @@ def build_golden_set(
             f"the gate needs held-out normal images; {product.name} has none: bring more normal "
             "images"
         )
-    normal = load_images(product.store, product.cache, rows, size_px, product.limits)
+    normal = product.load_images(rows, size_px)
     names, nights = rows["key"].tolist(), rows["night"].tolist()
     if real is not None and len(real.anomalous) >= LIMITS.enough_defects:
         return real.with_normal(normal, names, nights)
@@ -180,19 +176,12 @@ def _plot_disagreement(
     challenger: Detector, champion: Detector, golden: GoldenSet, indices: list[int]
 ) -> Figure:
     """Plot images by their index among normal and then anomalous ones."""
-    titles = ["normal"] * len(golden.normal) + [_title(each) for each in golden.labels.defects]
-    normals = len(golden.normal)
-    images = [
-        golden.normal[index] if index < normals else golden.anomalous[index - normals]
-        for index in indices
-    ]
-    return plot_disagreement(
-        challenger,
-        champion,
-        torch.stack(images),
-        [titles[index] for index in indices],
-        "Where the challenger and the champion differ most",
-    )
+    names = ["normal"] * len(golden.normal) + [_title(each) for each in golden.labels.defects]
+    titles = [names[index] for index in indices]
+    pictures = [*golden.normal, *golden.anomalous]  # views: nothing is copied
+    images = torch.stack([pictures[index] for index in indices])
+    heading = "Where the challenger and the champion differ most"
+    return plot_disagreement(challenger, champion, images, titles, heading)
 
 
 def _title(defect: str) -> str:

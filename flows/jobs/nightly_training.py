@@ -10,22 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from flows.jobs import training_job as jobs
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
-from flows.jobs.training_job import (
-    FINETUNING,
-    PRETRAINING,
-    TRAINING,
-    BaseVersion,
-    TrainingJob,
-    named_foundation,
-)
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
-from reconad_plugin.store.images import load_images
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
@@ -56,9 +48,7 @@ class TrainingSet:
 
     def load(self, rows: pd.DataFrame, size_px: int | None = None) -> Tensor:
         """Load the pixels of some rows: (N, 3, S, S) uint8, by default of the product's size."""
-        product = self.product
-        size_px = size_px or product.settings.image_size_px
-        return load_images(product.store, product.cache, rows, size_px, product.limits)
+        return self.product.load_images(rows, size_px or self.product.settings.image_size_px)
 
 
 def training_job(
@@ -67,7 +57,7 @@ def training_job(
     training: TrainingSettings,
     base: registry.Version | None = None,
     cause: str = "none",
-) -> TrainingJob:
+) -> jobs.TrainingJob:
     """Choose the images of all nights up to this one to train on, or to fine-tune a base for it.
 
     Raises:
@@ -79,11 +69,11 @@ def training_job(
     elif base is not None:
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)
-    purpose, start = TRAINING, None
+    purpose, start = jobs.TRAINING, None
     if base is not None:
-        load = partial(flavor.load_model, base.uri)
-        purpose, start = FINETUNING, BaseVersion(base.number, base.run_id, base.tags, load)
-    return TrainingJob(
+        purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
+        start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
+    return jobs.TrainingJob(
         product=product.name,
         purpose=purpose,
         run_name=f"{purpose} {night.isoformat()}",
@@ -94,7 +84,7 @@ def training_job(
         load=partial(_load, chosen, is_finetuning=base is not None, cause=cause),
         textures=textures,
         base=start,
-        foundation=named_foundation(product.settings) if base is None else None,
+        foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
         tags={
             registry.NIGHT_TAG: night.isoformat(),
@@ -121,7 +111,7 @@ def newest_training_set(product: Product, night: date | None) -> TrainingSet:
 
 def pretraining_job(
     name: str, settings: ProductSettings, sets: Sequence[TrainingSet]
-) -> TrainingJob:
+) -> jobs.TrainingJob:
     """Join what may be learnt of some products to pretrain the foundation of this name on."""
 
     def load(split: str) -> Tensor:
@@ -132,10 +122,10 @@ def pretraining_job(
         train = load(TRAIN)
         return NormalImages(train, load(CALIBRATION), judge=train[:0])
 
-    return TrainingJob(
+    return jobs.TrainingJob(
         product=registered_name(name),
-        purpose=PRETRAINING,
-        run_name=f"{PRETRAINING} {name}",
+        purpose=jobs.PRETRAINING,
+        run_name=f"{jobs.PRETRAINING} {name}",
         settings=settings,
         training=settings.train,
         images=pd.concat([each.rows for each in sets], ignore_index=True),

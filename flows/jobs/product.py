@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from datetime import date
 
+import pandas as pd
+from torch import Tensor
+
 from reconad_plugin.config import ProductSettings, Settings, load_settings, parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.ledger.manifest import known_nights
+from reconad_plugin.ledger.manifest import known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.images import load_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
@@ -29,6 +33,14 @@ class Product:
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
         return self.settings.limits
+
+    def manifest(self, night: date) -> pd.DataFrame | None:
+        """Read the manifest of a night; None where it was not taken in."""
+        return read_manifest(self.store, self.layout, night)
+
+    def load_images(self, rows: pd.DataFrame, size_px: int) -> Tensor:
+        """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
+        return load_images(self.store, self.cache, rows, size_px, self.limits)
 
     def known_nights(self) -> list[date]:
         """Return the nights that were taken in, in order."""
