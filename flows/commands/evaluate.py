@@ -6,9 +6,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import flows.commands.quiet  # noqa: F401  first: before MLflow
-
-# isort: split
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
 from mlflow_models import flavor

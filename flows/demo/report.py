@@ -18,9 +18,8 @@ from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import sources_of
-from reconad_plugin.ledger.manifest import accepted_rows, read_manifest
+from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.plots.figures import plot_maps
-from reconad_plugin.store.images import load_images
 
 EXAMPLES: Final = 6  # pictures in a row of examples
 
@@ -71,7 +70,7 @@ def write_report(plan: DemoPlan, nights: list[DemoNight], folder: Path) -> Path:
 def _gather(plan: DemoPlan, nights: list[DemoNight]) -> _Story:
     product = open_product(PRODUCT)
     days = [date.fromisoformat(row.night) for row in nights]
-    manifests = [read_manifest(product.store, product.layout, day) for day in days]
+    manifests = [product.manifest(day) for day in days]
     tables = [product.records.scores(day) for day in days]
     scores = pd.concat([table for table in tables if table is not None], ignore_index=True)
     versions = registry.versions(PRODUCT)
@@ -193,12 +192,9 @@ def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
 
 
 def _maps(story: _Story, rows: pd.DataFrame, number: str) -> Figure:
-    product = story.product
     shown = rows.iloc[:: max(1, len(rows) // EXAMPLES)].head(EXAMPLES)
     detector = flavor.load_model(registry.version(PRODUCT, number).uri)
-    images = load_images(
-        product.store, product.cache, shown, detector.image_size_px, product.limits
-    )
+    images = story.product.load_images(shown, detector.image_size_px)
     return plot_maps(detector, images, [f"{row.night}" for row in shown.itertuples()])
 
 
@@ -215,9 +211,9 @@ def _verdicts(versions: list[registry.Version]) -> str:
 
 
 def _not_accepted(story: _Story) -> str:
-    product, rows = story.product, []
+    rows = []
     for night in story.nights:
-        manifest = read_manifest(product.store, product.layout, date.fromisoformat(night.night))
+        manifest = story.product.manifest(date.fromisoformat(night.night))
         if manifest is None:
             continue
         for row in manifest[manifest["verdict"] != "accepted"].itertuples():
