@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -210,8 +211,10 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(forked: Callable[..., F
     result = nightly(factory.product, SCRATCHED)
 
     assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
-    as_before = result.record | {"cause": "light"}
-    assert react(open_product(factory.product), SCRATCHED, as_before) == "fine-tuned, rejected 2"
+    opened = open_product(factory.product)
+    ledger = open_ledger(opened, sync_history(opened))
+    as_before = replace(result.record, cause="light")
+    assert str(react(opened, ledger, SCRATCHED, as_before)) == "fine-tuned, rejected 2"
 
 
 @pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])
