@@ -32,7 +32,8 @@ def publish(
 
     threshold = scored.detector.calibration.image_threshold
     run = dashboard_run(night, scored.table, record, threshold, ledger)
-    html = run.snapshot.get_html_str(as_iframe=False)
+    is_full = product.report == "full"  # drawings take most of a night's time
+    files = {"evidently.html": run.snapshot.get_html_str(as_iframe=False)} if is_full else {}
     add_night(open_workspace(product.workspace), product.name, record, run.snapshot)
     statistics = scored.statistics
     log_night(
@@ -49,8 +50,8 @@ def publish(
             "reconad.model_version": scored.version.number,
             "reconad.evidence": record.explanation,
         },
-        figures=_figures(product, scored, record),
-        files={"evidently.html": html},
+        figures=_figures(product, scored, record) if is_full else {},
+        files=files,
     )
 
 

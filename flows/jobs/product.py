@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 import pandas as pd
 from torch import Tensor
@@ -24,6 +25,7 @@ class Product:
     name: str
     settings: ProductSettings
     workspace: str
+    report: Literal["full", "lean"]
     store: ObjectStore
     cache: ContentCache
     layout: ProductLayout
@@ -60,6 +62,7 @@ def open_product(name: str, settings: Settings | None = None) -> Product:
         name=name,
         settings=product_settings,
         workspace=settings.monitoring.workspace,
+        report=settings.monitoring.report,
         store=store,
         cache=ContentCache(settings.storage.cache_dir),
         layout=layout,
