@@ -33,9 +33,8 @@ def run(options: EvaluateOptions) -> None:
             table.add_row(name, "no masks")
     by_defect = Table("defect", "images", "image_AUROC", "recall")
     for label, defect in evaluation.defects.items():
-        by_defect.add_row(
-            escape(label), str(defect.images), f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
-        )
+        figures_of = f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
+        by_defect.add_row(escape(label), str(defect.images), *figures_of)
     console = Console()
     console.print(table)
     console.print(by_defect)

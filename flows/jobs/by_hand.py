@@ -149,15 +149,12 @@ def table_of(folder: ImageFolder) -> pd.DataFrame:
     paths = {mirror.hash_file(path): path for path in folder.train}  # equal files are one image
     splits = assign_splits(list(paths), already=0)
     return pd.DataFrame(
-        [
-            {
-                "path": str(path),
-                "uri": str(path.resolve()),
-                "sha256": sha256,
-                "split": CALIBRATION if splits[sha256] == CALIBRATION else TRAIN,
-            }
-            for sha256, path in paths.items()
-        ]
+        {
+            "path": [str(path) for path in paths.values()],
+            "uri": [str(path.resolve()) for path in paths.values()],
+            "sha256": list(paths),
+            "split": [CALIBRATION if splits[each] == CALIBRATION else TRAIN for each in paths],
+        }
     )
 
 

@@ -34,8 +34,7 @@ class EmbeddedPlatform:
     """Servers of one state folder."""
 
     state: Path  # the folder
-    # what a process needs to work with the platform
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)  # what a process needs for the work
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _s3_ports: list[int] = field(default_factory=list)
 
