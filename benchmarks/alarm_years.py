@@ -29,7 +29,8 @@ from scipy.special import ndtr
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.chart_sums import Night
+from reconad_plugin.watch.charts import Charts
 from reconad_plugin.watch.contrast import FEWEST_IMAGES, chance_of_contrast, contrast
 from reconad_plugin.watch.forecast import alarms_of
 from reconad_plugin.watch.limits import Limits, limits
@@ -174,7 +175,7 @@ class Year:
             value = effect + random.normal(0, images**-0.5, self._shape)
             value[:, 0] += shift * (night >= start)
             seen = Night(night, value, ones, images * ones)
-            checked = charts.check(seen, self._limit.jump)
+            checked = charts.score(seen, self._limit.jump)
             is_alarm, is_settled = alarms_of(
                 checked.score, checked.average, self._limit.jump, self._limit.average
             )
@@ -184,7 +185,7 @@ class Year:
             note(night, is_alarm, is_open)
             is_open = is_alarm | (is_open & ~is_settled)
             outliers.learn(~is_open)
-            charts.learn(seen, np.broadcast_to(~is_open[:, None], self._shape))
+            charts.update(seen, np.broadcast_to(~is_open[:, None], self._shape))
 
 
 class _Counts:

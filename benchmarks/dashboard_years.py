@@ -39,8 +39,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import reconad_plugin.telemetry  # noqa: F401  before Evidently
 from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import add_night, open_workspace
-from monitoring.report import night_values, run_report
+from monitoring.report import run_report
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.night_values import night_values
+from reconad_plugin.watch.cause import ADVICE
+from reconad_plugin.watch.explanation import describe_moves, in_sentences
 from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night
 
 START: Final = date(2024, 1, 1)
@@ -81,7 +86,7 @@ class MadeUpNight:
 
     night: date
     table: pd.DataFrame
-    record: dict[str, Any]
+    record: NightRecord
     values: dict[str, float]
 
 
@@ -206,36 +211,47 @@ def make_night(place: int, images: int) -> MadeUpNight:
         is_suspect=matched > threshold,
         map_extent=extent,
     )
-    record = _record(night, table, version, day)
+    record = _record(night, table, version, day, threshold)
     values = night_values(record, threshold, day == PROMOTED, day == PROMOTED)
     return MadeUpNight(night, table, record, values)
 
 
-def _record(night: date, table: pd.DataFrame, version: int, day: int) -> dict[str, Any]:
+def _record(
+    night: date, table: pd.DataFrame, version: int, day: int, threshold: float
+) -> NightRecord:
     """What the watch might have said; its tests are not run here."""
     cause = "light" if day in LIGHT else "defects" if day in DEFECTS else "none"
     begin = {"light": LIGHT[0], "defects": DEFECTS[0]}.get(cause)
-    suspects = f"{int(table['is_suspect'].sum())} of {len(table)} images are locally anomalous"
     luminance = float(image_statistics(table)["luminance"].mean())
     level, _, deviation = FEATURES["luminance"]
     score = (luminance - level) / deviation
-    evidence = {
-        "light": f"luminance {level:.3f} -> {luminance:.3f} ({score:+.1f} sigma); {suspects}",
-        "defects": suspects,
-        "none": f"all statistics as on other nights; {suspects}",
+    farthest = {"light": score / 3, "defects": 1.8 * LIMIT}.get(cause, score)
+    check = StatisticCheck(
+        "luminance", luminance, level, score, farthest, 0.0, jump_limit=LIMIT, average_limit=LIMIT
+    )
+    happened = {
+        "light": describe_moves([check]),
+        "defects": "images look defective as on no ordinary night",
+        "none": "all is as on other nights",
     }[cause]
-    farthest = {"light": abs(score) / 3, "defects": 1.8 * LIMIT}.get(cause, abs(score))
-    return {
-        "night": night.isoformat(),
-        "model_version": str(version),
-        "is_alarm": cause != "none",
-        "since": None if begin is None else (night - timedelta(day - begin)).isoformat(),
-        "cause": cause,
-        "also": [],
-        "evidence": evidence,
-        "is_holding": cause == "defects",
-        "checks": {"luminance": {"score": farthest, "jump_limit": LIMIT}},
-    }
+    suspects = f"{int(table['is_suspect'].sum())} of {len(table)} images look anomalous"
+    explanation = in_sentences(happened, ADVICE.get(cause, ""), suspects)
+    statistics = summarise_night(night.isoformat(), table, (), threshold, (), threshold)
+    return NightRecord(
+        night=night.isoformat(),
+        model_version=str(version),
+        is_alarm=cause != "none",
+        is_raised=cause != "none",
+        is_new=day == begin,
+        since=None if begin is None else (night - timedelta(day - begin)).isoformat(),
+        cause=cause,
+        also=(),
+        explanation=explanation,
+        is_learning=cause == "light",
+        is_holding=cause == "defects",
+        statistics=statistics,
+        checks={"luminance": check},
+    )
 
 
 @contextmanager

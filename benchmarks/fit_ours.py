@@ -17,7 +17,9 @@ from reconad_plugin.training import loop
 from reconad_plugin.training.recipe import Simulation
 
 STEPS = 12
-HELD_OUT = 32  # a look scores them, scores them with simulated anomalies, and takes their loss
+HELD_OUT = (
+    32  # a validation scores them, scores them with simulated anomalies, and takes their loss
+)
 
 
 def main() -> None:
@@ -25,7 +27,7 @@ def main() -> None:
     options = read_options(sizes="128")
     (size_px,) = options.sizes
     steps = options.steps or STEPS
-    loop.LOOKS = 1  # at the end, as the peer validates; else so few steps would see one each
+    loop.VALIDATIONS = 1  # at the end, as the peer validates; else so few steps would see one each
     with tempfile.TemporaryDirectory() as cache:
         start = perf_counter()
         paths = list(read_folder(options.data).train)

@@ -18,7 +18,7 @@ from peer_images import read_images
 from worker import BATCH_SIZE, read_options, report
 
 STEPS = 12
-VALIDATION_BATCHES = 12  # of 8: as many images as one look of ours takes through the network
+VALIDATION_BATCHES = 12  # of 8: as many images as one validation of ours takes through the network
 
 
 class Validated(Callback):

@@ -10,7 +10,7 @@ both normal; ``correlation`` is that of the two versions' scores on the same ima
 defect differ in difficulty. Each version sets its threshold on 100 calibration images unless told.
 
 Challengers meet a champion whose threshold holds, and one whose threshold is out of date, so that
-it alarms on 15 % of normal images and any fair threshold is a gain.
+15 % of normal images lie above it and any fair threshold is a gain.
 """
 
 import argparse
@@ -29,9 +29,10 @@ from scipy import optimize, stats
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from reconad_plugin.detector.calibration import calibrate
-from reconad_plugin.gate.comparison import REAL, Evidence, GoldenLabels
+from reconad_plugin.gate.golden import REAL, GoldenLabels
 from reconad_plugin.gate.judge import Verdict, judge
 from reconad_plugin.gate.rules import QUALITY
+from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
 TYPES: Final = {"crack": -0.6, "scratch": -0.2, "stain": 0.2, "dent": 0.6}  # how easily seen
 TARGET_FPR: Final = 0.02
@@ -111,38 +112,38 @@ def judge_one(world: World, seed: int) -> Verdict:
     difficulty = random.normal(size=(2, images))  # normal, anomalous
     labels = GoldenLabels(
         kind=REAL,
-        normal=tuple(f"normal/{place}" for place in range(images)),
-        nights=tuple(f"2026-01-{1 + place % 7:02}" for place in range(images)),
-        anomalous=tuple(f"{name}/{place}" for place, name in enumerate(names)),
+        normal=tuple(f"normal/{index}" for index in range(images)),
+        nights=tuple(f"2026-01-{1 + index % 7:02}" for index in range(images)),
+        anomalous=tuple(f"{name}/{index}" for index, name in enumerate(names)),
         defects=tuple(str(name) for name in names),
     )
 
-    def evidence(shift: float, fpr: float) -> Evidence:
+    def score(shift: float, fpr: float) -> ScoredGoldenSet:
         own = random.normal(size=(2, images))
         scores = world.correlation**0.5 * difficulty + (1 - world.correlation) ** 0.5 * own
         held_out = random.normal(size=world.calibration_images)
-        return to_evidence(scores[0], scores[1] + shift + ease, held_out, fpr)
+        return to_scored(scores[0], scores[1] + shift + ease, held_out, fpr)
 
-    champion = evidence(world.champion_shift, world.champion_fpr)
-    challenger = evidence(world.challenger_shift, TARGET_FPR)
+    champion = score(world.champion_shift, world.champion_fpr)
+    challenger = score(world.challenger_shift, TARGET_FPR)
     return judge(challenger, champion, labels, TARGET_FPR, seed)
 
 
-def to_evidence(
+def to_scored(
     normal: NDArray[np.float64],
     anomalous: NDArray[np.float64],
     held_out: NDArray[np.float64],
     fpr: float,
-) -> Evidence:
-    """Scores to evidence; maps and costs are in order."""
+) -> ScoredGoldenSet:
+    """Make a scored golden set of scores; maps and costs are in order."""
     calibration = calibrate(held_out, fpr)
-    return Evidence(
+    return ScoredGoldenSet(
         normal_scores=normal,
-        normal_alarms=normal > calibration.image_threshold,
+        normal_flagged=normal > calibration.image_threshold,
         anomalous_scores=anomalous,
-        anomalous_alarms=anomalous > calibration.image_threshold,
+        anomalous_flagged=anomalous > calibration.image_threshold,
         calibration_images=len(held_out),
-        calibration_alarms=calibration.scores_at_threshold,
+        calibration_flagged=calibration.scores_at_threshold,
         map_spread=1.0,
         map_coverage=0.0,
         seconds_per_image=0.01,
@@ -162,10 +163,10 @@ def shift_for(auroc: float) -> float:
 
 def _line(cell: dict[str, Any]) -> str:
     name = f"-{cell['loss']:g}" if cell["loss"] else "equal"
-    alarms = f"{cell['champion_fpr']:.0%} alarm"
+    flagged = f"{cell['champion_fpr']:.0%} alarm"
     rules = ", ".join(f"{rule} {share:.1%}" for rule, share in cell["refused_by_rule"].items())
     return (
-        f"{cell['auroc']:<5}  {cell['correlation']:<5}  {name:10}  {alarms:9} "
+        f"{cell['auroc']:<5}  {cell['correlation']:<5}  {name:10}  {flagged:9} "
         f"{cell['refused_for_quality']:19.1%}  {cell['gets_through']:12.1%}  {rules}"
     )
 

@@ -184,10 +184,10 @@ def _die_before(number: int) -> None:
 def _act(product: str, act: str) -> None:
     if act == "promotion":
         registry.challenge(product, "3")
-        turn = alias_log.promote(product, "3", NIGHTS[2], VERDICT | {"judged_against": "2"})
+        move = alias_log.promote(product, "3", NIGHTS[2], VERDICT | {"judged_against": "2"})
     else:
-        turn = alias_log.roll_back(product, "2", NIGHTS[2], "bad")
-    alias_log.close_turn(product, turn)
+        move = alias_log.roll_back(product, "2", NIGHTS[2], "bad")
+    alias_log.finish(product, move)
 
 
 def _check(product: str, act: str) -> list[str]:
@@ -198,7 +198,7 @@ def _check(product: str, act: str) -> list[str]:
     if serving is None or serving.number not in ("2", goal):
         return [f"the champion was {serving}"]
     flavor.load_model(f"models:/{registry.model_name(product)}@{registry.CHAMPION}")
-    completed = alias_log.complete_open_turns(product)
+    completed = alias_log.recover(product)
     if not completed and serving.number == "2":
         _act(product, act)
     return _wrong(product, act)
@@ -218,12 +218,12 @@ def _wrong(product: str, act: str) -> list[str]:
         tags = {"reconad.rolled_back_night": NIGHTS[2], "reconad.reason": "bad"}
     marked = versions[2 if act == "promotion" else 1].tags
     entry = MlflowClient().get_registered_model(registry.model_name(product))
-    turns = alias_log.turns(product)
+    moves = alias_log.moves(product)
     seen = {
         "aliases": ({name: str(number) for name, number in entry.aliases.items()}, aliases),
         "states": ([version.tags.get(registry.STATE_TAG) for version in versions], states),
-        "served": ([turn.version for turn in turns], served),
-        "open turns": ([turn.number for turn in turns if turn.is_open], []),
+        "served": ([move.version for move in moves], served),
+        "open moves": ([move.number for move in moves if move.is_open], []),
         "tags": ({name: marked.get(name) for name in tags}, tags),
     }
     return [f"{name} are {got}, not {want}" for name, (got, want) in seen.items() if got != want]
@@ -231,13 +231,13 @@ def _wrong(product: str, act: str) -> list[str]:
 
 def _cut_off_where(product: str, act: str) -> str:
     """How far an act had come."""
-    turns = alias_log.turns(product)
+    moves = alias_log.moves(product)
     serving = registry.version_by_alias(product, registry.CHAMPION)
     has_moved = serving is not None and serving.number != "2"
-    if len(turns) == 2:
-        return "before its turn was noted"
-    if not turns[-1].is_open:
-        return "after its turn was closed"
+    if len(moves) == 2:
+        return "before its move was noted"
+    if not moves[-1].is_open:
+        return "after its move was closed"
     return "after the alias moved" if has_moved else "before the alias moved"
 
 
@@ -268,8 +268,8 @@ def _versions_to_copy(folder: Path) -> list[registry.Version]:
     for _ in NIGHTS[1:]:
         client.create_model_version(name, first.uri, first.run_id)
     for number, night in zip(("1", "2"), NIGHTS, strict=False):
-        turn = alias_log.promote("like", number, night, VERDICT)
-        alias_log.close_turn("like", turn)
+        move = alias_log.promote("like", number, night, VERDICT)
+        alias_log.finish("like", move)
     return registry.versions("like")
 
 

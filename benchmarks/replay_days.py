@@ -28,7 +28,7 @@ from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.splits import CALIBRATION, TRAIN, assign_splits
 from reconad_plugin.watch.cause import NONE, find_cause
-from reconad_plugin.watch.cells import known_places, summarise_places
+from reconad_plugin.watch.cells import known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
 from reconad_plugin.watch.night_tests import comparable, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, describe_light, summarise_night
@@ -90,9 +90,9 @@ def _replay(
         ordinary = {night.night for night in history} - alarmed
         summary = summarise_night(str(day), table, **calibration)
         known = comparable(history, ordinary, summary.model_version)
-        places = known_places([shown[night.night] for night in known])
+        places = known_cells([shown[night.night] for night in known])
         tonight = with_outliers(summary, table, places)
-        shown[str(day)] = summarise_places(table)
+        shown[str(day)] = summarise_cells(table)
         watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)
@@ -104,12 +104,12 @@ def _replay(
                 "day": str(day),
                 "images": len(table),
                 "pitted": int((table["label"] != "normal").sum()),
-                "above": watch.alarming.above,
+                "above": watch.above_threshold.above,
                 "suspects": watch.suspects.above,
                 "cause": found.cause,
                 "also": list(found.also),
                 "is_raised": found.is_raised,
-                "evidence": found.evidence,
+                "evidence": found.explanation,
             }
         )
     return days

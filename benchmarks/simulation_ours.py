@@ -13,7 +13,7 @@ from reconad_plugin.simulation.textures import load_textures
 BATCH = 32
 LIKE_THE_PEER = Preset(
     shapes={"perlin": 1},
-    looks={"texture": 1},
+    fillings={"texture": 1},
     blurred_share=0,
     perlin_threshold=(0.5, 0.5),
 )

@@ -10,11 +10,13 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.simulation.textures import load_textures
 from reconad_plugin.training.draem import DraemRecipe
-from reconad_plugin.training.loop import Progress, best_precision, train
+from reconad_plugin.training.loop import best_precision, train
+from reconad_plugin.training.options import RunOptions
 from reconad_plugin.training.recipe import Simulation
+from reconad_plugin.training.report import Progress
 
 TIMED_STEPS = 3
-MANY_STEPS = 100_000  # a plan so long that no look at held-out images falls into the timed steps
+MANY_STEPS = 100_000  # a plan so long that no validation falls into the timed steps
 
 
 class _EnoughError(Exception):
@@ -71,7 +73,7 @@ def _in_the_loop(recipe: DraemRecipe, size_px: int, timed: int) -> float:
 
     settings = TrainingSettings(steps=MANY_STEPS, batch_size=BATCH_SIZE)
     try:
-        train(recipe, images, images[:0], settings, seed=0, on_progress=note)
+        train(recipe, images, images[:0], settings, seed=0, options=RunOptions(on_progress=note))
     except _EnoughError:
         return (ends[-1] - ends[WARMUP_STEPS - 1]) / timed
     raise AssertionError(f"the training ended after {len(ends)} steps")

@@ -23,7 +23,8 @@ from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import describe_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.training.fit import NormalImages, fit_detector
+from reconad_plugin.training.fit import fit_detector
+from reconad_plugin.training.images import NormalImages
 
 IMAGE_SIZE_PX: Final = 128
 FITTED_SHARE: Final = 0.5  # of the reference's images; nights are drawn from the others

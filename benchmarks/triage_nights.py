@@ -33,7 +33,7 @@ from reconad_plugin.watch.cause import (
     UNCLEAR,
     find_cause,
 )
-from reconad_plugin.watch.cells import known_places, summarise_places
+from reconad_plugin.watch.cells import known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
 from reconad_plugin.watch.night_tests import watch_night
 from reconad_plugin.watch.statistics import NightStatistics, summarise_night
@@ -139,7 +139,7 @@ def one_night(
     for place in range(options.history):
         images = _draw(pool, options.images, random)
         history.append(_night(place, images, scored, places))
-        places.append(summarise_places(images))
+        places.append(summarise_cells(images))
     share = float(random.choice(DEFECT_SHARES)) if kind.defects else 0.0
     defects = round(share * options.images)
     images = _draw(table.query(kind.normal), options.images - defects, random)
@@ -154,7 +154,7 @@ def one_night(
         "cause": found.cause,
         "also": list(found.also),
         "is_learning": found.is_learning,
-        "evidence": found.evidence,
+        "evidence": found.explanation,
     }
 
 
@@ -211,7 +211,7 @@ def _night(
 ) -> NightStatistics:
     night = FIRST_NIGHT + timedelta(days=place)
     summary = summarise_night(night.isoformat(), images, **scored.calibration)  # type: ignore[arg-type]
-    return with_outliers(summary, images, known_places(places))
+    return with_outliers(summary, images, known_cells(places))
 
 
 def _draw(rows: pd.DataFrame, images: int, random: np.random.Generator) -> pd.DataFrame:

@@ -4,20 +4,21 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 
-from flows.jobs.learning import choose_lesson, fit_and_register
+from flows.jobs.judging import PromotionOutcome
 from flows.jobs.product import open_product
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly
+from flows.train import choose_images, fit_and_register
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT
+from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT, NONE
 
 
 @flow(name="finetune", flow_run_name="finetune {product} {night}")
 @fails_clearly
-def finetune(product: str, night: date, event_id: str = "") -> str:
+def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
     """Fine-tune the version that served the night for what changed, then let the gate decide.
 
     The night's own record decides what may be learnt; where it names defects, or is unclear,
@@ -36,19 +37,19 @@ def finetune(product: str, night: date, event_id: str = "") -> str:
     """
     night = parse_night(night)
     opened = open_product(product)
-    record = opened.records.record(night) or {"cause": "none"}
-    cause = record["cause"]
-    if cause not in LEARNING_CAUSES:
+    record = opened.records.record(night)
+    cause = NONE if record is None else record.cause
+    if record is None or cause not in LEARNING_CAUSES:
         raise ConfigError(
             f"only a drift with the cause {' or '.join(LEARNING_CAUSES)} is learnt from; "
             f"{product} {night} has {cause!r}: review its images first"
         )
     get_run_logger().info("cause %s, event %s", cause, event_id or "none")
-    base = registry.version(product, record["model_version"])  # the one that served the night
+    base = registry.version(product, record.model_version)  # the one that served the night
     settings = opened.settings.finetune
     if cause == LIGHT:
         settings = settings.model_copy(update={"light_augmentation": True})
-    lesson = choose_lesson(opened, night, "finetune", settings, base, cause)
+    job = choose_images(opened, night, settings, base, cause)
     with one_at_a_time(TRAINING, product):
-        version = fit_and_register(opened, lesson)
+        version = fit_and_register(job)
     return judge_once(product, night, version)

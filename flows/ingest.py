@@ -6,22 +6,15 @@ from typing import Any, Final
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
-from flows.runtime.events import IMAGES_QUARANTINED, tell
+from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import fails_clearly, step
-from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
-from reconad_plugin.ledger.manifest import (
-    ACCEPTED,
-    DUPLICATE,
-    QUARANTINED,
-    build_manifest,
-    is_current,
-    read_manifest,
-    write_manifest,
-)
+from reconad_plugin.ledger import manifest as manifests
 
+VERDICTS: Final = (manifests.ACCEPTED, manifests.QUARANTINED, manifests.DUPLICATE)
 REASONS_TOLD: Final = 100  # in one event, which Prefect takes up to 1.5 MB
 
 
@@ -41,7 +34,7 @@ def ingest(product: str, night: date) -> dict[str, int]:
     manifest = take_in(opened, night)
     set_aside(opened, night, manifest)
     counts = manifest["verdict"].value_counts()
-    summary = {name: int(counts.get(name, 0)) for name in (ACCEPTED, QUARANTINED, DUPLICATE)}
+    summary = {name: int(counts.get(name, 0)) for name in VERDICTS}
     get_run_logger().info("night %s: %s", night, summary)
     return summary
 
@@ -52,34 +45,25 @@ def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
 
 @step(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
 def take_in(product: Product, night: date) -> pd.DataFrame:
-    """The night's manifest: kept where the bucket still holds the same objects."""
-    known = read_manifest(product.store, product.layout, night)
-    pattern = product.settings.position_pattern
-    if known is not None and is_current(product.store, product.layout, known, night, pattern):
+    """Make the night's manifest, or keep it where the bucket still holds the same objects."""
+    store, layout, pattern = product.store, product.layout, product.settings.position_pattern
+    known = product.manifest(night)
+    if known is not None and manifests.is_current(store, layout, known, night, pattern):
         return known
-    trusted_until = registry.trusted_until(product.name)
-    manifest = build_manifest(
-        product.store,
-        product.cache,
-        product.layout,
-        night,
-        product.limits,
-        previous=known,
-        is_closed=trusted_until is not None and night.isoformat() <= trusted_until,
-        position_pattern=pattern,
-    )
+    rules = manifests.IntakeRules(product.limits, pattern, read_history(product).is_closed(night))
+    manifest = manifests.build_manifest(store, product.cache, layout, night, rules, known)
     if len(manifest) or known is not None:
-        write_manifest(product.store, product.layout, night, manifest)
+        manifests.write_manifest(store, layout, night, manifest)
     return manifest
 
 
 @step()
 def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
     """Note why images were quarantined, and tell the platform how many, with the first reasons."""
-    rows = manifest[manifest["verdict"] == QUARANTINED].to_dict("records")
+    rows = manifest[manifest["verdict"] == manifests.QUARANTINED].to_dict("records")
     for row in rows:
         product.records.write_quarantine_note(night, row)
     if rows:
         reasons = {row["key"]: row["reason"] for row in rows[:REASONS_TOLD]}
         payload = {"night": night.isoformat(), "images": len(rows), "reasons": reasons}
-        tell(IMAGES_QUARANTINED, product.name, payload)
+        emit(IMAGES_QUARANTINED, product.name, payload)

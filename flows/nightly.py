@@ -9,21 +9,24 @@ import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its imp
 import argparse
 import sys
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.ingest import ingest
+from flows.jobs.judging import PromotionOutcome
+from flows.jobs.ledger import open_ledger, sync_history
+from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.runtime.events import DRIFT_DETECTED, tell
-from flows.runtime.locks import settle
+from flows.runtime.events import DRIFT_DETECTED, emit
+from flows.runtime.locks import recover
 from flows.runtime.steps import fails_clearly
 from flows.train import train
-from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.ledger.manifest import accepted_rows, nights_with_images, read_manifest
+from reconad_plugin.ledger.ledger import Ledger
+from reconad_plugin.ledger.night_record import NightRecord
 
 
 def _run_name() -> str:
@@ -36,7 +39,7 @@ TOLD_OF_DRIFT: Final = ("night", "cause", "also", "evidence", "is_new", "since",
 
 @flow(name="nightly", flow_run_name=_run_name)
 @fails_clearly
-def nightly(product: str, night: date | None = None) -> dict[str, Any]:
+def nightly(product: str, night: date | None = None) -> NightOutcome:
     """Run one night of a product.
 
     Args:
@@ -53,71 +56,62 @@ def nightly(product: str, night: date | None = None) -> dict[str, Any]:
     """
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
-    settle(product)
+    history = sync_history(opened, recover(product).versions)
     arrived = ingest(product, night)
-    record = None
-    trusted_until = registry.trusted_until(product)
-    if trusted_until is None:
-        action = begin(opened, night, arrived["accepted"])
-    elif night.isoformat() <= trusted_until:
-        action = f"trained the first version{_too_late(opened, night)}"
+    ledger, record = open_ledger(opened, history), None
+    if history.founding_until is None:
+        action = begin(opened, ledger, night)
+    elif ledger.is_closed(night):
+        action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(ledger, night))
     else:
         record = monitor(product, night)
-        action = react(opened, night, record)
+        action = react(opened, ledger, night, record)
     get_run_logger().info("night %s: %s", night, action)
-    return {"night": night.isoformat(), **arrived, "record": record, "action": action}
+    return NightOutcome(night, **arrived, record=record, action=action)
 
 
-def _too_late(product: Product, night: date) -> str:
-    """A word on images that arrived after the first version had been trained on their night."""
-    manifest = read_manifest(product.store, product.layout, night)
-    late = 0 if manifest is None else int((accepted_rows([manifest])["split"] == "").sum())
+def _too_late(ledger: Ledger, night: date) -> str:
+    """Describe images that arrived after the first version had been trained on their night."""
+    late = ledger.late_images(night)
     return f"; {late} came after it: neither scored nor learnt" if late else ""
 
 
-def begin(product: Product, night: date, accepted: int) -> str:
+def begin(product: Product, ledger: Ledger, night: date) -> Action:
     """Before any version serves: gather images, then train and promote the first."""
-    earlier = nights_with_images(product.store, product.layout, before=night)
-    nights = len(earlier) + bool(accepted)
-    if nights < product.settings.first_training_nights:
-        return f"gathering: {nights} of {product.settings.first_training_nights} nights"
-    return f"trained, {train(product.name, night)}"
+    nights = len(ledger.nights_with_images(until=night))
+    needed = product.settings.first_training_nights
+    if nights < needed:
+        return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights")
+    return judged(ActionKind.TRAINED, train(product.name, night))
 
 
-def react(product: Product, night: date, record: dict[str, Any] | None) -> str:
+def judged(kind: ActionKind, outcome: PromotionOutcome) -> Action:
+    """Put together what was done and what the gate made of it."""
+    return Action(kind, outcome.kind, outcome.version)
+
+
+def react(product: Product, ledger: Ledger, night: date, record: NightRecord | None) -> Action:
     """After the watch: tell of drift, hold for a person, retrain when it is time, or nothing."""
     if record is None:
-        return "no images"
-    if record["is_alarm"]:
-        learnt = registry.find_finetuned(product.name, night.isoformat(), record["cause"])
+        return Action(ActionKind.NO_IMAGES)
+    if record.is_alarm:
+        learnt = ledger.history.finetuned(night.isoformat(), record.cause)
         if learnt is not None:  # the night is run again
-            return f"fine-tuned, {learnt.tags[registry.STATE_TAG]} {learnt.number}"
-        if not record["is_raised"]:
-            return f"alarm open since {record['since']}"
-        payload = {name: record[name] for name in TOLD_OF_DRIFT}
-        tell(DRIFT_DETECTED, product.name, payload, cause=record["cause"])
-        return "hold for review" if record["is_holding"] else "drift event sent"
-    if is_retraining_due(product, night):
-        return f"retrained, {train(product.name, night)}"
-    return "none"
-
-
-def is_retraining_due(product: Product, night: date) -> bool:
-    """Whether enough nights with images had passed since a version was last trained."""
-    if not product.settings.retrain_every_nights:
-        return False
-    nights = [
-        version.tags.get(registry.NIGHT_TAG, "") for version in registry.versions(product.name)
-    ]  # a version made by hand belongs to no night
-    trained = max((trained for trained in nights if trained < night.isoformat()), default="")
-    after = date.fromisoformat(trained) if trained else date.min
-    since = nights_with_images(product.store, product.layout, before=night, after=after)
-    return 1 + len(since) >= product.settings.retrain_every_nights
+            return Action(ActionKind.FINETUNED, learnt.state or "", learnt.number)
+        if not record.is_raised:
+            return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
+        content = record.to_dict()
+        payload = {name: content[name] for name in TOLD_OF_DRIFT}
+        emit(DRIFT_DETECTED, product.name, payload, cause=record.cause)
+        return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
+    if ledger.is_retraining_due(night, product.settings.retrain_every_nights):
+        return judged(ActionKind.RETRAINED, train(product.name, night))
+    return Action(ActionKind.NONE)
 
 
 def main() -> int:
     """Run one night from the command line."""
-    from flows.commands.exit_codes import run_command
+    from flows.runtime.exit_codes import run_command
 
     parser = argparse.ArgumentParser(prog="python -m flows.nightly", description=main.__doc__)
     parser.add_argument("--product", required=True, help="a product of reconad.toml")
@@ -126,18 +120,18 @@ def main() -> int:
     return run_command(lambda: print_night(nightly(options.product, parse_night(options.night))))
 
 
-def print_night(result: dict[str, Any]) -> None:
-    """One line a fact."""
-    record = result["record"] or {}
-    print(f"night        {result['night']}")
+def print_night(outcome: NightOutcome) -> None:
+    """Print one line a fact."""
+    record = outcome.record
+    print(f"night        {outcome.night}")
     print(
-        f"images       {result['accepted']} accepted, {result['quarantined']} quarantined, "
-        f"{result['duplicate']} duplicate"
+        f"images       {outcome.accepted} accepted, {outcome.quarantined} quarantined, "
+        f"{outcome.duplicate} duplicate"
     )
-    print(f"alarm        {record.get('cause', 'none') if record.get('is_alarm') else 'no'}")
+    print(f"alarm        {record.cause if record and record.is_alarm else 'no'}")
     if record:
-        print(f"evidence     {record['evidence']}")
-    print(f"action       {result['action']}")
+        print(f"explanation  {record.explanation}")
+    print(f"action       {outcome.action}")
 
 
 if __name__ == "__main__":

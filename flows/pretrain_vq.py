@@ -1,33 +1,18 @@
 """Pretrain what DSR stands on, on the normal images of one or more products."""
 
-from dataclasses import dataclass
 from datetime import date
 
-import pandas as pd
-import torch
 from prefect import flow
-from torch import Tensor
 
-from flows.jobs.learning import learnable_rows, read_manifests
-from flows.jobs.pretraining import Pretraining, pretrain_and_log, pretraining_settings
-from flows.jobs.product import Product, open_product
+from flows.jobs.fitting import pretrain_and_log, pretraining_settings
+from flows.jobs.nightly_training import newest_training_set, pretraining_job
+from flows.jobs.product import open_product
+from flows.jobs.training_job import TrainingJob, find_version
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly, step
-from mlflow_models import registry
-from mlflow_models.foundation import registered_name
-from reconad_plugin.config import ProductSettings, parse_night
-from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.ledger.manifest import known_nights
-from reconad_plugin.store.images import load_images
+from reconad_plugin.config import parse_night
 
-
-@dataclass(frozen=True)
-class Material:
-    """The images of one product that are learnt from: their rows, and its manifests."""
-
-    product: Product
-    rows: pd.DataFrame
-    manifests: dict[str, pd.DataFrame]
+choose_images = step(name="choose_images")(newest_training_set)
 
 
 @flow(name="pretrain-vq", flow_run_name="pretrain-vq {name}")
@@ -66,40 +51,15 @@ def pretrain_vq(
     training = {"budget_s": budget_s, "steps": steps, "textures": textures}
     settings = pretraining_settings(width, image_size_px, seed, training)
     until = None if night is None else parse_night(night)
-    materials = [gather(open_product(product), until) for product in products]
-    with one_at_a_time(TRAINING, registered_name(name)):
-        return pretrain_and_register(name, settings, materials)
+    job = pretraining_job(
+        name, settings, [choose_images(open_product(product), until) for product in products]
+    )
+    with one_at_a_time(TRAINING, job.product):
+        return pretrain_and_register(job)
 
 
 @step()
-def gather(product: Product, night: date | None) -> Material:
-    """The normal images of a product that may be learnt from."""
-    night = night or max(known_nights(product.store, product.layout, date.max), default=None)
-    if night is None:
-        raise NotEnoughImagesError(
-            f"a product to pretrain on must have a night with images; {product.name} has none: "
-            f"take one in with nightly/{product.name}"
-        )
-    manifests = read_manifests(product, night)
-    rows = learnable_rows(product, night, manifests)
-    return Material(product, rows.assign(uri=rows["key"].map(product.store.uri)), manifests)
-
-
-@step()
-def pretrain_and_register(name: str, settings: ProductSettings, materials: list[Material]) -> str:
-    """Train, log and register; where the same was learnt before, take that version."""
-    table = pd.concat([material.rows for material in materials], ignore_index=True)
-
-    def load(split: str) -> Tensor:
-        return torch.cat([_load(material, split, settings.image_size_px) for material in materials])
-
-    sources = {uri: table for each in materials for uri, table in each.manifests.items()}
-    job = Pretraining(name, settings, table, load, sources)
-    learnt = registry.find_by_request(registered_name(name), job.request)
-    return pretrain_and_log(job).version.uri if learnt is None else learnt.uri
-
-
-def _load(material: Material, split: str, size_px: int) -> Tensor:
-    product, rows = material.product, material.rows
-    chosen = rows[rows["split"] == split]
-    return load_images(product.store, product.cache, chosen, size_px, product.limits)
+def pretrain_and_register(job: TrainingJob) -> str:
+    """Train, log and register; where the same job was done before, take that version."""
+    known = find_version(job)
+    return pretrain_and_log(job).version.uri if known is None else known.uri

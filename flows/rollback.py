@@ -5,9 +5,11 @@ from typing import Final
 
 from prefect import flow, get_run_logger
 
+from flows.jobs.judging import PromotionOutcome
+from flows.jobs.ledger import sync_history
 from flows.jobs.product import open_product
-from flows.runtime.events import tell_turn
-from flows.runtime.locks import MOVING, one_at_a_time, settle
+from flows.runtime.events import emit_alias_move
+from flows.runtime.locks import MOVING, one_at_a_time, recover
 from flows.runtime.steps import fails_clearly
 from mlflow_models import alias_log, registry
 from reconad_plugin.config import parse_night
@@ -17,7 +19,7 @@ NO_REASON: Final = "rolled back by hand"
 
 @flow(name="rollback", flow_run_name="rollback {product} {night}")
 @fails_clearly
-def rollback(product: str, night: date, reason: str = NO_REASON) -> str:
+def rollback(product: str, night: date, reason: str = NO_REASON) -> PromotionOutcome:
     """Take the champion out of service and put the version back that served before it.
 
     Returns:
@@ -29,14 +31,15 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> str:
         PlatformError: another version serves than when this began.
     """
     night = parse_night(night)
-    open_product(product)
+    opened = open_product(product)
     bad = registry.champion(product).number
-    for turn in settle(product):
-        if turn.by == alias_log.ROLLBACK:
-            return f"{registry.ROLLED_BACK} {turn.instead_of}"
+    for move in recover(product).moves:
+        if move.by == registry.ROLLBACK:
+            return PromotionOutcome(registry.ROLLED_BACK, str(move.instead_of))
     with one_at_a_time(MOVING, product):
-        turn = alias_log.roll_back(product, bad, night.isoformat(), reason)
-        tell_turn(product, turn)
-        alias_log.close_turn(product, turn)
-    get_run_logger().info("version %s rolled back, %s serves: %s", bad, turn.version, reason)
-    return f"{registry.ROLLED_BACK} {bad}"
+        move = alias_log.roll_back(product, bad, night.isoformat(), reason)
+        emit_alias_move(product, move)
+        alias_log.finish(product, move)
+        sync_history(opened)
+    get_run_logger().info("version %s rolled back, %s serves: %s", bad, move.version, reason)
+    return PromotionOutcome(registry.ROLLED_BACK, bad)

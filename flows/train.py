@@ -2,19 +2,25 @@
 
 from datetime import date
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
-from flows.jobs.learning import choose_lesson, fit_and_register
+from flows.jobs.fitting import fit_and_log
+from flows.jobs.judging import PromotionOutcome
+from flows.jobs.nightly_training import training_job
 from flows.jobs.product import open_product
+from flows.jobs.training_job import TrainingJob, find_version
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
-from flows.runtime.steps import fails_clearly
+from flows.runtime.steps import fails_clearly, step
+from mlflow_models import registry
 from reconad_plugin.config import parse_night
+
+choose_images = step(name="choose_images")(training_job)
 
 
 @flow(name="train", flow_run_name="train {product} {night}")
 @fails_clearly
-def train(product: str, night: date) -> str:
+def train(product: str, night: date) -> PromotionOutcome:
     """Train on all learnable images up to a night, and let the gate decide.
 
     Returns:
@@ -25,7 +31,19 @@ def train(product: str, night: date) -> str:
     """
     night = parse_night(night)
     opened = open_product(product)
-    lesson = choose_lesson(opened, night, "train", opened.settings.train)
+    job = choose_images(opened, night, opened.settings.train)
     with one_at_a_time(TRAINING, product):
-        version = fit_and_register(opened, lesson)
+        version = fit_and_register(job)
     return judge_once(product, night, version)
+
+
+@step()
+def fit_and_register(job: TrainingJob) -> registry.Version:
+    """Train, log and register a version; where the same job was done before, take that one."""
+    known = find_version(job)
+    if known is not None:
+        return known
+    run = fit_and_log(job)
+    if run.warning is not None:
+        get_run_logger().warning(run.warning)
+    return run.version

@@ -1,5 +1,16 @@
 """Moves of the champion's alias: each happens once, or not at all.
 
+Why a log, beside a lock? A lock keeps two promoters apart while both live. It says nothing of a
+promoter that died between two of its ten writes: the lock becomes free again, and half of the
+tags and aliases are old. So a move is written down before the first of these writes (``begin``),
+carried out (``apply``) and closed (``finish``). Whoever finds it open carries it out again
+(``recover``), or withdraws it where another version serves by now (``abort``).
+
+The log also keeps apart promoters that hold no common lock, since they do not share a Prefect
+server: after its own note each looks for the notes of others. MLflow has no compare-and-set, so
+the registry is read again at three points, and nowhere else: after the note (``begin``), before
+the aliases move (``apply``), and before a note is deleted (``abort``).
+
 docs/decisions/0014 says in which order things are written, and why.
 """
 
@@ -10,330 +21,287 @@ from typing import Any, Final
 
 from mlflow import MlflowClient
 
-from mlflow_models.registry import (
-    CHAMPION,
-    JUDGED_AGAINST_TAG,
-    NIGHT_TAG,
-    PREVIOUS_CHAMPION,
-    PROMOTED,
-    PROMOTED_NIGHT_TAG,
-    REASON_TAG,
-    REJECTED,
-    ROLLED_BACK,
-    ROLLED_BACK_NIGHT_TAG,
-    STATE_TAG,
-    VERDICT_TAG,
-    Version,
-    model_name,
-    number_by_alias,
-    version_by_alias,
-    versions,
-    withdraw_challenger,
-)
+from mlflow_models import registry
+from mlflow_models.registry import CHAMPION, PROMOTION, ROLLBACK, Version, model_name, versions
 from reconad_plugin.errors import NoChampionError, PlatformError
 
-TURN_TAG: Final = "reconad.turn."  # and its number
-PROMOTION, ROLLBACK = "promotion", "rollback"
+MOVE_TAG: Final = "reconad.turn."  # and the number of the move
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One move of the champion's alias, noted on the version that it goes to.
+class AliasMove:
+    """One move of the champion's alias, noted on the version that it goes to."""
 
-    It is noted before anything moves and closed when all is done, so whoever finds it open
-    knows what was cut off.
-
-    Attributes:
-        number: turns of a product count from 1.
-        version: what serves from then on.
-        instead_of: what served before; None for nothing.
-        by: ``promotion`` or ``rollback``.
-        night: ``YYYY-MM-DD``.
-        reason: one sentence.
-        is_open: not yet carried out to its end.
-    """
-
-    number: int
-    version: str
-    instead_of: str | None
-    by: str
-    night: str
-    reason: str
-    is_open: bool = True
+    number: int  # moves of a product count from 1
+    version: str  # what serves from then on
+    instead_of: str | None  # what served before; None for nothing
+    by: str  # `promotion` or `rollback`
+    night: str  # `YYYY-MM-DD`
+    reason: str  # one sentence
+    is_open: bool = True  # not yet carried out to its end
 
 
-def turns(product: str) -> list[Turn]:
-    """Every move of the champion's alias, oldest first."""
-    return _turns(versions(product))
+def moves(product: str) -> list[AliasMove]:
+    """Read every move of the champion's alias, oldest first."""
+    return moves_of(versions(product))
 
 
-def open_turns(product: str) -> list[Turn]:
-    """Moves that were begun and not ended: those of a run that died, or that is at it now."""
-    return [turn for turn in turns(product) if turn.is_open]
+def moves_of(entries: Iterable[Version]) -> list[AliasMove]:
+    """Return the moves that are noted on the versions of a product, oldest first."""
+    found = [
+        AliasMove(int(tag.removeprefix(MOVE_TAG)), entry.number, **json.loads(content))
+        for entry in entries
+        for tag, content in entry.tags.items()
+        if tag.startswith(MOVE_TAG)
+    ]
+    return sorted(found, key=lambda move: move.number)
 
 
-def standing(turns: Iterable[Turn]) -> list[str]:
-    """The versions of a history as they stand behind one another: the last one serves, and each
-    rollback goes to the one before.
+def open_moves(entries: Iterable[Version]) -> list[AliasMove]:
+    """Return the moves of a run that died before it finished them, or that is under way."""
+    return [move for move in moves_of(entries) if move.is_open]
+
+
+def serving_stack(moves: Iterable[AliasMove]) -> list[str]:
+    """Stack up the versions: the last one serves, and a rollback goes to the one before.
 
     Example:
-        >>> first = Turn(1, "1", None, PROMOTION, "2026-01-01", "")
-        >>> second = Turn(2, "4", "1", PROMOTION, "2026-01-02", "")
-        >>> standing([first, second])
+        >>> first = AliasMove(1, "1", None, PROMOTION, "2026-01-01", "")
+        >>> second = AliasMove(2, "4", "1", PROMOTION, "2026-01-02", "")
+        >>> serving_stack([first, second])
         ['1', '4']
-        >>> standing([first, second, Turn(3, "1", "4", ROLLBACK, "2026-01-03", "")])
+        >>> serving_stack([first, second, AliasMove(3, "1", "4", ROLLBACK, "2026-01-03", "")])
         ['1']
     """
-    order: list[str] = []
-    for turn in turns:
-        order = _up_to(order, turn.instead_of)
-        order = [*order, turn.version] if turn.by == PROMOTION else _up_to(order, turn.version)
-    return order
+    stack: list[str] = []
+    for move in moves:
+        stack = _up_to(stack, move.instead_of)
+        stack = [*stack, move.version] if move.by == PROMOTION else _up_to(stack, move.version)
+    return stack
 
 
 def note_verdict(product: str, number: str, verdict: Mapping[str, Any]) -> str | None:
-    """Note what the gate said of a version.
+    """Note what the gate said of a version; return the champion that it was judged against.
 
-    Args:
-        product: the product.
-        number: of the version.
-        verdict: of the gate; ``judged_against`` in it is the number of the champion that it was
-            given against, None for no champion. Without it the present champion is meant.
-
-    Returns:
-        The number of the champion that it was given against.
+    ``judged_against`` in the verdict is the number of that champion, None for no champion. Without
+    it the present champion is meant.
 
     Raises:
         PlatformError: another champion serves by now, so the verdict says nothing any more.
     """
-    client, name = MlflowClient(), model_name(product)
-    serving = number_by_alias(product, CHAMPION)
+    serving = registry.number_by_alias(product, CHAMPION)
     judged_against: str | None = verdict.get("judged_against", serving)
     if judged_against != serving:
-        raise _overtaken(product, PROMOTION, number, judged_against, serving)
-    client.set_model_version_tag(name, number, VERDICT_TAG, json.dumps(verdict))
-    client.set_model_version_tag(name, number, JUDGED_AGAINST_TAG, judged_against or "none")
-    client.set_model_version_tag(name, number, REASON_TAG, verdict["reason"])
-    client.update_model_version(name, number, description=verdict["reason"])
+        raise _stale_verdict(product, number, judged_against, serving)
+    tags = {
+        registry.VERDICT_TAG: json.dumps(verdict),
+        registry.JUDGED_AGAINST_TAG: judged_against or "none",
+        registry.REASON_TAG: verdict["reason"],
+    }
+    registry.set_tags(product, number, tags, description=verdict["reason"])
     return judged_against
 
 
 def reject(product: str, number: str) -> None:
     """Mark a challenger whose verdict is noted; it keeps its alias until the next one comes."""
-    MlflowClient().set_model_version_tag(model_name(product), number, STATE_TAG, REJECTED)
+    registry.set_tags(product, number, {registry.STATE_TAG: registry.REJECTED})
 
 
-def promote(product: str, number: str, night: str, verdict: Mapping[str, Any]) -> Turn:
-    """Put a version into service: note the verdict, open a turn and carry it out.
+def promote(product: str, number: str, night: str, verdict: Mapping[str, Any]) -> AliasMove:
+    """Put a version into service: note the verdict, begin a move and apply it.
 
-    Args:
-        product: the product.
-        number: of the version.
-        night: ``YYYY-MM-DD``.
-        verdict: see ``note_verdict``.
-
-    Returns:
-        The turn, still open: tell of it, then ``close_turn``.
+    It comes back still open: emit its event, then ``finish`` it.
 
     Raises:
-        PlatformError: another champion serves by now, or another turn is open.
+        PlatformError: another champion serves by now, or another move is open.
     """
     judged_against = note_verdict(product, number, verdict)
-    turn = Turn(0, number, judged_against, PROMOTION, night, verdict["reason"])
-    return _take(product, turn)
+    wanted = AliasMove(0, number, judged_against, PROMOTION, night, verdict["reason"])
+    return _begin_and_apply(product, wanted, versions(product))
 
 
-def roll_back(product: str, number: str, night: str, reason: str) -> Turn:
-    """Put the version that served before back into service, and mark the bad one.
+def roll_back(product: str, number: str, night: str, reason: str) -> AliasMove:
+    """Put the version that served before back into service, and mark the bad one, which serves.
 
-    Args:
-        product: the product.
-        number: of the bad version, which serves.
-        night: ``YYYY-MM-DD``.
-        reason: why it is bad.
-
-    Returns:
-        The turn, still open: tell of it, then ``close_turn``.
+    The move comes back still open: emit its event, then ``finish`` it.
 
     Raises:
         NoChampionError: no version served before.
-        PlatformError: another champion serves by now, or another turn is open.
+        PlatformError: another champion serves by now, or another move is open.
     """
     entries = versions(product)
-    before = _before(entries, _up_to(standing(_closed(entries)), number))
+    before = _before(entries, _up_to(serving_stack(_finished(entries)), number))
     if before is None:
         raise NoChampionError(
             f"a rollback needs a version that served before; {model_name(product)} has none "
             f"before version {number}: promote another one with "
             f"`reconad promote {product} --version N`"
         )
-    return _take(product, Turn(0, before, number, ROLLBACK, night, reason))
+    wanted = AliasMove(0, before, number, ROLLBACK, night, reason)
+    return _begin_and_apply(product, wanted, entries)
 
 
-def complete_turn(product: str, turn: Turn) -> bool:
-    """Carry out an open turn, from wherever it was cut off; doing it twice changes nothing.
+def begin(product: str, wanted: AliasMove, entries: Iterable[Version]) -> AliasMove:
+    """Note a move as open, unless another one is open or another champion serves.
 
-    ``previous_champion`` is written first, the champion's alias then moves in one step from one
-    whole version to another, and what the versions are marked with follows.
+    Of several promoters that do this at once, at most one goes on. Whoever sees no other note
+    after its own was the first to look; all others find that note when they look. The move comes
+    back as it is noted, with its number; the same move that was cut off before is taken up again.
 
-    Returns:
-        Whether it is done; False where another version serves by now, and the turn is dropped.
+    Raises:
+        PlatformError: another move is open, or another champion serves by now.
     """
-    client, name = MlflowClient(), model_name(product)
-    if number_by_alias(product, CHAMPION) not in (turn.instead_of, turn.version):
-        _drop(product, turn)
-        return False
-    entries = versions(product)
-    order = standing([*_closed(entries), turn])
-    if turn.by == ROLLBACK:  # what it takes away is bad, though it may have served before, too
-        entries = [entry for entry in entries if entry.number != turn.instead_of]
-    _point(product, PREVIOUS_CHAMPION, _before(entries, order))
-    _point(product, CHAMPION, turn.version)
-    if number_by_alias(product, CHAMPION) != turn.version:  # aliases are the last writer's
-        _drop(product, turn)
-        return False
-    if turn.by == PROMOTION:
-        client.delete_model_version_tag(name, turn.version, ROLLED_BACK_NIGHT_TAG)
-        client.set_model_version_tag(name, turn.version, PROMOTED_NIGHT_TAG, turn.night)
-        client.set_model_version_tag(name, turn.version, STATE_TAG, PROMOTED)
-    elif turn.instead_of is not None:
-        client.set_model_version_tag(name, turn.instead_of, REASON_TAG, turn.reason)
-        client.set_model_version_tag(name, turn.instead_of, ROLLED_BACK_NIGHT_TAG, turn.night)
-        client.set_model_version_tag(name, turn.instead_of, STATE_TAG, ROLLED_BACK)
-        client.update_model_version(name, turn.instead_of, description=turn.reason)
-    withdraw_challenger(product, {turn.version, turn.instead_of})
-    return True
-
-
-def close_turn(product: str, turn: Turn) -> None:
-    """Note that a turn was carried out and told of."""
-    _note_turn(product, replace(turn, is_open=False))
-
-
-def complete_open_turns(
-    product: str, tell: Callable[[Turn], object] = lambda turn: None
-) -> list[Turn]:
-    """Carry out, tell of and close the turns that were cut off; these turns."""
-    completed = [turn for turn in open_turns(product) if complete_turn(product, turn)]
-    for turn in completed:
-        tell(turn)
-        close_turn(product, turn)
-    return completed
-
-
-def adopt_champion(product: str) -> None:
-    """Mark a version as one that served which was put into service by hand in MLflow; where it
-    was judged and nothing came of that yet, or it was rolled back before, as promoted."""
-    serving = version_by_alias(product, CHAMPION)
-    if serving is None:
-        return
-    client, name = MlflowClient(), model_name(product)
-    if PROMOTED_NIGHT_TAG not in serving.tags:
-        night = serving.tags.get(NIGHT_TAG, "")
-        client.set_model_version_tag(name, serving.number, PROMOTED_NIGHT_TAG, night)
-    if serving.is_rolled_back:
-        client.delete_model_version_tag(name, serving.number, ROLLED_BACK_NIGHT_TAG)
-    is_undecided = VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags
-    if serving.is_rolled_back or is_undecided:
-        client.set_model_version_tag(name, serving.number, STATE_TAG, PROMOTED)
-
-
-def _take(product: str, turn: Turn) -> Turn:
-    """Open a turn and carry it out."""
-    turn = _open(product, turn)
-    if not complete_turn(product, turn):
-        raise _overtaken(
-            product, turn.by, turn.version, turn.instead_of, number_by_alias(product, CHAMPION)
-        )
-    return turn
-
-
-def _open(product: str, wanted: Turn) -> Turn:
-    """Note a turn, then look around: of several that do so at once, at most one goes on.
-
-    Whoever is alone after its own note was first, and all others see that note when they look.
-    """
-    known = turns(product)
-    for turn in known:
-        if turn.is_open and turn == replace(wanted, number=turn.number):  # it was cut off
-            return turn
-    mine = replace(wanted, number=1 + max((turn.number for turn in known), default=0))
-    _note_turn(product, mine)
-    others = [turn for turn in open_turns(product) if turn != mine]
-    serving = number_by_alias(
+    known = moves_of(entries)
+    for move in known:
+        if move.is_open and move == replace(wanted, number=move.number):  # it was cut off
+            return move
+    mine = replace(wanted, number=1 + max((move.number for move in known), default=0))
+    _note(product, mine)
+    others = [move for move in open_moves(versions(product)) if move != mine]
+    serving = registry.number_by_alias(
         product, CHAMPION
-    )  # after the others: who has closed by now has moved it before
+    )  # read last: who finished by now moved it before
     if others:
-        _drop(product, mine)
+        abort(product, mine)
         raise PlatformError(
-            f"one turn of {model_name(product)} is taken at a time; that of version "
+            f"the champion of {model_name(product)} moves once at a time; the move to version "
             f"{others[0].version} is open: run this again, which completes it first"
         )
     if serving != mine.instead_of:
-        _drop(product, mine)
-        raise _overtaken(product, mine.by, mine.version, mine.instead_of, serving)
+        abort(product, mine)
+        raise _overtaken(product, mine, serving)
     return mine
 
 
-def _overtaken(
-    product: str, by: str, number: str, expected: str | None, serving: str | None
+def apply(product: str, move: AliasMove) -> bool:
+    """Carry out an open move, from wherever it was cut off; doing it twice changes nothing.
+
+    ``previous_champion`` is written first. The champion's alias then moves in one step from one
+    whole version to another. The tags of both versions follow. Where another version serves by now,
+    the move is aborted and False comes back.
+    """
+    if registry.number_by_alias(product, CHAMPION) not in (move.instead_of, move.version):
+        abort(product, move)
+        return False
+    entries = versions(product)
+    stack = serving_stack([*_finished(entries), move])
+    if move.by == ROLLBACK:  # what it takes away is bad, though it may have served before, too
+        entries = [entry for entry in entries if entry.number != move.instead_of]
+    _point(product, registry.PREVIOUS_CHAMPION, _before(entries, stack))
+    _point(product, CHAMPION, move.version)
+    if registry.number_by_alias(product, CHAMPION) != move.version:  # aliases are the last writer's
+        abort(product, move)
+        return False
+    _mark_versions(product, move)
+    registry.withdraw_challenger(product, {move.version, move.instead_of})
+    return True
+
+
+def finish(product: str, move: AliasMove) -> None:
+    """Note that a move was applied and its event emitted."""
+    _note(product, replace(move, is_open=False))
+
+
+def abort(product: str, move: AliasMove) -> None:
+    """Delete the note of a move, unless another promoter of the same version has overwritten it."""
+    if move in moves(product):
+        _delete_tag(product, move.version, f"{MOVE_TAG}{move.number}")
+
+
+def recover(
+    product: str, emit: Callable[[AliasMove], object] = lambda move: None
+) -> list[AliasMove]:
+    """Apply the moves that were cut off, emit their events and finish them; return them."""
+    completed = [move for move in open_moves(versions(product)) if apply(product, move)]
+    for move in completed:
+        emit(move)
+        finish(product, move)
+    return completed
+
+
+def adopt_champion(product: str) -> bool:
+    """Mark a champion that was put into service by hand in MLflow as one that served; one that
+    was rolled back before, or was judged without a consequence, as promoted. Say whether it was."""
+    serving = registry.version_by_alias(product, CHAMPION)
+    if serving is None:
+        return False
+    is_unknown = serving.promoted_night is None
+    is_undecided = registry.VERDICT_TAG in serving.tags and serving.state is None
+    if is_unknown:
+        registry.set_tags(product, serving.number, {registry.PROMOTED_NIGHT_TAG: serving.night})
+    if serving.is_rolled_back:
+        _delete_tag(product, serving.number, registry.ROLLED_BACK_NIGHT_TAG)
+    if serving.is_rolled_back or is_undecided:
+        registry.set_tags(product, serving.number, {registry.STATE_TAG: registry.PROMOTED})
+    return is_unknown or serving.is_rolled_back or is_undecided
+
+
+def _begin_and_apply(product: str, wanted: AliasMove, entries: Iterable[Version]) -> AliasMove:
+    move = begin(product, wanted, entries)
+    if not apply(product, move):
+        raise _overtaken(product, move, registry.number_by_alias(product, CHAMPION))
+    return move
+
+
+def _mark_versions(product: str, move: AliasMove) -> None:
+    """Write the state, reason and night on the version that comes, or on the one that goes."""
+    if move.by == PROMOTION:
+        _delete_tag(product, move.version, registry.ROLLED_BACK_NIGHT_TAG)
+        tags = {registry.PROMOTED_NIGHT_TAG: move.night, registry.STATE_TAG: registry.PROMOTED}
+        registry.set_tags(product, move.version, tags)
+    elif move.instead_of is not None:
+        tags = {
+            registry.REASON_TAG: move.reason,
+            registry.ROLLED_BACK_NIGHT_TAG: move.night,
+            registry.STATE_TAG: registry.ROLLED_BACK,
+        }
+        registry.set_tags(product, move.instead_of, tags, description=move.reason)
+
+
+def _overtaken(product: str, move: AliasMove, serving: str | None) -> PlatformError:
+    if move.by == PROMOTION:
+        return _stale_verdict(product, move.version, move.instead_of, serving)
+    return PlatformError(
+        f"a rollback is of the version that served when it began, {move.instead_of}; "
+        f"{serving or 'none'} serves by now: see `reconad status {product}` and roll back again"
+    )
+
+
+def _stale_verdict(
+    product: str, number: str, judged_against: str | None, serving: str | None
 ) -> PlatformError:
-    if by == ROLLBACK:
-        return PlatformError(
-            f"a rollback is of the version that served when it began, {expected}; "
-            f"{serving or 'none'} serves by now: see `reconad status {product}` and roll back again"
-        )
     return PlatformError(
         f"a verdict counts while the champion it was given against serves; version {number} was "
-        f"judged against {expected or 'none'}, and {serving or 'none'} serves by now: judge it "
-        f"again with `reconad promote {product} --version {number}`"
+        f"judged against {judged_against or 'none'}, and {serving or 'none'} serves by now: judge "
+        f"it again with `reconad promote {product} --version {number}`"
     )
 
 
-def _note_turn(product: str, turn: Turn) -> None:
-    content = {
-        name: value for name, value in asdict(turn).items() if name not in ("number", "version")
-    }
-    MlflowClient().set_model_version_tag(
-        model_name(product), turn.version, f"{TURN_TAG}{turn.number}", json.dumps(content)
-    )
+def _note(product: str, move: AliasMove) -> None:
+    content = asdict(move)
+    del content["number"], content["version"]  # these stand in the tag's name and place
+    registry.set_tags(product, move.version, {f"{MOVE_TAG}{move.number}": json.dumps(content)})
 
 
-def _drop(product: str, turn: Turn) -> None:
-    """Unless another promoter of the same version has noted its own in the same place."""
-    if turn in turns(product):
-        MlflowClient().delete_model_version_tag(
-            model_name(product), turn.version, f"{TURN_TAG}{turn.number}"
-        )
+def _delete_tag(product: str, number: str, name: str) -> None:
+    MlflowClient().delete_model_version_tag(model_name(product), number, name)
 
 
-def _turns(entries: Iterable[Version]) -> list[Turn]:
-    found = [
-        Turn(int(tag.removeprefix(TURN_TAG)), entry.number, **json.loads(content))
-        for entry in entries
-        for tag, content in entry.tags.items()
-        if tag.startswith(TURN_TAG)
-    ]
-    return sorted(found, key=lambda turn: turn.number)
+def _finished(entries: Iterable[Version]) -> list[AliasMove]:
+    return [move for move in moves_of(entries) if not move.is_open]
 
 
-def _closed(entries: Iterable[Version]) -> list[Turn]:
-    return [turn for turn in _turns(entries) if not turn.is_open]
-
-
-def _up_to(order: list[str], number: str | None) -> list[str]:
-    """The order up to the last place of a version; one that was put there by hand comes on top."""
+def _up_to(stack: list[str], number: str | None) -> list[str]:
+    """Cut a stack above the last mention of a version; one put into service by hand comes last."""
     if number is None:
         return []
-    if number not in order:
-        return [*order, number]
-    return order[: len(order) - order[::-1].index(number)]
+    return stack[: len(stack) - stack[::-1].index(number)] if number in stack else [*stack, number]
 
 
-def _before(entries: Iterable[Version], order: list[str]) -> str | None:
-    """The version before the last of an order that is still there and was not rolled back."""
+def _before(entries: Iterable[Version], stack: list[str]) -> str | None:
+    """Return the version below the top of a stack that still exists and was not rolled back."""
     kept = {entry.number for entry in entries if not entry.is_rolled_back}
-    sound = [number for number in order[:-1] if number != order[-1] and number in kept]
+    sound = [number for number in stack[:-1] if number != stack[-1] and number in kept]
     return sound[-1] if sound else None
 
 

@@ -16,13 +16,8 @@ MODEL_TYPE: Final = "reconad"
 IMAGE_COLUMN: Final = "image"
 MASK_COLUMN: Final = "mask"
 ANSWER_COLUMNS: Final = (
-    "pred_score",
-    "pred_label",
-    "image_threshold",
-    "p_value",
-    "anomaly_map",
-    "error",
-)
+    "pred_score", "pred_label", "image_threshold", "p_value", "anomaly_map", "error",
+)  # fmt: skip
 BATCH_ROWS: Final = 64  # so that the pictures and maps in memory at once are few
 
 _LABEL_OF_NUMBER: Final = {0: NORMAL_LABEL, 1: "anomalous"}  # False and True find these too
@@ -30,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read_labels(targets: Any, prefix: str) -> NDArray[np.object_]:
-    """(N,) ``good`` or the name of a defect for each row; both must be there."""
+    """Read (N,) ``good`` or the name of a defect for each row; both must be there."""
     if targets is None:
         raise ConfigError(
             "an evaluation needs labels; got no targets: give targets='label', the name of the "
@@ -69,7 +64,7 @@ def read_column(features: Any, column: str) -> NDArray[np.object_]:
 def read_masks(
     features: pd.DataFrame, column: str | None, labels: NDArray[np.object_]
 ) -> NDArray[np.object_] | None:
-    """(N,) base64 of masks, undecoded; None where no column is named and there is none."""
+    """Read (N,) base64 of masks, undecoded; None where no column is named and there is none."""
     if column is None and MASK_COLUMN not in features:
         return None
     column = column or MASK_COLUMN
@@ -89,17 +84,15 @@ def read_masks(
 
 
 def predict(model: Any, images: NDArray[np.object_]) -> pd.DataFrame:
-    """One answer a row, with its map; None where there is nothing."""
-    batches = []
+    """Return one answer a row, with its map; None where there is nothing."""
+    batches: list[pd.DataFrame] = []
     for start in range(0, len(images), BATCH_ROWS):
         question = pd.DataFrame({IMAGE_COLUMN: images[start : start + BATCH_ROWS]})
         answer = model.predict(question, params={MAP_PARAMETER: True})
         _check_answer(answer, len(question))
         batches.append(answer[list(ANSWER_COLUMNS)].astype(object))
     answers: pd.DataFrame = pd.concat(batches, ignore_index=True)
-    # a served answer has NaN where ours has None
-    with_none: pd.DataFrame = answers.where(answers.notna(), None)
-    return with_none
+    return answers.where(answers.notna(), None)  # a served answer has NaN where ours has None
 
 
 def _check_answer(answer: Any, rows: int) -> None:
@@ -115,7 +108,7 @@ def _check_answer(answer: Any, rows: int) -> None:
 
 
 def judge_rows(answers: pd.DataFrame, labels: NDArray[np.object_]) -> pd.DataFrame:
-    """A row an image: what it is, what the model says, and whether that is a mistake."""
+    """Build one row an image: what it is, what the model says, and whether that is a mistake."""
     is_read = answers["error"].isna()
     needed = answers[["pred_score", "image_threshold", "anomaly_map"]]
     incomplete = is_read & needed.isna().any(axis=1)

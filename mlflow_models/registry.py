@@ -1,8 +1,9 @@
 """Versions and aliases: which model serves, which challenges, and why."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -12,12 +13,13 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from mlflow_models.server import outage
 from reconad_plugin.errors import ConfigError, NoChampionError
+from reconad_plugin.ledger.history import VersionFacts
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS_CHAMPION: Final = "previous_champion"
 
-REQUEST_TAG: Final = "reconad.request"  # hash of manifests, settings, seed and base version
+REQUEST_TAG: Final = "reconad.request"  # fingerprint of its training job
 NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
@@ -30,23 +32,63 @@ PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
 ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
 
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled_back"
+PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version.
+    """One registered version."""
 
-    Attributes:
-        number: as the registry counts, ``"1"``, ``"2"``...
-        uri: ``models:/reconad-<product>/<number>``.
-        tags: what reconad noted on it.
-        run_id: the run that trained it.
-    """
+    number: str  # as the registry counts, `"1"`, `"2"`...
+    uri: str  # `models:/reconad-<product>/<number>`
+    tags: dict[str, str]  # what reconad noted on it
+    run_id: str  # the run that trained it
 
-    number: str
-    uri: str
-    tags: dict[str, str]
-    run_id: str
+    @property
+    def night(self) -> str:
+        """The last night that it learnt from; empty for a version made by hand."""
+        return self.tags.get(NIGHT_TAG, "")
+
+    @property
+    def purpose(self) -> str:
+        """``train`` or ``finetune``; empty where nobody noted it."""
+        return self.tags.get(PURPOSE_TAG, "")
+
+    @property
+    def cause(self) -> str:
+        """Cause of the alarm that led to it, or ``none``; empty where nobody noted it."""
+        return self.tags.get(CAUSE_TAG, "")
+
+    @property
+    def state(self) -> str | None:
+        """``promoted``, ``rejected`` or ``rolled_back``; None before any of these."""
+        return self.tags.get(STATE_TAG)
+
+    @property
+    def reason(self) -> str:
+        """Why it has its state; empty before."""
+        return self.tags.get(REASON_TAG, "")
+
+    @property
+    def verdict(self) -> dict[str, Any] | None:
+        """The gate's verdict; what is not a number in it is None. None before it was judged."""
+        text = self.tags.get(VERDICT_TAG, "null")
+        return cast("dict[str, Any] | None", json.loads(text, parse_constant=lambda _: None))
+
+    @property
+    def judged_against(self) -> str | None:
+        """Number of the champion that its verdict was given against, or ``none``; None before."""
+        return self.tags.get(JUDGED_AGAINST_TAG)
+
+    @property
+    def promoted_night(self) -> str | None:
+        """The night that it was let into service on."""
+        return self.tags.get(PROMOTED_NIGHT_TAG)
+
+    @property
+    def rolled_back_night(self) -> str | None:
+        """The night that a person took it out of service on."""
+        return self.tags.get(ROLLED_BACK_NIGHT_TAG)
 
     @property
     def is_rolled_back(self) -> bool:
@@ -78,13 +120,12 @@ def champion(product: str) -> Version:
     Raises:
         NoChampionError: nothing serves yet.
     """
-    serving = version_by_alias(product, CHAMPION)
-    if serving is None:
-        raise NoChampionError(
-            f"{model_name(product)} has no version with the alias {CHAMPION!r}: "
-            f"train one with nightly/{product}"
-        )
-    return serving
+    if (serving := version_by_alias(product, CHAMPION)) is not None:
+        return serving
+    raise NoChampionError(
+        f"{model_name(product)} has no version with the alias {CHAMPION!r}: "
+        f"train one with nightly/{product}"
+    )
 
 
 def version(product: str, number: str) -> Version:
@@ -112,37 +153,28 @@ def versions(product: str) -> list[Version]:
     return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
 
 
-def withdrawn(product: str) -> frozenset[str]:
-    """Numbers of the versions that were rolled back."""
-    return frozenset(entry.number for entry in versions(product) if entry.is_rolled_back)
-
-
-def trusted_until(product: str) -> str | None:
-    """The last night that the first promoted version was trained on, ``YYYY-MM-DD``; None while
-    no version has served. Up to it images were taken as normal on the owner's word."""
-    serving = version_by_alias(product, CHAMPION)
-    served = [
-        entry for entry in versions(product) if PROMOTED_NIGHT_TAG in entry.tags or entry == serving
+def read_facts(product: str, entries: Iterable[Version] | None = None) -> list[VersionFacts]:
+    """Return what the registry says of each version, oldest first, reading them if not given."""
+    serving = number_by_alias(product, CHAMPION)
+    return [
+        VersionFacts(
+            number=entry.number,
+            run_id=entry.run_id,
+            night=entry.night,
+            purpose=entry.purpose,
+            cause=entry.cause,
+            state=entry.state,
+            has_served=entry.promoted_night is not None or entry.number == serving,
+            promoted_night=entry.promoted_night,
+            rolled_back_night=entry.rolled_back_night,
+        )
+        for entry in (versions(product) if entries is None else entries)
     ]
-    return served[0].tags.get(NIGHT_TAG, "") if served else None
 
 
-def find_finetuned(product: str, night: str, cause: str) -> Version | None:
-    """The newest judged version that was fine-tuned on a night for this cause, or None."""
-    judged = [
-        entry
-        for entry in versions(product)
-        if entry.tags.get(PURPOSE_TAG) == "finetune"
-        and entry.tags.get(NIGHT_TAG) == night
-        and entry.tags.get(CAUSE_TAG) == cause
-        and STATE_TAG in entry.tags
-    ]
-    return judged[-1] if judged else None
-
-
-def find_by_request(product: str, request: str) -> Version | None:
-    """The newest version that was trained on exactly this request, or None."""
-    same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) == request]
+def find_by_request(product: str, *fingerprints: str) -> Version | None:
+    """Return the newest version of a training job with one of these fingerprints, or None."""
+    same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) in fingerprints]
     return same[-1] if same else None
 
 
@@ -155,6 +187,17 @@ def register(product: str, logged: ModelInfo, tags: Mapping[str, str]) -> Versio
         name, logged.model_uri, logged.run_id, tags=dict(tags), model_id=logged.model_id
     )
     return _version(entry)
+
+
+def set_tags(
+    product: str, number: str, tags: Mapping[str, str], description: str | None = None
+) -> None:
+    """Write tags on a version, in their order, and then its description where there is one."""
+    client, name = MlflowClient(), model_name(product)
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, number, tag, value)
+    if description is not None:
+        client.update_model_version(name, number, description=description)
 
 
 def challenge(product: str, number: str) -> None:

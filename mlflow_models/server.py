@@ -23,7 +23,8 @@ def hide_password(environment: MutableMapping[str, str]) -> None:
 
 
 def outage(error: Exception) -> PlatformError | None:
-    """What to raise where MLflow did not answer; None where it did, and said something else."""
+    """Return what to raise where MLflow did not answer; None where it did, and said something
+    else."""
     message = str(error)
     is_cut_off = message.startswith("API request to ") and "exception" in message
     if not is_cut_off and "Max retries exceeded" not in message:

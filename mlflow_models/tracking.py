@@ -18,40 +18,29 @@ from mlflow_models import flavor, registry
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.ledger.splits import TRAIN
-from reconad_plugin.training.loop import Progress
+from reconad_plugin.training.report import Progress
 
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
-LEARNT_FILE: Final = "images.csv"
-LEARNT_COLUMNS: Final = ["uri", "sha256", "split"]
+IMAGES_FILE: Final = "images.csv"
+IMAGES_COLUMNS: Final = ["uri", "sha256", "split"]
 MODEL_TRAINING: Final = "custom_model_development"
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """All of a training that is worth keeping.
+    """All of a training that is worth keeping."""
 
-    Attributes:
-        product: whose model it is.
-        run_name: as the list of runs shows it.
-        params: settings, by name.
-        metrics: figures at the end, by name.
-        curve: the loss over the steps.
-        sources: address -> table of the images there; the run's dataset inputs.
-        learnt: ``uri``, ``sha256`` and ``split`` of every image that it learnt from or was
-            calibrated on.
-        figures: file name -> plot.
-        tags: of the run and of the registered version.
-    """
-
-    product: str
-    run_name: str
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    curve: list[Progress]
+    product: str  # whose model it is
+    run_name: str  # as the list of runs shows it
+    params: Mapping[str, Any]  # settings, by name
+    metrics: Mapping[str, float]  # figures at the end, by name
+    curve: list[Progress]  # the loss over the steps
+    # address -> table of the images there; the run's dataset inputs
     sources: Mapping[str, pd.DataFrame]
-    learnt: pd.DataFrame
-    figures: Mapping[str, Figure]
-    tags: Mapping[str, str]
+    # `uri`, `sha256` and `split` of every image that it learnt from or was calibrated on
+    images: pd.DataFrame
+    figures: Mapping[str, Figure]  # file name -> plot
+    tags: Mapping[str, str]  # of the run and of the registered version
 
 
 def log_training(record: TrainingRecord, detector: Detector) -> registry.Version:
@@ -70,14 +59,12 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
                 warnings.filterwarnings("ignore", message="The specified dataset source")
                 dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
             mlflow.log_input(dataset, context="training")
-        mlflow.log_text(record.learnt[LEARNT_COLUMNS].to_csv(index=False), LEARNT_FILE)
+        mlflow.log_text(record.images[IMAGES_COLUMNS].to_csv(index=False), IMAGES_FILE)
         info = log_model()
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
-            if point.held_out_loss is not None:
-                values["held_out_loss"] = point.held_out_loss
-            if point.separation is not None:
-                values["separation"] = point.separation
+            others = {"held_out_loss": point.held_out_loss, "separation": point.separation}
+            values |= {name: value for name, value in others.items() if value is not None}
             mlflow.log_metrics(values, step=point.step, model_id=info.model_id)
         mlflow.log_metrics(dict(record.metrics), model_id=info.model_id)
         for file_name, figure in record.figures.items():
@@ -86,43 +73,43 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
 
 
 def run_of(model_uri: str) -> str:
-    """The run that trained the version behind a model URI."""
+    """Return the id of the run that trained the version behind a model URI."""
     return str(mlflow.models.get_model_info(model_uri).run_id)
 
 
 def sources_of(version: registry.Version) -> list[str]:
-    """Addresses of the manifests that a version was trained on, oldest first."""
+    """Return the addresses of the manifests that a version was trained on, oldest first."""
     inputs = MlflowClient().get_run(version.run_id).inputs.dataset_inputs
     return sorted(str(json.loads(each.dataset.source)["uri"]) for each in inputs)
 
 
 def tags_of(model_uri: str) -> dict[str, str]:
-    """What was noted of the version behind a model URI when it was trained."""
+    """Return what was noted of the version behind a model URI when it was trained."""
     return dict(mlflow.models.get_model_info(model_uri).metadata or {})
 
 
-def read_learnt(model_uri: str) -> pd.DataFrame:
-    """The images that the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``.
+def read_training_images(model_uri: str) -> pd.DataFrame:
+    """Read which images the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``.
 
     Raises:
         ModelFormatError: its training left no such list.
     """
     run_id = run_of(model_uri)
-    if LEARNT_FILE not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
+    if IMAGES_FILE not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
         raise ModelFormatError(
             f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
-            f"{LEARNT_FILE}: train it again with this reconad"
+            f"{IMAGES_FILE}: train it again with this reconad"
         )
-    return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{LEARNT_FILE}")))
+    return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{IMAGES_FILE}")))
 
 
 def trained_on(version: registry.Version) -> frozenset[str]:
-    """SHA-256 of the images that a version's weights were fitted to; none where it left no list."""
+    """Return the SHA-256 of the images that a version was fitted to; none where it left no list."""
     try:
-        learnt = read_learnt(version.uri)
+        images = read_training_images(version.uri)
     except ModelFormatError:
         return frozenset()
-    return frozenset(learnt.loc[learnt["split"] == TRAIN, "sha256"])
+    return frozenset(images.loc[images["split"] == TRAIN, "sha256"])
 
 
 def log_verdict(
@@ -131,9 +118,8 @@ def log_verdict(
     """Add the gate's verdict to the run of the version it is about."""
     client = MlflowClient()
     client.log_dict(version.run_id, verdict, "gate/verdict.json")
-    client.log_text(
-        version.run_id, pd.DataFrame(verdict["checks"]).to_csv(index=False), "gate/checks.csv"
-    )
+    checks = pd.DataFrame(verdict["checks"]).to_csv(index=False)
+    client.log_text(version.run_id, checks, "gate/checks.csv")
     for file_name, figure in figures.items():
         client.log_figure(version.run_id, figure, f"gate/{file_name}")
 
@@ -146,7 +132,7 @@ def log_night(
     figures: Mapping[str, Figure],
     files: Mapping[str, str],
 ) -> str:
-    """One run for a night's monitoring: figures by name, plots, and text files. Its run id."""
+    """Log a night's monitoring as one run: figures by name, plots, and text files; its run id."""
     with _product_run(product, f"night {night}", {"reconad.night": night, **tags}) as run:
         mlflow.log_metrics(dict(metrics))
         for file_name, figure in figures.items():

@@ -1,8 +1,8 @@
 """The dashboard of a product: one Evidently project, one run a night."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID, uuid5
 
 from evidently.core.report import Snapshot
@@ -16,8 +16,10 @@ from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
 from evidently.ui.storage.local.base import LocalState
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
 
-from monitoring.report import DRIFT_COLUMNS, TAIL, lean, open_nights, run_name
+from monitoring.report import DRIFT_COLUMNS, TAIL, lean, run_name
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import CAUSES
+from reconad_plugin.watch.explanation import STATISTIC_WORDS, in_sentences
 
 TAB: Final = "Nights"
 _NIGHT: Final = "night"  # in plot_params of the first panel: the night that it speaks of
@@ -41,7 +43,7 @@ AnyWorkspace: TypeAlias = "FolderWorkspace | RemoteWorkspace"
 
 
 def open_workspace(location: str) -> AnyWorkspace:
-    """A folder's workspace, or the one of an Evidently server at an http address."""
+    """Open a folder's workspace, or the one of an Evidently server at an http address."""
     if location.startswith(("http://", "https://")):
         server: AnyWorkspace = RemoteWorkspace(location)
         return server
@@ -49,7 +51,7 @@ def open_workspace(location: str) -> AnyWorkspace:
 
 
 def add_night(
-    workspace: AnyWorkspace, product: str, record: Mapping[str, Any], snapshot: Snapshot
+    workspace: AnyWorkspace, product: str, record: NightRecord, snapshot: Snapshot
 ) -> None:
     """Put a night's run on the product's dashboard; a replayed night replaces its run.
 
@@ -60,7 +62,7 @@ def add_night(
         snapshot: see ``run_report``; its drawings are dropped.
     """
     project = _find_project(workspace, product) or _new_project(workspace, product)
-    name = run_name(date.fromisoformat(record["night"]))
+    name = run_name(date.fromisoformat(record.night))
     lean(snapshot)
     if isinstance(workspace, FolderWorkspace):
         workspace.state.write_snapshot(
@@ -71,7 +73,7 @@ def add_night(
             if known == name:
                 _delete_server_run(workspace, project, run_id)
         workspace.add_run(project.id, snapshot)
-    _tell(workspace, project, record)
+    _renew_first_panel(workspace, project, record)
 
 
 def lay_out(workspace: AnyWorkspace, product: str) -> None:
@@ -100,35 +102,27 @@ def remove_other_runs(workspace: AnyWorkspace, product: str, nights: Collection[
                 _delete_server_run(workspace, project, run_id)
 
 
-def tonight(record: Mapping[str, Any]) -> DashboardPanelPlot:
-    """The first panel: whether the night is fine, since when not, and why."""
-    night = record["night"]
-    if not record["is_alarm"]:
-        title, first = f"{night}: fine", "No alarm"
-    else:
-        nights = open_nights(record)
-        since = record.get("since") or night
-        title = f"{night}: ALARM, {record['cause']}, " + (
-            "new tonight" if nights == 1 else f"since {since} ({nights} nights)"
+def tonight(record: NightRecord) -> DashboardPanelPlot:
+    """Make the first panel: whether the night is fine, since when not, why, and what to do."""
+    title, also = f"{record.night}: fine", ""
+    if record.is_alarm:
+        nights = record.open_nights
+        title = f"{record.night}: ALARM, {record.cause}, " + (
+            "new tonight" if nights == 1 else f"since {record.began} ({nights} nights)"
         )
-        besides = ", ".join(record.get("also", ()))
-        first = f"Cause: {record['cause']}" + (f"; besides: {besides}" if besides else "")
-    held = " The night's images wait for a person." if record.get("is_holding") else ""
-    panel = text_panel(
-        title=title,
-        description=f"{first}. {record['evidence'].rstrip('.')}. Scored by version "
-        f"{record['model_version']}.{held}",
-    )
-    panel.plot_params[_NIGHT] = night
+        also = f"also seen: {', '.join(record.also)}" if record.also else ""
+    version = f"scored by version {record.model_version}"
+    panel = text_panel(title=title, description=in_sentences(record.explanation, also, version))
+    panel.plot_params[_NIGHT] = record.night
     return panel
 
 
-def _tell(workspace: AnyWorkspace, project: Project, record: Mapping[str, Any]) -> None:
+def _renew_first_panel(workspace: AnyWorkspace, project: Project, record: NightRecord) -> None:
     """Let the first panel speak of this night, unless it speaks of a later one."""
     dashboard = workspace.get_dashboard(project.id)
-    for place, panel in enumerate(dashboard.panels):
-        if panel.plot_params.get(_NIGHT, "9999") <= record["night"]:
-            dashboard.panels[place] = tonight(record).copy(update={"id": panel.id})
+    for index, panel in enumerate(dashboard.panels):
+        if panel.plot_params.get(_NIGHT, "9999") <= record.night:
+            dashboard.panels[index] = tonight(record).copy(update={"id": panel.id})
             workspace.save_dashboard(project.id, dashboard)
 
 
@@ -185,16 +179,18 @@ def _panels() -> list[DashboardPanelPlot]:
         line_plot_panel(
             "Alarms and their cause",
             [_value(f"alarm_{cause}", cause) for cause in CAUSES],
-            "1 on a night with an alarm of this cause, else 0; of two causes the lower one covers",
+            "1 on a night with an alarm of this cause, else 0; of two causes the one named lower "
+            "covers the other",
         ),
         _lines(
             "How far out",
-            "Farthest of all tests on the way to its limit; above 1 it fails",
+            "How far the farthest test is on the way to its limit; above 1 there is an alarm",
             _value("farthest", "farthest test"),
         ),
         _lines(
             "Scores",
-            f"Mean of the night, its {TAIL:.0%} quantile, and the threshold",
+            f"How anomalous the pictures look: the night's mean, its {TAIL:.0%} quantile, and the "
+            "threshold above which an image is called anomalous",
             _column("MeanValue", "pred_score", "mean"),
             PanelMetric(
                 legend=f"{TAIL:.0%} quantile",
@@ -217,37 +213,38 @@ def _panels() -> list[DashboardPanelPlot]:
         ),
         _lines(
             "Images that stand out",
-            "Share above the threshold, share that still is with the light matched (suspects), "
-            "and share with a p-value of at most 0.1",
+            "Share that scores above the threshold; share that still does with the light matched, "
+            "which are the suspects; and share among the highest scores of normal images",
             _share("pred_label", "above the threshold"),
             _share("is_suspect", "suspects"),
             _mean("tail_share"),
         ),
         _lines(
             "Scores as the watch tests them",
-            "Mean logarithm of the score, as it came and with the light matched, and of 1 over the "
-            "p-value",
+            "Rises when the pictures look less normal: mean logarithm of the score, as it came and "
+            "with the light matched, and of 1 over the p-value",
             _mean("log_score"),
             _mean("log_matched_score"),
             _mean("surprise"),
         ),
         _lines(
             "Surface and maps",
-            "Logs: contrast over luminance; share of the picture that is anomalous, which falls "
-            "for a spot and rises for a lamp",
+            "Contrast over brightness moves when the surface changes; the anomalous share of the "
+            "picture falls for a spot and rises for a lamp; both as logarithms",
             _mean("relative_contrast"),
             _mean("log_map_extent"),
         ),
         _lines("Images a night", None, PanelMetric(legend="images", metric="RowCount")),
         _lines(
-            "Light: luminance and clipped pixels",
-            "In [0, 1]",
+            "Light: brightness and clipped pixels",
+            "0 is black and 1 is white; clipped pixels are fully dark or fully bright",
             _mean("luminance"),
             _mean("clipped_share"),
         ),
         _lines(
             "Light: colour and evenness",
-            "Log ratios: red and blue to green, right to left half, lower to upper half",
+            "0 is neutral and even, as logarithms: red and blue to green, right to left half, "
+            "lower to upper half",
             _mean("red_green_balance"),
             _mean("blue_green_balance"),
             _mean("light_slope_x"),
@@ -255,22 +252,23 @@ def _panels() -> list[DashboardPanelPlot]:
         ),
         _lines(
             "Camera: sharpness and noise",
-            "Logs; sharpness falls out of focus",
+            "Sharpness falls when the lens leaves its focus; both as logarithms",
             _mean("sharpness"),
             _mean("noise"),
         ),
         _lines(
             "Camera: framing",
-            "Where the part lies, as a share of the picture, and how wide it is",
+            "Where the part lies, as a share of the picture from the upper left, and how far it "
+            "spreads; moves when the camera does",
             _mean("framing_x"),
             _mean("framing_y"),
             _mean("framing_spread"),
         ),
-        _lines("Camera: resolution", "Log2 of the pixels", _mean("resolution")),
+        _lines("Camera: resolution", "Number of pixels, as a logarithm of 2", _mean("resolution")),
         _lines(
             "Evidently's own drift score",
-            "Normed Wasserstein distance to the ordinary nights before; for information, alarms "
-            "do not use it",
+            "For information, alarms do not use it: normed Wasserstein distance to the ordinary "
+            "nights before",
             *(_column("ValueDrift", column, column) for column in DRIFT_COLUMNS),
         ),
     ]
@@ -294,7 +292,7 @@ def _column(metric: str, column: str, legend: str) -> PanelMetric:
 
 def _mean(statistic: str) -> PanelMetric:
     return PanelMetric(
-        legend=statistic.replace("_", " "),
+        legend=STATISTIC_WORDS[statistic].measured,
         metric="NightMean",
         metric_labels={"statistic": statistic},
     )

@@ -16,37 +16,27 @@ from evidently.core.metric_types import SingleValue, SingleValueCalculation, Sin
 from evidently.core.report import Context
 
 from reconad_plugin.errors import UndefinedMetricError
+from reconad_plugin.watch.explanation import STATISTIC_WORDS
 from reconad_plugin.watch.statistics import image_statistics
 
 
 class NightMean(SingleValueMetric):
-    """Mean over a night's images of one statistic of the watch.
+    """Mean over a night's images of one statistic of the watch."""
 
-    Attributes:
-        statistic: one of ``reconad_plugin.watch.statistics.STATISTICS``.
-    """
-
-    statistic: str
+    statistic: str  # one of `reconad_plugin.watch.statistics.STATISTICS`
 
 
 class ImageShare(SingleValueMetric):
-    """Share of a night's images for which a column of true and false is true.
+    """Share of a night's images for which a column of true and false is true."""
 
-    Attributes:
-        column: such as ``is_suspect``, or ``pred_label`` for the images above the threshold.
-    """
-
-    column: str
+    column: str  # such as `is_suspect`, or `pred_label` for the images above the threshold
 
 
 class NightValue(SingleValueMetric):
-    """A number that a night has as a whole, such as the version that scored it.
+    """A number that a night has as a whole, such as the version that scored it."""
 
-    Attributes:
-        column: holds that number in every row. The number is no parameter, because Evidently
-            begins a new line on the dashboard for each value of a parameter.
-    """
-
+    # holds that number in every row. The number is no parameter, because Evidently begins a new
+    # line on the dashboard for each value of a parameter
     column: str
 
 
@@ -72,7 +62,7 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
     """See ``NightMean``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The mean.
+        """Return the mean.
 
         Raises:
             UndefinedMetricError: the table lacks the columns that the statistic is made of.
@@ -88,14 +78,14 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
 
     def display_name(self) -> str:
         """Heading of the report's panel."""
-        return f"Night's mean of {self.metric.statistic.replace('_', ' ')}"
+        return f"Night's mean of {STATISTIC_WORDS[self.metric.statistic].measured}"
 
 
 class ImageShareCalculation(_TableCalculation[ImageShare]):
     """See ``ImageShare``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The share, in [0, 1]."""
+        """Return the share, in [0, 1]."""
         return float(table[self.metric.column].mean())
 
     def display_name(self) -> str:
@@ -107,7 +97,7 @@ class NightValueCalculation(_TableCalculation[NightValue]):
     """See ``NightValue``."""
 
     def value_of(self, table: pd.DataFrame) -> float:
-        """The number.
+        """Return the number.
 
         Raises:
             UndefinedMetricError: the rows differ.

@@ -1,6 +1,5 @@
 """The night as an Evidently report: for the dashboard lean, for a person in full."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -12,87 +11,25 @@ from evidently.core.report import Snapshot
 from evidently.metrics import MeanValue, QuantileValue, RowCount, ValueDrift
 
 from monitoring.metrics import ImageShare, NightMean, NightValue
-from reconad_plugin.watch.cause import CAUSES
 from reconad_plugin.watch.cells import MAP_CELLS
 from reconad_plugin.watch.statistics import image_statistics
 
-NIGHT_VALUES: Final = (
-    "alarm",
-    *(f"alarm_{cause}" for cause in CAUSES),
-    "open_nights",
-    "farthest",
-    "model_version",
-    "image_threshold",
-    "retrained",
-    "promoted",
-)
 SHARES: Final = ("pred_label", "is_suspect")
 TAIL: Final = 0.95
 DRIFT_COLUMNS: Final = ("pred_score", "luminance")
-SMALLEST_CHANCE: Final = 1e-300  # of a count; its logarithm is taken
 REFERENCE_IMAGES: Final = 10_000  # drawn from those of the nights before; more changes nothing
-
-
-def night_values(
-    record: Mapping[str, Any],
-    image_threshold: float,
-    is_retrained: bool,
-    is_promoted: bool,
-) -> dict[str, float]:
-    """What a night has as a whole, from its record.
-
-    Args:
-        record: what the watch decided; see ``flows.monitor``.
-        image_threshold: of the version that scored the night.
-        is_retrained: whether a version was trained since the night before.
-        is_promoted: whether a version was let into service since the night before.
-
-    Returns:
-        ``NIGHT_VALUES`` by name. ``farthest`` is how far the farthest of all tests is on the way
-        to its limit: above 1 it fails. ``model_version`` is left out where it is no number, as a
-        registered version's is. ``open_nights`` counts from the night that the open alarm
-        began on, and is 0 without an alarm.
-    """
-    seen = {record["cause"], *record.get("also", ())} if record["is_alarm"] else set()
-    return {
-        "alarm": float(record["is_alarm"]),
-        **{f"alarm_{cause}": float(cause in seen) for cause in CAUSES},
-        "open_nights": float(open_nights(record)),
-        "farthest": _farthest(record),
-        **_version_number(record["model_version"]),
-        "image_threshold": image_threshold,
-        "retrained": float(is_retrained),
-        "promoted": float(is_promoted),
-    }
-
-
-def _version_number(version: str) -> dict[str, float]:
-    return {"model_version": float(version)} if version.isdecimal() else {}
-
-
-def open_nights(record: Mapping[str, Any]) -> int:
-    """For how many nights the record's alarm has been open, tonight included; 0 without one."""
-    if not record["is_alarm"]:
-        return 0
-    since = record.get("since") or record["night"]
-    return (date.fromisoformat(record["night"]) - date.fromisoformat(since)).days + 1
 
 
 @dataclass(frozen=True)
 class NightRun:
-    """A night's run of Evidently.
+    """A night's run of Evidently."""
 
-    Attributes:
-        values: of the night as a whole, see ``night_values``.
-        snapshot: the run.
-    """
-
-    values: dict[str, float]
+    values: dict[str, float]  # of the night as a whole, see `reconad_plugin.ledger.night_values`
     snapshot: Snapshot
 
 
 def run_name(night: date) -> str:
-    """Name of a night's run, unique in its project."""
+    """Return the name of a night's run, unique in its project."""
     return f"night {night.isoformat()}"
 
 
@@ -108,7 +45,7 @@ def run_report(
         night: stamps the run; naive, as all of a workspace must be.
         images: the night's table of scores and features, one row an image. Statistics that it
             has no columns for are left out.
-        values: of the night as a whole, see ``night_values``.
+        values: of the night as a whole, see ``reconad_plugin.ledger.night_values``.
         reference: images of ordinary nights before, or None. Evidently's own drift score
             against them is shown for information; alarms are decided over nights.
     """
@@ -141,18 +78,7 @@ def lean(snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _farthest(record: Mapping[str, Any]) -> float:
-    ways = [0.0]
-    for check in record["checks"].values():
-        for value, limit in (("score", "jump_limit"), ("average", "average_limit")):
-            if check.get(value) is not None and check.get(limit):
-                ways.append(abs(check[value]) / check[limit])
-    for count in record.get("counts", {}).values():
-        ways.append(math.log(max(count["chance"], SMALLEST_CHANCE)) / math.log(count["limit"]))
-    return max(ways)
-
-
 def _dataset(images: pd.DataFrame, values: Mapping[str, float]) -> Dataset:
-    """The columns of numbers; names and hashes would be counted one by one."""
+    """Keep the columns of numbers; names and hashes would be counted one by one."""
     numbers = images.select_dtypes(["number", "bool"]).astype(float).assign(**values)
     return Dataset.from_pandas(numbers, DataDefinition(numerical_columns=list(numbers)))

@@ -32,20 +32,20 @@ CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-VQ_PREFIX = "vq-"  # of the names that autoencoders are registered by
+FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
 
 
-def _name_of_no_autoencoder(name: str) -> str:
-    if name.startswith(VQ_PREFIX):
+def _name_of_no_foundation(name: str) -> str:
+    if name.startswith(FOUNDATION_PREFIX):
         raise ConfigError(
-            f"a name must not begin with {VQ_PREFIX}, which marks the autoencoders that dsr "
-            f"stands on; got {name!r}: choose another"
+            f"a name must not begin with {FOUNDATION_PREFIX}, which marks the autoencoders that "
+            f"dsr stands on; got {name!r}: choose another"
         )
     return name
 
 
 ProductName = Annotated[
-    str, StringConstraints(pattern=_NAME_PATTERN), AfterValidator(_name_of_no_autoencoder)
+    str, StringConstraints(pattern=_NAME_PATTERN), AfterValidator(_name_of_no_foundation)
 ]
 
 
@@ -162,8 +162,8 @@ class ProductSettings(_Frozen):
             raise ValueError(
                 f"width of {self.model} must be one of {', '.join(spec.widths)}; got {self.width!r}"
             )
-        if self.vq is not None and not spec.vq_sizes:
-            standing = ", ".join(name for name, each in MODELS.items() if each.vq_sizes)
+        if self.vq is not None and spec.foundation is None:
+            standing = ", ".join(name for name, each in MODELS.items() if each.foundation)
             raise ValueError(f"vq belongs to {standing}; got it with {self.model}: leave it out")
         known = {**spec.network_options, **spec.recipe_options}
         unknown = sorted(set(self.options) - set(known))
@@ -259,7 +259,7 @@ def check_product_name(name: str) -> str:
             "a product's name has 1 to 63 lower-case letters, digits, - and _, and begins with a "
             f"letter or digit; got {name!r}"
         )
-    return _name_of_no_autoencoder(name)
+    return _name_of_no_foundation(name)
 
 
 def parse_night(text: str | date) -> date:

@@ -41,8 +41,8 @@ def copies(product: str, count: int, like: registry.Version | None = None) -> li
 
 def put_into_service(product: str, *numbers: str) -> None:
     for number in numbers:
-        turn = alias_log.promote(product, number, f"2026-06-0{number}", VERDICT)
-        alias_log.close_turn(product, turn)
+        move = alias_log.promote(product, number, f"2026-06-0{number}", VERDICT)
+        alias_log.finish(product, move)
 
 
 def state(product: str, number: str) -> str | None:
@@ -75,8 +75,8 @@ def bring_in(product: str) -> None:
 
 
 def take_back(product: str) -> None:
-    turn = alias_log.roll_back(product, "2", LATER, "bad")
-    alias_log.close_turn(product, turn)
+    move = alias_log.roll_back(product, "2", LATER, "bad")
+    alias_log.finish(product, move)
 
 
 PROMOTED = {"champion": "3", "previous_champion": "2"}, ["promoted", "promoted", "promoted"]
@@ -100,13 +100,13 @@ def cut_off_before_each_write(
                 pass
         assert aliases(product)["champion"] in ("2", wanted["champion"])
 
-        completed = alias_log.complete_open_turns(product)
+        completed = alias_log.recover(product)
         if not completed and aliases(product)["champion"] == "2":
             act(product)
 
         assert aliases(product) == wanted
         assert [state(product, number) for number in ("1", "2", "3")] == states
-        assert [each.is_open for each in alias_log.turns(product)] == [False] * 3
+        assert [each.is_open for each in alias_log.moves(product)] == [False] * 3
     assert write > 8
 
 
@@ -119,7 +119,7 @@ def compete_before_calls(every: int) -> int:
         try:
             verdict = VERDICT | {"judged_against": "1"}
             won = alias_log.promote(product, number, LATER, verdict)
-            alias_log.close_turn(product, won)
+            alias_log.finish(product, won)
         except PlatformError as error:
             return str(error)
         return None
@@ -141,7 +141,7 @@ def compete_before_calls(every: int) -> int:
         assert len(winners) <= 1, call
         assert aliases(product)[registry.CHAMPION] == (winners or ["1"])[0]
         assert [state(product, number) for number in "23"].count("promoted") == len(winners)
-        assert not alias_log.open_turns(product)
+        assert not alias_log.open_moves(registry.versions(product))
         for refusal in filter(None, refusals.values()):
             assert "run this again" in refusal or "judge it again" in refusal
     return call

@@ -14,7 +14,7 @@ NAMES = ("expected", "predicted", "effect", "score")
 
 
 def judge_by_hand(nights, taught, starts, steady, limit):
-    """What charts must say of each night; see ``Charts`` and ``Checked``.
+    """What charts must say of each night; see ``Charts`` and ``Scores``.
 
     Args:
         nights: in their order.

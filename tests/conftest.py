@@ -34,7 +34,7 @@ LONG_UNITS = (
     "test_model_contract.py",
     "test_dsr_training.py",
     "test_vq.py",
-    "test_selection.py",
+    "test_eligibility.py",
     "test_training_loop.py",
     "test_phases.py",
 )

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from reconad_plugin.gate.comparison import REAL, Evidence, GoldenLabels
+from reconad_plugin.gate.golden import REAL, GoldenLabels
 from reconad_plugin.gate.judge import judge
+from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
 TARGET_FPR = 0.02
 THRESHOLD = 2.05
@@ -16,24 +17,24 @@ def label(normals=100, defects=TYPES * 25, night="2026-04-01"):
     """Names for so many images, all normal ones of one night."""
     return GoldenLabels(
         kind=REAL,
-        normal=tuple(f"n{place}" for place in range(normals)),
+        normal=tuple(f"n{index}" for index in range(normals)),
         nights=(night,) * normals,
-        anomalous=tuple(f"{defect}/{place}" for place, defect in enumerate(defects)),
+        anomalous=tuple(f"{defect}/{index}" for index, defect in enumerate(defects)),
         defects=tuple(defects),
     )
 
 
 def see(normal, anomalous, threshold=THRESHOLD, **changes):
-    """Evidence of a version with these scores and this threshold; the rest is in order."""
+    """A golden set with these scores and this threshold of a version; the rest is in order."""
     normal, anomalous = np.asarray(normal, float), np.asarray(anomalous, float)
     return replace(
-        Evidence(
+        ScoredGoldenSet(
             normal_scores=normal,
-            normal_alarms=normal > threshold,
+            normal_flagged=normal > threshold,
             anomalous_scores=anomalous,
-            anomalous_alarms=anomalous > threshold,
+            anomalous_flagged=anomalous > threshold,
             calibration_images=100,
-            calibration_alarms=2,
+            calibration_flagged=2,
             map_spread=0.4,
             map_coverage=0.02,
             seconds_per_image=0.01,

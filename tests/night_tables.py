@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 
 from reconad_plugin.images.features import FEATURES
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.watch.cause import HOLDING_CAUSES, LEARNING_CAUSES
+from reconad_plugin.watch.results import StatisticCheck
+from reconad_plugin.watch.statistics import summarise_night
 
 NIGHT = date(2026, 3, 5)
 
@@ -27,18 +31,31 @@ def score_table(images=40, seed=0, **columns):
     return table.assign(**columns)
 
 
+def check(statistic, score, average):
+    """What the tests say of a statistic; both limits are 4."""
+    return StatisticCheck(statistic, 0.331, 0.412, score, score, average, 4.0, 4.0)
+
+
 def record(night=NIGHT, cause="none", **facts):
     """What the watch decided of a night."""
-    checks = {
-        "luminance": {"score": -2.0, "average": 1.0, "jump_limit": 4.0, "average_limit": 4.0},
-        "sharpness": {"score": None, "average": None, "jump_limit": 4.0, "average_limit": 4.0},
-    }
-    return {
+    table = score_table()
+    scores = tuple(table["pred_score"])
+    decided = {
         "night": night.isoformat(),
         "model_version": "3",
         "is_alarm": cause != "none",
+        "is_raised": cause != "none",
+        "is_new": cause != "none",
+        "since": None,
         "cause": cause,
-        "evidence": "luminance 0.412 -> 0.331 (-8.0 sigma)",
-        "checks": checks,
-        **facts,
+        "also": (),
+        "explanation": "The pictures are darker. Look at the lamp.",
+        "is_learning": cause in LEARNING_CAUSES,
+        "is_holding": cause in HOLDING_CAUSES,
+        "statistics": summarise_night(night.isoformat(), table, scores, 0.3, scores, 0.3),
+        "checks": {
+            "luminance": check("luminance", -2.0, 1.0),
+            "sharpness": check("sharpness", None, None),
+        },
     }
+    return NightRecord(**decided | facts)

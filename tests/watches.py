@@ -3,7 +3,8 @@
 import numpy as np
 
 from reconad_plugin.watch.cause import find_cause
-from reconad_plugin.watch.night_tests import CountCheck, StatisticCheck, Watch, chance_of
+from reconad_plugin.watch.night_tests import Watch, chance_of
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import STATISTICS, Exceedances
 
 # of 100 held-out images the threshold lets one through
@@ -22,12 +23,17 @@ def count(seen, limit=LIMIT):
     return CountCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
 
 
-def tonight(suspects=FEW, alarming=FEW, outliers=NOT_KNOWN):
-    """So many suspects, images above the threshold, and images that stand out from their place."""
+def contrast(seen, limit=LIMIT):
+    """The test of a contrast that is as rare as such a count."""
+    return ContrastCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
+
+
+def tonight(suspects=FEW, above_threshold=FEW, stand_out=NOT_KNOWN):
+    """So many suspects, images above the threshold, and images that stand out from their cell."""
     return {
         "suspects": count(suspects),
-        "alarming": count(alarming),
-        "outliers": count(outliers),
+        "above_threshold": count(above_threshold),
+        "contrast": contrast(stand_out),
     }
 
 

@@ -53,6 +53,7 @@ EMPTY_BEFORE: Final = START - timedelta(1)
 GATHERED, TRAINED, QUIET, SCRATCHED, QUIET_TOO, LAST_QUIET, DIMMED, LEARNT = NIGHTS
 EMPTY_AFTER: Final = LEARNT + timedelta(1)
 IMAGES: Final = 24  # a night
+FOUNDING_IMAGES: Final = 40  # of the first two: enough that a threshold lets normal ones through
 
 _numbers = itertools.count(1)
 
@@ -101,8 +102,9 @@ class Story:
         """Run the nights: gather, train, a quiet one, scratched parts, two quiet ones, a dimmed
         lamp that is learnt, a quiet one under it; and some of them again."""
         self._run(EMPTY_BEFORE, count=0)
-        for night in (GATHERED, TRAINED, QUIET):
-            self._run(night)
+        for night in (GATHERED, TRAINED):
+            self._run(night, FOUNDING_IMAGES)
+        self._run(QUIET)
         self._run(SCRATCHED, change=with_scratch)
         for night in (QUIET_TOO, LAST_QUIET):
             self._run(night)

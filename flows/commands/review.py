@@ -4,12 +4,27 @@ from datetime import date
 
 import pandas as pd
 
+from flows.commands.options import ReviewOptions
 from flows.jobs.product import Product, open_product
+from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.ledger.manifest import accepted_rows, read_manifest
+from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS
 
 ALL = "all"
+
+
+def run(options: ReviewOptions) -> None:
+    """List images that wait for a person, or decide on some.
+
+    Raises:
+        ConfigError: two decisions at once.
+    """
+    if options.normal and options.defect:
+        raise ConfigError(
+            "one decision is taken at a time; got --normal and --defect: see reconad review --help"
+        )
+    review_night(options.product, parse_night(options.night), options.normal, options.defect)
 
 
 def review_night(
@@ -50,7 +65,7 @@ def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame
     Raises:
         ConfigError: a key is none of the night's accepted images.
     """
-    manifest = read_manifest(product.store, product.layout, night)
+    manifest = product.manifest(night)
     accepted = None if manifest is None else accepted_rows([manifest])
     unknown = keys if accepted is None else sorted(set(keys) - set(accepted["key"]))
     if accepted is None or unknown:

@@ -1,144 +1,166 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
-import argparse
-from datetime import date, timedelta
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import zip_longest
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.jobs.alarm_state import new_levels, open_alarm
+from flows.commands.options import StatusOptions
+from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import Product, open_product
 from mlflow_models import alias_log, registry
+from reconad_plugin.ledger.night_record import NightRecord
 
-_OF_THE_WATCH: Final = (
-    "night",
-    "is_alarm",
-    "since",
-    "cause",
-    "also",
-    "evidence",
-    "expected_false_alarms",
+_OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms"
+_OF_A_MOVE: Final = "version by instead_of reason is_open"
+_OF_A_VERSION: Final = (
+    "night purpose cause state judged_against promoted_night rolled_back_night reason"
 )
 
 
-def run_status(options: argparse.Namespace) -> None:
-    """``reconad status``."""
+@dataclass(frozen=True)
+class WatchStatus:
+    """What the watch said of the last night that was watched."""
+
+    record: NightRecord
+    is_open: bool  # the alarm; False once it was resolved, or a version learnt it and was promoted
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what stands in the JSON."""
+        content = self.record.to_dict()
+        return {name: content[name] for name in _OF_THE_WATCH.split()} | {"is_open": self.is_open}
+
+
+@dataclass(frozen=True)
+class ProductStatus:
+    """What serves, what served from which night to which, and what became of every version."""
+
+    product: str
+    champion: str | None  # number of the version that serves
+    previous_champion: str | None  # that a rollback goes back to
+    challenger: str | None  # that waits for the gate
+    watch: WatchStatus | None  # None before the first night
+    moves: Sequence[alias_log.AliasMove]  # of the champion's alias, oldest first
+    versions: Sequence[registry.Version]  # oldest first
+
+    @property
+    def model(self) -> str:
+        """Name of the registered model."""
+        return registry.model_name(self.product)
+
+    @property
+    def served(self) -> list[tuple[alias_log.AliasMove, str | None]]:
+        """Each move with the night of the next; None for the last."""
+        ends = [move.night for move in self.moves[1:]]
+        return list(zip_longest(self.moves, ends))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what stands in the JSON."""
+        return {
+            "product": self.product,
+            "model": self.model,
+            registry.CHAMPION: self.champion,
+            registry.PREVIOUS_CHAMPION: self.previous_champion,
+            registry.CHALLENGER: self.challenger,
+            "watch": None if self.watch is None else self.watch.to_dict(),
+            "history": [
+                {"from": move.night, "to": end, **_picked(move, _OF_A_MOVE)}
+                for move, end in self.served
+            ],
+            "versions": [
+                {"version": version.number, **_picked(version, _OF_A_VERSION)}
+                for version in self.versions
+            ],
+        }
+
+
+def _picked(of: alias_log.AliasMove | registry.Version, names: str) -> dict[str, object]:
+    return {name: getattr(of, name) for name in names.split()}
+
+
+def run(options: StatusOptions) -> None:
+    """Show which version serves, and what became of the others."""
     check_writable(options.json)
     status = read_status(options.product)
-    write_json(status, options.json)
+    write_json(status.to_dict(), options.json)
     console = Console()
     console.print(_serving_line(status), highlight=False, markup=False)
-    console.print(_watch_line(status["watch"]), highlight=False, markup=False)
+    for line in watch_lines(status.watch):
+        console.print(line, highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
-    for turn in status["history"]:
-        why = f"{_how(turn)}: {turn['reason']}"
-        served.add_row(turn["from"], turn["to"] or "now", turn["version"], escape(why))
+    for move, end in status.served:
+        why = f"{_how(move)}: {move.reason}"
+        served.add_row(move.night, end or "now", move.version, escape(why))
     console.print(served)
     versions = Table("version", "night", "learnt by", "cause", "state", "reason", title="Versions")
-    for version in status["versions"]:
-        versions.add_row(
-            version["version"],
-            version["night"],
-            version["purpose"],
-            version["cause"],
-            _state(version),
-            escape(version["reason"]),
-        )
+    for version in status.versions:
+        cells = (version.number, version.night, version.purpose, version.cause, _state(version))
+        versions.add_row(*cells, escape(version.reason))
     console.print(versions)
 
 
-def read_status(product: str) -> dict[str, Any]:
-    """What serves, what served from which night to which, and what became of every version.
-
-    Returns:
-        JSON: the aliases by name, ``watch`` (the last night's, None before the first; ``is_open``
-        is False once its alarm was resolved, or a version that learnt its cause was promoted),
-        ``history`` (oldest first; ``to`` is None for the last), and ``versions`` (oldest first).
-    """
-    watch = _read_watch(open_product(product))
-    turns = alias_log.turns(product)
-    ends = [turn.night for turn in turns[1:]]
-    return {
-        "product": product,
-        "model": registry.model_name(product),
-        registry.CHAMPION: registry.number_by_alias(product, registry.CHAMPION),
-        registry.PREVIOUS_CHAMPION: registry.number_by_alias(product, registry.PREVIOUS_CHAMPION),
-        registry.CHALLENGER: registry.number_by_alias(product, registry.CHALLENGER),
-        "watch": watch,
-        "history": [
-            {
-                "from": turn.night,
-                "to": end,
-                "version": turn.version,
-                "by": turn.by,
-                "instead_of": turn.instead_of,
-                "reason": turn.reason,
-                "is_open": turn.is_open,
-            }
-            for turn, end in zip(turns, [*ends, None], strict=False)
-        ],
-        "versions": [
-            {
-                "version": version.number,
-                "night": version.tags.get(registry.NIGHT_TAG, ""),
-                "purpose": version.tags.get(registry.PURPOSE_TAG, ""),
-                "cause": version.tags.get(registry.CAUSE_TAG, ""),
-                "state": version.tags.get(registry.STATE_TAG),
-                "judged_against": version.tags.get(registry.JUDGED_AGAINST_TAG),
-                "promoted_night": version.tags.get(registry.PROMOTED_NIGHT_TAG),
-                "rolled_back_night": version.tags.get(registry.ROLLED_BACK_NIGHT_TAG),
-                "reason": version.tags.get(registry.REASON_TAG, ""),
-            }
-            for version in registry.versions(product)
-        ],
-    }
+def read_status(product: str) -> ProductStatus:
+    """Read what serves, what the watch said last, and what became of every version."""
+    return ProductStatus(
+        product=product,
+        champion=registry.number_by_alias(product, registry.CHAMPION),
+        previous_champion=registry.number_by_alias(product, registry.PREVIOUS_CHAMPION),
+        challenger=registry.number_by_alias(product, registry.CHALLENGER),
+        watch=_read_watch(open_product(product)),
+        moves=alias_log.moves(product),
+        versions=registry.versions(product),
+    )
 
 
-def _read_watch(product: Product) -> dict[str, Any] | None:
-    """What the last watched night's record says, and whether its alarm is still open."""
-    records = product.records.records_before(date.max)
-    if not records:
+def _read_watch(product: Product) -> WatchStatus | None:
+    ledger = open_ledger(product, see_history(product))
+    if not ledger.records:
         return None
-    last = max(records)
-    is_open = open_alarm(records, new_levels(product, last + timedelta(1))) is not None
-    return {name: records[last].get(name) for name in _OF_THE_WATCH} | {"is_open": is_open}
+    last = max(ledger.records)
+    is_open = ledger.open_alarm(before=last + timedelta(1)) is not None
+    return WatchStatus(ledger.records[last], is_open)
 
 
-def _serving_line(status: dict[str, Any]) -> str:
-    serving, history = status[registry.CHAMPION], status["history"]
-    if serving is None:
-        return f"{status['model']}: no champion serves yet"
-    line = f"{status['model']}: version {serving} is the champion"
-    if history and history[-1]["is_open"]:
-        return f"{line}; a {history[-1]['by']} was cut off, or is under way: the next run ends it"
-    if not history or history[-1]["version"] != serving:
+def _serving_line(status: ProductStatus) -> str:
+    if status.champion is None:
+        return f"{status.model}: no champion serves yet"
+    line = f"{status.model}: version {status.champion} is the champion"
+    last = status.moves[-1] if status.moves else None
+    if last is not None and last.is_open:
+        return f"{line}; a {last.by} was cut off, or is under way: the next run ends it"
+    if last is None or last.version != status.champion:
         return f"{line}; its alias was set by hand"
-    previous = status[registry.PREVIOUS_CHAMPION]
+    previous = status.previous_champion
     return f"{line}; a rollback goes back to {f'version {previous}' if previous else 'none'}"
 
 
-def _watch_line(watch: dict[str, Any] | None) -> str:
+def watch_lines(watch: WatchStatus | None) -> list[str]:
+    """Write what the watch said last: whether an alarm is open, then why and what to do."""
     if watch is None:
-        return "no night has been watched yet"
-    if not watch["is_alarm"]:
-        return f"night {watch['night']}: no alarm"
-    also = f", also {', '.join(watch['also'])}" if watch["also"] else ""
-    since = f"since {watch['since']}, {watch['cause']}{also}"
-    if not watch["is_open"]:
-        return f"night {watch['night']}: the alarm {since}, was resolved or a version answered it"
-    return f"night {watch['night']}: ALARM {since}"
+        return ["no night has been watched yet"]
+    record = watch.record
+    if not record.is_alarm:
+        return [f"night {record.night}: no alarm", record.explanation]
+    also = f", also {', '.join(record.also)}" if record.also else ""
+    alarm = f"since {record.began}, {record.cause}{also}"
+    if not watch.is_open:
+        return [f"night {record.night}: the alarm {alarm}, was resolved or a version answered it"]
+    return [f"night {record.night}: ALARM {alarm}", record.explanation]
 
 
-def _how(turn: dict[str, Any]) -> str:
-    if turn["by"] == alias_log.ROLLBACK:
-        return f"version {turn['instead_of']} was rolled back"
+def _how(move: alias_log.AliasMove) -> str:
+    if move.by == registry.ROLLBACK:
+        return f"version {move.instead_of} was rolled back"
     return "promoted"
 
 
-def _state(version: dict[str, Any]) -> str:
-    if version["state"] is None and version["judged_against"] is not None:
+def _state(version: registry.Version) -> str:
+    if version.state is None and version.judged_against is not None:
         return "judge again"  # the champion changed after its verdict, or the run was cut off
-    return (version["state"] or "not judged").replace("_", " ")
+    return (version.state or "not judged").replace("_", " ")

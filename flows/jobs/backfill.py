@@ -1,12 +1,13 @@
 """Build a product's dashboard again from what S3 keeps of its nights."""
 
 from datetime import date
-from functools import cache, lru_cache
+from functools import cache
 
 from tqdm import tqdm
 
 import reconad_plugin.telemetry  # noqa: F401  before MLflow and Evidently
-from flows.jobs.night_report import REFERENCE_NIGHTS, dashboard_run
+from flows.jobs.ledger import open_ledger, see_history
+from flows.jobs.night_report import dashboard_run
 from flows.jobs.product import open_product
 from mlflow_models import flavor, registry
 from reconad_plugin.errors import ConfigError
@@ -27,18 +28,17 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> int
     from monitoring.dashboard import add_night, lay_out, open_workspace, remove_other_runs
 
     opened = open_product(product)
-    records = opened.records.records_before(date.max)
-    wanted = [night for night in records if first <= night <= last]
+    ledger = open_ledger(opened, see_history(opened))
+    wanted = [night for night in ledger.records if first <= night <= last]
     if not wanted:
         raise ConfigError(
             f"a backfill needs nights that the watch has seen; {product} has none from "
             f"{first} to {last}: run `reconad nightly` first"
         )
-    workspace, versions = open_workspace(opened.workspace), registry.versions(product)
+    workspace = open_workspace(opened.workspace)
     is_all = (first, last) == (date.min, date.max)
     if is_all:
         lay_out(workspace, product)
-    scores = lru_cache(maxsize=REFERENCE_NIGHTS + 1)(opened.records.scores)
 
     @cache
     def threshold_of(number: str) -> float:
@@ -47,12 +47,11 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> int
 
     added = []
     for night in tqdm(wanted, desc=product, unit="night", disable=None, leave=False):
-        record, table = records[night], scores(night)
+        record, table = ledger.records[night], ledger.scores[night]
         if table is None:
             continue
-        earlier = [(day, records[day]) for day in reversed(records) if day < night]
-        threshold = threshold_of(record["model_version"])
-        run = dashboard_run(night, table, record, threshold, earlier, scores, versions)
+        threshold = threshold_of(record.model_version)
+        run = dashboard_run(night, table, record, threshold, ledger)
         add_night(workspace, product, record, run.snapshot)
         added.append(night)
     if is_all:

@@ -1,71 +1,55 @@
-"""Train, fine-tune, evaluate and predict by hand, on a folder or an S3 prefix: MLflow is needed,
-Prefect and a product's settings are not."""
+"""The training jobs of a folder or an S3 prefix: MLflow is needed, Prefect and a product's settings
+are not."""
 
-import base64
-import hashlib
-import json
 import re
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
-from torch import Generator, Tensor
+from torch import Tensor
 
-from flows.jobs.training_job import Fitted, Fitting, fit_and_log, warning_of
+from flows.jobs import training_job as jobs
+from flows.jobs.fitting import fit_and_log, pretrain_and_log
+from flows.jobs.progress import warn
 from mlflow_models import flavor, registry
-from mlflow_models.foundation import Vq, find_vq, vq_tags
-from mlflow_models.tracking import read_learnt, run_of, tags_of
-from reconad_plugin.config import (
-    ProductSettings,
-    TrainingSettings,
-    check_image_size,
-    check_product_name,
-)
+from mlflow_models.foundation import registered_name
+from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
+from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.detector.evaluation import Evaluation
-from reconad_plugin.detector.evaluation import evaluate as evaluate_detector
-from reconad_plugin.detector.prediction import Prediction, predict_contents
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import ImageFolder
-from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.ledger.splits import CALIBRATION, LIGHT_ONLY, TRAIN, assign_splits
+from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN, assign_splits
+from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.plots.figures import plot_simulation
-from reconad_plugin.simulation.anomalies import simulate_anomalies
-from reconad_plugin.simulation.presets import preset as find_preset
-from reconad_plugin.store.mirror import (
-    CACHE,
-    hash_file,
-    hashes_of_textures,
-    load_files,
-    open_bucket,
-    open_source,
-    sizes_in_words,
-    split_address,
-)
-from reconad_plugin.training.fit import NormalImages
-
-FINETUNE: Final = "finetune"
-SHEET_IMAGES: Final = 12
+from reconad_plugin.store import mirror
+from reconad_plugin.training.images import NormalImages, oversample
+from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 
-def train(data: str, product: str | None, settings: ProductSettings, device: str = "cpu") -> Fitted:
-    """Train on the normal images of a folder, and register the version.
-
-    Args:
-        data: ``DIR`` or ``s3://bucket/prefix``.
-        product: name of the registered model; the folder's where None.
-        settings: model, size, training.
-        device: where to train.
+def train(
+    data: str, product: str | None, settings: ProductSettings, device: str = "cpu"
+) -> jobs.TrainingRun[Detector, TrainingReport]:
+    """Train on the normal images of ``DIR`` or ``s3://bucket/prefix``, and register the version
+    of this product; of the folder's name where it is None.
     """
-    folder = open_source(data)
-    say(sizes_in_words(folder.train, settings.image_size_px))
-    vq = find_vq(settings.vq) if settings.vq is not None else None
-    return _fit(
-        data, product, settings, settings.train, table_of(folder), TRAIN, device=device, vq=vq
+    folder = mirror.open_source(data)
+    warn(mirror.sizes_in_words(folder.train, settings.image_size_px))
+    table = table_of(folder)
+    job = jobs.TrainingJob(
+        product=check_product_name(product or name_of(data, "--product")),
+        purpose=jobs.TRAINING,
+        run_name=f"{jobs.TRAINING} {settings.model}",
+        settings=settings,
+        training=settings.train,
+        images=table,
+        sources={data: table[IMAGES_COLUMNS]},
+        load=partial(_load, table, settings),
+        textures=mirror.hashes_of_textures(settings.train.textures),
+        foundation=jobs.named_foundation(settings),
     )
+    return _fit(job, device)
 
 
 def finetune(
@@ -75,24 +59,21 @@ def finetune(
     training: TrainingSettings,
     seed: int = 0,
     device: str = "cpu",
-) -> Fitted:
+) -> jobs.TrainingRun[Detector, TrainingReport]:
     """Go on training a version on new normal images, and on the images that it learnt before.
-
-    The new images are repeated until they are about as many as the old ones, so that the new
-    world is learnt and the old one is not forgotten.
 
     Raises:
         ModelFormatError: the version has no list of what it learnt from.
     """
     base = flavor.load_model(model_uri)
-    learnt = read_learnt(model_uri)
+    learnt = read_training_images(model_uri)
     learnt = learnt[learnt["split"] != LIGHT_ONLY]
-    new = table_of(open_source(data))
-    old = _rehearsal(learnt, dict(zip(new["sha256"], new["path"], strict=True)))
-    new = new[~new["sha256"].isin(learnt["sha256"])]  # an image never changes its side
-    learnt_new = new[new["split"] == TRAIN]
-    repeats = max(1, round((old["split"] == TRAIN).sum() / max(1, len(learnt_new))))
-    table = pd.concat([old, new, *([learnt_new] * (repeats - 1))], ignore_index=True)
+    given = table_of(mirror.open_source(data))
+    old = _still_there(learnt, dict(zip(given["sha256"], given["path"], strict=True)))
+    new = given[~given["sha256"].isin(learnt["sha256"])]  # an image never changes its side
+    old_train, new_train = (table[table["split"] == TRAIN] for table in (old, new))
+    rest = [table[table["split"] != TRAIN] for table in (old, new)]
+    table = pd.concat([oversample(old_train, new_train), *rest], ignore_index=True)
     settings = ProductSettings(
         model=base.model,
         **_choices_of(base),
@@ -103,203 +84,87 @@ def finetune(
         calibrate_by="light" if base.light_levels else "none",
         seed=seed,
     )
-    name = product or _registered_product(model_uri)
-    return _fit(data, name, settings, training, table, FINETUNE, base, model_uri, device)
-
-
-def evaluate(model_uri: str, data: str, protocol: str = "whole") -> Evaluation:
-    """Figures of a version on the test split of a folder."""
-    return evaluate_detector(flavor.load_model(model_uri), open_source(data), protocol)
-
-
-def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[Prediction]:
-    """Predictions of picture files; their maps become PNG files in the folder ``maps``.
-
-    Raises:
-        ConfigError: a picture is not there, or ``maps`` holds one of them.
-    """
-    missing = [path for path in images if not path.is_file()]
-    if missing:
-        raise ConfigError(f"an image must be a file; got {missing[0]}: check the path")
-    if maps is not None:
-        if _holds_any(maps, images):
-            raise ConfigError(
-                f"--maps must be a folder that holds none of the pictures; got {maps}: "
-                "give another folder"
-            )
-        make_folder(maps)
-    contents = [path.read_bytes for path in images]
-    detector = flavor.load_model(model_uri)
-    predictions = predict_contents(detector, contents, model_uri, with_map=maps is not None)
-    if maps is not None:
-        _write_maps(images, predictions, maps)
-    return predictions
-
-
-def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
-    """Write a sheet of normal images, simulated masks and what comes of them, as a network of this
-    image size sees them; its file.
-
-    Raises:
-        ConfigError: ``out`` is a folder that pictures are read from, or no folder.
-    """
-    check_image_size(size_px)
-    folder = open_source(data)
-    if _holds_any(out, _files_of(folder)):
-        raise ConfigError(
-            f"--out must be a folder that no pictures are read from; got {out}: give another folder"
-        )
-    make_folder(out)
-    paths = list(folder.train)[:SHEET_IMAGES]
-    say(sizes_in_words(paths, size_px))
-    repeated = [paths[place % len(paths)] for place in range(SHEET_IMAGES)]
-    images = load_files(repeated, size_px, ImageLimits())
-    simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
-    file = out / f"{preset}.png"
-    plot_simulation(images, simulated.mask, simulated.pixels, f"preset {preset}").savefig(
-        file, dpi=110
+    name = product or _registered_product(model_uri) or name_of(data, "--product")
+    job = jobs.TrainingJob(
+        product=check_product_name(name),
+        purpose=jobs.FINETUNING,
+        run_name=f"{jobs.FINETUNING} {settings.model}",
+        settings=settings,
+        training=training,
+        images=table,
+        sources={data: table[IMAGES_COLUMNS].drop_duplicates()},
+        load=partial(_load, table, settings),
+        textures=mirror.hashes_of_textures(training.textures),
+        base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
     )
-    return file
+    return _fit(job, device)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder that results go to, before the work.
-
-    Raises:
-        ConfigError: it cannot be made.
+def pretrain(
+    data: Sequence[str], name: str | None, settings: ProductSettings, device: str = "cpu"
+) -> jobs.TrainingRun[FoundationNetwork, FoundationReport]:
+    """Pretrain a foundation on the normal images of some folders, each ``DIR`` or
+    ``s3://bucket/prefix``, and register it under this name; the first folder's where it is None.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"results go to a folder; {folder} cannot be one: {error.strerror}"
-        ) from None
+    name = check_product_name(name or name_of(data[0], "--name"))
+    folders = {address: mirror.open_source(address) for address in data}
+    pictures = [path for folder in folders.values() for path in folder.train]
+    warn(mirror.sizes_in_words(pictures, settings.image_size_px))
+    tables = {address: table_of(folder) for address, folder in folders.items()}
+    table = pd.concat(tables.values(), ignore_index=True).drop_duplicates("sha256")
+    job = jobs.TrainingJob(
+        product=registered_name(name),
+        purpose=jobs.PRETRAINING,
+        run_name=f"{jobs.PRETRAINING} {name}",
+        settings=settings,
+        training=settings.train,
+        images=table,
+        sources={address: each[IMAGES_COLUMNS] for address, each in tables.items()},
+        load=partial(_load, table, settings),
+        textures=mirror.hashes_of_textures(settings.train.textures),
+    )
+    return pretrain_and_log(job, device)
 
 
-def _files_of(folder: ImageFolder) -> list[Path]:
-    """All pictures and masks of a folder."""
-    masks = [file.mask_path for file in folder.test if file.mask_path is not None]
-    return [*folder.train, *(file.path for file in folder.test), *masks]
+def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, TrainingReport]:
+    registry.versions(job.product)  # MLflow must answer before the training and not after it
+    run = fit_and_log(job, device)
+    warn(run.warning)
+    return run
 
 
-def _holds_any(folder: Path, files: Sequence[Path]) -> bool:
-    """Whether a file lies in a folder, as it is named or as its link leads."""
-    homes = {home for file in files for home in (file.parent.resolve(), file.resolve().parent)}
-    return folder.resolve() in homes
-
-
-def _write_maps(images: Sequence[Path], predictions: Sequence[Prediction], folder: Path) -> None:
-    """One PNG file a picture; see ``map_names``."""
-    for name, prediction in zip(map_names(images), predictions, strict=True):
-        if prediction.anomaly_map is not None:
-            (folder / name).write_bytes(base64.b64decode(prediction.anomaly_map))
-
-
-def map_names(images: Sequence[Path]) -> list[str]:
-    """``<stem>.png`` for each picture, or ``<folder>_<stem>.png`` where two have one stem; where
-    that is taken too, numbered from the second on.
-
-    Example:
-        >>> map_names([Path("a/good/0.png"), Path("b/good/0.png"), Path("b/bad/0.png")])
-        ['good_0.png', 'good_0-2.png', 'bad_0.png']
-    """
-    is_unique = len({path.stem for path in images}) == len(images)
-    names: dict[str, None] = {}  # in order
-    for path in images:
-        stem = path.stem if is_unique else f"{path.resolve().parent.name}_{path.stem}"
-        name, number = f"{stem}.png", 2
-        while name in names:
-            name, number = f"{stem}-{number}.png", number + 1
-        names[name] = None
-    return list(names)
-
-
-def _fit(
-    data: str,
-    product: str | None,
-    settings: ProductSettings,
-    training: TrainingSettings,
-    table: pd.DataFrame,
-    purpose: str,
-    base: Detector | None = None,
-    base_version: str = "none",
-    device: str = "cpu",
-    vq: Vq | None = None,
-) -> Fitted:
-    name = check_product_name(product or name_of(data, "--product"))
-    stands_on = vq.tags if vq else vq_tags(tags_of(base_version) if base is not None else {})
-    content = {
-        "product": name,
-        "purpose": purpose,
-        "images": sorted(table["sha256"]),
-        "settings": settings.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-        "textures": hashes_of_textures(training.textures),
-        "base": run_of(base_version) if base is not None else "none",  # an alias may move
-        **stands_on,
-    }
-    registry.versions(name)  # MLflow must answer before the training and not after it
-
-    def load(split: str) -> Tensor:
+def _load(table: pd.DataFrame, settings: ProductSettings) -> NormalImages:
+    def of(split: str) -> Tensor:
         paths = [Path(path) for path in table.loc[table["split"] == split, "path"]]
-        return load_files(paths, settings.image_size_px, settings.limits)
+        return mirror.load_files(paths, settings.image_size_px, settings.limits)
 
-    images = NormalImages(train=load(TRAIN), calibration=load(CALIBRATION), judge=load("judge"))
-    fitted = fit_and_log(
-        Fitting(
-            product=name,
-            settings=settings,
-            training=training,
-            images=images,
-            request=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
-            purpose=purpose,
-            run_name=f"{purpose} {settings.model}",
-            base=base,
-            base_version=base_version,
-            sources={data: table[["uri", "sha256", "split"]].drop_duplicates()},
-            learnt=table.drop_duplicates("sha256"),
-            tags=stands_on,
-            vq=vq.network if vq else None,
-        ),
-        device,
-    )
-    say(warning_of(fitted.detector))
-    return fitted
-
-
-def say(remark: str | None) -> None:
-    """A remark for whoever typed the command, if there is one."""
-    if remark is not None:
-        print(f"reconad: {remark}", file=sys.stderr)
+    return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
 
 
 def table_of(folder: ImageFolder) -> pd.DataFrame:
-    """Normal images of a folder with their side: ``path``, ``uri``, ``sha256``, ``split``.
+    """List the normal images of a folder with their side: ``path``, ``uri``, ``sha256``, ``split``.
 
     No gate judges here, so its side trains as well: four of five images train, one calibrates.
     """
-    paths = {hash_file(path): path for path in folder.train}  # equal files are one image
+    paths = {mirror.hash_file(path): path for path in folder.train}  # equal files are one image
     splits = assign_splits(list(paths), already=0)
     return pd.DataFrame(
-        [
-            {
-                "path": str(path),
-                "uri": str(path.resolve()),
-                "sha256": sha256,
-                "split": CALIBRATION if splits[sha256] == CALIBRATION else TRAIN,
-            }
-            for sha256, path in paths.items()
-        ]
+        {
+            "path": [str(path) for path in paths.values()],
+            "uri": [str(path.resolve()) for path in paths.values()],
+            "sha256": list(paths),
+            "split": [CALIBRATION if splits[each] == CALIBRATION else TRAIN for each in paths],
+        }
     )
 
 
-def _rehearsal(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
-    """Earlier images as they can still be had, from disk or from S3, with a word on the others."""
+def _still_there(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
+    """Find earlier images that can still be had, on disk or in S3, and warn of the others."""
     names = zip(learnt["uri"], learnt["sha256"], strict=True)
     paths = [here.get(sha256) or _fetch(uri, sha256) for uri, sha256 in names]
     gone = paths.count(None)
     if gone:
-        say(
+        warn(
             f"{gone} of {len(learnt)} images that the version learnt from are gone or changed; "
             "the others are rehearsed"
         )
@@ -307,17 +172,17 @@ def _rehearsal(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
 
 
 def _fetch(uri: str, sha256: str) -> Path | None:
-    """A local file with these bytes, or None.
+    """Return a local file with these bytes, or None.
 
     Raises:
         StorageError: the bucket cannot be read, so that nobody knows what is gone.
     """
     path = Path(uri)
     if uri.startswith("s3://"):
-        bucket, key = split_address(uri)
-        path = CACHE / "s3" / bucket / key.lstrip("/")
+        bucket, key = mirror.split_address(uri)
+        path = mirror.CACHE / "s3" / bucket / key.lstrip("/")
         if not _holds(path, sha256):
-            content = open_bucket(bucket).read_optional(key)
+            content = mirror.open_bucket(bucket).read_optional(key)
             if content is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -325,15 +190,11 @@ def _fetch(uri: str, sha256: str) -> Path | None:
 
 
 def _holds(path: Path, sha256: str) -> bool:
-    return path.is_file() and hash_file(path) == sha256
+    return path.is_file() and mirror.hash_file(path) == sha256
 
 
 def name_of(data: str, option: str) -> str:
-    """A folder's name, or a bucket's, as a product's.
-
-    Args:
-        data: ``DIR`` or ``s3://bucket/prefix``.
-        option: where a name can be given instead.
+    """Make a product's name of a folder's, or of a bucket's; ``option`` gives another.
 
     Raises:
         ConfigError: it has no letter or digit that a product's name may have.
@@ -343,7 +204,7 @@ def name_of(data: str, option: str) -> str:
         'lot-2'
     """
     if data.startswith("s3://"):
-        bucket, key = split_address(data)
+        bucket, key = mirror.split_address(data)
         last = key.strip("/").rpartition("/")[2] or bucket
     else:
         last = Path(data).resolve().name
@@ -362,11 +223,12 @@ def _registered_product(model_uri: str) -> str | None:
 
 
 def _choices_of(base: Detector) -> dict[str, Any]:
-    """The width and options that a detector was built with."""
+    """Return the width and options that a detector was built with."""
     spec = model_spec(base.model)
     sizes = base.architecture.items()
-    own = {  # besides those of what it stands on, which may be of any size
-        name: {pair for pair in of.items() if pair[0] not in spec.vq_sizes}
+    shared = spec.foundation.sizes if spec.foundation else {}
+    own = {  # besides those of its foundation, which may be of any size
+        name: {pair for pair in of.items() if pair[0] not in shared}
         for name, of in spec.widths.items()
     }
     width = next((name for name, of in own.items() if of <= sizes), None)

@@ -1,46 +1,37 @@
-"""What a person sees of a night: the Evidently dashboard, MLflow's run, Prefect's artifact."""
+"""What a person sees of a night: the Evidently dashboard, MLflow's run, a page."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import date
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact
+from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
-from flows.runtime.steps import step
 from mlflow_models import registry
 from mlflow_models.tracking import log_night
-from reconad_plugin.ledger.manifest import known_nights
+from reconad_plugin.ledger.ledger import Ledger
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.plots.figures import plot_maps, plot_scores
-from reconad_plugin.store.images import load_images
+from reconad_plugin.watch.explanation import STATISTIC_WORDS, value_of
 
 if TYPE_CHECKING:
-    from flows.monitor import ScoredNight
+    from flows.jobs.night import ScoredNight
     from monitoring.report import NightRun
 
 SHOWN_IMAGES = 6  # the highest scores of the night, in the plot
-REFERENCE_NIGHTS = 7  # ordinary nights that Evidently compares with
-
-Record = dict[str, Any]
 
 
-@step()
-def report(product: Product, night: date, scored: "ScoredNight", record: Record) -> None:
-    """Put the night on the Evidently dashboard, in MLflow, and among Prefect's artifacts."""
+def publish(
+    product: Product, ledger: Ledger, night: date, scored: "ScoredNight", record: NightRecord
+) -> None:
+    """Put the night on the Evidently dashboard and in MLflow."""
     from monitoring.dashboard import add_night, open_workspace
 
-    run = dashboard_run(
-        night,
-        scored.table,
-        record,
-        scored.detector.calibration.image_threshold,
-        _records_backwards(product, night),
-        product.records.scores,
-        registry.versions(product.name),
-    )
+    threshold = scored.detector.calibration.image_threshold
+    run = dashboard_run(night, scored.table, record, threshold, ledger)
     is_full = product.report == "full"  # drawings take most of a night's time
     files = {"evidently.html": run.snapshot.get_html_str(as_iframe=False)} if is_full else {}
     add_night(open_workspace(product.workspace), product.name, record, run.snapshot)
@@ -51,121 +42,92 @@ def report(product: Product, night: date, scored: "ScoredNight", record: Record)
         metrics={
             **statistics.values,
             **run.values,
-            "share_above_threshold": statistics.alarming.above / statistics.alarming.images,
-            "share_suspect": statistics.suspects.above / statistics.suspects.images,
+            "share_above_threshold": statistics.above_threshold.share,
+            "share_suspect": statistics.suspects.share,
         },
         tags={
-            registry.CAUSE_TAG: record["cause"],
+            registry.CAUSE_TAG: record.cause,
             "reconad.model_version": scored.version.number,
-            "reconad.evidence": record["evidence"],
+            "reconad.evidence": record.explanation,
         },
         figures=_figures(product, scored, record) if is_full else {},
         files=files,
     )
-    create_markdown_artifact(
-        key=f"night-{product.name.replace('_', '-')}",
-        markdown=_markdown(record),
-        description=f"{product.name}, night {night}",
-    )
 
 
 def dashboard_run(
-    night: date,
-    table: pd.DataFrame,
-    record: Record,
-    image_threshold: float,
-    earlier: Iterable[tuple[date, Record]],
-    scores: Callable[[date], pd.DataFrame | None],
-    versions: Sequence[registry.Version],
+    night: date, table: pd.DataFrame, record: NightRecord, image_threshold: float, ledger: Ledger
 ) -> "NightRun":
-    """A night's run of Evidently, from what is kept of the night.
+    """Make a night's run of Evidently, from what is kept of the night.
 
     A training, or a promotion, comes after the night's own run, so it is marked on the next
     night with a record: the first that the new version scores.
-
-    Args:
-        night: the night.
-        table: its scores.
-        record: what the watch decided.
-        image_threshold: of the version that scored it.
-        earlier: nights before it with their records, newest first; only as many are taken as
-            are needed.
-        scores: reads a night's table of scores.
-        versions: of the product.
     """
-    from monitoring.report import NightRun, night_values, run_report
+    from monitoring.report import NightRun, run_report
 
-    before = iter(earlier)
-    last = next(before, None)
-    since = "" if last is None else last[0].isoformat()
+    earlier = [each for each in ledger.records if each < night]
+    since = earlier[-1].isoformat() if earlier else ""
 
-    def is_since_last(tag: str) -> bool:
-        marked = (version.tags.get(tag) for version in versions)
-        return any(day is not None and since <= day < night.isoformat() for day in marked)
+    def is_since_last(days: Iterable[str | None]) -> bool:
+        return any(day is not None and since <= day < night.isoformat() for day in days)
 
+    versions = ledger.history.versions
     values = night_values(
         record,
         image_threshold,
-        is_retrained=is_since_last(registry.NIGHT_TAG),
-        is_promoted=is_since_last(registry.PROMOTED_NIGHT_TAG),
+        is_retrained=is_since_last(each.night or None for each in versions),
+        is_promoted=is_since_last(each.promoted_night for each in versions),
     )
-    days = chain([] if last is None else [last], before)
-    return NightRun(values, run_report(night, table, values, _reference(days, scores)))
+    return NightRun(values, run_report(night, table, values, _reference(ledger, night)))
 
 
-def _records_backwards(product: Product, night: date) -> Iterator[tuple[date, Record]]:
-    for day in reversed(known_nights(product.store, product.layout, before=night)):
-        record = product.records.record(day)
-        if record is not None:
-            yield day, record
-
-
-def _reference(
-    earlier: Iterable[tuple[date, Record]], scores: Callable[[date], pd.DataFrame | None]
-) -> pd.DataFrame | None:
+def _reference(ledger: Ledger, night: date) -> pd.DataFrame | None:
     """Images of the last ordinary nights, for Evidently to compare with."""
-    ordinary = (day for day, record in earlier if not record["is_alarm"])
-    tables = [scores(day) for day in islice(ordinary, REFERENCE_NIGHTS)]
+    tables = [ledger.scores.get(each) for each in ledger.reference_nights(night)]
     found = [table for table in tables if table is not None]
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def _figures(product: Product, scored: "ScoredNight", record: Record) -> dict[str, Any]:
+def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Figure]:
     highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
-    images = load_images(
-        product.store, product.cache, highest, scored.detector.image_size_px, product.limits
-    )
+    images = product.load_images(highest, scored.detector.image_size_px)
     titles = [Path(key).name[-18:] for key in highest["key"]]
     calibration = scored.detector.calibration
-    heading = f"{record['night']}: most anomalous with the light matched, cause {record['cause']}"
+    heading = f"{record.night}: most anomalous with the light matched, cause {record.cause}"
+    scores, usual = scored.table["pred_score"].to_numpy(), calibration.normal_scores
+    title = f"{product.name}, night {record.night}"
     return {
         "maps.png": plot_maps(scored.detector, images, titles, heading),
-        "scores.png": plot_scores(
-            scored.table["pred_score"].to_numpy(),
-            calibration.normal_scores,
-            calibration.image_threshold,
-            f"{product.name}, night {record['night']}",
-        ),
+        "scores.png": plot_scores(scores, usual, calibration.image_threshold, title),
     }
 
 
-def _markdown(record: Record) -> str:
+def night_page(record: NightRecord) -> str:
+    """Write the night as a page of Markdown: what happened, what to do, then every test."""
+    verdict = f"ALARM, cause {record.cause}" if record.is_alarm else "no alarm"
     lines = [
-        f"**Night {record['night']}**, version {record['model_version']}: "
-        f"{'ALARM, cause ' + record['cause'] if record['is_alarm'] else 'no alarm'}",
+        f"**Night {record.night}**, version {record.model_version}: {verdict}",
         "",
-        record["evidence"],
+        record.explanation,
         "",
-        "| statistic | tonight | expected | sigma | moving average | alarm |",
+        "| what | tonight | usually | score tonight | score on average | fails |",
         "|---|---|---|---|---|---|",
     ]
-    for check in record["checks"].values():
-        expected = _number(check["expected"], ".4f")
-        score, average = _number(check["score"], "+.2f"), _number(check["average"], "+.2f")
-        lines.append(
-            f"| {check['statistic']} | {check['value']:.4f} | {expected} | {score} | {average} | "
-            f"{'yes' if check['is_alarm'] else ''} |"
+    for name, check in record.checks.items():
+        usual = None if check.expected is None else value_of(name, check.expected)
+        cells = (
+            STATISTIC_WORDS[name].name,
+            f"{value_of(name, check.value):.4g}",
+            _number(usual, ".4g"),
+            _number(check.score, "+.2f"),
+            _number(check.average, "+.2f"),
+            "yes" if check.is_alarm else "",
         )
+        lines.append(f"| {' | '.join(cells)} |")
+    limits = next(iter(record.checks.values()), None)
+    if limits is not None:
+        lines += ["", "Scores are in standard deviations; a test fails beyond "]
+        lines[-1] += f"{limits.jump_limit:.1f} tonight, or {limits.average_limit:.1f} on average."
     return "\n".join(lines)
 
 

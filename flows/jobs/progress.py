@@ -1,18 +1,19 @@
-"""A bar for long trainings: on a terminal, nothing elsewhere."""
+"""What whoever typed a command sees while a job runs: a bar on a terminal, and warnings."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from reconad_plugin.training.loop import Progress
+from reconad_plugin.training.report import Progress
 
 _UNKNOWN_STEPS = 10**8  # a plan that has not met its budget yet
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
-    """A bar of steps with the loss of the batch and of the held-out images."""
+    """Show a bar of steps with the loss of the batch and of the held-out images."""
     with tqdm(desc=title, unit="step", disable=None, leave=False) as bar:
         shown: dict[str, str] = {}
 
@@ -25,3 +26,9 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
             bar.update(progress.step - bar.n)
 
         yield advance
+
+
+def warn(remark: str | None) -> None:
+    """Print a remark to stderr, if there is one."""
+    if remark is not None:
+        print(f"reconad: {remark}", file=sys.stderr)

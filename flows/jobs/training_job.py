@@ -1,138 +1,209 @@
-"""One training from pixels to a registered version, whoever asked for it."""
+"""What a training is to learn, and what came of it, whoever asked for it."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ValidationError
 
-from flows.jobs.progress import progress_bar
 from mlflow_models import registry
-from mlflow_models.foundation import vq_tags
-from mlflow_models.tracking import TrainingRecord, log_training
-from reconad_plugin.config import ProductSettings, TrainingSettings
-from reconad_plugin.detector.calibration import threshold_warning
+from mlflow_models.foundation import Foundation, find_foundation, foundation_tags
+from mlflow_models.tracking import TrainingRecord
+from reconad_plugin.config import (
+    FOUNDATION_PREFIX,
+    ProductSettings,
+    TrainingSettings,
+    in_one_line,
+)
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.networks.vq import VqAutoencoder
-from reconad_plugin.plots.figures import plot_loss, plot_maps
-from reconad_plugin.training.checkpoint import remove_checkpoint
-from reconad_plugin.training.fit import NormalImages, fit_detector
-from reconad_plugin.training.loop import TrainingReport
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.ledger.manifest import manifest_digest
+from reconad_plugin.networks.base import FoundationNetwork
+from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.report import FoundationReport, Progress, TrainingReport
+from reconad_plugin.watch.cause import LIGHT
 
-PICTURES: Final = 6  # in the plot of maps
+TRAINING: Final = "train"
+FINETUNING: Final = "finetune"
+PRETRAINING: Final = "pretrain"
+
+FINGERPRINT_FORMAT: Final = 2
+PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
-_STEPS_OF: Final = ("train", "finetune")  # product settings that are logged as the training's own
+_DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
+
+Checked = TypeVar("Checked", bound=BaseModel)
+Learnt = TypeVar("Learnt", Detector, FoundationNetwork)
+Report = TypeVar("Report", TrainingReport, FoundationReport)
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """What a training needs and what is noted about it.
+class BaseVersion:
+    """The version that a fine-tuning starts from."""
 
-    Attributes:
-        product: whose model it becomes.
-        settings: of the product.
-        training: steps, budget, rate, variations.
-        images: pixels by what they are for.
-        request: hash of everything that decides the weights; the name of its checkpoint.
-        purpose: ``train`` or ``finetune``.
-        run_name: as the list of runs shows it.
-        base: the detector to start from, or None.
-        base_version: its name, or ``none``.
-        sources: address -> table of images there; the run's dataset inputs.
-        learnt: ``uri``, ``sha256`` and ``split`` of every image, so that a fine-tuning can
-            rehearse them.
-        tags: of the run and of the version.
-        vq: what DSR is to stand on, where it is given.
-    """
-
-    product: str
-    settings: ProductSettings
-    training: TrainingSettings
-    images: NormalImages
-    request: str
-    purpose: str
-    run_name: str
-    base: Detector | None
-    base_version: str
-    sources: Mapping[str, pd.DataFrame]
-    learnt: pd.DataFrame
-    tags: Mapping[str, str] = field(default_factory=dict)
-    vq: VqAutoencoder | None = None
+    name: str  # as a run shows it
+    run_id: str  # of the run that trained it; an alias may move, a run stays
+    tags: Mapping[str, str]  # what was noted of it
+    load: Callable[[], Detector]
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A registered version with what led to it."""
+class TrainingJob:
+    """What is to be learnt, and from what."""
 
-    version: registry.Version
-    detector: Detector
-    report: TrainingReport
+    product: str  # whose model it becomes; of a foundation the name it is registered by
+    purpose: str  # ``train``, ``finetune`` or ``pretrain``
+    run_name: str  # as the list of runs shows it
+    settings: ProductSettings  # model, size and seed
+    training: TrainingSettings  # steps, budget, learning rate, variations
+    # ``uri``, ``sha256`` and ``split`` of each training image, and where nights are told apart
+    # ``night`` and ``position``
+    images: pd.DataFrame
+    sources: Mapping[str, pd.DataFrame]  # address -> table of images there; the run's inputs
+    load: Callable[[], NormalImages]  # reads the pixels
+    textures: Mapping[str, str] = field(default_factory=dict)  # name -> hash; none: the packaged
+    base: BaseVersion | None = None  # the version to start from, if there is one
+    foundation: Foundation | None = None  # where it is given; a base has its own
+    cause: str = "none"  # of the alarm that led here, or ``none``
+    tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the weights."""
+        columns = ["sha256", "split", "night"] + ["position"] * (self.cause == LIGHT)
+        content = {
+            "format": FINGERPRINT_FORMAT,
+            "product": self.product,
+            "purpose": self.purpose,
+            "images": self.images.reindex(columns=columns).fillna("").to_numpy().tolist(),
+            "settings": self.settings.model_dump(mode="json", include={*_DECISIVE.split()}),
+            "training": self.training.model_dump(mode="json", exclude={"textures"}),
+            "textures": dict(self.textures),
+            "base": self.base.run_id if self.base else None,
+            "foundation": self.foundation.sha256 if self.foundation else None,
+            "cause": self.cause,
+        }
+        return hash_of(content)
 
-def fit_and_log(job: Fitting, device: str = "cpu", checkpoints: Path = CHECKPOINTS) -> Fitted:
-    """Train, or go on with the same training after a kill; log and register the version."""
-    folder = checkpoints / job.request[:16]
-    title = f"{job.purpose} {job.product}"
-    with progress_bar(title) as on_progress:
-        detector, report = fit_detector(
-            job.images,
-            job.settings,
-            job.training,
-            job.base,
-            device,
-            checkpoint_folder=folder,
-            on_progress=on_progress,
-            vq=job.vq,
+    @property
+    def title(self) -> str:
+        """What a bar and a plot are called."""
+        return f"{self.purpose} {self.product}"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where the training's state is kept."""
+        return CHECKPOINTS / self.fingerprint[:16]
+
+    @property
+    def foundation_tags(self) -> dict[str, str]:
+        """What the version says of what it stands on."""
+        if self.foundation is not None:
+            return self.foundation.tags
+        return foundation_tags(self.base.tags if self.base else {})
+
+    def record(
+        self,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        curve: list[Progress],
+        figures: Mapping[str, Figure],
+        tags: Mapping[str, str] | None = None,
+    ) -> TrainingRecord:
+        """Return what MLflow keeps of this job and of its result."""
+        return TrainingRecord(
+            product=self.product,
+            run_name=self.run_name,
+            params={"purpose": self.purpose, **params},
+            metrics=metrics,
+            curve=curve,
+            sources=self.sources,
+            images=self.images.drop_duplicates("sha256"),
+            figures=figures,
+            tags={
+                registry.REQUEST_TAG: self.fingerprint,
+                registry.PURPOSE_TAG: self.purpose,
+                **self.foundation_tags,
+                **self.tags,
+                **(tags or {}),
+            },
         )
-    shown = job.images.calibration[:PICTURES]
-    calibration = detector.calibration
-    record = TrainingRecord(
-        product=job.product,
-        run_name=job.run_name,
-        params={
-            **{name: value for name, value in job.settings if name not in _STEPS_OF},
-            **dict(job.training),
-            "geometric_augmentation": report.geometry,
-            "purpose": job.purpose,
-            "planned_steps": report.planned_steps,
-            "ended_by": report.ended_by,
-            "images_train": len(job.images.train),
-            "images_calibration": len(job.images.calibration),
-            "base_version": job.base_version,
-            **{name.removeprefix("reconad."): value for name, value in vq_tags(job.tags).items()},
-        },
-        metrics={
-            "elapsed_s": report.elapsed_s,
-            "steps": report.steps,
-            "best_step": report.best_step,
-            "resumed_step": report.resumed_step,
-            **{f"steps_{phase}": steps for phase, steps in report.phases.items()},
-            "image_threshold": calibration.image_threshold,
-            "supported_fpr": calibration.supported_fpr,
-            "fpr_low": calibration.fpr_interval[0],
-            "fpr_high": calibration.fpr_interval[1],
-        },
-        curve=report.curve,
-        sources=job.sources,
-        learnt=job.learnt,
-        figures={
-            "loss.png": plot_loss(report.curve, title),
-            "maps.png": plot_maps(
-                detector, shown, ["held-out normal"] * len(shown), "Held-out normal images"
-            ),
-        },
-        tags={
-            registry.REQUEST_TAG: job.request,
-            registry.PURPOSE_TAG: job.purpose,
-            **job.tags,
-        },
-    )
-    version = log_training(record, detector)
-    remove_checkpoint(folder)  # not before: a kill while logging must not lose the training
-    return Fitted(version, detector, report)
 
 
-def warning_of(detector: Detector) -> str | None:
-    """What to tell whoever trains, where the threshold is worth less than was asked for."""
-    return threshold_warning(detector.calibration)
+@dataclass(frozen=True)
+class TrainingRun(Generic[Learnt, Report]):
+    """What came of a training job."""
+
+    version: registry.Version  # as registered
+    model: Learnt  # a detector, or the network of a foundation
+    report: Report  # steps and figures
+    warning: str | None = None  # what to tell whoever asked for it
+
+
+def checked(settings: type[Checked], values: Mapping[str, object]) -> Checked:
+    """Build settings of what was typed.
+
+    Raises:
+        ConfigError: a rule is broken.
+    """
+    try:
+        return settings(**values)
+    except ValidationError as error:
+        raise ConfigError(in_one_line(error)) from None
+
+
+def named_foundation(settings: ProductSettings) -> Foundation | None:
+    """Find what the settings name for the model to stand on, if they name something.
+
+    Raises:
+        ConfigError: there is none of that name.
+        ModelFormatError: it is something else.
+    """
+    spec = model_spec(settings.model).foundation
+    return find_foundation(settings.vq, spec) if settings.vq and spec else None
+
+
+def hash_of(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a JSON object, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def find_version(job: TrainingJob) -> registry.Version | None:
+    """Find the version that the same job led to before."""
+    return registry.find_by_request(job.product, job.fingerprint, earlier_fingerprint(job))
+
+
+def earlier_fingerprint(job: TrainingJob) -> str:
+    """Return the fingerprint of a job on nights as it was before it had a format.
+
+    With it a version of that time is found, so that its night, run again, trains nothing anew.
+    """
+    if job.purpose == PRETRAINING:
+        return hash_of(
+            {
+                "purpose": job.purpose,
+                "name": job.product.removeprefix(FOUNDATION_PREFIX),
+                "images": sorted(job.images["sha256"] + job.images["split"]),
+                "settings": job.settings.model_dump(mode="json"),
+                "textures": dict(job.textures),
+            }
+        )
+    content = {
+        "purpose": job.purpose,
+        "images": (job.images["sha256"] + job.images["split"]).tolist(),
+        "positions": job.images["position"].tolist() if job.cause == LIGHT else [],
+        "manifests": [manifest_digest(manifest) for manifest in job.sources.values()],
+        "settings": job.training.model_dump(exclude={"textures"} if job.textures else None),
+        "textures": dict(job.textures),
+        **{name: getattr(job.settings, name) for name in _DECISIVE.split()},
+        "base": job.base.name if job.base else None,
+        "cause": job.cause,
+        **({"vq": job.foundation.sha256} if job.foundation else {}),
+    }
+    return hash_of(content)

@@ -15,7 +15,7 @@ STOP_TIMEOUT_S: Final = 5
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different."""
+    """Find ports nobody listens on, all different."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -24,7 +24,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def answers(url: str) -> bool:
-    """Whether an address answers with 200."""
+    """Tell whether an address answers with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  our own http address
             return bool(answer.status == 200)

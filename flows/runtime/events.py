@@ -1,10 +1,11 @@
-"""What reconad tells the platform, so that anything there can react."""
+"""The events that reconad emits, so that anything on the platform can react."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from prefect.events import emit_event
 
-from mlflow_models import alias_log
+from mlflow_models import alias_log, registry
 
 DRIFT_DETECTED: Final = "reconad.drift.detected"
 MODEL_PROMOTED: Final = "reconad.model.promoted"
@@ -15,8 +16,10 @@ IMAGES_QUARANTINED: Final = "reconad.images.quarantined"
 CAUSE_LABEL: Final = "reconad.cause"  # automations match on it: only some causes lead to learning
 
 
-def tell(event: str, product: str, payload: dict[str, Any], cause: str | None = None) -> str | None:
-    """Emit an event about a product; its id, or None where Prefect takes no events.
+def emit(
+    event: str, product: str, payload: Mapping[str, object], cause: str | None = None
+) -> str | None:
+    """Emit an event about a product; return its id, or None where Prefect takes no events.
 
     Args:
         event: one of the names above.
@@ -31,15 +34,15 @@ def tell(event: str, product: str, payload: dict[str, Any], cause: str | None = 
     return None if sent is None else str(sent.id)
 
 
-def tell_turn(product: str, turn: alias_log.Turn) -> None:
+def emit_alias_move(product: str, move: alias_log.AliasMove) -> None:
     """Emit the event of a promotion or rollback.
 
-    A turn that was cut off may be told of twice; ``turn`` in the payload is the same then.
+    That of a move that was cut off may be emitted twice; ``turn`` in the payload is the same then.
     """
-    payload = {"night": turn.night, "reason": turn.reason, "turn": turn.number}
-    if turn.by == alias_log.PROMOTION:
-        versions = {"version": turn.version, "instead_of": turn.instead_of}
-        tell(MODEL_PROMOTED, product, versions | payload)
+    payload = {"night": move.night, "reason": move.reason, "turn": move.number}
+    if move.by == registry.PROMOTION:
+        versions = {"version": move.version, "instead_of": move.instead_of}
+        emit(MODEL_PROMOTED, product, versions | payload)
     else:
-        versions = {"version": turn.instead_of, "back_to": turn.version}
-        tell(MODEL_ROLLED_BACK, product, versions | payload)
+        versions = {"version": move.instead_of, "back_to": move.version}
+        emit(MODEL_ROLLED_BACK, product, versions | payload)

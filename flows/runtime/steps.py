@@ -37,7 +37,7 @@ def fails_clearly(step: Callable[Arguments, Result]) -> Callable[Arguments, Resu
 
 
 def step(**options: Any) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-    """A Prefect task that fails clearly and is not cached.
+    """Make a Prefect task that fails clearly and is not cached.
 
     Args:
         options: of ``prefect.task``, such as ``retries``.

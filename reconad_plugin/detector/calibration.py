@@ -11,33 +11,25 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from reconad_plugin.errors import NotEnoughImagesError, UndefinedMetricError
+from reconad_plugin.metrics.intervals import beta_interval, clopper_pearson
 
-MIN_CALIBRATION_IMAGES = 2
-CONFIDENCE: Final = 0.95  # of every interval here
-_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+MIN_CALIBRATION_IMAGES: Final = 2
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scores of held-out normal images, and the thresholds that they allow.
+    """The scores of held-out normal images, and the thresholds that they allow."""
 
-    Attributes:
-        normal_scores: sorted scores of the held-out normal images.
-        image_threshold: an image that scores above it is labelled anomalous.
-        target_fpr: the wished-for share of normal images above the threshold.
-        supported_fpr: the share that this many images can vouch for; larger than the target
-            when there are too few of them (n images vouch for 1 / (n + 1) at best).
-        pixel_threshold: at most ``supported_fpr`` of normal images have any pixel of their map
-            above it; None where the maps were not looked at.
-    """
-
-    normal_scores: tuple[float, ...]
-    image_threshold: float
-    target_fpr: float
+    normal_scores: tuple[float, ...]  # sorted scores of the held-out normal images
+    image_threshold: float  # an image that scores above it is labelled anomalous
+    target_fpr: float  # the wished-for share of normal images above the threshold
+    # the share that this many images can vouch for; larger than the target when there are too few
+    # of them (n images vouch for 1 / (n + 1) at best)
     supported_fpr: float
+    # at most ``supported_fpr`` of normal images have any pixel of their map above it; None where
+    # the maps were not looked at
     pixel_threshold: float | None = None
 
     @property
@@ -53,16 +45,15 @@ class Calibration:
         it follows Beta(n + 1 - k, k), whatever the law of the scores. Equal scores make the
         true share smaller; the upper limit holds for them too.
 
-        Source: Wilks, as in ``exceedance_p_value``; Vovk, "Conditional Validity of Inductive
+        Source: Wilks, as in ``metrics.intervals``; Vovk, "Conditional Validity of Inductive
         Conformal Predictors", ACML 2012.
         """
-        places = len(self.normal_scores) + 1
-        above = round(self.supported_fpr * places)  # n + 1 - k
-        low, high = stats.beta.ppf(_TAILS, above, places - above)
-        return float(low), float(high)
+        ranks = len(self.normal_scores) + 1
+        above = round(self.supported_fpr * ranks)  # n + 1 - k
+        return beta_interval(above, ranks - above)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of held-out normals that score at least this, the image itself counted.
+        """Return the share of held-out normals that score at least this, the image itself counted.
 
         Args:
             scores: (N,) image scores.
@@ -78,30 +69,6 @@ class Calibration:
     def scores_at_threshold(self) -> int:
         """How many held-out normal images lie at or above the threshold."""
         return sum(score >= self.image_threshold for score in self.normal_scores)
-
-
-def exceedance_p_value(
-    above: int, images: int, calibration_images: int, calibration_above: int
-) -> float:
-    """Chance that at least so many of some normal images exceed a calibrated threshold.
-
-    New and calibration images are exchangeable when nothing has changed, so the number above
-    follows the beta-binomial law; with few calibration images it is honestly wide.
-
-    Args:
-        above: images above the threshold.
-        images: images in all.
-        calibration_images: held-out normal images that the threshold came from, at least one.
-        calibration_above: how many of them lie at or above the threshold.
-
-    Source: Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals of
-    Mathematical Statistics 12, 1941.
-    """
-    if not images:
-        return 1.0
-    at_or_above = max(calibration_above, 1)
-    below = calibration_images - at_or_above + 1
-    return float(stats.betabinom.sf(above - 1, images, at_or_above, below))
 
 
 def calibrate(
@@ -153,7 +120,7 @@ def calibrate(
 
 
 def images_needed(target_fpr: float) -> int:
-    """The fewest held-out normal images that can vouch for a false-positive rate.
+    """Return the fewest held-out normal images that can vouch for a false-positive rate.
 
     Example:
         >>> images_needed(0.02), images_needed(0.001)
@@ -163,7 +130,7 @@ def images_needed(target_fpr: float) -> int:
 
 
 def threshold_warning(calibration: Calibration) -> str | None:
-    """What to say where a threshold is worth less than was asked for, else None."""
+    """Return a warning where a threshold is worth less than was asked for, else None."""
     if calibration.is_target_supported:
         return None
     low, high = calibration.fpr_interval
@@ -178,25 +145,17 @@ def threshold_warning(calibration: Calibration) -> str | None:
 
 @dataclass(frozen=True)
 class ThresholdCheck:
-    """What labelled defects say of a threshold that they had no part in.
+    """What labelled defects say of a threshold that they had no part in."""
 
-    Attributes:
-        found: defects above the threshold.
-        defects: defects in all.
-        recall: the share found.
-        recall_interval: limits of the 95 % confidence interval of the share that would be
-            found of all such defects.
-        is_passed: whether defects are beyond doubt more often above the threshold than normal
-            images may be: the interval lies above that of the false-positive rate.
-        sentence: the same in words.
-    """
-
-    found: int
-    defects: int
-    recall: float
+    found: int  # defects above the threshold
+    defects: int  # defects in all
+    recall: float  # the share found
+    # limits of the 95 % confidence interval of the share that would be found of all such defects
     recall_interval: tuple[float, float]
+    # whether defects are beyond doubt more often above the threshold than normal images may be: the
+    # interval lies above that of the false-positive rate
     is_passed: bool
-    sentence: str
+    sentence: str  # the same in words
 
 
 def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]) -> ThresholdCheck:
@@ -208,9 +167,6 @@ def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]
 
     Raises:
         UndefinedMetricError: there is no defect, or a score is not finite.
-
-    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
-    Case of the Binomial", Biometrika 26, 1934.
 
     Example:
         >>> calibration = calibrate(np.arange(49.0), target_fpr=0.02)
@@ -224,8 +180,7 @@ def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]
             f"{defects} with {int((~np.isfinite(defect_scores)).sum())} not finite"
         )
     found = int((defect_scores > calibration.image_threshold).sum())
-    limits = stats.binomtest(found, defects).proportion_ci(CONFIDENCE, method="exact")
-    low, high = float(limits.low), float(limits.high)
+    low, high = clopper_pearson(found, defects)
     highest_fpr = calibration.fpr_interval[1]
     is_passed = low > highest_fpr
     sentence = (
@@ -248,7 +203,7 @@ def _in_order(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float
 
 
 def _percent(share: float) -> str:
-    """A share in words: one decimal, more where that would round it to nothing.
+    """Write a share in words: one decimal, more where that would round it to nothing.
 
     Example:
         >>> _percent(0.02), _percent(0.00034)

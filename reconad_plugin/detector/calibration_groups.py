@@ -23,17 +23,14 @@ LIGHT_LEVELS: Final = 3
 class CalibrationGroups:
     """Levels of light with a calibration each.
 
-    Attributes:
-        edges: luminances between the levels, in rising order; an image at an edge belongs to
-            the brighter level.
-        calibrations: one a level, the darkest first.
-
     Raises:
         ValueError: there is not one level more than edges, or the edges are no rising numbers.
     """
 
+    # luminances between the levels, in rising order; an image at an edge belongs to the brighter
+    # level
     edges: tuple[float, ...]
-    calibrations: tuple[Calibration, ...]
+    calibrations: tuple[Calibration, ...]  # one a level, the darkest first
 
     def __post_init__(self) -> None:
         is_rising = np.isfinite(self.edges).all() and (np.diff(self.edges) > 0).all()
@@ -44,12 +41,12 @@ class CalibrationGroups:
             )
 
     def levels(self, luminance: NDArray[np.float64]) -> NDArray[np.intp]:
-        """(N,) mean luma in [0, 1] -> (N,) place of each image's calibration."""
+        """Find the index of each image's calibration: (N,) mean luma in [0, 1] -> (N,)."""
         return _levels(self.edges, luminance)
 
 
 def luminances(images: Tensor) -> NDArray[np.float64]:
-    """(N, 3, S, S) uint8 -> (N,) mean luma in [0, 1], as the feature of a manifest."""
+    """Compute the mean luma as a manifest has it: (N, 3, S, S) uint8 -> (N,) in [0, 1]."""
     pictures = images.permute(0, 2, 3, 1).numpy()  # (N, 3, S, S) -> (N, S, S, 3)
     return np.array([describe_image(picture)["luminance"] for picture in pictures])
 

@@ -5,6 +5,7 @@ from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from reconad_plugin.detector.calibration import check_threshold
 from reconad_plugin.detector.detector import Detector
@@ -20,7 +21,6 @@ from reconad_plugin.metrics.image import (
     share_interval,
 )
 from reconad_plugin.metrics.pixel import PixelCurves
-from reconad_plugin.store.mirror import load_files
 
 AUPRO_FPR_LIMIT: Final = 0.3
 PROTOCOLS: Final = {"whole": 1.0, "centre-crop": 224 / 256}  # share of the side that counts
@@ -51,54 +51,45 @@ class ImageFigures(TypedDict):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures on a test split, at the detector's own threshold where one is needed.
+    """Figures on a test split, at the detector's own threshold where one is needed."""
 
-    Attributes:
-        images: number of test images by label.
-        image_threshold: of the detector; where it has thresholds by light, each image is held
-            against that of its own light.
-        image_F1_best: at the threshold that is best for these very images, which is
-            ``image_F1_best_threshold``.
-        fpr: share of normal test images above the threshold.
-        fpr_interval: limits of its 95 % confidence interval.
-        recall: share of defect images above the threshold.
-        recall_interval: limits of its 95 % confidence interval.
-        escape_rate: share of defect images that pass as normal, one less the recall.
-        threshold_check: what the defects say of the threshold, which they have no part in.
-        pixel_AUROC: None, like the other two pixel figures, where a defect has no mask. Masks
-            are brought to the network's square; maps are compared at that size.
-        defects: by kind.
-        protocol: ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256
-            pixels each way of maps and masks, and those of images as always.
-    """
-
-    images: dict[str, int]
+    images: dict[str, int]  # number of test images by label
+    # of the detector; where it has thresholds by light, each image is held against that of its own
+    # light
     image_threshold: float
     image_AUROC: float  # noqa: N815
     image_AP: float  # noqa: N815
     image_F1Score: float  # noqa: N815
+    # at the threshold that is best for these very images, which is ``image_F1_best_threshold``
     image_F1_best: float  # noqa: N815
     image_F1_best_threshold: float  # noqa: N815
-    fpr: float
-    fpr_interval: tuple[float, float]
-    recall: float
-    recall_interval: tuple[float, float]
-    escape_rate: float
-    threshold_check: str
+    fpr: float  # share of normal test images above the threshold
+    fpr_interval: tuple[float, float]  # limits of its 95 % confidence interval
+    recall: float  # share of defect images above the threshold
+    recall_interval: tuple[float, float]  # limits of its 95 % confidence interval
+    escape_rate: float  # share of defect images that pass as normal, one less the recall
+    threshold_check: str  # what the defects say of the threshold, which they have no part in
+    # None, like the other two pixel figures, where a defect has no mask. Masks are brought to the
+    # network's square; maps are compared at that size.
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
     pixel_AUPRO_fpr_limit: float  # noqa: N815
-    defects: dict[str, DefectFigures]
+    defects: dict[str, DefectFigures]  # by kind
+    # ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256 pixels each
+    # way of maps and masks, and those of images as always
     protocol: str
 
 
-def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -> Evaluation:
+def evaluate(
+    detector: Detector, folder: ImageFolder, images: Tensor, protocol: str = "whole"
+) -> Evaluation:
     """Score the test split of a folder.
 
     Args:
         detector: the model.
         folder: with labelled test images.
+        images: their pixels, (N, 3, S, S) uint8, in the same order.
         protocol: see ``Evaluation``. Source of ``centre-crop``: the code of DSR's authors.
 
     Raises:
@@ -115,7 +106,7 @@ def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -
             "an evaluation needs normal and defect images in test/good and test/<defect>; "
             f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
         )
-    scores, excess, pixels = _score(detector, folder, PROTOCOLS[protocol])
+    scores, excess, pixels = _score(detector, folder, images, PROTOCOLS[protocol])
     normal = scores[is_normal]
     threshold = detector.calibration.image_threshold
     return Evaluation(
@@ -146,7 +137,7 @@ def evaluate(detector: Detector, folder: ImageFolder, protocol: str = "whole") -
 def image_figures(
     scores: NDArray[np.float64], excess: NDArray[np.float64], is_normal: NDArray[np.bool_]
 ) -> ImageFigures:
-    """The figures of images, by name.
+    """Compute the figures of images, by name.
 
     Args:
         scores: (N,) image scores.
@@ -172,15 +163,12 @@ def image_figures(
 
 
 def _score(
-    detector: Detector, folder: ImageFolder, share: float
+    detector: Detector, folder: ImageFolder, images: Tensor, share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
-    """Of N test images (N,) scores and (N,) how far they are above their thresholds; and the
+    """Score N test images: (N,) scores and (N,) how far they are above their thresholds; and the
     pixels in the middle, a share of the side each way, where there are masks."""
     margin_px = round((1 - share) / 2 * detector.image_size_px)
     middle = slice(margin_px, detector.image_size_px - margin_px)
-    images = load_files(
-        [file.path for file in folder.test], detector.image_size_px, detector.limits
-    )
     pixels = PixelCurves() if has_masks(folder.test) else None
     found, excess = [], []
     for start in range(0, len(images), _CHUNK):

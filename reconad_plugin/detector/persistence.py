@@ -5,11 +5,12 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
@@ -22,6 +23,37 @@ from reconad_plugin.networks.registry import MODELS
 FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
+
+
+class _LightFile(TypedDict):
+    mean: list[float]
+    deviation: list[float]
+
+
+class _CalibrationFile(TypedDict):
+    normal_scores: list[float]
+    image_threshold: float
+    target_fpr: float
+    supported_fpr: float
+    pixel_threshold: NotRequired[float | None]  # absent in what was saved before there was one
+
+
+class _LightLevelsFile(TypedDict):
+    edges: list[float]
+    calibrations: list[_CalibrationFile]
+
+
+class _DetectorFile(TypedDict):
+    """What ``detector.json`` holds beside its format's version."""
+
+    model: str
+    architecture: dict[str, float]
+    image_size_px: int
+    light: _LightFile
+    calibration: _CalibrationFile
+    matched_calibration: _CalibrationFile
+    limits: dict[str, int]
+    light_levels: NotRequired[_LightLevelsFile | None]
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
@@ -68,7 +100,7 @@ def load_detector(folder: Path) -> Detector:
         raise ModelFormatError(f"{folder} does not fit together: {error}") from None
 
 
-def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
+def _build(description: _DetectorFile, weights: dict[str, Tensor]) -> Detector:
     spec = MODELS[description["model"]]
     network = spec.build_network(description["image_size_px"], **description["architecture"])
     network.load_state_dict(weights)
@@ -78,7 +110,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         image_size_px=description["image_size_px"],
         network=network.eval().to(memory_format=torch.channels_last),
         light=LightReference(
-            tuple(description["light"]["mean"]), tuple(description["light"]["deviation"])
+            _colours(description["light"]["mean"]), _colours(description["light"]["deviation"])
         ),
         calibration=_calibration(description["calibration"]),
         matched_calibration=_calibration(description["matched_calibration"]),
@@ -87,19 +119,28 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     )
 
 
-def _calibration(description: dict[str, Any]) -> Calibration:
+def _colours(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
+
+
+def _calibration(description: _CalibrationFile) -> Calibration:
     calibration = Calibration(
-        **description | {"normal_scores": tuple(description["normal_scores"])}
+        normal_scores=tuple(description["normal_scores"]),
+        image_threshold=description["image_threshold"],
+        target_fpr=description["target_fpr"],
+        supported_fpr=description["supported_fpr"],
+        pixel_threshold=description.get("pixel_threshold"),
     )
     if not math.isfinite(calibration.image_threshold):
         raise ValueError(f"the threshold must be a number; it is {calibration.image_threshold}")
-    pixel = calibration.pixel_threshold  # None in what was saved before there was one
+    pixel = calibration.pixel_threshold
     if pixel is not None and not math.isfinite(pixel):
         raise ValueError(f"the pixel threshold must be a number; it is {pixel}")
     return calibration
 
 
-def _light_levels(description: dict[str, Any] | None) -> CalibrationGroups | None:
+def _light_levels(description: _LightLevelsFile | None) -> CalibrationGroups | None:
     if description is None:
         return None
     return CalibrationGroups(

@@ -59,7 +59,8 @@ def score_table(
 
 
 def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How much of the picture a map covers: 1 where it is everywhere alike, near 0 for one spot.
+    """Return how much of the picture a map covers: 1 where it is everywhere alike, near 0 for one
+    spot.
 
     The inverse participation ratio: the square of the sum over the sum of the squares, as a share
     of the pixels. A lamp changes the map everywhere, a defect in one place.
@@ -77,7 +78,7 @@ def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
-    """What a map shows in each of 16 x 16 cells: logarithms of their means.
+    """Return what a map shows in each of 16 x 16 cells: logarithms of their means.
 
     Args:
         maps: (N, S, S), not negative; S a multiple of 16.

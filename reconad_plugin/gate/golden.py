@@ -1,103 +1,167 @@
 """The images that every version is judged on: real defects of the bucket, held-out normals."""
 
-from collections.abc import Collection, Iterable
-from hashlib import sha256
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.gate.comparison import REAL, GoldenLabels
-from reconad_plugin.gate.scored_golden import GoldenSet
-from reconad_plugin.images.geometry import decode_square, stack_images
+from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.images.geometry import decode_square, resize
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.splits import JUDGE
-from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.simulation.anomalies import simulate_anomalies
+from reconad_plugin.simulation.presets import STAINS
+from reconad_plugin.store.golden_images import GoldenImage, GoldenImages
+from reconad_plugin.store.pixels import PixelCache
 
-ENOUGH_DEFECTS: Final = 60  # fewer cannot show that none of ten defects was lost (0013)
-HELD_OUT_A_NIGHT: Final = 60  # enough to see 5 % more false alarms over the recent nights
-HELD_OUT: Final = 500  # in all: judging takes minutes, however long the product has been watched
+REAL, SIMULATED = "real", "simulated"
 
-_NORMAL, _MASKS = "normal", "masks"
+_NORMAL: Final = "normal"
+
+
+@dataclass(frozen=True)
+class GoldenLabels:
+    """What the images are that both versions are judged on."""
+
+    kind: str  # `real` or `simulated` anomalies
+    normal: tuple[str, ...]  # name of each of the N normal images
+    # (N,) the night each of them arrived, `YYYY-MM-DD`; empty for those of `golden/normal/`
+    nights: tuple[str, ...]
+    anomalous: tuple[str, ...]  # name of each of the M anomalous images
+    defects: tuple[str, ...]  # (M,) the type of each
+
+    @property
+    def recent_nights(self) -> list[str]:
+        """The last nights that false alarms are counted on."""
+        return sorted(set(self.nights) - {""})[-LIMITS.recent_nights :]
+
+    @property
+    def is_recent(self) -> NDArray[np.bool_]:
+        """(N,) whether a normal image is of one of these nights."""
+        return np.isin(self.nights, self.recent_nights)
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """Images every version is judged on, each (N, 3, S, S) uint8."""
+
+    normal: Tensor  # held-out normal images
+    anomalous: Tensor  # images with a defect
+    labels: GoldenLabels  # what each of them is
+
+    def with_normal(
+        self, images: Tensor, names: Sequence[str], nights: Sequence[str]
+    ) -> "GoldenSet":
+        """Return the set with more normal images, of the nights they arrived."""
+        known = self.labels
+        more = replace(known, normal=(*known.normal, *names), nights=(*known.nights, *nights))
+        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, more)
+
+    def with_anomalous(self, other: "GoldenSet") -> "GoldenSet":
+        """Return the set with another's anomalous images beside its own."""
+        labels = replace(
+            self.labels,
+            kind=f"{self.labels.kind} and {other.labels.kind}",
+            anomalous=(*self.labels.anomalous, *other.labels.anomalous),
+            defects=(*self.labels.defects, *other.labels.defects),
+        )
+        return GoldenSet(self.normal, torch.cat([self.anomalous, other.anomalous]), labels)
+
+    def at(self, size_px: int) -> "GoldenSet":
+        """Return the same images as squares of another size."""
+        return replace(
+            self, normal=resize(self.normal, size_px), anomalous=resize(self.anomalous, size_px)
+        )
+
+
+def simulated_golden_set(
+    normal: Tensor, names: Sequence[str], nights: Sequence[str], seed: int
+) -> GoldenSet:
+    """Make a golden set of held-out normal images and the same images with simulated anomalies.
+
+    An anomaly follows from the image's name, its own number and the seed alone, so it stays what
+    it is when other images join. The normal ones are (N, 3, S, S) uint8, of the split judge.
+    """
+    most = LIMITS.max_simulated // max(1, len(normal))
+    repeats = min(LIMITS.max_simulated_an_image, max(1, most))
+    numbered = tuple(f"{name} simulated {n}" for name in names for n in range(1, repeats + 1))
+    anomalous = [
+        simulate_anomalies(image[None], _generator(name, seed), STAINS).pixels
+        for image, name in zip(normal.repeat_interleave(repeats, 0), numbered, strict=True)
+    ]
+    defects = (SIMULATED,) * len(numbered)
+    labels = GoldenLabels(SIMULATED, tuple(names), tuple(nights), numbered, defects)
+    return GoldenSet(normal, torch.cat([normal[:0], *anomalous]), labels)
 
 
 def read_golden(
-    store: ObjectStore,
-    layout: ProductLayout,
-    size_px: int,
-    limits: ImageLimits,
-    seen: Collection[str] = (),
+    golden: GoldenImages, size_px: int, limits: ImageLimits, fitted_to: Collection[str] = ()
 ) -> GoldenSet | None:
-    """Read ``golden/normal/`` and every ``golden/<defect>/``.
+    """Read ``golden/normal/`` and every ``golden/<defect>/`` as squares of ``size_px``.
 
-    Args:
-        store: the bucket.
-        layout: the product's keys.
-        size_px: side of the squares.
-        limits: allowed image sizes.
-        seen: SHA-256 of images that a version was fitted to: as normal images they stay out.
-
-    Returns:
-        The set, or None where the bucket holds no real defect. It may have no normal images:
-        ``GoldenSet.with_normal`` adds held-out ones.
+    None where the bucket holds no real defect. Of the normal images those stay out whose SHA-256 is
+    in ``fitted_to``, since a version was fitted to them; ``with_normal`` adds held-out ones.
 
     Raises:
         InvalidImageError: a golden image cannot be read, or lies in no folder.
     """
-    normal, anomalous, defects = [], [], []
-    for info in store.list_objects(layout.golden):
-        folder, _, name = info.key.removeprefix(layout.golden).partition("/")
-        if not name:
-            raise InvalidImageError(
-                "misplaced",
-                f"golden images lie in {layout.golden}normal/ or {layout.golden}<defect>/; got "
-                f"{info.key}: move it",
-            )
-        if folder == _NORMAL:
-            normal.append(info.key)
-        elif folder != _MASKS:
-            anomalous.append(info.key)
-            defects.append(folder)
+    placed = [(image, _folder(golden.prefix, image.key)) for image in golden.images]
+    normal = [
+        image for image, folder in placed if folder == _NORMAL and image.sha256 not in fitted_to
+    ]
+    anomalous = [image for image, folder in placed if folder != _NORMAL]
     if not anomalous:
         return None
-    if seen:
-        normal = [key for key in normal if sha256(store.read(key).content).hexdigest() not in seen]
-
-    def load(chosen: Iterable[str]) -> torch.Tensor:
-        return stack_images([_read_image(store, key, size_px, limits) for key in chosen], size_px)
-
-    labels = GoldenLabels(
-        kind=REAL,
-        normal=tuple(normal),
-        nights=("",) * len(normal),
-        anomalous=tuple(anomalous),
-        defects=tuple(defects),
-    )
-    return GoldenSet(load(normal), load(anomalous), labels)
+    keys, names = tuple(each.key for each in normal), tuple(each.key for each in anomalous)
+    defects = tuple(folder for _, folder in placed if folder != _NORMAL)
+    labels = GoldenLabels(REAL, keys, ("",) * len(keys), names, defects)
+    pixels = [_load(golden, images, size_px, limits) for images in (normal, anomalous)]
+    return GoldenSet(pixels[0], pixels[1], labels)
 
 
 def choose_held_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """Choose the normal images that versions are judged on.
+    """Choose, of learnable rows of manifests, the normal images that versions are judged on.
 
-    Args:
-        rows: learnable rows of manifests.
-
-    Returns:
-        Rows of the judge split, oldest night first: at most 60 of each night, those with the
-        lowest hashes, and of these the newest 500.
+    Those of the split judge, oldest night first: at most 60 of each night, those with the lowest
+    hashes, and of these the newest 500.
     """
     held_out = rows[rows["split"] == JUDGE].sort_values(["night", "sha256"])
-    return held_out.groupby("night").head(HELD_OUT_A_NIGHT).tail(HELD_OUT)
+    return held_out.groupby("night").head(LIMITS.max_normal_a_night).tail(LIMITS.max_normal)
 
 
-def _read_image(
-    store: ObjectStore, key: str, size_px: int, limits: ImageLimits
-) -> NDArray[np.uint8]:
-    try:
-        return decode_square(store.read(key).content, size_px, limits)
-    except InvalidImageError as error:
-        raise InvalidImageError(error.reason, f"golden image {key}: {error}") from None
+def _folder(prefix: str, key: str) -> str:
+    """Return the folder of a golden image: ``normal``, or its type of defect."""
+    folder, _, name = key.removeprefix(prefix).partition("/")
+    if not name:
+        raise InvalidImageError(
+            "misplaced",
+            f"golden images lie in {prefix}normal/ or {prefix}<defect>/; got {key}: move it",
+        )
+    return folder
+
+
+def _load(
+    golden: GoldenImages, images: Sequence[GoldenImage], size_px: int, limits: ImageLimits
+) -> Tensor:
+    """Decode images, each once: (N, 3, size_px, size_px) uint8."""
+
+    def decode(index: int) -> NDArray[np.uint8]:
+        try:
+            return decode_square(golden.read(images[index]), size_px, limits)
+        except InvalidImageError as error:
+            message = f"golden image {images[index].key}: {error}"
+            raise InvalidImageError(error.reason, message) from None
+
+    return PixelCache(golden.cache.folder, size_px).load([each.sha256 for each in images], decode)
+
+
+def _generator(name: str, seed: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7]))

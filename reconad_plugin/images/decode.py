@@ -49,7 +49,7 @@ def decode_image(
 def load_image(
     content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest_px: int | None = None
 ) -> Image.Image:
-    """A picture with the pixels and the mode that its file has; see ``decode_image``."""
+    """Load a picture with the pixels and the mode that its file has; see ``decode_image``."""
     if not content:
         raise InvalidImageError("empty", "an image must have bytes; got a 0-byte object")
     image = _open(content)
@@ -110,7 +110,7 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
 
 
 def _check_complete(content: bytes, file_format: str | None) -> None:
-    """Pillow fills the missing end of some PNGs and JPEGs with grey; a cut file must not pass."""
+    """Raise for a file that is cut off: Pillow fills the missing end of some with grey."""
     complete = True
     if file_format == "PNG":
         complete = _PNG_END in content[-1024:]
@@ -123,7 +123,7 @@ def _check_complete(content: bytes, file_format: str | None) -> None:
 
 
 def _has_16_bits_a_channel(image: ImageFile.ImageFile) -> bool:
-    """By the layout of the file's bytes, which is known until the pixels are loaded."""
+    """Tell by the layout of the file's bytes, which is known until the pixels are loaded."""
     return any(_LAYOUT_OF_16_BITS.search(str(tile.args)) for tile in image.tile)
 
 
@@ -143,7 +143,7 @@ def _unscaled(found: str) -> InvalidImageError:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Grey, palette, 16-bit and transparent pictures as RGB.
+    """Convert grey, palette, 16-bit and transparent pictures to RGB.
 
     Raises:
         InvalidImageError: it has more than 8 bits of grey and does not fill 16, or is below 0.
@@ -158,8 +158,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upper_8_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """16 bits of grey to 8. A camera of 10 or 12 bits whose values were not shifted up would become
-    an almost black picture that nothing can be seen in, so it is refused."""
+    """Reduce 16 bits of grey to 8. A camera of 10 or 12 bits whose values were not shifted up would
+    become an almost black picture that nothing can be seen in, so it is refused."""
     brightest, darkest = grey.max(), grey.min()
     if grey.dtype.kind == "f" or not _LEAST_OF_16_BITS <= brightest <= np.iinfo(np.uint16).max:
         raise _unscaled(f"its brightest value is {brightest:g}")

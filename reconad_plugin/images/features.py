@@ -37,7 +37,7 @@ _MEDIAN_OF_NORMAL = 0.6745  # of the absolute value of a standard normal variabl
 
 
 def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
-    """Features of light, focus and framing.
+    """Compute the features of light, focus and framing.
 
     Args:
         image: (H, W, 3) uint8 RGB in [0, 255].
@@ -86,13 +86,14 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def _slope(luma: NDArray[np.floating]) -> float:
-    """Log ratio of the mean of the last half of the rows to the first half's."""
+    """Compute the log ratio of the mean of the last half of the rows to the first half's."""
     half = max(1, len(luma) // 2)
     return float(np.log((luma[-half:].mean() + _DARK_LEVEL) / (luma[:half].mean() + _DARK_LEVEL)))
 
 
 def _noise(luma: NDArray[np.floating]) -> float:
-    """Standard deviation of noise: a mask that edges and slopes hardly pass, and its median."""
+    """Estimate the standard deviation of noise: a mask that edges and slopes hardly pass, and its
+    median."""
     if min(luma.shape) < 3:
         return 0.0
     rows = luma[:-2] - 2 * luma[1:-1] + luma[2:]
@@ -102,7 +103,7 @@ def _noise(luma: NDArray[np.floating]) -> float:
 
 
 def _framing(luma: NDArray[np.floating]) -> tuple[float, float, float]:
-    """Centre and spread of the edges of the logarithm of luma, on a coarse grid."""
+    """Find the centre and spread of the edges of the logarithm of luma, on a coarse grid."""
     log_luma = np.log(_shrink(luma) + _DARK_LEVEL)
     edges = np.hypot(*np.gradient(log_luma)) if min(log_luma.shape) > 1 else np.zeros((1, 1))
     total = float(edges.sum())
@@ -118,7 +119,7 @@ def _framing(luma: NDArray[np.floating]) -> tuple[float, float, float]:
 
 
 def _shrink(luma: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Means of square cells, at most ``_FRAMING_CELLS`` along the longer side."""
+    """Compute the means of square cells, at most ``_FRAMING_CELLS`` along the longer side."""
     cell = -(-max(luma.shape) // _FRAMING_CELLS)
     height, width = (max(1, side // cell) for side in luma.shape)
     cut = luma[: height * cell, : width * cell]

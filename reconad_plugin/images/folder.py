@@ -17,17 +17,11 @@ PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".w
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One test image.
+    """One test image."""
 
-    Attributes:
-        path: the picture.
-        label: ``good``, or the name of the defect.
-        mask_path: the picture of where the defect is; None for a normal image, and where
-            the folder has no mask.
-    """
-
-    path: Path
-    label: str
+    path: Path  # the picture
+    label: str  # ``good``, or the name of the defect
+    # the picture of where the defect is; None for a normal image, and where the folder has no mask
     mask_path: Path | None
 
     @property
@@ -38,16 +32,11 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The pictures of a folder, sorted by name.
+    """The pictures of a folder, sorted by name."""
 
-    Attributes:
-        root: the folder itself.
-        train: normal images.
-        test: labelled images, by label and then by name; empty for a flat folder.
-    """
-
-    root: Path
-    train: tuple[Path, ...]
+    root: Path  # the folder itself
+    train: tuple[Path, ...]  # normal images
+    # labelled images, by label and then by name; empty for a flat folder
     test: tuple[ImageFile, ...]
 
 
@@ -79,13 +68,13 @@ def read_folder(root: Path) -> ImageFolder:
 
 
 def has_masks(files: Sequence[ImageFile]) -> bool:
-    """Whether pixel figures can be had: there is a defect, and each has its mask."""
+    """Return whether pixel figures can be had: there is a defect, and each has its mask."""
     defects = [file for file in files if not file.is_normal]
     return bool(defects) and all(file.mask_path is not None for file in defects)
 
 
 def load_masks(files: Sequence[ImageFile], size_px: int) -> NDArray[np.bool_]:
-    """Where the defects are, in the square that a network takes; ask ``has_masks`` first.
+    """Load where the defects are, in the square that a network takes; ask ``has_masks`` first.
 
     A mask is read as grey, and anomalous above 127 (above 0 where no value exceeds 1). Each of
     its pixels falls into one target cell, and a single anomalous pixel sets its cell, so that
@@ -149,7 +138,7 @@ def _pictures(folder: Path) -> tuple[Path, ...]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Files and folders that are not hidden, sorted by name."""
+    """List the files and folders that are not hidden, sorted by name."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 

@@ -24,7 +24,7 @@ def to_square(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 
 
 def decode_square(content: bytes, size_px: int, limits: ImageLimits) -> NDArray[np.uint8]:
-    """A picture file -> (size_px, size_px, 3) uint8: what training and serving both see.
+    """Decode a picture file to (size_px, size_px, 3) uint8: what training and serving both see.
 
     Raises:
         InvalidImageError: see ``decode_image``.
@@ -43,7 +43,7 @@ def resize(images: Tensor, size_px: int) -> Tensor:
 
 
 def stack_images(images: list[NDArray[np.uint8]], size_px: int) -> Tensor:
-    """Pictures of any shapes -> (N, 3, size_px, size_px) uint8 in [0, 255]."""
+    """Stack pictures of any shapes: (N, 3, size_px, size_px) uint8 in [0, 255]."""
     batch = np.empty((len(images), size_px, size_px, 3), dtype=np.uint8)
     for row, image in zip(batch, images, strict=True):
         row[:] = to_square(image, size_px)

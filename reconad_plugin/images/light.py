@@ -56,7 +56,7 @@ class LightReference:
 def change_light(
     images: Tensor, old: Sequence[LightReference], new: Sequence[LightReference]
 ) -> Tensor:
-    """Pictures as they would look in another light.
+    """Return pictures as they would look in another light.
 
     Each colour is scaled and shifted for all pictures alike, so that what tells them from each
     other stays. No colour is scaled by more than 4.
@@ -76,20 +76,21 @@ def change_light(
     )
     gain = (new_deviation / old_deviation).clamp(1 / _MOST_GAIN, _MOST_GAIN)
     changed = torch.empty_like(images)
-    for place, image in enumerate(images):  # one by one: floats of all would fill the memory
+    for index, image in enumerate(images):  # one by one: floats of all would fill the memory
         lit = (image / 255 - old_mean) * gain + new_mean
-        changed[place] = (lit.clamp(0, 1) * 255).round().to(torch.uint8)
+        changed[index] = (lit.clamp(0, 1) * 255).round().to(torch.uint8)
     return changed
 
 
 def is_grey(image: Tensor) -> bool:
-    """Whether a camera without colours took all of (B, 3, S, S); every fourth pixel tells."""
+    """Return whether a camera without colours took all of (B, 3, S, S); every fourth pixel
+    tells."""
     red, green, blue = image[..., ::4, ::4].unbind(1)
     return bool((red == green).all() and (green == blue).all())
 
 
 def dim_lamp(image: Tensor, power: float | Tensor) -> Tensor:
-    """What a camera sees when the lamp gives ``power`` times its light.
+    """Return what a camera sees when the lamp gives ``power`` times its light.
 
     Pixel values are encoded for the eye; light adds up linearly. So they are decoded with the
     usual exponent 2.2, scaled, and encoded again.
@@ -104,7 +105,7 @@ def dim_lamp(image: Tensor, power: float | Tensor) -> Tensor:
 
 
 def _colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3, S, S) -> mean and deviation of each colour, each (B, 3, 1, 1)."""
+    """Compute mean and deviation of each colour: (B, 3, S, S) -> (B, 3, 1, 1) each."""
     deviation, mean = torch.std_mean(image, dim=(2, 3), keepdim=True, correction=0)
     return mean, deviation.clamp_min(_SMALLEST_DEVIATION)
 

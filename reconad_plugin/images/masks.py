@@ -14,7 +14,7 @@ _HALF_GREY: Final = 127
 
 
 def decode_mask(content: bytes) -> NDArray[np.bool_]:
-    """A picture file, white where the defect is, or of zeros and ones -> (H, W) bool.
+    """Decode a picture file, white where the defect is, or of zeros and ones, to (H, W) bool.
 
     Raises:
         InvalidImageError: it cannot be decoded, or marks no pixel.
@@ -35,7 +35,7 @@ def decode_mask(content: bytes) -> NDArray[np.bool_]:
 
 
 def shrink_mask(mask: NDArray[np.bool_], size_px: int) -> NDArray[np.bool_]:
-    """(H, W) -> (size_px, size_px): a cell is set if any pixel that falls into it is."""
+    """Shrink (H, W) to (size_px, size_px): a cell is set if any pixel that falls into it is."""
     height, width = mask.shape
     cells = np.arange(size_px)
     # reduceat takes the pixel itself where two cells begin at the same one

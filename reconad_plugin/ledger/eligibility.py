@@ -1,164 +1,267 @@
-"""Which images may be learnt from. A defect that is learnt as normal is never found again, so
-every doubt keeps an image out."""
+"""What the images of a night may be used for: one table, and the rules of single images.
+
+A defect that is learnt as normal is never found again, so every doubt keeps an image out. The
+table gives, for each status of a night and each use, which of its images count. Four rules of
+single images go before it, in this order:
+
+1. A golden image is used for nothing: it judges versions as what it is.
+2. An image that came after its night was closed has no split, and is used for nothing.
+3. A person's word on an image holds: a defect is used for nothing, and one that was released is
+   used by its split, whatever its night was.
+4. An image that waits for a person is used for nothing, but may be a spare.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
+import numpy as np
 import pandas as pd
 
-from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING
+from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING, NightRecord
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.watch.cause import HOLDING_CAUSES, LIGHT, PROCESS
+
+
+class Status(StrEnum):
+    """What a night is to everything that comes after it."""
+
+    FOUNDING = "founding"  # of the first version to serve, or before it: the owner vouches
+    ORDINARY = "ordinary"  # watched, and no alarm
+    LIGHT = "light"  # an alarm about light; other trainings do not learn this light
+    LENDING = "light, lent"  # the same night, in the one training that learns its light
+    PROCESS = "process"  # an alarm about process
+    HELD = "held"  # an alarm about camera or defects, or an unclear one: a person decides
+    ROLLED_BACK = "rolled back"  # scored by a version that was taken out of service since
+    UNWATCHED = "unwatched"  # taken in, but the watch never saw it
+
+
+class Use(StrEnum):
+    """What the images of a night, or the night as a whole, can be used for."""
+
+    TRAIN = "train"
+    CALIBRATE = "calibrate"
+    JUDGE = "judge"
+    LEND_LIGHT = "lend its light"  # images of the split train: their light is learnt alone
+    SET_LEVEL = "set the level of charts"
+    COUNT = "count"  # its images above a threshold stand beside those of later nights
+    REFERENCE = "be Evidently's reference"
+    REVIEW = "wait for review"  # asked of a person on the night itself
+
+
+class Which(StrEnum):
+    """Which images of a night a use takes."""
+
+    NONE = "none"
+    ALL = "all"
+    NORMAL = "normal"  # below the threshold as they came, and no suspect
+    NORMAL_AND_SPARE = "normal, spare"  # and so many others that no threshold rises by them
+    MATCHED = "no suspect"  # below the threshold with the light matched
+    MATCHED_AND_SPARE = "no suspect, spare"
+    SUSPECT = "suspect"
+    ABNORMAL = "not normal"
+    ALL_ONCE_ACCEPTED = "once accepted"  # by a version that was promoted for it, or by a person
+
+
+N = Which.NONE
+_COLUMNS: Final = (
+    Use.TRAIN, Use.CALIBRATE, Use.JUDGE, Use.LEND_LIGHT,
+    Use.SET_LEVEL, Use.COUNT, Use.REFERENCE, Use.REVIEW,
+)  # fmt: skip
+_ALL, _NORMAL, _MATCHED = Which.ALL, Which.NORMAL, Which.MATCHED
+_N_SPARE, _M_SPARE, _ONCE = (
+    Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE, Which.ALL_ONCE_ACCEPTED,
+)  # fmt: skip
+_ROWS: Final = {
+    #                   train    calibrate judge     lend      level  count  reference review
+    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,     N,    N),
+    Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,        _ALL,  _ALL,  _ALL, Which.ABNORMAL),
+    Status.LIGHT:       (N,       N,        _M_SPARE, N,        _ONCE, _ONCE, N,    Which.SUSPECT),
+    Status.LENDING:     (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, _ONCE, N,    Which.SUSPECT),
+    Status.PROCESS:     (_NORMAL, _N_SPARE, _N_SPARE, N,        _ONCE, _ONCE, N,    Which.ABNORMAL),
+    Status.HELD:        (N,       N,        N,        N,        _ONCE, _ONCE, N,    _ALL),
+    Status.ROLLED_BACK: (N,       N,        N,        N,        _ONCE, _ONCE, N,    N),
+    Status.UNWATCHED:   (N,       N,        N,        N,        N,     N,     N,    N),
+}  # fmt: skip
+TABLE: Final[dict[tuple[Status, Use], Which]] = {
+    (status, use): which
+    for status, row in _ROWS.items()
+    for use, which in zip(_COLUMNS, row, strict=True)
+}
+
+_USE_OF_SPLIT: Final = {TRAIN: Use.TRAIN, CALIBRATION: Use.CALIBRATE, JUDGE: Use.JUDGE}
+_WITH_SPARE: Final = (Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE)
+
+
+def status_of(
+    night: str, record: NightRecord | None, history: History, lit_night: str | None = None
+) -> Status:
+    """Return what a night is to everything that comes after it.
+
+    Args:
+        night: ``YYYY-MM-DD``.
+        record: what the watch said of it; None where it never saw it.
+        history: of the product's versions.
+        lit_night: the night whose light a training learns, if there is one.
+    """
+    if record is None:
+        until = history.founding_until
+        return Status.FOUNDING if until is None or night <= until else Status.UNWATCHED
+    if record.model_version in history.rolled_back:
+        return Status.ROLLED_BACK
+    if record.cause in HOLDING_CAUSES:
+        return Status.HELD
+    if record.cause == LIGHT:
+        return Status.LENDING if night == lit_night else Status.LIGHT
+    return Status.PROCESS if record.cause == PROCESS else Status.ORDINARY
+
+
+def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
+    """Say whether a night as a whole may be used.
+
+    Args:
+        status: of the night.
+        use: ``SET_LEVEL``, ``COUNT`` or ``REFERENCE``.
+        is_accepted: whether the world as it was on the night is normal by now: a version that was
+            fine-tuned for it was promoted, or a person resolved it.
+    """
+    which = TABLE[status, use]
+    return which is Which.ALL or (which is Which.ALL_ONCE_ACCEPTED and is_accepted)
+
+
+def waiting_images(scores: pd.DataFrame, status: Status) -> pd.Series:
+    """Say which images of a night wait for a person: (N,) bool.
+
+    Args:
+        scores: the night's table of scores.
+        status: of the night.
+    """
+    which = TABLE[status, Use.REVIEW]
+    is_normal = ~scores["is_suspect"] & ~scores["pred_label"]
+    return {
+        Which.ALL: pd.Series(True, index=scores.index),
+        Which.ABNORMAL: ~is_normal,
+        Which.SUSPECT: scores["is_suspect"].astype(bool),
+        Which.NONE: pd.Series(False, index=scores.index),
+    }[which]
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
-    """What the watch and persons have said of nights.
+class NightImages:
+    """What is known of a night's images."""
 
-    Attributes:
-        scores: night -> its table of scores, for the nights that a version scored.
-        relit_nights: nights whose alarm had the cause light.
-        held_nights: nights that wait for a person.
-        reviews: what persons decided, with ``sha256`` and ``decision``.
-    """
-
-    scores: Mapping[str, pd.DataFrame]
-    relit_nights: frozenset[str]
-    held_nights: frozenset[str]
-    reviews: pd.DataFrame
-
-    @property
-    def free(self) -> dict[str, pd.DataFrame]:
-        """Tables of the nights that are not held."""
-        return {
-            night: table for night, table in self.scores.items() if night not in self.held_nights
-        }
-
-    @property
-    def normal(self) -> set[str]:
-        """SHA-256 of the images of these nights that count as normal without a person."""
-        return {
-            sha256
-            for night, table in self.free.items()
-            for sha256 in normal_hashes(table, is_relit=night in self.relit_nights)
-        }
-
-    def decided(self, *decisions: str) -> set[str]:
-        """SHA-256 of the images on which persons decided so."""
-        return set(self.reviews.loc[self.reviews["decision"].isin(decisions), "sha256"])
+    status: Status  # of the night
+    scores: pd.DataFrame | None = None  # its table of scores; None where no version scored it
 
 
-def learnable_images(accepted: pd.DataFrame, watched: Watched, trusted_until: str) -> pd.DataFrame:
-    """Choose the images that count as normal.
-
-    An image joins when its night is one of the first, which are taken as normal because the
-    product's owner says so; or when it scored as normal under the version
-    that served its night; or when a person said so. On a night whose light has changed
-    every picture scores high, so there an image joins when it is normal with its light
-    matched. What waits for a person joins only when the person releases it, and of a night that
-    is held nothing else does.
-
-    Args:
-        accepted: accepted rows of manifests.
-        watched: the nights that a version scored.
-        trusted_until: the last of the first nights, ``YYYY-MM-DD``. A later night that was
-            never scored teaches nothing, and one that was scored needs no trust.
-
-    Returns:
-        The chosen rows, in the same order.
-    """
-    is_watched = accepted["night"].isin(list(watched.scores))
-    is_trusted = (accepted["night"] <= trusted_until) & ~is_watched
-    chosen = is_trusted | accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
-    is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
-    return accepted[chosen & ~is_refused].reset_index(drop=True)
-
-
-def lend_light(
-    accepted: pd.DataFrame, watched: Watched, lit_night: str | None = None
+def choose_training_images(
+    accepted: pd.DataFrame,
+    nights: Mapping[str, NightImages],
+    reviews: pd.DataFrame,
+    target_fpr: float,
 ) -> pd.DataFrame:
-    """Keep the pictures of nights whose light had changed out of what is learnt.
-
-    That an image is normal with its light matched is a weak witness: a defect can hide beside
-    the change. So no such picture trains. In the lesson that learns a night's light, the night
-    lends it: ``light`` stands in place of ``train``, and its calibration images calibrate. In any
-    other lesson that light is not learnt, so nothing of it calibrates either. All nights judge, and
-    what a person released is learnt as any other.
+    """Choose the images that a training learns from, is calibrated on and judged by.
 
     Args:
-        accepted: accepted rows of manifests.
-        watched: the nights that a version scored.
-        lit_night: the night whose light is to be learnt, if there is one.
+        accepted: accepted rows of manifests, without golden images.
+        nights: what is known of each of their nights.
+        reviews: what persons decided, with ``sha256`` and ``decision``.
+        target_fpr: share of normal images that is expected above the threshold.
 
     Returns:
-        The rows that stay, in the same order.
+        The rows in order of night and key. ``split`` is what each is used for: of a night that
+        lends its light ``light`` stands in place of ``train``.
     """
-    is_released = accepted["sha256"].isin(watched.decided(NORMAL))
-    is_relit = accepted["night"].isin(watched.relit_nights) & ~is_released
-    is_lit = is_relit & (accepted["night"] == lit_night)
-    is_out = is_relit & ~is_lit & (accepted["split"] != JUDGE)
-    split = accepted["split"].mask(is_lit & (accepted["split"] == TRAIN), LIGHT_ONLY)
-    return accepted.assign(split=split)[~is_out].reset_index(drop=True)
+    images = _describe(accepted[accepted["split"] != ""], nights)
+    decided = {
+        decision: images["sha256"].isin(reviews.loc[reviews["decision"] == decision, "sha256"])
+        for decision in (NORMAL, DEFECT, WAITING)
+    }
+    is_lent = (images["use"] == Use.LEND_LIGHT) & ~decided[NORMAL]
+    images["split"] = images["split"].mask(is_lent, LIGHT_ONLY)
+    is_chosen = (images["is_taken"] | decided[NORMAL]) & ~decided[DEFECT] & ~decided[WAITING]
+    is_counted = is_chosen & (images["is_scored"] | decided[NORMAL])
+    is_spare = images["may_spare"] & ~images["is_below"] & ~decided[NORMAL] & ~decided[DEFECT]
+    spare = images[is_spare].sort_values("sha256")
+    few = [
+        spare[spare["split"] == split].head(
+            most_spare(int((is_counted & (images["split"] == split)).sum()), target_fpr)
+        )
+        for split in (CALIBRATION, JUDGE)
+    ]
+    chosen = pd.concat([images[is_chosen], *few])
+    return chosen[list(accepted)].sort_values(["night", "key"], ignore_index=True)
 
 
-def doubtful_images(accepted: pd.DataFrame, watched: Watched, target_fpr: float) -> pd.DataFrame:
-    """Choose images that no one learns and that calibrate and judge nevertheless.
+def _describe(rows: pd.DataFrame, nights: Mapping[str, NightImages]) -> pd.DataFrame:
+    """Add to each row its ``use``, whether the table takes it (``is_taken``), whether a version
+    ``is_scored`` it and found it to be normal (``is_below``), and whether it ``may_spare``."""
+    parts = [
+        _describe_night(of_night, nights[str(night)]) for night, of_night in rows.groupby("night")
+    ]
+    return pd.concat(parts) if parts else _describe_night(rows, NightImages(Status.UNWATCHED))
+
+
+def _describe_night(rows: pd.DataFrame, night: NightImages) -> pd.DataFrame:
+    status = night.status
+    use = rows["split"].map(_USE_OF_SPLIT)
+    if TABLE[status, Use.LEND_LIGHT] is not Which.NONE:
+        use = use.mask(use == Use.TRAIN, Use.LEND_LIGHT)
+    which = use.map(lambda each: TABLE[status, each])
+    is_scored, is_normal, is_matched = _found(rows, night.scores)
+    is_by_light = which.isin([Which.MATCHED, Which.MATCHED_AND_SPARE])
+    is_below = np.where(is_by_light, is_matched, is_normal)
+    is_taken = (which == Which.ALL) | ((which != Which.NONE) & is_below)
+    return rows.assign(
+        use=use,
+        is_taken=is_taken.astype(bool),
+        is_scored=is_scored,
+        is_below=is_below.astype(bool),
+        may_spare=which.isin(_WITH_SPARE) & is_scored,
+    )
+
+
+def _found(
+    rows: pd.DataFrame, scores: pd.DataFrame | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Say of each row whether it was scored, is normal as it came, and is so in matched light."""
+    if scores is None:
+        nothing = np.zeros(len(rows), bool)
+        return nothing, nothing, nothing
+    sha256, is_suspect = rows["sha256"], scores["is_suspect"].astype(bool)
+    is_abnormal = is_suspect | scores["pred_label"].astype(bool)
+    return (
+        sha256.isin(scores["sha256"]).to_numpy(),
+        sha256.isin(scores.loc[~is_abnormal, "sha256"]).to_numpy(),
+        sha256.isin(scores.loc[~is_suspect, "sha256"]).to_numpy(),
+    )
+
+
+def most_spare(normal_images: int, target_fpr: float) -> int:
+    """Return how many images above the threshold may stand beside normal ones and not lift it.
 
     Of normal images a share of ``target_fpr`` lies above a threshold and is not learnt. Were it
     missing among those that calibrate as well, each new threshold would lie lower than the one
     before, and false alarms would creep up unseen. So as many as that share allows come back.
-    Should they be defects, the threshold is still no higher than the highest normal score.
+    Should they be defects, the threshold is still no higher than the highest normal score: of
+    ``n`` scores it is the ``ceil((n + 1)(1 - target_fpr))``-th smallest, and with ``k`` images
+    that score above ``N`` normal ones it is the score of a normal one where
+    ``(N + k + 1)(1 - target_fpr) <= N``; solved for ``k``.
 
     Args:
-        accepted: accepted rows of manifests.
-        watched: the nights that a version scored; nothing of a held one comes back.
+        normal_images: that a version scored or a person released, of one split.
         target_fpr: share of normal images that is expected above the threshold.
-
-    Returns:
-        Rows of the calibration and the judge split, of each no more than ``_most_doubtful``.
-    """
-    seen = {sha256 for table in watched.free.values() for sha256 in table["sha256"]}
-    rows = accepted[accepted["sha256"].isin(seen)].sort_values("sha256")
-    doubtful = rows[~rows["sha256"].isin(watched.normal | watched.decided(NORMAL, DEFECT))]
-    is_normal = accepted["sha256"].isin(watched.normal | watched.decided(NORMAL))
-    is_refused = accepted["sha256"].isin(watched.decided(DEFECT, WAITING))
-    normal = accepted[is_normal & ~is_refused]  # of the first nights nothing was left out
-    chosen = [
-        doubtful[doubtful["split"] == split].head(
-            _most_doubtful(int((normal["split"] == split).sum()), target_fpr)
-        )
-        for split in (CALIBRATION, JUDGE)
-    ]
-    return pd.concat(chosen, ignore_index=True)
-
-
-def _most_doubtful(normal_images: int, target_fpr: float) -> int:
-    """How many images may calibrate beside normal ones and not lift the threshold above these.
-
-    Of ``n`` scores the threshold is the ``ceil((n + 1)(1 - target_fpr))``-th smallest
-    (``calibration.calibrate``). With ``k`` images that score above ``N`` normal ones it is the
-    score of a normal one where ``(N + k + 1)(1 - target_fpr) <= N``; solved for ``k``.
     """
     return max(0, int((target_fpr * (normal_images + 1) - 1) / (1 - target_fpr)))
 
 
-def normal_hashes(table: pd.DataFrame, is_relit: bool) -> pd.Series:
-    """SHA-256 of the images of a table of scores that count as normal without a person.
-
-    Args:
-        table: the night's scores.
-        is_relit: whether the night's alarm had the cause light; then only suspects stay out.
-    """
-    is_normal = ~table["is_suspect"]
-    if not is_relit:
-        is_normal &= ~table["pred_label"]
-    return table.loc[is_normal, "sha256"]
-
-
-def oversample_new(rows: pd.DataFrame, new_night: str | None) -> pd.DataFrame:
-    """Repeat the new night's images until they are about as many as the old ones, so that
-    fine-tuning learns the new world and rehearses the old one."""
-    new, old = rows[rows["night"] == new_night], rows[rows["night"] != new_night]
-    if new.empty or old.empty:
-        return rows
-    repeats = max(1, round(len(old) / len(new)))
-    return pd.concat([old, *([new] * repeats)], ignore_index=True)
+def as_markdown() -> str:
+    """Write the table as the documentation shows it."""
+    head = ["status of a night", *_COLUMNS]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for status in Status:
+        cells = ["" if TABLE[status, use] is N else str(TABLE[status, use]) for use in _COLUMNS]
+        lines.append("| " + " | ".join([f"**{status}**", *cells]) + " |")
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -20,6 +21,7 @@ from reconad_plugin.images.features import FEATURES, describe_image
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.splits import assign_splits
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectInfo, ObjectStore
 
@@ -44,15 +46,24 @@ COLUMNS: Final[dict[str, str]] = {
 _READERS = 8  # threads; reading waits on the network, decoding releases the interpreter's lock
 
 
+@dataclass(frozen=True)
+class IntakeRules:
+    """How a night's objects are looked at."""
+
+    limits: ImageLimits  # allowed image sizes
+    position_pattern: str | None = None  # see `camera_position`
+    # a version was already trained on this night before anything watched it; what arrives later has
+    # no score to vouch for it, so it takes no side and trains nothing
+    is_closed: bool = False
+
+
 def build_manifest(
     store: ObjectStore,
     cache: ContentCache,
     layout: ProductLayout,
     night: date,
-    limits: ImageLimits,
+    rules: IntakeRules,
     previous: pd.DataFrame | None = None,
-    is_closed: bool = False,
-    position_pattern: str | None = None,
 ) -> pd.DataFrame:
     """Look at every object that arrived for a night.
 
@@ -61,12 +72,9 @@ def build_manifest(
         cache: keeps the bytes of accepted images for the steps that follow.
         layout: the product's keys.
         night: the night.
-        limits: allowed image sizes.
+        rules: of the night.
         previous: the night's manifest so far; accepted objects that stand in it unchanged keep
             their row, so that late arrivals cost only themselves.
-        is_closed: a version was already trained on this night before anything watched it; what
-            arrives later has no score to vouch for it, so it takes no side and trains nothing.
-        position_pattern: see ``camera_position``.
 
     Returns:
         One row an object in order of key, with ``COLUMNS``. No rows where nothing arrived.
@@ -76,7 +84,7 @@ def build_manifest(
     """
     known = known_hashes(store, layout, besides=night)
     accepted_before = len(known)
-    golden = golden_hashes(store, layout)
+    golden = read_golden_images(store, cache, layout).hashes
     objects = list(store.list_objects(layout.incoming(night)))
     kept = _unchanged_rows(previous, objects)
     known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
@@ -84,9 +92,9 @@ def build_manifest(
     def inspect(info: ObjectInfo) -> dict[str, object]:
         seen = kept.get((info.key, info.etag))
         if seen is None:
-            seen = _inspect_object(store, cache, info, night, limits)
+            seen = _inspect_object(store, cache, info, night, rules.limits)
         name = info.key.removeprefix(layout.incoming(night))
-        return seen | {"position": camera_position(name, position_pattern)}
+        return seen | {"position": camera_position(name, rules.position_pattern)}
 
     with ThreadPoolExecutor(_READERS) as threads:
         rows = list(threads.map(inspect, objects))
@@ -102,7 +110,7 @@ def build_manifest(
                 "reason": f"golden: same bytes as {golden[str(row['sha256'])]}, "
                 "which judges versions and never trains them",
             }
-    if not is_closed:
+    if not rules.is_closed:
         _deal_out(rows, accepted_before)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
@@ -184,19 +192,6 @@ def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> lis
     return sorted(night for night in nights if night < before)
 
 
-def nights_with_images(
-    store: ObjectStore, layout: ProductLayout, before: date, after: date = date.min
-) -> list[date]:
-    """Known nights between two others, both left out, that have an accepted image."""
-    nights = [night for night in known_nights(store, layout, before) if night > after]
-    manifests = {night: read_manifest(store, layout, night) for night in nights}
-    return [
-        night
-        for night, manifest in manifests.items()
-        if manifest is not None and (manifest["verdict"] == ACCEPTED).any()
-    ]
-
-
 def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
     """SHA-256 of every image accepted on another night, with the key it came under."""
     known: dict[str, str] = {}
@@ -208,16 +203,6 @@ def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> di
             accepted = manifest[manifest["verdict"] == ACCEPTED]
             known |= dict(zip(accepted["sha256"], accepted["key"], strict=True))
     return known
-
-
-def golden_hashes(store: ObjectStore, layout: ProductLayout) -> dict[str, str]:
-    """SHA-256 of every golden image, with its key."""
-    keys = (
-        info.key
-        for info in store.list_objects(layout.golden)
-        if not info.key.removeprefix(layout.golden).startswith("masks/")
-    )
-    return {hashlib.sha256(store.read(key).content).hexdigest(): key for key in keys}
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:

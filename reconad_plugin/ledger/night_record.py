@@ -3,20 +3,172 @@
 import io
 import json
 from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
 import pandas as pd
 
+from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import to_parquet
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.watch.cause import NONE, Triage
+from reconad_plugin.watch.night_tests import Watch
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck, TestResult
+from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
 REVIEW_COLUMNS: Final = ("key", "sha256", "night", "pred_score", "matched_score", "why", "decision")
 
 _PARQUET = "application/vnd.apache.parquet"
 _JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class NightRecord:
+    """What the watch saw and decided on a night."""
+
+    night: str  # `YYYY-MM-DD`
+    model_version: str  # the version that scored the night
+    is_alarm: bool  # whether an alarm is open
+    is_raised: bool  # whether a test fails on this night; False where an alarm is only still open
+    is_new: bool  # whether no alarm with this cause was open the night before
+    # the night that the alarm began on; None without one, or where it was not kept
+    since: str | None
+    cause: str  # of the alarm, or `none`
+    also: tuple[str, ...]  # further causes that are seen, besides
+    explanation: str  # what happened, what to do, and the numbers that the cause rests on
+    is_learning: bool  # whether fine-tuning is the right answer
+    is_holding: bool  # whether all images of the night wait for a person
+    statistics: NightStatistics  # the night in numbers
+    checks: Mapping[str, StatisticCheck]  # what the tests say of each statistic
+    # the test of how many images score above the threshold as they came; None, as the next two, in
+    # a record that was written before the tests of counts were kept
+    above_threshold: CountCheck | None = None
+    suspects: CountCheck | None = None  # the same after matching the light
+    contrast: ContrastCheck | None = None  # the test of how far images stand out from their cells
+    # to be expected in the next year; None where it was not kept
+    expected_false_alarms: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tonight: NightStatistics,
+        watch: Watch,
+        triage: Triage,
+        still_open: tuple[str, str] | None,
+        expected_false_alarms: float,
+    ) -> "NightRecord":
+        """Put together what the watch decided.
+
+        Args:
+            tonight: the night in numbers.
+            watch: what the tests say of it.
+            triage: the cause.
+            still_open: cause and first night of an alarm that was open the night before, or None.
+            expected_false_alarms: in the next year.
+        """
+        cause_before, since = still_open or (NONE, tonight.night)
+        return cls(
+            night=tonight.night,
+            model_version=tonight.model_version,
+            is_alarm=triage.is_alarm,
+            is_raised=triage.is_raised,
+            is_new=triage.is_alarm and triage.cause != cause_before,
+            since=since if triage.is_alarm else None,
+            cause=triage.cause,
+            also=triage.also,
+            explanation=triage.explanation,
+            is_learning=triage.is_learning,
+            is_holding=triage.is_holding,
+            statistics=tonight,
+            checks=watch.checks,
+            above_threshold=watch.above_threshold,
+            suspects=watch.suspects,
+            contrast=watch.contrast,
+            expected_false_alarms=expected_false_alarms,
+        )
+
+    @property
+    def began(self) -> str:
+        """The night that the alarm began on, ``YYYY-MM-DD``."""
+        return self.since or self.night
+
+    @property
+    def results(self) -> list[TestResult]:
+        """What each test of the night says, as far as it was kept."""
+        of_images = (self.above_threshold, self.suspects, self.contrast)
+        return [*self.checks.values(), *(each for each in of_images if each is not None)]
+
+    @property
+    def open_nights(self) -> int:
+        """For how many nights the alarm has been open, this one included; 0 without one."""
+        if not self.is_alarm:
+            return 0
+        return (date.fromisoformat(self.night) - date.fromisoformat(self.began)).days + 1
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what stands in the record's JSON."""
+        counts = {
+            "alarming": self.above_threshold,
+            "suspects": self.suspects,
+            "outliers": self.contrast,
+        }
+        return {
+            "night": self.night,
+            "model_version": self.model_version,
+            "is_alarm": self.is_alarm,
+            "is_raised": self.is_raised,
+            "is_new": self.is_new,
+            "since": self.since,
+            "cause": self.cause,
+            "also": list(self.also),
+            "evidence": self.explanation,
+            "is_learning": self.is_learning,
+            "is_holding": self.is_holding,
+            "statistics": self.statistics.to_dict(),
+            "checks": {name: check.to_dict() for name, check in self.checks.items()},
+            "counts": {name: asdict(count) for name, count in counts.items() if count is not None},
+            "expected_false_alarms": self.expected_false_alarms,
+        }
+
+    def to_json(self) -> bytes:
+        """Return the record as it is kept."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "NightRecord":
+        """Read a record, also one of a time when less was kept.
+
+        Then an alarm was raised on its night and new, nothing was seen besides its cause, and there
+        were neither charts nor tests of counts.
+        """
+        kept = json.loads(content)
+        counts = kept.get("counts", {})
+        return cls(
+            night=kept["night"],
+            model_version=kept["model_version"],
+            is_alarm=kept["is_alarm"],
+            is_raised=kept.get("is_raised", kept["is_alarm"]),
+            is_new=kept.get("is_new", kept["is_alarm"]),
+            since=kept.get("since"),
+            cause=kept["cause"],
+            also=tuple(kept.get("also", ())),
+            explanation=kept["evidence"],
+            is_learning=kept["is_learning"],
+            is_holding=kept["is_holding"],
+            statistics=NightStatistics.from_dict(kept["statistics"]),
+            checks={
+                name: StatisticCheck.from_dict(check)
+                for name, check in kept["checks"].items()
+                if "jump_limit" in check
+            },
+            above_threshold=CountCheck(**counts["alarming"]) if "alarming" in counts else None,
+            suspects=CountCheck(**counts["suspects"]) if "suspects" in counts else None,
+            contrast=ContrastCheck(**counts["outliers"]) if "outliers" in counts else None,
+            expected_false_alarms=kept.get("expected_false_alarms"),
+        )
 
 
 class NightRecords:
@@ -27,63 +179,64 @@ class NightRecords:
         self._layout = layout
 
     def scores(self, night: date) -> pd.DataFrame | None:
-        """The night's table of scores, or None."""
+        """Read the night's table of scores, or None."""
         return self._read_table(self._layout.scores(night))
 
     def write_scores(self, night: date, table: pd.DataFrame) -> None:
         """Keep the night's table of scores."""
         self._store.write(self._layout.scores(night), to_parquet(table), _PARQUET)
 
-    def places(self, night: date) -> pd.DataFrame | None:
-        """What each place of the night's maps showed, or None."""
-        return self._read_table(self._layout.places(night))
+    def cells(self, night: date) -> pd.DataFrame | None:
+        """Read what each cell of the night's maps showed, or None."""
+        return self._read_table(self._layout.cells(night))
 
-    def write_places(self, night: date, table: pd.DataFrame) -> None:
-        """Keep what each place of the night's maps showed."""
-        self._store.write(self._layout.places(night), to_parquet(table), _PARQUET)
+    def write_cells(self, night: date, table: pd.DataFrame) -> None:
+        """Keep what each cell of the night's maps showed."""
+        self._store.write(self._layout.cells(night), to_parquet(table), _PARQUET)
 
-    def record(self, night: date) -> dict[str, Any] | None:
-        """What the night's monitoring decided, or None."""
+    def record(self, night: date) -> NightRecord | None:
+        """Read what the watch decided on a night, or None."""
         content = self._store.read_optional(self._layout.night_record(night))
-        return None if content is None else json.loads(content)
+        return None if content is None else NightRecord.from_json(content)
 
-    def write_record(self, night: date, record: dict[str, Any]) -> None:
-        """Keep what the night's monitoring decided."""
-        content = json.dumps(record, indent=2, sort_keys=True).encode()
-        self._store.write(self._layout.night_record(night), content, _JSON)
+    def write_record(self, night: date, record: NightRecord) -> None:
+        """Keep what the watch decided on a night."""
+        self._store.write(self._layout.night_record(night), record.to_json(), _JSON)
 
-    def records_before(self, night: date) -> dict[date, dict[str, Any]]:
-        """Records of all earlier nights, oldest first."""
-        found = {}
-        for info in self._store.list_objects(self._layout.nights):
-            name = info.key.removeprefix(self._layout.nights).removesuffix(".json")
-            earlier = date.fromisoformat(name)
-            if earlier < night:
-                found[earlier] = json.loads(self._store.read(info.key).content)
-        return dict(sorted(found.items()))
+    def watched_nights(self) -> list[date]:
+        """Return the nights that have a record, oldest first."""
+        return self._nights_under(self._layout.nights, ".json")
+
+    def reviewed_nights(self) -> list[date]:
+        """Return the nights that have a review, oldest first."""
+        return self._nights_under(self._layout.reviews, ".parquet")
+
+    def history(self) -> History | None:
+        """Return which versions the product has had; None where that was never kept."""
+        content = self._store.read_optional(self._layout.history)
+        return None if content is None else History.from_json(content)
+
+    def write_history(self, history: History) -> None:
+        """Keep which versions the product has had."""
+        self._store.write(self._layout.history, history.to_json(), _JSON)
 
     def resolve(self, night: date, note: str) -> None:
         """Keep a person's word that the world as it was on a night is normal from then on."""
         content = json.dumps({"night": night.isoformat(), "note": note}, indent=2).encode()
         self._store.write(self._layout.resolution(night), content, _JSON)
 
-    def resolved_nights(self, before: date) -> list[date]:
-        """Earlier nights that a person resolved, oldest first."""
-        prefix = self._layout.resolutions
-        nights = (
-            date.fromisoformat(info.key.removeprefix(prefix).removesuffix(".json"))
-            for info in self._store.list_objects(prefix)
-        )
-        return sorted(night for night in nights if night < before)
+    def resolved_nights(self) -> list[date]:
+        """Return the nights that a person resolved, oldest first."""
+        return self._nights_under(self._layout.resolutions, ".json")
 
     def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
-        """Keep why an image was set aside; the image itself stays where the factory put it."""
+        """Keep why an image was quarantined; the image itself stays where the factory put it."""
         note = {name: row[name] for name in ("key", "version_id", "sha256", "size_bytes", "reason")}
         key = self._layout.quarantine(night, str(row["key"]))
         self._store.write(key, json.dumps(note, indent=2).encode(), _JSON)
 
     def review(self, night: date) -> pd.DataFrame:
-        """The night's images that wait for a person, with what the person said."""
+        """Read the night's images that wait for a person, with what the person said."""
         table = self._read_table(self._layout.review(night))
         return pd.DataFrame(columns=list(REVIEW_COLUMNS)) if table is None else table
 
@@ -100,6 +253,10 @@ class NightRecords:
         """Keep a night's review."""
         content = to_parquet(table[list(REVIEW_COLUMNS)])
         self._store.write(self._layout.review(night), content, _PARQUET)
+
+    def _nights_under(self, prefix: str, ending: str) -> list[date]:
+        names = (info.key.removeprefix(prefix) for info in self._store.list_objects(prefix))
+        return sorted(date.fromisoformat(name.removesuffix(ending)) for name in names)
 
     def _read_table(self, key: str) -> pd.DataFrame | None:
         content = self._store.read_optional(key)

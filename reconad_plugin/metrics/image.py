@@ -1,19 +1,15 @@
 """Figures of images. What is undefined is an error, never a number."""
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
-
-CONFIDENCE: Final = 0.95  # of intervals
+from reconad_plugin.metrics.intervals import clopper_pearson
 
 
 def image_auroc(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]) -> float:
-    """Chance that an anomalous image scores above a normal one.
+    """Return the chance that an anomalous image scores above a normal one.
 
     Args:
         normal_scores: (N,) scores of normal images.
@@ -38,8 +34,8 @@ def image_auroc(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np
 
 
 def share_above(scores: NDArray[np.float64], threshold: float) -> float:
-    """Share of scores above a threshold: the false-positive rate on normal images, the recall
-    on anomalous ones.
+    """Return the share of scores above a threshold: the false-positive rate on normal images,
+    the recall on anomalous ones.
 
     Raises:
         UndefinedMetricError: there is no score.
@@ -52,8 +48,8 @@ def share_above(scores: NDArray[np.float64], threshold: float) -> float:
 
 
 def share_interval(scores: NDArray[np.float64], threshold: float) -> tuple[float, float]:
-    """Where the share of all such images above a threshold lies, seen from these: limits of a
-    95 % confidence interval.
+    """Return where the share of all such images above a threshold lies, seen from these: limits
+    of a 95 % confidence interval (``clopper_pearson``).
 
     Args:
         scores: (N,) scores of independent images.
@@ -61,18 +57,14 @@ def share_interval(scores: NDArray[np.float64], threshold: float) -> tuple[float
 
     Raises:
         UndefinedMetricError: there is no score.
-
-    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
-    Case of the Binomial", Biometrika 26, 1934.
     """
     above = round(share_above(scores, threshold) * len(scores))
-    interval = stats.binomtest(above, len(scores)).proportion_ci(CONFIDENCE, method="exact")
-    return float(interval.low), float(interval.high)
+    return clopper_pearson(above, len(scores))
 
 
 def escape_rate(anomalous_scores: NDArray[np.float64], threshold: float) -> float:
-    """Share of anomalous images that pass as normal: those at or below the threshold, which is
-    one less the recall.
+    """Return the share of anomalous images that pass as normal: those at or below the threshold,
+    which is one less the recall.
 
     Raises:
         UndefinedMetricError: there is no score.
@@ -81,7 +73,8 @@ def escape_rate(anomalous_scores: NDArray[np.float64], threshold: float) -> floa
 
 
 def image_ap(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]) -> float:
-    """Average precision of the ranking of images: the mean over recall of the precision.
+    """Compute the average precision of the ranking of images: the mean over recall of the
+    precision.
 
     Args:
         normal_scores: (N,) scores of normal images.
@@ -102,7 +95,7 @@ def image_ap(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.fl
 def image_f1(
     normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64], threshold: float
 ) -> float:
-    """Harmonic mean of precision and recall of the labels ``score > threshold``.
+    """Compute the harmonic mean of precision and recall of the labels ``score > threshold``.
 
     The threshold is the one that calibration set, not the best one over the test images.
 
@@ -128,7 +121,7 @@ def image_f1(
 def image_f1_best(
     normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """The highest ``image_f1`` of any threshold, and that threshold.
+    """Find the highest ``image_f1`` of any threshold, and that threshold.
 
     It is chosen on the very images that it is measured on, so it says how well a detector could
     label them, and how it compares with what papers report; it sets no threshold.

@@ -72,7 +72,7 @@ class PixelCurves:
             counts[_NEGATIVE] = 0
 
     def auroc(self) -> float:
-        """Chance that an anomalous pixel scores above a normal one, a tie counted half.
+        """Return the chance that an anomalous pixel scores above a normal one, a tie counted half.
 
         Returns:
             In [0, 1], over all pixels of all images; 0.5 is no better than a coin.
@@ -83,7 +83,8 @@ class PixelCurves:
         return float(gained.anomalous @ normals_below / (gained.anomalous.sum() * normals))
 
     def ap(self) -> float:
-        """Average precision of the ranking of pixels: the mean over recall of the precision.
+        """Compute the average precision of the ranking of pixels: the mean over recall of the
+        precision.
 
         Returns:
             In (0, 1], over all pixels of all images; the share of anomalous pixels is no better
@@ -95,7 +96,8 @@ class PixelCurves:
         return float(gained.anomalous @ precision / hits[-1])
 
     def aupro(self, fpr_limit: float = 0.3) -> float:
-        """Area under the per-region overlap, up to a false-positive rate, over that rate.
+        """Compute the area under the per-region overlap, up to a false-positive rate, over that
+        rate.
 
         A region is a set of 8-connected anomalous pixels in one mask. Its overlap is the share of
         it above a pixel threshold; the mean over all regions weighs a small defect like a large
@@ -152,21 +154,15 @@ class PixelCurves:
 
 @dataclass(frozen=True)
 class _Gains:
-    """What a threshold gains as it falls through the K bins that hold a pixel, highest first.
+    """What a threshold gains as it falls through the K bins that hold a pixel, highest first."""
 
-    Attributes:
-        normal: (K,) number of normal pixels.
-        anomalous: (K,) number of anomalous pixels.
-        overlap: (K,) sum of the shares of regions.
-    """
-
-    normal: NDArray[np.int64]
-    anomalous: NDArray[np.int64]
-    overlap: NDArray[np.float64]
+    normal: NDArray[np.int64]  # (K,) number of normal pixels
+    anomalous: NDArray[np.int64]  # (K,) number of anomalous pixels
+    overlap: NDArray[np.float64]  # (K,) sum of the shares of regions
 
 
 def _find_bins(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(K,) the bin of each of K scores: the upper bits of its odds, score / (1 - score).
+    """Find the bin of each of K scores, (K,): the upper bits of its odds, score / (1 - score).
 
     A float's bits rise like its logarithm, so that these bins are fine near 0 and near 1 alike.
     Below 0 the score stands for its odds, and from 1 on the score over the least rest.
@@ -181,7 +177,8 @@ def _find_bins(scores: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """One over the size of its region for each anomalous pixel, in the order of the masks."""
+    """Return one over the size of its region for each anomalous pixel, in the order of the
+    masks."""
     weights = []
     for mask in masks[masks.any(axis=(1, 2))]:
         rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])

@@ -1,29 +1,26 @@
 """What every network of ours is: a module that can say where a picture is anomalous."""
 
+import hashlib
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
 
 class AnomalyNetwork(nn.Module, ABC):
-    """A module that rebuilds pictures and maps their anomalies.
+    """A module that rebuilds pictures and maps their anomalies."""
 
-    Attributes:
-        smooths_map: whether the map that people see is averaged over the score window, as that
-            of a plain difference of pixels should be.
-        border_is_normal: whether windows at the border take what lies beyond as a map of 0; else
-            it does not count.
-    """
-
+    # whether the map that people see is averaged over the score window, as that of a plain
+    # difference of pixels should be
     smooths_map = True
+    # whether windows at the border take what lies beyond as a map of 0; else it does not count
     border_is_normal = False
 
     @abstractmethod
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> what the network rebuilds, same shape."""
+        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> map (B, S, S), higher is more anomalous.
+        """Map an image: (B, 3, S, S) float in [0, 1] -> (B, S, S), higher is more anomalous.
 
         The absolute error of the reconstruction, summed over the colours, unless a network knows
         better.
@@ -31,16 +28,31 @@ class AnomalyNetwork(nn.Module, ABC):
         return (self.reconstruct(image).float() - image).abs().sum(1)
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, S, S) float in [0, 1] -> the map (B, S, S) that people see, and the one that
-        the score comes from; one and the same unless a network knows better."""
+        """Return, for an image (B, 3, S, S) in [0, 1], the map (B, S, S) that people see, and the
+        one that the score comes from; one and the same unless a network knows better."""
         anomaly_map = self.anomaly_map(image)
         return anomaly_map, anomaly_map
 
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
-        """Image (B, 3, S, S) and the map of its score (B, S, S), averaged over the score window
-        -> (B,).
+        """Score an image (B, 3, S, S) and the map of its score (B, S, S), averaged over the score
+        window -> (B,).
 
         The highest point of the map, unless a network knows better.
         """
         del image
         return smoothed_map.amax((-2, -1))  # (B, S, S) -> (B,)
+
+
+class FoundationNetwork(AnomalyNetwork):
+    """A network that others may stand on: it is trained before them, for many products."""
+
+    sizes: dict[str, int]  # arguments of its builder by name
+
+
+def hash_weights(network: nn.Module) -> str:
+    """Return the SHA-256 of all that a network has learnt."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

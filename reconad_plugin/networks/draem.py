@@ -40,13 +40,13 @@ class Draem(AnomalyNetwork):
         return reconstruction, self.segmenter(torch.cat([reconstruction, image], dim=1))
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> the picture without its anomaly."""
+        """Reconstruct an image (B, 3, S, S) float in [0, 1] without its anomaly."""
         reconstruction = self.reconstructor(standard_light(image, like=image)).float()
         rebuilt: Tensor = own_light(reconstruction, like=image).clamp(0, 1)
         return rebuilt
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Probability of an anomaly at each pixel: (B, 3, S, S) -> (B, S, S) in [0, 1]."""
+        """Estimate how probable an anomaly is at each pixel: (B, 3, S, S) -> (B, S, S)."""
         _, logits = self(standard_light(image, like=image))
         probability: Tensor = logits.float().softmax(1)[:, 1]  # (B, 2, S, S) -> (B, S, S)
         return probability
@@ -85,7 +85,7 @@ class Reconstructor(nn.Module):
 
 
 def build_segmenter(width: int) -> UNet:
-    """(B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits.
+    """Size a segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits.
 
     Args:
         width: channels at full resolution; 2, 4, 8, 8 and 8 times that below.

@@ -33,33 +33,17 @@ BOTTLENECK: Final = 64  # channels of the object decoder's
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two pictures of a grid of codes, and where they disagree.
+    """The two pictures of a grid of codes, and where they disagree."""
 
-    Attributes:
-        general: (B, 3, S, S) float32, what the codes show.
-        rebuilt: (B, 3, S, S) float32, what the normal codes show.
-        logits: (B, 2, S, S), normal first; as coarse as the codes.
-        coarse: (B, D, S / 8, S / 8), what the restriction gives, before it is quantised.
-        fine: (B, D, S / 4, S / 4), the same.
-    """
-
-    general: Tensor
-    rebuilt: Tensor
-    logits: Tensor
-    coarse: Tensor
-    fine: Tensor
+    general: Tensor  # (B, 3, S, S) float32, what the codes show
+    rebuilt: Tensor  # (B, 3, S, S) float32, what the normal codes show
+    logits: Tensor  # (B, 2, S, S), normal first; as coarse as the codes
+    coarse: Tensor  # (B, D, S / 8, S / 8), what the restriction gives, before it is quantised
+    fine: Tensor  # (B, D, S / 4, S / 4), the same
 
 
 class Subspaces(AnomalyNetwork):
-    """All of DSR but the upsampler: what the second phase trains.
-
-    Args:
-        vq: the autoencoder of the first phase; stays as it is.
-        coarse_restriction: (B, D, S / 8, S / 8) -> the same.
-        fine_restriction: (B, D, S / 4, S / 4) -> the same.
-        object_decoder: (B, 2 D, S / 4, S / 4) -> (B, 3, S, S).
-        detector: (B, 6, S, S), rebuilt and general picture -> (B, 2, S, S) logits.
-    """
+    """All of DSR but the upsampler: what the second phase trains."""
 
     smooths_map, border_is_normal = False, True  # as in the paper
 
@@ -72,11 +56,11 @@ class Subspaces(AnomalyNetwork):
         detector: nn.Module,
     ) -> None:
         super().__init__()
-        self.vq = vq
-        self.coarse_restriction = coarse_restriction
-        self.fine_restriction = fine_restriction
-        self.object_decoder = object_decoder
-        self.detector = detector
+        self.vq = vq  # the autoencoder of the first phase; stays as it is
+        self.coarse_restriction = coarse_restriction  # (B, D, S / 8, S / 8) -> the same
+        self.fine_restriction = fine_restriction  # (B, D, S / 4, S / 4) -> the same
+        self.object_decoder = object_decoder  # (B, 2 D, S / 4, S / 4) -> (B, 3, S, S)
+        self.detector = detector  # (B, 6, S, S), rebuilt and general picture -> (B, 2, S, S) logits
 
     def forward(self, image: Tensor) -> Comparison:
         """Picture (B, 3, S, S) in standard light -> its codes and the normal ones, compared."""
@@ -87,7 +71,7 @@ class Subspaces(AnomalyNetwork):
         return self.compare(coarse, fine)
 
     def compare(self, coarse: Tensor, fine: Tensor) -> Comparison:
-        """Vectors of codes (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4), damaged or not."""
+        """Compare codes (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4), damaged or not."""
         with torch.no_grad():
             general = self.vq.decode(coarse, fine)
         restricted_coarse = self.coarse_restriction(coarse)
@@ -101,13 +85,13 @@ class Subspaces(AnomalyNetwork):
         return Comparison(general, rebuilt, logits, restricted_coarse, restricted_fine)
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> the picture that its normal codes show."""
+        """Reconstruct an image (B, 3, S, S) in [0, 1] as its normal codes show it."""
         rebuilt = self(standard_light(image, like=image)).rebuilt
         picture: Tensor = own_light(rebuilt, like=image).clamp(0, 1)
         return picture
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Probability of an anomaly, as coarse as the codes: (B, 3, S, S) -> (B, S, S)."""
+        """Estimate how probable an anomaly is, as coarse as codes: (B, 3, S, S) -> (B, S, S)."""
         return _probability(self(standard_light(image, like=image)).logits)
 
 
@@ -136,15 +120,15 @@ class Dsr(AnomalyNetwork):
         return logits, mask
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> the picture that its normal codes show."""
+        """Reconstruct an image (B, 3, S, S) in [0, 1] as its normal codes show it."""
         return self.subspaces.reconstruct(image)
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Probability of an anomaly at each pixel: (B, 3, S, S) -> (B, S, S) in [0, 1]."""
+        """Estimate how probable an anomaly is at each pixel: (B, 3, S, S) -> (B, S, S)."""
         return self.maps(image)[0]
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The sharp map, and the coarse one that the score comes from; each (B, S, S) in [0, 1]."""
+        """Return the sharp map and the coarse one of the score, each (B, S, S) in [0, 1]."""
         logits, coarse = self(standard_light(image, like=image))
         return _probability(logits), coarse[:, 1]
 
@@ -177,7 +161,7 @@ class Restriction(nn.Module):
 
 
 def _unet(inputs: int, width: int) -> UNet:
-    """Four grids, with 2, 4 and 4 times the width below full resolution."""
+    """Size a U-net of four grids, with 2, 4 and 4 times the width below full resolution."""
     falling = [width, 2 * width, 4 * width, 4 * width]
     return UNet(inputs, falling, falling[::-1], _convolution)
 
@@ -218,7 +202,8 @@ def _levels(grid: int) -> int:
 
 
 def _object_decoder(channels: int, width: int) -> nn.Sequential:
-    """Halves the fine grid twice before it decodes, so that it draws what the product has there."""
+    """Size a decoder that halves the fine grid twice before it decodes, so that it draws what the
+    product has there."""
     return nn.Sequential(
         *_convolution(channels, channels),
         *_convolution(channels, 2 * channels),

@@ -23,21 +23,15 @@ INITIAL_STD: Final = 0.02  # of all weights, as in DCGAN
 
 
 class Ganomaly(AnomalyNetwork):
-    """Encoder, decoder and second encoder; inside, pictures are in [-1, 1].
-
-    Args:
-        encoder: (B, 3, S, S) in [-1, 1] -> (B, latent_dim, 1, 1).
-        decoder: (B, latent_dim, 1, 1) -> (B, 3, S, S) in [-1, 1].
-        second_encoder: like the first, with weights of its own.
-    """
+    """Encoder, decoder and second encoder; inside, pictures are in [-1, 1]."""
 
     def __init__(
         self, encoder: nn.Sequential, decoder: nn.Sequential, second_encoder: nn.Sequential
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.second_encoder = second_encoder
+        self.encoder = encoder  # (B, 3, S, S) in [-1, 1] -> (B, latent_dim, 1, 1)
+        self.decoder = decoder  # (B, latent_dim, 1, 1) -> (B, 3, S, S) in [-1, 1]
+        self.second_encoder = second_encoder  # like the first, with weights of its own
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Image (B, 3, S, S) float in [0, 1] -> reconstruction and the latents of both.
@@ -52,12 +46,12 @@ class Ganomaly(AnomalyNetwork):
         return (signed + 1) / 2, latent.flatten(1).float(), second_latent.flatten(1).float()
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> reconstruction of the same shape."""
+        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
         signed: Tensor = self.decoder(self.encoder(to_signed(image))).float()
         return (signed + 1) / 2
 
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
-        """Mean squared difference of the two latents: (B, 3, S, S) -> (B,).
+        """Return the mean squared difference of the two latents: (B, 3, S, S) -> (B,).
 
         The map is not used: the paper has none. Squared as in the authors' code.
         """
@@ -87,7 +81,7 @@ def build_ganomaly(image_size_px: int, width: int = 64, latent_dim: int = 100) -
 
 
 def to_signed(image: Tensor) -> Tensor:
-    """From [0, 1] to the [-1, 1] of a hyperbolic tangent."""
+    """Bring [0, 1] to the [-1, 1] of a hyperbolic tangent."""
     return 2 * image - 1
 
 
@@ -114,7 +108,7 @@ def _draw(weight: Tensor, mean: float, generator: Generator | None) -> None:
 
 
 def _encoder(channels: list[int], latent_dim: int) -> nn.Sequential:
-    """Halvings to a 4x4 grid, and last the convolution that makes a latent of it.
+    """Size an encoder: halvings to a 4x4 grid, and last the convolution that makes a latent of it.
 
     Every BatchNorm stands where there are at least 4x4 values a channel, so that a single image
     has a variance in training too.

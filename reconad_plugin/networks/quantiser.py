@@ -21,31 +21,20 @@ DEAD_BELOW: Final = 0.05  # of the mean use of a code; rarer ones are moved
 
 @dataclass(frozen=True)
 class Quantised:
-    """Features and what became of them.
+    """Features and what became of them."""
 
-    Attributes:
-        features: (B, D, H, W) float32, as they came.
-        vectors: (B, D, H, W) float32, the nearest codes; gradients go through to the features.
-        codes: (B, H, W) long, numbers of these codes.
-    """
-
-    features: Tensor
-    vectors: Tensor
-    codes: Tensor
+    features: Tensor  # (B, D, H, W) float32, as they came
+    vectors: Tensor  # (B, D, H, W) float32, the nearest codes; gradients go through to the features
+    codes: Tensor  # (B, H, W) long, numbers of these codes
 
 
 @dataclass(frozen=True)
 class CodebookUse:
-    """How much of a codebook is in use.
+    """How much of a codebook is in use."""
 
-    Attributes:
-        size: number of codes.
-        used: codes that occur at all.
-        perplexity: how many codes would be as varied if all were equally frequent, 1 to ``size``.
-    """
-
-    size: int
-    used: int
+    size: int  # number of codes
+    used: int  # codes that occur at all
+    # how many codes would be as varied if all were equally frequent, 1 to ``size``
     perplexity: float
 
     @classmethod
@@ -110,11 +99,11 @@ class Quantiser(nn.Module):
             return Quantised(features, features + moved, codes)
 
     def vectors(self, codes: Tensor) -> Tensor:
-        """Numbers of codes (B, H, W) -> the codes (B, D, H, W)."""
+        """Turn numbers of codes (B, H, W) into the codes (B, D, H, W)."""
         return _vectors(self.codebook, codes)
 
     def ranking(self) -> Tensor:
-        """For each code all codes by their distance from it, itself first: (K, K) int16."""
+        """Rank for each code all codes by their distance from it, itself first: (K, K) int16."""
         codebook = self.codebook
         return torch.cdist(codebook, codebook).argsort(dim=1, stable=True).short()
 
@@ -138,13 +127,15 @@ class Quantiser(nn.Module):
 
 
 def perplexity_of(counts: Tensor) -> float:
-    """Exponential of the entropy of (K,) counts: 1 where one code has all, K where all are even."""
+    """Compute the exponential of the entropy of (K,) counts: 1 where one code has all, K where all
+    are even."""
     share = counts.double() / counts.sum()
     return float(torch.special.entr(share).sum().exp())
 
 
 def _nearest(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Number of the nearest code: (N, D), (K, D) -> (N,). The square of a row does not decide."""
+    """Find the number of the nearest code: (N, D), (K, D) -> (N,). The square of a row does not
+    decide."""
     squares = codebook.square().sum(1)
     return torch.addmm(squares, rows, codebook.T, alpha=-2).min(1).indices  # argmin is slower
 
@@ -154,7 +145,7 @@ def _vectors(codebook: Tensor, codes: Tensor) -> Tensor:
 
 
 def _draw_rows(rows: Tensor, count: int, generator: Generator | None) -> Tensor:
-    """Random rows, each once where there are enough."""
+    """Draw random rows, each once where there are enough."""
     order = torch.randperm(len(rows), generator=generator)
     repeated = order.repeat(-(-count // len(rows)))[:count]
     return rows[repeated.to(rows.device)]

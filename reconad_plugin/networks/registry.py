@@ -4,63 +4,76 @@ A model is a network that can say where a picture is anomalous (``networks.base`
 that train it. Serving loads the first and never the second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from reconad_plugin.errors import ConfigError
 
 if TYPE_CHECKING:  # torch must not be imported to know which models there are
-    from reconad_plugin.networks.base import AnomalyNetwork
-    from reconad_plugin.training.recipe import Recipe, Simulation
+    from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training that has losses of its own.
+    """A stretch of a training that has losses of its own."""
 
-    Attributes:
-        name: its name.
-        recipe: class of the recipe, as ``module:attribute``.
-        share: of the time or the steps of a training.
-        is_foundation: whether it learns what the others stand on. It looks at no held-out images,
-            and where its result is there already it is left out.
-    """
-
-    name: str
-    recipe: str
-    share: float
+    name: str  # its name
+    recipe: str  # class of the recipe, as ``module:attribute``
+    share: float  # of the time or the steps of a training
+    # whether it learns what the others stand on. Nothing validates it, and where its result is
+    # there already it is left out.
     is_foundation: bool = False
 
 
 @dataclass(frozen=True)
+class FoundationSpec:
+    """Where the parts of a foundation are: what a network stands on, its own or a given one."""
+
+    part: str  # the submodule of the network that it is
+    # arguments of the network's builder that follow from it -> their names there
+    sizes: Mapping[str, str]
+    reader: str  # reads one from a file of weights, as ``module:attribute``
+    pretraining: str  # trains one alone, as ``module:attribute``
+
+    def put_into(self, network: "AnomalyNetwork", foundation: "FoundationNetwork") -> None:
+        """Let a network of the foundation's sizes stand on its weights."""
+        network.get_submodule(self.part).load_state_dict(foundation.state_dict())
+
+    def read(self, file: Path) -> "FoundationNetwork":
+        """Read one from a file of weights.
+
+        Raises:
+            ModelFormatError: the file cannot be read, or holds something else.
+        """
+        return cast("FoundationNetwork", _load(self.reader)(file))
+
+    @property
+    def pretrain(self) -> Callable[..., Any]:
+        """What trains one alone; see ``training.vq.pretrain_vq``. Imports the training code."""
+        return cast(Callable[..., Any], _load(self.pretraining))
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """Where the parts of one model are, and what can be chosen about it.
+    """Where the parts of one model are, and what can be chosen about it."""
 
-    Attributes:
-        title: its name in sentences.
-        network: builder of the network, as ``module:attribute``.
-        phases: what trains it, one after the other.
-        score_window: side of the window over which the map is averaged before its maximum
-            becomes the image's score, as a share of the image's side.
-        widths: name -> arguments of the builder; the first is the default on a CPU.
-        network_options: names and types of further arguments of the builder.
-        recipe_options: names and types of arguments of the recipe.
-        vq_sizes: arguments of the builder that follow from an autoencoder it may stand on
-            (``networks.vq``) -> their names there; empty for a model that stands on none.
-        warning: what to tell whoever trains it.
-    """
-
-    title: str
-    network: str
-    phases: tuple[Phase, ...]
+    title: str  # its name in sentences
+    network: str  # builder of the network, as ``module:attribute``
+    phases: tuple[Phase, ...]  # what trains it, one after the other
+    # side of the window over which the map is averaged before its maximum becomes the image's
+    # score, as a share of the image's side
     score_window: float
+    # name -> arguments of the builder; the first is the default on a CPU
     widths: Mapping[str, Mapping[str, int]]
+    # names and types of further arguments of the builder
     network_options: Mapping[str, type] = field(default_factory=dict)
+    # names and types of arguments of the recipe
     recipe_options: Mapping[str, type] = field(default_factory=dict)
-    vq_sizes: Mapping[str, str] = field(default_factory=dict)
-    warning: str = ""
+    foundation: FoundationSpec | None = None  # what it stands on, if it stands on anything
+    warning: str = ""  # what to tell whoever trains it
 
     @property
     def default_width(self) -> str:
@@ -68,34 +81,34 @@ class ModelSpec:
         return next(iter(self.widths))
 
     def architecture(self, width: str | None, options: Mapping[str, float]) -> dict[str, float]:
-        """All arguments of the builder besides the image size."""
+        """Return all arguments of the builder besides the image size."""
         chosen = {name: options[name] for name in self.network_options if options.get(name)}
         return {**self.widths[width or self.default_width], **chosen}
 
     def build_network(self, image_size_px: int, **architecture: float) -> "AnomalyNetwork":
-        """The untrained network for square images of this side."""
+        """Build the untrained network for square images of this side."""
         return cast("AnomalyNetwork", _load(self.network)(image_size_px, **architecture))
 
     def build_recipe(
         self,
         network: "AnomalyNetwork",
-        simulation: "Simulation",
+        simulation: object,
         options: Mapping[str, float],
         phase: Phase | None = None,
-    ) -> "Recipe":
-        """The recipe of a phase, by default the first, around a network. Imports the training
-        code, and settles which weights learn."""
+    ) -> Any:
+        """Build the recipe of a phase, by default the first, around a network. Imports the training
+        code (``training.recipe``), and settles which weights learn."""
         chosen = {name: options[name] for name in self.recipe_options if name in options}
-        recipe = _load((phase or self.phases[0]).recipe)
-        return cast("Recipe", recipe(network, simulation, **chosen))
+        return _load((phase or self.phases[0]).recipe)(network, simulation, **chosen)
 
     def foundation_sizes(self, width: str | None) -> dict[str, int]:
-        """Sizes that the autoencoder of a width has, by their names there."""
+        """Return the sizes that the foundation of a width has, by their names there."""
         sizes = self.widths[width or self.default_width]
-        return {theirs: sizes[ours] for ours, theirs in self.vq_sizes.items()}
+        shared = self.foundation.sizes if self.foundation else {}
+        return {theirs: sizes[ours] for ours, theirs in shared.items()}
 
     def score_window_px(self, image_size_px: int) -> int:
-        """The window's side in pixels, odd."""
+        """Return the window's side in pixels, odd."""
         return max(1, round(self.score_window * image_size_px)) // 2 * 2 + 1
 
 
@@ -163,13 +176,18 @@ MODELS: dict[str, ModelSpec] = {
             "small": _dsr_widths(64, 64, 1024, 64, 32),
             "paper": _dsr_widths(128, 128, 4096, 128, 64),
         },
-        vq_sizes={"vq_width": "width", "code_dim": "code_dim", "codes": "codes"},
+        foundation=FoundationSpec(
+            part="subspaces.vq",
+            sizes={"vq_width": "width", "code_dim": "code_dim", "codes": "codes"},
+            reader="reconad_plugin.networks.vq_weights:read_vq",
+            pretraining="reconad_plugin.training.vq:pretrain_vq",
+        ),
     ),
 }
 
 
 def model_spec(name: str) -> ModelSpec:
-    """The parts of a model.
+    """Return the parts of a model.
 
     Raises:
         ConfigError: no model has this name.

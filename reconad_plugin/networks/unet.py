@@ -26,11 +26,7 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        falling: Sequence[int],
-        rising: Sequence[int],
-        convolution: Convolution,
+        self, inputs: int, falling: Sequence[int], rising: Sequence[int], convolution: Convolution
     ) -> None:
         super().__init__()
         self.down = nn.ModuleList(
@@ -57,13 +53,13 @@ class UNet(nn.Module):
 def pair(
     convolution: Convolution, inputs: int, outputs: int, middle: int | None = None
 ) -> nn.Sequential:
-    """Two convolutions: (B, inputs, H, W) -> (B, outputs, H, W)."""
+    """Make two convolutions: (B, inputs, H, W) -> (B, outputs, H, W)."""
     middle = middle or outputs
     return nn.Sequential(*convolution(inputs, middle), *convolution(middle, outputs))
 
 
 def enlarge(convolution: Convolution, inputs: int, outputs: int) -> nn.Sequential:
-    """Twice the grid, smoothly, and a convolution: (B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
+    """Double the grid smoothly, then convolve: (B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
         *convolution(inputs, outputs),

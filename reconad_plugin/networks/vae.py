@@ -20,15 +20,7 @@ LOG_VARIANCE_RANGE: Final = (-16.0, 8.0)
 
 
 class Vae(AnomalyNetwork):
-    """Encoder, Gaussian bottleneck and mirrored decoder, built from ready parts.
-
-    Args:
-        encoder: (B, 3, S, S) -> (B, C, 4, 4).
-        to_mean: (B, C*16) -> (B, latent_dim).
-        to_log_variance: (B, C*16) -> (B, latent_dim).
-        from_latent: (B, latent_dim) -> (B, C*16).
-        decoder: (B, C, 4, 4) -> (B, 3, S, S) logits.
-    """
+    """Encoder, Gaussian bottleneck and mirrored decoder, built from ready parts."""
 
     def __init__(
         self,
@@ -39,31 +31,31 @@ class Vae(AnomalyNetwork):
         decoder: nn.Module,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.to_mean = to_mean
-        self.to_log_variance = to_log_variance
-        self.from_latent = from_latent
-        self.decoder = decoder
+        self.encoder = encoder  # (B, 3, S, S) -> (B, C, 4, 4)
+        self.to_mean = to_mean  # (B, C*16) -> (B, latent_dim)
+        self.to_log_variance = to_log_variance  # (B, C*16) -> (B, latent_dim)
+        self.from_latent = from_latent  # (B, latent_dim) -> (B, C*16)
+        self.decoder = decoder  # (B, C, 4, 4) -> (B, 3, S, S) logits
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, S, S) float in [0, 1] -> mean and log-variance, (B, latent_dim) each."""
+        """Encode an image (B, 3, S, S) in [0, 1]: mean and log-variance, (B, latent_dim) each."""
         grid = self.encoder(image).flatten(1)  # (B, C, 4, 4) -> (B, C*16)
         mean: Tensor = self.to_mean(grid)
         log_variance: Tensor = self.to_log_variance(grid)
         return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent (B, latent_dim) -> reconstruction (B, 3, S, S) in [0, 1]."""
+        """Decode a latent: (B, latent_dim) -> (B, 3, S, S) in [0, 1]."""
         grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
         return torch.sigmoid(self.decoder(grid))
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> what the latent's mean gives, same shape."""
+        """Reconstruct an image from its latent's mean: (B, 3, S, S) in [0, 1] -> same shape."""
         mean, _ = self.encode(image)
         return self.decode(mean)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the latent."""
+        """Return mean and log-variance of the latent."""
         return self.encode(image)
 
 

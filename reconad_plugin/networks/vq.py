@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
-from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.quantiser import Quantised, Quantiser
 
 FINE_CELL_PX: Final = 4
@@ -26,20 +26,14 @@ COARSE_CELL_PX: Final = 8
 
 @dataclass(frozen=True)
 class VqOutput:
-    """A picture as codes, and what they decode to.
+    """A picture as codes, and what they decode to."""
 
-    Attributes:
-        reconstruction: (B, 3, S, S) float32, in standard light.
-        coarse: on the grid of S / 8.
-        fine: on the grid of S / 4.
-    """
-
-    reconstruction: Tensor
-    coarse: Quantised
-    fine: Quantised
+    reconstruction: Tensor  # (B, 3, S, S) float32, in standard light
+    coarse: Quantised  # on the grid of S / 8
+    fine: Quantised  # on the grid of S / 4
 
 
-class VqAutoencoder(AnomalyNetwork):
+class VqAutoencoder(FoundationNetwork):
     """Two encoders, two codebooks, one decoder. Pictures are in standard light throughout.
 
     Args:
@@ -83,14 +77,14 @@ class VqAutoencoder(AnomalyNetwork):
         )
 
     def forward(self, image: Tensor, generator: Generator | None = None) -> VqOutput:
-        """Picture to codes and back; with a generator the codebooks learn (``Quantiser``)."""
+        """Encode and decode a picture; with a generator the codebooks learn (``Quantiser``)."""
         encoded = self.fine_encoder(image)
         coarse = self.quantise_coarse(encoded, generator)
         fine = self.quantise_fine(encoded, coarse.vectors, generator)
         return VqOutput(self.decode(coarse.vectors, fine.vectors), coarse, fine)
 
     def quantise_coarse(self, encoded: Tensor, generator: Generator | None = None) -> Quantised:
-        """What ``fine_encoder`` gives, (B, C, S / 4, S / 4) -> coarse codes."""
+        """Quantise what ``fine_encoder`` gives, (B, C, S / 4, S / 4) -> coarse codes."""
         quantised: Quantised = self.coarse_codebook(
             self.to_coarse(self.coarse_encoder(encoded)), generator
         )
@@ -99,22 +93,22 @@ class VqAutoencoder(AnomalyNetwork):
     def quantise_fine(
         self, encoded: Tensor, coarse: Tensor, generator: Generator | None = None
     ) -> Quantised:
-        """What ``fine_encoder`` gives, and coarse vectors (B, D, S / 8, S / 8) -> fine codes."""
+        """Quantise what ``fine_encoder`` gives with coarse vectors (B, D, S / 8, S / 8)."""
         both = torch.cat([encoded, self.enlarge_coarse(coarse).to(encoded.dtype)], dim=1)
         quantised: Quantised = self.fine_codebook(self.to_fine(both), generator)
         return quantised
 
     def decode(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """Vectors (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4) -> picture (B, 3, S, S)."""
+        """Decode vectors (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4) -> picture (B, 3, S, S)."""
         decoded: Tensor = self.decoder(self.join(coarse, fine)).float()
         return decoded
 
     def join(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """Both grids of vectors as one, (B, 2 D, S / 4, S / 4)."""
+        """Join both grids of vectors as one, (B, 2 D, S / 4, S / 4)."""
         return torch.cat([self.enlarge_coarse(coarse).to(fine.dtype), fine], dim=1)
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Image (B, 3, S, S) float in [0, 1] -> the same from codes."""
+        """Reconstruct an image from codes: (B, 3, S, S) float in [0, 1] -> same shape."""
         reconstruction = self(standard_light(image, like=image)).reconstruction
         rebuilt: Tensor = own_light(reconstruction, like=image).clamp(0, 1)
         return rebuilt
@@ -129,19 +123,19 @@ class Residual(nn.Module):
         self.widen = nn.Conv2d(width // 2, width, kernel_size=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The shortcut is rectified too, as in the authors' code and so in their weights."""
+        """Rectify the shortcut too, as in the authors' code and so in their weights."""
         features = F.relu(features)
         widened: Tensor = features + self.widen(F.relu(self.narrow(features)))
         return widened
 
 
 def residuals(width: int) -> tuple[nn.Module, ...]:
-    """The two residual layers that stand wherever the paper has a stack of them."""
+    """Make the two residual layers that stand wherever the paper has a stack of them."""
     return Residual(width), Residual(width), nn.ReLU()
 
 
 def to_picture(width: int) -> tuple[nn.Module, ...]:
-    """Features on the fine grid to a picture: the end of both decoders of DSR."""
+    """Turn features on the fine grid into a picture: the end of both decoders of DSR."""
     return (
         nn.ConvTranspose2d(width, width // 2, kernel_size=4, stride=2, padding=1),
         nn.ReLU(),

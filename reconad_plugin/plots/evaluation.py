@@ -19,26 +19,20 @@ WHITE: Final = 255
 
 @dataclass(frozen=True)
 class Example:
-    """One image beside its map.
+    """One image beside its map."""
 
-    Attributes:
-        picture: (H, W, 3) uint8.
-        anomaly_map: (H', W') uint8 as it is served: the threshold is mid-grey. It is stretched
-            over the picture.
-        title: over the picture, one short line.
-        map_title: over the map.
-    """
-
-    picture: NDArray[np.uint8]
+    picture: NDArray[np.uint8]  # (H, W, 3) uint8
+    # (H', W') uint8 as it is served: the threshold is mid-grey. It is stretched over the picture.
     anomaly_map: NDArray[np.uint8]
-    title: str
-    map_title: str
+    title: str  # over the picture, one short line
+    map_title: str  # over the map
 
 
 def plot_roc(
     normal: NDArray[np.float64], anomalous: NDArray[np.float64], false_alarms: int, found: int
 ) -> Figure:
-    """Recall over the false-positive rate for every threshold, with the labels that were given.
+    """Plot recall over the false-positive rate for every threshold, with the labels that were
+    given.
 
     Args:
         normal: (N,) scores of normal images.
@@ -59,7 +53,7 @@ def plot_roc(
 def plot_precision_recall(
     normal: NDArray[np.float64], anomalous: NDArray[np.float64], false_alarms: int, found: int
 ) -> Figure:
-    """Precision over recall for every threshold; see ``plot_roc``.
+    """Plot precision over recall for every threshold; see ``plot_roc``.
 
     Without any alarm there is no precision to mark.
     """
@@ -84,7 +78,7 @@ def plot_precision_recall(
 def plot_labelled_scores(
     normal: NDArray[np.float64], anomalous: NDArray[np.float64], thresholds: Sequence[float]
 ) -> Figure:
-    """Histograms of the scores of normal and of anomalous images, with the thresholds.
+    """Plot histograms of the scores of normal and of anomalous images, with the thresholds.
 
     Each of the two is a share of its own images, so that few images of one kind are seen beside
     many of the other.
@@ -106,7 +100,7 @@ def plot_labelled_scores(
 
 
 def plot_examples(examples: Sequence[Example], heading: str) -> Figure:
-    """Each image beside its map, four of these pairs a row.
+    """Plot each image beside its map, four of these pairs a row.
 
     Args:
         examples: at least one.
@@ -134,7 +128,7 @@ def plot_examples(examples: Sequence[Example], heading: str) -> Figure:
 def _joined(
     normal: NDArray[np.float64], anomalous: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels, 1 for anomalous, and scores of all images."""
+    """Join labels, 1 for anomalous, and scores of all images."""
     labels = np.repeat([0, 1], [len(normal), len(anomalous)])
     return labels, np.concatenate([normal, anomalous])
 
@@ -149,6 +143,6 @@ def _unit_square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def _mark(axes: Axes, x_name: str, x: float, y_name: str, y: float) -> None:
-    """Where the threshold in force puts the labels."""
+    """Mark where the threshold in force puts the labels."""
     label = f"at the threshold: {x_name} {x:.1%}, {y_name} {y:.1%}"
     axes.plot(x, y, "o", color=ORANGE, markersize=8, label=label, clip_on=False)

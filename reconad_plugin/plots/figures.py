@@ -11,14 +11,14 @@ from torch import Tensor
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.images.geometry import resize
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.training.loop import Progress
+from reconad_plugin.training.report import Progress
 
 INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
 MAP_COLOURS: Final = "inferno"
 
 
 def plot_loss(curve: list[Progress], title: str) -> Figure:
-    """Loss of training and of held-out images over the steps."""
+    """Plot the loss of training and of held-out images over the steps."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot()
     steps = [point.step for point in curve]
@@ -28,9 +28,9 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
     axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     names = [point.phase for point in curve]
-    for place in range(len(curve)):  # each phase has a loss of its own
-        if place and names[place] != names[place - 1]:
-            axes.axvline((steps[place - 1] + steps[place]) / 2, color=INK, linewidth=0.6)
+    for index in range(len(curve)):  # each phase has a loss of its own
+        if index and names[index] != names[index - 1]:
+            axes.axvline((steps[index - 1] + steps[index]) / 2, color=INK, linewidth=0.6)
     for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
         axes.text(steps[names.index(name)], 0.98, name, transform=axes.get_xaxis_transform())
     axes.spines[["top", "right"]].set_visible(False)
@@ -38,7 +38,7 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
 
 
 def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: str = "") -> Figure:
-    """Image, reconstruction and anomaly map, one column an image.
+    """Plot image, reconstruction and anomaly map, one column an image.
 
     Pixels above the pixel threshold are outlined in the map.
 
@@ -84,7 +84,7 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
 def plot_disagreement(
     challenger: Detector, champion: Detector, images: Tensor, titles: list[str], heading: str
 ) -> Figure:
-    """Images and what two versions see in them, one column an image.
+    """Plot images and what two versions see in them, one column an image.
 
     Args:
         challenger: the new version.
@@ -122,7 +122,7 @@ def plot_disagreement(
 
 
 def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: str) -> Figure:
-    """A sheet of normal images, masks and simulated anomalies, four pictures a row.
+    """Plot a sheet of normal images, masks and simulated anomalies, four pictures a row.
 
     Args:
         images: (N, 3, S, S) uint8.
@@ -136,13 +136,13 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
     grid = figure.subplots(rows, 12, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for place, (image, mask, result) in enumerate(zip(images, masks, simulated, strict=True)):
-        shown = grid[place // 4, place % 4 * 3 : place % 4 * 3 + 3]
+    for index, (image, mask, result) in enumerate(zip(images, masks, simulated, strict=True)):
+        shown = grid[index // 4, index % 4 * 3 : index % 4 * 3 + 3]
         shown[0].imshow(_to_hwc(image))
         shown[1].imshow(mask.numpy(), cmap="gray")
         shown[2].imshow(_to_hwc(result))
         for axes, title in zip(shown, ("normal", "mask", "simulated"), strict=True):
-            if place < 4:
+            if index < 4:
                 axes.set_title(title, fontsize=9, color=INK)
     return figure
 
@@ -150,7 +150,7 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
 def plot_reconstructions(
     network: AnomalyNetwork, normal: Tensor, imagery: Tensor, heading: str
 ) -> Figure:
-    """Pictures over what a network rebuilds of them, normal images above unrelated imagery.
+    """Plot pictures over what a network rebuilds of them, normal images above unrelated imagery.
 
     Args:
         network: in eval mode.
@@ -174,12 +174,10 @@ def plot_reconstructions(
 
 
 def plot_scores(
-    scores: NDArray[np.float64],
-    calibration_scores: tuple[float, ...],
-    threshold: float,
-    title: str,
+    scores: NDArray[np.float64], calibration_scores: tuple[float, ...], threshold: float, title: str
 ) -> Figure:
-    """Scores of tonight's images over those of held-out normal images, with the threshold."""
+    """Plot the scores of tonight's images over those of held-out normal images, with the
+    threshold."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
     bins = np.histogram_bin_edges(np.concatenate([scores, calibration_scores]), bins=30).tolist()

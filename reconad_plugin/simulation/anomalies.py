@@ -1,8 +1,8 @@
-"""Simulated anomalies on normal images: a shape filled with a look and blended in.
+"""Simulated anomalies on normal images: a filled shape, blended in.
 
 Source: Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021, section 3.3, for Perlin shapes filled
-with textures of random opacity. Patches of normal pictures as a look follow Li et al., "CutPaste",
-CVPR 2021.
+with textures of random opacity. Patches of normal pictures as fillings follow Li et al.,
+"CutPaste", CVPR 2021.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ MIN_MASK_SHARE: Final = 0.0005  # of the picture; emptier masks are drawn again
 NOISE_DEVIATION: Final = (0.1, 0.3)
 SHADE: Final = (0.2, 0.8)  # how much lighter or darker
 LEAST_CHANGE: Final = 0.04  # of a pixel, mean over the mask; fainter ones are made clearer
-LEAST_SEEN: Final = 1 / 255  # mean over the mask; below it the look is drawn again as a texture
+LEAST_SEEN: Final = 1 / 255  # mean over the mask; below it the filling is drawn again as a texture
 _MAX_GAIN: Final = 10.0
 _MAX_DRAWS: Final = 20
 _MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
@@ -40,15 +40,10 @@ _MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
 
 @dataclass(frozen=True)
 class SimulatedAnomalies:
-    """Images with an anomaly each, and where it is.
+    """Images with an anomaly each, and where it is."""
 
-    Attributes:
-        image: (N, 3, S, S) float32 in [0, 1].
-        mask: (N, S, S) bool, never empty.
-    """
-
-    image: Tensor
-    mask: Tensor
+    image: Tensor  # (N, 3, S, S) float32 in [0, 1]
+    mask: Tensor  # (N, S, S) bool, never empty
 
     @property
     def pixels(self) -> Tensor:
@@ -67,7 +62,7 @@ def simulate_anomalies(
     Args:
         images: (N, 3, S, S) normal images, uint8 or float in [0, 1], on any device.
         generator: of the CPU; the only source of randomness.
-        preset: shapes, looks and blending.
+        preset: shapes, fillings and blending.
         textures: pictures to fill shapes with; the packaged ones by default.
     """
     size_px = images.shape[-1]
@@ -78,27 +73,27 @@ def simulate_anomalies(
     alpha *= uniform(generator, *preset.opacity, len(clean), 1, 1)
     mask, alpha = mask.to(clean.device), alpha.to(clean.device)
 
-    # Few pixels change, so looks are made for these alone.
+    # Few pixels change, so fillings are made for these alone.
     number, row, column = mask.nonzero(as_tuple=True)  # each (P,)
     before = clean[number, :, row, column]
-    look, drawn = _draw_looks(clean, number, row, column, textures, generator, preset)
+    filling, drawn = _draw_fillings(clean, number, row, column, textures, generator, preset)
     opacity = alpha[number, row, column][:, None]
-    after = _blend(before, look, opacity, number, clean)
+    after = _blend(before, filling, opacity, number, clean)
     for is_negative in (False, True):  # black made darker, or clipped white lighter, shows nothing
         is_unseen = _mean_change(after - before, number, len(clean)) < LEAST_SEEN
         if not is_unseen.any():
             break
         some = is_unseen[number].nonzero()[:, 0]
-        look = drawn.at(number[some], row[some], column[some])
-        look = 1 - look if is_negative else look
-        after[some] = _blend(before[some], look, opacity[some], number[some], clean)
+        filling = drawn.at(number[some], row[some], column[some])
+        filling = 1 - filling if is_negative else filling
+        after[some] = _blend(before[some], filling, opacity[some], number[some], clean)
     blended = clean.clone()
     blended[number, :, row, column] = after
     return SimulatedAnomalies(blended, mask)
 
 
 def draw_masks(count: int, size_px: int, generator: Generator, preset: Preset) -> Tensor:
-    """Random masks of a preset's shapes, none of them empty.
+    """Draw random masks of a preset's shapes, none of them empty.
 
     Returns:
         (count, size_px, size_px) bool on the CPU.
@@ -146,8 +141,8 @@ def _change_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
 
 
 def _soften_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
-    """Opacity of 1 in the mask; in a share of them it falls towards the edge, over one to three
-    pixels or, in a quarter of these, over a wide band: (N, S, S) bool -> float."""
+    """Return an opacity of 1 in the mask; in a share of them it falls towards the edge, over one to
+    three pixels or, in a quarter of these, over a wide band: (N, S, S) bool -> float."""
     alpha = mask.float()
     draw = torch.rand(len(mask), generator=generator)
     for blurs in range(1, _MAX_BLURS + 1):
@@ -160,7 +155,7 @@ def _soften_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
     return alpha
 
 
-def _draw_looks(
+def _draw_fillings(
     clean: Tensor,
     number: Tensor,
     row: Tensor,
@@ -169,10 +164,10 @@ def _draw_looks(
     generator: Generator,
     preset: Preset,
 ) -> tuple[Tensor, TextureDraw]:
-    """What shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]; and the
-    texture that was drawn for each image, whether its look is one or not."""
+    """Draw what shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]; and
+    the texture that was drawn for each image, whether its filling is one or not."""
     count, size_px, device = len(clean), clean.shape[-1], clean.device
-    kind = _choose(preset.looks, count, generator).to(device)[number]
+    kind = _choose(preset.fillings, count, generator).to(device)[number]
     other = torch.randint(count, (count,), generator=generator).to(device)
     shift = torch.randint(size_px // 8, size_px * 7 // 8, (count, 2), generator=generator)
     shift = shift.to(device)
@@ -180,36 +175,39 @@ def _draw_looks(
     shade = (1 + uniform(generator, *SHADE, count, 1) * _sign(count, generator)).to(device)
     deviation = uniform(generator, *NOISE_DEVIATION, count, 1).to(device)
     drawn = TextureDraw.draw(count, textures, generator)
-    look = torch.empty(len(number), 3, device=device)
-    for place, name in enumerate(preset.looks):
-        some = (kind == place).nonzero()[:, 0]
+    filling = torch.empty(len(number), 3, device=device)
+    for index, name in enumerate(preset.fillings):
+        some = (kind == index).nonzero()[:, 0]
         image, down, across = number[some], row[some], column[some]
         if name == "texture":
-            look[some] = drawn.at(image, down, across)
+            filling[some] = drawn.at(image, down, across)
         elif name == "noise":
             colours = 1 if is_grey(clean) else 3
             grain = torch.randn(len(some), colours, generator=generator).to(device)
-            look[some] = clean[image, :, down, across] + deviation[image] * grain
+            filling[some] = clean[image, :, down, across] + deviation[image] * grain
         elif name == "shade":
-            look[some] = clean[image, :, down, across] * shade[image]
+            filling[some] = clean[image, :, down, across] * shade[image]
         else:  # patch: a normal picture, shifted, a little lighter or darker
             down = (down + shift[image, 0]) % size_px
             across = (across + shift[image, 1]) % size_px
-            look[some] = clean[other[image], :, down, across] * gain[image]
-    return look.clamp_(0, 1), drawn
+            filling[some] = clean[other[image], :, down, across] * gain[image]
+    return filling.clamp_(0, 1), drawn
 
 
-def _blend(before: Tensor, look: Tensor, opacity: Tensor, number: Tensor, clean: Tensor) -> Tensor:
-    """Pixels with the look laid over them, made as clear as they must be: (P, 3) in [0, 1]."""
+def _blend(
+    before: Tensor, filling: Tensor, opacity: Tensor, number: Tensor, clean: Tensor
+) -> Tensor:
+    """Lay fillings over pixels, made as clear as they must be: (P, 3) in [0, 1]."""
     if is_grey(clean):  # a camera without colours sees none
-        look = look.mean(1, keepdim=True).expand_as(look)
-    change = (look - before) * opacity
+        filling = filling.mean(1, keepdim=True).expand_as(filling)
+    change = (filling - before) * opacity
     change *= _visible_gain(change, number, len(clean))
     return (before + change).clamp_(0, 1)
 
 
 def _visible_gain(change: Tensor, number: Tensor, count: int) -> Tensor:
-    """What makes each anomaly as clear as ``LEAST_CHANGE``: a label must be true to be learnt.
+    """Return the gain that makes each anomaly as clear as ``LEAST_CHANGE``: a label must be true to
+    be learnt.
 
     Args:
         change: (P, 3), what is added to the pixels.
@@ -225,7 +223,7 @@ def _visible_gain(change: Tensor, number: Tensor, count: int) -> Tensor:
 
 
 def _mean_change(change: Tensor, number: Tensor, count: int) -> Tensor:
-    """Mean over an image's pixels of the colour that changes most: (P, 3) -> (count,)."""
+    """Average over an image's pixels the colour that changes most: (P, 3) -> (count,)."""
     total = change.new_zeros(count).index_add_(0, number, change.abs().amax(1))
     return total / torch.bincount(number, minlength=count).clamp_min(1)
 

@@ -25,7 +25,7 @@ MaskMaker = Callable[[int, int, Generator], Tensor]
 
 
 def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Uniform numbers in [low, high) of a shape."""
+    """Draw uniform numbers in [low, high) of a shape."""
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
 
@@ -36,7 +36,7 @@ def perlin_masks(
     octaves: int = 1,
     threshold: tuple[float, float] = (0.5, 0.5),
 ) -> Tensor:
-    """Stains: turned Perlin noise above a threshold.
+    """Draw stains: turned Perlin noise above a threshold.
 
     Args:
         count: how many.
@@ -60,7 +60,7 @@ def perlin_masks(
 def polygon_masks(
     count: int, size_px: int, generator: Generator, radius: tuple[float, float] = (0.04, 0.25)
 ) -> Tensor:
-    """Random simple polygons of 4 to 12 corners around a point.
+    """Draw random simple polygons of 4 to 12 corners around a point.
 
     Args:
         count: how many.
@@ -70,11 +70,11 @@ def polygon_masks(
     """
     low, high = VERTICES
     corners = torch.randint(low, high + 1, (count, 1), generator=generator)
-    place = torch.arange(high).expand(count, high) % corners  # beyond the last: the first again
-    jitter = uniform(generator, 0, 0.8, count, high).gather(1, place)
-    angle = (place + jitter) * (2 * math.pi) / corners
+    corner = torch.arange(high).expand(count, high) % corners  # beyond the last: the first again
+    jitter = uniform(generator, 0, 0.8, count, high).gather(1, corner)
+    angle = (corner + jitter) * (2 * math.pi) / corners
     reach = uniform(generator, *radius, count, 1) * uniform(generator, 0.5, 1, count, high)
-    reach = reach.gather(1, place)
+    reach = reach.gather(1, corner)
     middle = uniform(generator, 0, 1, count, 2, 1)
     y, x = middle[:, 0] + reach * angle.sin(), middle[:, 1] + reach * angle.cos()  # (B, V)
 
@@ -82,7 +82,7 @@ def polygon_masks(
     # to its right.
     line = (torch.arange(size_px) + 0.5) / size_px
     y_next, x_next = y.roll(-1, 1), x.roll(-1, 1)
-    last = place == corners - 1  # the closing edge goes back to the first corner
+    last = corner == corners - 1  # the closing edge goes back to the first corner
     y_next, x_next = torch.where(last, y[:, :1], y_next), torch.where(last, x[:, :1], x_next)
     is_edge = torch.arange(high) < corners
     row = line.view(1, -1, 1)
@@ -101,7 +101,7 @@ def stroke_masks(
     length: tuple[float, float] = (0.1, 0.7),
     width: tuple[float, float] = (0.02, 0.08),
 ) -> Tensor:
-    """Brush strokes: a bent line of even width.
+    """Draw brush strokes: a bent line of even width.
 
     Args:
         count: how many.
@@ -135,7 +135,7 @@ def blob_masks(
     radius: tuple[float, float] = (0.01, 0.05),
     blobs: tuple[int, int] = (1, 6),
 ) -> Tensor:
-    """Scattered round blobs that flow together where they touch.
+    """Draw scattered round blobs that flow together where they touch.
 
     Args:
         count: how many masks.
@@ -147,12 +147,12 @@ def blob_masks(
     number = torch.randint(blobs[0], blobs[1] + 1, (count, 1), generator=generator)
     centre = uniform(generator, 0, 1, count, 1, 2)
     spread = uniform(generator, 0.03, 0.4, count, 1, 1)
-    place = centre + spread * torch.randn(count, BLOBS, 2, generator=generator)
-    place[:, 0] = centre[:, 0]  # one blob at least is inside the picture
+    position = centre + spread * torch.randn(count, BLOBS, 2, generator=generator)
+    position[:, 0] = centre[:, 0]  # one blob at least is inside the picture
     size = uniform(generator, *radius, count, 1) * uniform(generator, 0.5, 1, count, BLOBS)
     size = size.clamp_min(0.9 / size_px)
     size = torch.where(torch.arange(BLOBS) < number, size, 1e-6)
-    return _gaussian_field(place, size, size_px) > math.exp(-1)
+    return _gaussian_field(position, size, size_px) > math.exp(-1)
 
 
 def dilate(mask: Tensor) -> Tensor:
@@ -185,11 +185,11 @@ def soften_widely(alpha: Tensor) -> Tensor:
     return F.interpolate(coarse[:, None], size=alpha.shape[-2:], mode="bilinear")[:, 0]
 
 
-def _gaussian_field(place: Tensor, radius: Tensor, size_px: int) -> Tensor:
-    """Sum of Gaussians that are exp(-1) high at their radius: (B, K, 2), (B, K) -> (B, S, S).
+def _gaussian_field(position: Tensor, radius: Tensor, size_px: int) -> Tensor:
+    """Sum Gaussians that are exp(-1) high at their radius: (B, K, 2), (B, K) -> (B, S, S).
 
     A Gaussian is a product of one down and one across, so the sum is one matrix product.
     """
     line = (torch.arange(size_px) + 0.5) / size_px
-    profile = torch.exp(-(((line - place[..., None]) / radius[..., None, None]) ** 2))
+    profile = torch.exp(-(((line - position[..., None]) / radius[..., None, None]) ** 2))
     return profile[:, :, 0].transpose(1, 2) @ profile[:, :, 1]  # (B, S, K) @ (B, K, S)

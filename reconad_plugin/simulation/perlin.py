@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 
 def perlin_noise(cells: Tensor, size_px: int, generator: Generator, octaves: int = 1) -> Tensor:
-    """Independent noise images, each on its own grid of random gradients.
+    """Draw independent noise images, each on its own grid of random gradients.
 
     Args:
         cells: (B, 2) whole numbers of at least 1: grid cells down and across.
@@ -65,7 +65,7 @@ def _one_octave(cells: Tensor, size_px: int, generator: Generator) -> Tensor:
 
 @cache
 def _axis_tables(size_px: int, finest: int) -> Tensor:
-    """Fade weight, and weight times way, of each pixel to each grid line.
+    """Return the fade weight, and weight times way, of each pixel to each grid line.
 
     Returns:
         (2, finest + 1, size_px, finest + 1), the second axis by number of cells.

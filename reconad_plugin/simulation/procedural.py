@@ -21,7 +21,7 @@ FieldMaker = Callable[[int, int, Generator], Tensor]
 
 
 def procedural_patterns(count: int, size_px: int, generator: Generator) -> Tensor:
-    """Random patterns, each between two random colours.
+    """Draw random patterns, each between two random colours.
 
     Args:
         count: how many.
@@ -43,7 +43,7 @@ def procedural_patterns(count: int, size_px: int, generator: Generator) -> Tenso
 
 
 def gratings(count: int, size_px: int, generator: Generator) -> Tensor:
-    """Parallel waves at any angle, from smooth to sharp: (count, S, S) in [0, 1]."""
+    """Draw parallel waves at any angle, from smooth to sharp: (count, S, S) in [0, 1]."""
     along, _ = _turned_axes(count, size_px, generator)
     wave = _wave(along, size_px, generator)
     steepness = 2 ** uniform(generator, -1, 3, count, 1, 1)
@@ -51,21 +51,21 @@ def gratings(count: int, size_px: int, generator: Generator) -> Tensor:
 
 
 def checks(count: int, size_px: int, generator: Generator) -> Tensor:
-    """Chessboards at any angle, of any two sides: (count, S, S), 0 or 1."""
+    """Draw chessboards at any angle, of any two sides: (count, S, S), 0 or 1."""
     along, across = _turned_axes(count, size_px, generator)
     waves = _wave(along, size_px, generator) * _wave(across, size_px, generator)
     return (waves > 0).float()
 
 
 def stains(count: int, size_px: int, generator: Generator) -> Tensor:
-    """Perlin noise, coarse to fine: (count, S, S) in [0, 1]."""
+    """Draw Perlin noise, coarse to fine: (count, S, S) in [0, 1]."""
     finest = min(PERLIN_CELLS_POWER, (size_px // 2).bit_length() - 1)
     cells = 2 ** torch.randint(0, finest + 1, (count, 2), generator=generator)
     return (0.5 + perlin_noise(cells, size_px, generator, PERLIN_OCTAVES)).clamp(0, 1)
 
 
 def gradients(count: int, size_px: int, generator: Generator) -> Tensor:
-    """Even slopes and round glows: (count, S, S) in [0, 1]."""
+    """Draw even slopes and round glows: (count, S, S) in [0, 1]."""
     along, across = _turned_axes(count, size_px, generator)
     centre = uniform(generator, -0.5, 0.5, count, 1, 1)
     is_round = torch.rand(count, 1, 1, generator=generator) < 0.5
@@ -82,18 +82,15 @@ FIELDS: Final[dict[str, FieldMaker]] = {
 
 
 def _turned_axes(count: int, size_px: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Two axes at a right angle, turned at random: (count, S, S) each, 0 in the middle."""
+    """Draw two axes at a right angle, turned at random: (count, S, S) each, 0 in the middle."""
     line = (torch.arange(size_px) + 0.5) / size_px - 0.5
     down, across = line.view(1, -1, 1), line.view(1, 1, -1)
     angle = uniform(generator, 0, math.pi, count, 1, 1)
-    return (
-        across * angle.cos() + down * angle.sin(),
-        down * angle.cos() - across * angle.sin(),
-    )
+    return (across * angle.cos() + down * angle.sin(), down * angle.cos() - across * angle.sin())
 
 
 def _wave(axis: Tensor, size_px: int, generator: Generator) -> Tensor:
-    """A sine along an axis, from one period a picture to the finest one: in [-1, 1]."""
+    """Draw a sine along an axis, from one period a picture to the finest one: in [-1, 1]."""
     octaves = math.log2(size_px / FINEST_PERIOD_PX)
     periods = 2 ** uniform(generator, 0, octaves, len(axis), 1, 1)
     phase = uniform(generator, 0, 2 * math.pi, len(axis), 1, 1)

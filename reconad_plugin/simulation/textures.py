@@ -1,4 +1,4 @@
-"""Pictures of materials that simulated anomalies take their looks from."""
+"""Pictures of materials that simulated anomalies take their fillings from."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,19 +19,14 @@ PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 
 @dataclass(frozen=True)
 class Textures:
-    """Pictures to fill shapes with, laid out so that single pixels are quick to fetch.
+    """Pictures to fill shapes with, laid out so that single pixels are quick to fetch."""
 
-    Attributes:
-        pixels: (M, S, S, 3) uint8.
-        shares: (M, 3, 256) share of a picture's pixels up to each value.
-    """
-
-    pixels: Tensor
-    shares: Tensor
+    pixels: Tensor  # (M, S, S, 3) uint8
+    shares: Tensor  # (M, 3, 256) share of a picture's pixels up to each value
 
     @classmethod
     def of(cls, images: Tensor) -> "Textures":
-        """From (M, 3, S, S) uint8 pictures."""
+        """Make textures from (M, 3, S, S) uint8 pictures."""
         values = torch.stack(
             [
                 torch.bincount(colour, minlength=256)
@@ -42,12 +37,12 @@ class Textures:
         return cls(images.permute(0, 2, 3, 1).contiguous(), shares / shares[..., -1:])
 
     def to(self, device: str | torch.device) -> "Textures":
-        """The same on another device."""
+        """Return the same on another device."""
         return Textures(self.pixels.to(device), self.shares.to(device))
 
 
 def texture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder and of those below it, in order of name."""
+    """List the pictures of a folder and of those below it, in order of name."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -56,7 +51,7 @@ def texture_files(folder: Path) -> list[Path]:
 
 
 def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
-    """All textures of a folder, read once as long as its files stay the same.
+    """Load all textures of a folder, read once as long as its files stay the same.
 
     Args:
         size_px: side they are resized to.
@@ -78,7 +73,7 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
 
 @lru_cache(maxsize=8)
 def _read_textures(size_px: int, files: tuple[tuple[Path, int, int], ...]) -> Textures:
-    """Textures of files with their sizes in bytes and their times of change."""
+    """Read textures of files with their sizes in bytes and their times of change."""
     limits = ImageLimits()
     pictures = []
     for file, _, _ in files:
@@ -99,28 +94,18 @@ class TextureDraw:
 
     Seven of them map a value to a value: they are composed in one table of 256 entries.
 
-    Attributes:
-        textures: the pictures.
-        number: (B,) which picture each image has.
-        table: (B, 3, 256) what becomes of each value, in [0, 1].
-        sharpness: (B,) weight of the difference to the neighbours.
-        hue: (B,) turn about the grey axis, radians.
-        saturation: (B,) scale of the distance from the grey axis.
-        turn: (B,) rotation, radians.
-        shift: (B, 2) down and across, pixels.
-
     Source: the list and "three of ten": Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021,
     section 3.3; the ranges are ours.
     """
 
-    textures: Textures
-    number: Tensor
-    table: Tensor
-    sharpness: Tensor
-    hue: Tensor
-    saturation: Tensor
-    turn: Tensor
-    shift: Tensor
+    textures: Textures  # the pictures
+    number: Tensor  # (B,) which picture each image has
+    table: Tensor  # (B, 3, 256) what becomes of each value, in [0, 1]
+    sharpness: Tensor  # (B,) weight of the difference to the neighbours
+    hue: Tensor  # (B,) turn about the grey axis, radians
+    saturation: Tensor  # (B,) scale of the distance from the grey axis
+    turn: Tensor  # (B,) rotation, radians
+    shift: Tensor  # (B, 2) down and across, pixels
 
     @classmethod
     def draw(cls, count: int, textures: Textures, generator: Generator) -> "TextureDraw":
@@ -143,7 +128,7 @@ class TextureDraw:
         )
 
     def at(self, image: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """The looks at some pixels: image, row and column, each (P,) -> (P, 3) in [0, 1]."""
+        """Return the fillings at pixels: image, row and column, each (P,) -> (P, 3) in [0, 1]."""
         size_px = self.textures.pixels.shape[1]
         cosine, sine = self.turn.cos()[image], self.turn.sin()[image]
         down = (row * cosine - column * sine).floor().long() + self.shift[:, 0][image]
@@ -181,7 +166,7 @@ class TextureDraw:
 
 
 def _value_table(share: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
-    """What becomes of each value: (B, 3, 256) shares and (B, 7) bool -> (B, 3, 256) in [0, 1]."""
+    """Map each value, (B, 3, 256) shares and (B, 7) bool, to its new one: (B, 3, 256) in [0, 1]."""
     count, device = len(share), share.device
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:

@@ -17,15 +17,11 @@ class ContentCache:
     def put(self, sha256: str, content: bytes) -> None:
         """Keep bytes under their hash."""
         path = self._path(sha256)
-        if path.exists():
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(path)  # a reader sees the whole file or none
+        if not path.exists():
+            write_whole(path, content)
 
     def get(self, sha256: str, fetch: Callable[[], bytes]) -> bytes:
-        """The bytes of a hash, fetched and kept where they are not here.
+        """Return the bytes of a hash, fetched and kept where they are not here.
 
         Raises:
             StorageError: what was fetched are other bytes.
@@ -44,3 +40,11 @@ class ContentCache:
 
     def _path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the whole of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)

@@ -15,7 +15,7 @@ from reconad_plugin.store.pixels import PixelCache
 def load_images(
     store: ObjectStore, cache: ContentCache, rows: pd.DataFrame, size_px: int, limits: ImageLimits
 ) -> Tensor:
-    """Pixels of the images of some rows, decoded once.
+    """Load the pixels of the images of some rows, decoded once.
 
     Args:
         store: the bucket, asked for what the caches do not have.
@@ -29,8 +29,8 @@ def load_images(
     """
     hashes, keys = rows["sha256"].tolist(), rows["key"].tolist()
 
-    def decode(place: int) -> NDArray[np.uint8]:
-        content = cache.get(hashes[place], lambda: store.read(keys[place]).content)
+    def decode(index: int) -> NDArray[np.uint8]:
+        content = cache.get(hashes[index], lambda: store.read(keys[index]).content)
         return decode_square(content, size_px, limits)
 
     return PixelCache(cache.folder, size_px).load(hashes, decode)

@@ -32,7 +32,7 @@ class ProductLayout:
 
     @property
     def textures(self) -> str:
-        """Prefix of the pictures that simulated anomalies take their looks from; may be empty."""
+        """Prefix of the pictures that simulated anomalies are filled with; may be empty."""
         return f"{self.product}/textures/"
 
     @property
@@ -53,13 +53,23 @@ class ProductLayout:
         """Scores and features of the night's images."""
         return self._own(f"scores/{night.isoformat()}.parquet")
 
-    def places(self, night: date) -> str:
-        """What each place of the night's maps showed, by position of the camera."""
+    def cells(self, night: date) -> str:
+        """What each cell of the night's maps showed, by position of the camera."""
         return self._own(f"places/{night.isoformat()}.parquet")
 
     def review(self, night: date) -> str:
         """The night's images that wait for a person, and what the person said."""
         return self._own(f"reviews/{night.isoformat()}.parquet")
+
+    @property
+    def reviews(self) -> str:
+        """Prefix of all reviews."""
+        return self._own("reviews/")
+
+    @property
+    def history(self) -> str:
+        """Which versions the product has had, and what became of them."""
+        return self._own("history.json")
 
     @property
     def nights(self) -> str:

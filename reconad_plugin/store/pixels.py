@@ -38,11 +38,11 @@ class PixelCache:
         self._picture_bytes = 3 * size_px * size_px
 
     def load(self, hashes: Sequence[str], decode: Callable[[int], NDArray[np.uint8]]) -> Tensor:
-        """Pictures by hash, decoded where they are not here yet.
+        """Load pictures by hash, decoded where they are not here yet.
 
         Args:
             hashes: SHA-256 of N files, in hexadecimal.
-            decode: place in ``hashes`` -> (S, S, 3) uint8; called in threads.
+            decode: index in ``hashes`` -> (S, S, 3) uint8; called in threads.
 
         Returns:
             (N, 3, S, S) uint8. Where they stand in the file one after the other it is the file
@@ -52,7 +52,7 @@ class PixelCache:
             return torch.empty((0, *self._shape), dtype=torch.uint8)
         with self._locked():
             rows = self._rows()
-            missing = {name: place for place, name in enumerate(hashes) if name not in rows}
+            missing = {name: index for index, name in enumerate(hashes) if name not in rows}
             if missing:
                 self._append(missing, decode, len(rows))
                 rows = self._rows()
@@ -73,7 +73,7 @@ class PixelCache:
     def _append(
         self, missing: dict[str, int], decode: Callable[[int], NDArray[np.uint8]], count: int
     ) -> None:
-        names, places = list(missing), list(missing.values())
+        names, indices = list(missing), list(missing.values())
         with (
             self._pixels.open("ab") as pixels,
             self._hashes.open("ab") as hashes,
@@ -82,7 +82,7 @@ class PixelCache:
             pixels.truncate(count * self._picture_bytes)
             hashes.truncate(count * _HASH_BYTES)
             for start in range(0, len(names), _CHUNK):
-                for picture in threads.map(decode, places[start : start + _CHUNK]):
+                for picture in threads.map(decode, indices[start : start + _CHUNK]):
                     pixels.write(np.ascontiguousarray(picture.transpose(2, 0, 1)).tobytes())
                 pixels.flush()
                 hashes.write(bytes.fromhex("".join(names[start : start + _CHUNK])))

@@ -54,8 +54,8 @@ def choose_geometry(images: Tensor) -> str:
     """
     if len(images) < FEWEST_TO_TELL:
         return "none"
-    places = torch.linspace(0, len(images) - 1, min(len(images), MOST_TO_TELL)).round().long()
-    pooled = [F.adaptive_avg_pool2d(images[place].float() / 255, GRID_PX) for place in places]
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST_TO_TELL)).round().long()
+    pooled = [F.adaptive_avg_pool2d(images[index].float() / 255, GRID_PX) for index in chosen]
     small = standard_light(torch.stack(pooled), like=torch.stack(pooled))
     is_either_way = all(common_asymmetry(small, axis) < ONE_WAY_SHARE for axis in (-1, -2))
     return "mirror" if is_either_way else "none"

@@ -31,7 +31,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What was written last, or None where there is nothing that can be read."""
+    """Read what was written last, or return None where there is nothing that can be read."""
     try:
         with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
             numbers = json.loads(file.metadata()[_NUMBERS])
@@ -50,7 +50,7 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's memory as flat tensors, ``<parameter number>.<name>``."""
+    """Return the optimizer's memory as flat tensors, ``<parameter number>.<name>``."""
     state = optimizer.state_dict()["state"]
     return {f"{number}.{name}": value for number, of in state.items() for name, value in of.items()}
 

@@ -1,14 +1,12 @@
 """Normal images to a detector that can decide: train, measure the light, calibrate."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, cast
+from functools import partial
+from typing import Final
 
 import torch
-from torch import Tensor
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, calibrate
@@ -20,33 +18,20 @@ from reconad_plugin.detector.calibration_groups import (
 from reconad_plugin.detector.detector import Detector, Scores, score_images
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
-from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.dsr import Dsr
-from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.networks.vq import VqAutoencoder
+from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
+from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
 from reconad_plugin.store.mirror import local_folder
-from reconad_plugin.training.loop import Progress, TrainingReport
+from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.options import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
-from reconad_plugin.training.recipe import Simulation
+from reconad_plugin.training.recipe import Recipe, Simulation
+from reconad_plugin.training.report import TrainingReport
 
-FINETUNE_RATE_SHARE: Final = 0.5  # of the model's learning rate, when it starts from a version
-
-
-@dataclass(frozen=True)
-class NormalImages:
-    """Normal images by what they are for, each (N, 3, S, S) uint8.
-
-    Attributes:
-        train: the network learns these.
-        calibration: the thresholds come from these.
-        judge: kept for the gate; only counted here.
-    """
-
-    train: Tensor
-    calibration: Tensor
-    judge: Tensor
+FINETUNE_LEARNING_RATE_SHARE: Final = (
+    0.5  # of the model's learning rate, when it starts from a version
+)
 
 
 def fit_detector(
@@ -54,22 +39,19 @@ def fit_detector(
     product: ProductSettings,
     training: TrainingSettings,
     base: Detector | None = None,
-    device: str = "cpu",
-    checkpoint_folder: Path | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    vq: VqAutoencoder | None = None,
+    foundation: FoundationNetwork | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> tuple[Detector, TrainingReport]:
     """Train a detector from scratch, or fine-tune one.
 
     Args:
         images: normal images; the judge's part is not touched here.
         product: model, size, rates and seed.
-        training: steps, budget, rate, augmentation.
+        training: steps, budget, learning rate, variations.
         base: start from this detector's weights instead of random ones.
-        device: where to train.
-        checkpoint_folder: where the training's state is kept, to go on after a kill.
-        on_progress: called after each step.
-        vq: what DSR stands on, of any size, instead of learning that first; a base has its own.
+        foundation: what the model is to stand on, of any size, instead of learning that first; a
+            base has its own.
+        options: device, precision, checkpoints, progress.
 
     Raises:
         NotEnoughImagesError: fewer training images than the product asks for, or too few to
@@ -85,7 +67,7 @@ def fit_detector(
             f"{count}: bring more, or lower min_training_images of the product; under 10 images "
             "no model that is trained on them alone fits"
         )
-    check_device(device)
+    check_device(options.device)
     if len(images.calibration) < MIN_CALIBRATION_IMAGES:
         raise NotEnoughImagesError(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
@@ -94,25 +76,24 @@ def fit_detector(
     spec = model_spec(product.model)
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
-    architecture = _architecture(product, base, vq)
-    network = _network(product, architecture, base, vq)
-    textures = textures_of(training, product.image_size_px).to(device)
+    architecture = _architecture(product, base, foundation)
+    network = _network(product, architecture, base, foundation)
+    textures = textures_of(training, product.image_size_px).to(options.device)
     simulation = Simulation(PRESETS[training.preset], textures)
     window_px = spec.score_window_px(product.image_size_px)
-    report = train_phases(
-        network,
-        [each for each in spec.phases if not each.is_foundation or (base is None and vq is None)],
-        lambda phase: spec.build_recipe(network, simulation, product.options, phase),
-        images.train,
-        images.calibration,
-        training,
-        product.seed,
-        window_px,
-        rate_share=1.0 if base is None else FINETUNE_RATE_SHARE,
-        device=device,
-        checkpoint_folder=checkpoint_folder,
-        on_progress=on_progress,
-    )
+
+    def begin(phase: Phase) -> Recipe:
+        recipe: Recipe = spec.build_recipe(network, simulation, product.options, phase)
+        if base is not None:
+            recipe.learning_rate *= FINETUNE_LEARNING_RATE_SHARE
+        return recipe
+
+    recipes = {
+        phase: partial(begin, phase)
+        for phase in spec.phases
+        if not phase.is_foundation or (base is None and foundation is None)
+    }
+    report = train_phases(network, recipes, images, training, product.seed, window_px, options)
     network = network.to("cpu")
     light = LightReference.fit(images.train)
     as_they_come = score_images(network, images.calibration, window_px)
@@ -159,15 +140,16 @@ def check_device(device: str) -> None:
 
 
 def _architecture(
-    product: ProductSettings, base: Detector | None, vq: VqAutoencoder | None
+    product: ProductSettings, base: Detector | None, foundation: FoundationNetwork | None
 ) -> dict[str, float]:
-    """Arguments of the network's builder: what it stands on has its own sizes."""
+    """Arguments of the network's builder: a foundation has its own sizes."""
     architecture = dict(product.architecture)
-    for ours, theirs in model_spec(product.model).vq_sizes.items():
+    spec = model_spec(product.model).foundation
+    for ours, theirs in spec.sizes.items() if spec else ():
         if base is not None and ours in base.architecture:
             architecture[ours] = base.architecture[ours]
-        elif vq is not None:
-            architecture[ours] = vq.sizes[theirs]
+        elif foundation is not None:
+            architecture[ours] = foundation.sizes[theirs]
     return architecture
 
 
@@ -175,7 +157,7 @@ def _network(
     product: ProductSettings,
     architecture: dict[str, float],
     base: Detector | None,
-    vq: VqAutoencoder | None,
+    foundation: FoundationNetwork | None,
 ) -> AnomalyNetwork:
     if base is not None:
         started = (base.model, base.image_size_px, base.architecture)
@@ -186,11 +168,12 @@ def _network(
                 f"{_in_words(*started)}; the settings say {_in_words(*wished)}: train from scratch"
             )
         return deepcopy(base.network)
+    spec = model_spec(product.model)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)
-        network = model_spec(product.model).build_network(product.image_size_px, **architecture)
-    if vq is not None:  # of the one model that has sizes for it
-        cast(Dsr, network).subspaces.vq.load_state_dict(vq.state_dict())
+        network = spec.build_network(product.image_size_px, **architecture)
+    if foundation is not None and spec.foundation is not None:
+        spec.foundation.put_into(network, foundation)
     return network
 
 
@@ -200,7 +183,7 @@ def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float])
 
 
 def textures_of(training: TrainingSettings, size_px: int) -> Textures:
-    """The pictures that a training draws textures from.
+    """Return the pictures that a training draws textures from.
 
     Raises:
         NotEnoughImagesError: the folder holds no picture.

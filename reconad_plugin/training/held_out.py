@@ -15,21 +15,17 @@ from reconad_plugin.metrics.pixel import PixelCurves
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.training.recipe import Recipe
 
-MAX_IMAGES: Final = 32  # of each kind; a look costs little
-_SEED: Final = 20_210_817  # of the simulated anomalies: the same for every look
+MAX_IMAGES: Final = 32  # of each kind; a validation costs little
+_SEED: Final = 20_210_817  # of the simulated anomalies: the same each time
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at the held-out images.
+class Validation:
+    """What one validation on the held-out images found."""
 
-    Attributes:
-        loss: the recipe's loss on the normal ones; None where there are no images.
-        separation: mean of image_AUROC and pixel_AUROC of simulated anomalies against normal;
-            the weights that do best here are kept.
-    """
-
-    loss: float | None
+    loss: float | None  # the recipe's loss on the normal ones; None where there are no images
+    # mean of image_AUROC and pixel_AUROC of simulated anomalies against normal; the weights that do
+    # best here are kept
     separation: float
 
 
@@ -45,8 +41,8 @@ class HeldOut:
     """
 
     def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:
-        places = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
-        self._normal = images[places.round().long()]  # old and new nights alike
+        chosen = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
+        self._normal = images[chosen.round().long()]  # old and new nights alike
         simulated = simulate_anomalies(
             self._normal,
             Generator().manual_seed(_SEED),
@@ -58,7 +54,7 @@ class HeldOut:
         self._window_px = window_px
         self._device = device
 
-    def look(self, recipe: Recipe) -> Look:
+    def validate(self, recipe: Recipe) -> Validation:
         """Measure a recipe's network in eval mode; it is left in training mode."""
         recipe.eval()
         with torch.inference_mode():
@@ -73,9 +69,9 @@ class HeldOut:
         scores = score_images(recipe.network, both, self._window_px, device=self._device)
         recipe.train()
         if not np.isfinite([loss, *scores.pred_score]).all():
-            return Look(math.nan, -math.inf)  # the loop says what to do
+            return Validation(math.nan, -math.inf)  # the loop says what to do
         normal, anomalous = np.split(scores.pred_score, 2)
         by_image = image_auroc(normal, anomalous)
         pixels = PixelCurves()
         pixels.update(scores.anomaly_map, self._mask)
-        return Look(loss / len(self._normal), (by_image + pixels.auroc()) / 2)
+        return Validation(loss / len(self._normal), (by_image + pixels.auroc()) / 2)

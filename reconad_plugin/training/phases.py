@@ -4,20 +4,21 @@ A phase that has ended leaves the network's weights and its report in place of i
 that none is trained twice. What is left there at the end the caller removes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from torch import Tensor
-
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Phase
 from reconad_plugin.training.checkpoint import read_checkpoint, write_checkpoint
-from reconad_plugin.training.loop import Progress, TrainingReport, train
+from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.loop import train
+from reconad_plugin.training.options import DEFAULTS, RunOptions
 from reconad_plugin.training.recipe import Recipe
+from reconad_plugin.training.report import Progress, TrainingReport
 from reconad_plugin.training.schedule import LONGEST_S, natural_steps
 
 LEAST_S: Final = 0.01  # of a phase whose time the ones before have used up: a step
@@ -26,17 +27,12 @@ _REPORT: Final = "report"
 
 def train_phases(
     network: AnomalyNetwork,
-    phases: Sequence[Phase],
-    begin: Callable[[Phase], Recipe],
-    images: Tensor,
-    held_out: Tensor,
+    recipes: Mapping[Phase, Callable[[], Recipe]],
+    images: NormalImages,
     settings: TrainingSettings,
     seed: int,
     window_px: int,
-    rate_share: float = 1.0,
-    device: str = "cpu",
-    checkpoint_folder: Path | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    options: RunOptions = DEFAULTS,
 ) -> TrainingReport:
     """Train a network in place, phase by phase; it is left in eval mode.
 
@@ -45,17 +41,14 @@ def train_phases(
 
     Args:
         network: the whole of it.
-        phases: in their order.
-        begin: makes the recipe of a phase, when the phase begins.
-        images: see ``training.loop.train``, as for all that is not named here.
-        held_out: of no use to a phase that is a foundation.
+        recipes: the phases in their order, with what makes the recipe of each when it begins.
+        images: the network learns those to train on; those that calibrate validate, but for a
+            phase that is a foundation.
         settings: of the training as a whole.
         seed: of each phase.
         window_px: side of the score window.
-        rate_share: of each recipe's own rate, where the settings name none.
-        device: where to train.
-        checkpoint_folder: each phase has a folder of its name in it.
-        on_progress: called after each step, as if there were one phase.
+        options: each phase has a checkpoint folder of its name in the one given, and progress is
+            reported as if there were one phase.
 
     Returns:
         One report for all. ``ended_by`` is that of the last phase.
@@ -66,24 +59,25 @@ def train_phases(
         ReconadError: nothing can stand on what a phase has learnt (``Recipe.check``).
     """
     done: list[TrainingReport] = []
+    phases = tuple(recipes)
     for number, phase in enumerate(phases):
-        folder = None if checkpoint_folder is None else checkpoint_folder / phase.name
+        root = options.checkpoint_folder
+        folder = None if root is None else root / phase.name
         report = None if folder is None else _read_ended(folder, network)
         if report is None:
-            recipe = begin(phase)
-            own = _own_settings(phases[number:], settings, done, recipe, len(images))
-            if own.learning_rate is None and rate_share != 1:
-                own = own.model_copy(update={"learning_rate": rate_share * recipe.learning_rate})
+            recipe = recipes[phase]()
             report = train(
                 recipe,
-                images,
-                held_out[:0] if phase.is_foundation else held_out,
-                own,
+                images.train,
+                images.calibration[:0] if phase.is_foundation else images.calibration,
+                _own_settings(phases[number:], settings, done, recipe, len(images.train)),
                 seed,
                 window_px,
-                device,
-                checkpoint_folder=folder,
-                on_progress=partial(_tell, _Whole(phases, done), on_progress),
+                replace(
+                    options,
+                    checkpoint_folder=folder,
+                    on_progress=partial(_report, _Whole(phases, done), options.on_progress),
+                ),
             )
             recipe.check()
             if folder is not None and number + 1 < len(phases):
@@ -100,7 +94,7 @@ def _own_settings(
     recipe: Recipe,
     images: int,
 ) -> TrainingSettings:
-    """Steps and budget of the first of the phases that are left."""
+    """Set the steps and budget of the first of the phases that are left."""
     if len(left) == 1 and not done:
         return settings
     share = left[0].share / sum(phase.share for phase in left)
@@ -134,7 +128,7 @@ class _Whole:
         self.share = self.phase.share / total
 
     def of(self, progress: Progress) -> Progress:
-        """The same moment, with a plan that has the share of the work that is done right."""
+        """Return the same moment, with a plan that has the share of the work that is done right."""
         step = self.steps + progress.step
         worked = self.share_before + self.share * progress.step / max(1, progress.planned_steps)
         return replace(
@@ -146,7 +140,7 @@ class _Whole:
         )
 
 
-def _tell(whole: _Whole, on_progress: Callable[[Progress], None], progress: Progress) -> None:
+def _report(whole: _Whole, on_progress: Callable[[Progress], None], progress: Progress) -> None:
     on_progress(whole.of(progress))
 
 
@@ -170,7 +164,7 @@ def _in_one(phases: Sequence[Phase], done: Sequence[TrainingReport]) -> Training
 
 
 def _read_ended(folder: Path, network: AnomalyNetwork) -> TrainingReport | None:
-    """The report of a phase that has ended, whose weights the network has then; else None."""
+    """Read the report of a phase that has ended, whose weights the network has then; else None."""
     found = read_checkpoint(folder)
     if found is None or _REPORT not in found[1]:
         return None

@@ -12,15 +12,10 @@ from reconad_plugin.simulation.textures import Textures
 
 @dataclass(frozen=True)
 class Simulation:
-    """How anomalies are simulated while training.
+    """How anomalies are simulated while training."""
 
-    Attributes:
-        preset: shapes, looks and blending.
-        textures: pictures to fill shapes with; the packaged ones where None.
-    """
-
-    preset: Preset = PRESETS[DEFAULT_PRESET]
-    textures: Textures | None = None
+    preset: Preset = PRESETS[DEFAULT_PRESET]  # shapes, fillings and blending
+    textures: Textures | None = None  # pictures to fill shapes with; the packaged ones where None
 
 
 class Recipe(nn.Module, ABC):
@@ -47,7 +42,7 @@ class Recipe(nn.Module, ABC):
         self.simulation = simulation
 
     def check(self) -> None:
-        """Called when it has learnt: raise where nothing can stand on what it has learnt."""
+        """Raise where nothing can stand on what was learnt; called at the end of a phase."""
 
     @abstractmethod
     def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:

@@ -11,18 +11,18 @@ PositionLights = dict[str, LightReference]
 
 
 def position_lights(images: Tensor, positions: Sequence[str]) -> PositionLights:
-    """The light at each position of the camera on one night.
+    """Measure the light at each position of the camera on one night.
 
     Args:
         images: (N, 3, S, S) uint8, all of the night.
         positions: (N,) of the images; all empty where they are not known.
     """
-    places = pd.Series(range(len(images))).groupby(list(positions)).groups
-    return {str(position): LightReference.fit(images[list(at)]) for position, at in places.items()}
+    indices = pd.Series(range(len(images))).groupby(list(positions)).groups
+    return {str(position): LightReference.fit(images[list(at)]) for position, at in indices.items()}
 
 
 def relight(images: Tensor, old: PositionLights, new: PositionLights) -> Tensor:
-    """Pictures of one night as they would look in the light of another.
+    """Show pictures of one night as they would look in the light of another.
 
     The two lights are compared at the positions that both nights have seen, where there are
     any, so that a night that saw more of the dark positions is not taken for a darker one.

@@ -1,23 +1,32 @@
 """How the first stage of DSR learns: rebuild normal images and pictures of anything else."""
 
+from collections.abc import Mapping
 from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError
 from reconad_plugin.images.light import STANDARD_DEVIATION, is_grey, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.quantiser import Quantised, Quantiser
-from reconad_plugin.networks.vq import VqAutoencoder
+from reconad_plugin.networks.quantiser import CodebookUse, Quantised, Quantiser
+from reconad_plugin.networks.vq import VqAutoencoder, VqOutput, build_vq
 from reconad_plugin.simulation.procedural import procedural_patterns
 from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textures
+from reconad_plugin.training.loop import train
+from reconad_plugin.training.losses import ssim_map
+from reconad_plugin.training.options import DEFAULTS, RunOptions
 from reconad_plugin.training.recipe import Recipe, Simulation
+from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 COMMITMENT_WEIGHT: Final = 0.25
 IMAGERY_SHARE: Final = 0.5  # of a batch; the rest are normal images
 LEAST_PERPLEXITY: Final = 0.02  # of a codebook's size; below it has collapsed
+MEASURED_IMAGES: Final = 64  # of each kind
+MEASURED_AT_ONCE: Final = 16
+_MEASURED_SEED: Final = 20_220_802  # of the unrelated pictures that are measured
 SETTLED_AFTER: Final = 200  # batches; earlier a low perplexity is no sign of anything
 
 
@@ -86,10 +95,10 @@ def draw_imagery(count: int, textures: Textures, generator: Generator) -> Tensor
     patterns = procedural_patterns(count - count // 2, size_px, generator).to(device)
     of_textures = count // 2
     draw = TextureDraw.draw(of_textures, textures, generator)
-    place = torch.arange(of_textures * size_px**2, device=device)
-    row, column = place // size_px % size_px, place % size_px
-    looks = draw.at(place // size_px**2, row, column)  # (count * S * S, 3)
-    varied = looks.view(of_textures, size_px, size_px, 3).movedim(-1, 1)
+    pixel = torch.arange(of_textures * size_px**2, device=device)
+    row, column = pixel // size_px % size_px, pixel % size_px
+    filling = draw.at(pixel // size_px**2, row, column)  # (count * S * S, 3)
+    varied = filling.view(of_textures, size_px, size_px, 3).movedim(-1, 1)
     return torch.cat([patterns, varied])
 
 
@@ -127,3 +136,70 @@ def check_perplexity(name: str, perplexity: float, size: int) -> None:
 def _commitment(quantised: Quantised) -> Tensor:
     error = F.mse_loss(quantised.features, quantised.vectors.detach())
     return COMMITMENT_WEIGHT * error
+
+
+def pretrain_vq(
+    images: Tensor,
+    held_out: Tensor,
+    textures: Textures,
+    settings: TrainingSettings,
+    seed: int,
+    sizes: Mapping[str, int],
+    options: RunOptions = DEFAULTS,
+) -> tuple[VqAutoencoder, FoundationReport]:
+    """Train a two-level quantised autoencoder on normal images and unrelated pictures.
+
+    Args:
+        images: (N, 3, S, S) uint8 normal images, of one product or of many.
+        held_out: (M, 3, S, S) uint8 normal images to measure on; ``images`` where there are none.
+        textures: the unrelated pictures, of the same size; patterns are drawn beside them.
+        settings: steps, budget, learning rate, batch, variations.
+        seed: of first weights, order, variation and patterns.
+        sizes: arguments of ``build_vq``.
+        options: device, precision, checkpoints, progress.
+
+    Raises:
+        NotEnoughImagesError: no image.
+        TrainingDivergedError: the loss is not a number.
+        CodebookCollapsedError: a codebook is hardly used.
+    """
+    with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
+        torch.manual_seed(seed)
+        network = build_vq(images.shape[-1], **sizes)
+    recipe = VqRecipe(network, Simulation(textures=textures.to(options.device)))
+    # A map of its errors says nothing about its worth, so nothing validates: the last average stays
+    training = train(recipe, images, images[:0], settings, seed, options=options)
+    network = network.to("cpu")
+    report = measure_vq(network, held_out if len(held_out) else images, textures, training)
+    for name, use in report.codebooks.items():
+        check_perplexity(name, use.perplexity, use.size)
+    return network, report
+
+
+def measure_vq(
+    network: VqAutoencoder, images: Tensor, textures: Textures, training: TrainingReport
+) -> FoundationReport:
+    """Measure an autoencoder on (N, 3, S, S) uint8 normal images; up to 64, spread evenly."""
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), MEASURED_IMAGES)).round().long()
+    normal = images[chosen].float() / 255
+    imagery = draw_imagery(len(normal), textures.to("cpu"), Generator().manual_seed(_MEASURED_SEED))
+    with torch.inference_mode():
+        rebuilt = torch.cat(
+            [network.reconstruct(batch) for batch in normal.split(MEASURED_AT_ONCE)]
+        )
+        seen: list[VqOutput] = [
+            network(standard_light(batch, like=batch))
+            for batch in torch.cat([normal, imagery]).split(MEASURED_AT_ONCE)
+        ]
+    squared = (rebuilt - normal).square().mean((1, 2, 3))  # (N, 3, S, S) -> (N,)
+    size = network.coarse_codebook.size
+    return FoundationReport(
+        training,
+        {
+            "coarse": CodebookUse.of(torch.cat([each.coarse.codes for each in seen]), size),
+            "fine": CodebookUse.of(torch.cat([each.fine.codes for each in seen]), size),
+        },
+        float(-10 * squared.clamp_min(1e-10).log10().mean()),
+        float(ssim_map(rebuilt, normal).mean()),
+        imagery,
+    )

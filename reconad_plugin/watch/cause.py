@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reconad_plugin.watch.night_tests import CountCheck, StatisticCheck, Watch
+from reconad_plugin.watch.explanation import (
+    describe_count,
+    describe_moves,
+    describe_suspects,
+    in_sentences,
+    names_of,
+)
+from reconad_plugin.watch.night_tests import Watch
+from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import (
     CAMERA_STATISTICS,
     LIGHT_STATISTICS,
@@ -30,13 +38,21 @@ NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = (
 CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
+_HELD: Final = "the night is held: review its images"
+ADVICE: Final = {  # what a person is to know and to do
+    LIGHT: "fine-tuning follows; look at the lamp",
+    CAMERA: "the night is held: look at lens, focus and mounting, then review its images",
+    PROCESS: "fine-tuning follows; ask what changed in production",
+    DEFECTS: _HELD,
+    UNCLEAR: _HELD,
+}
 
 # A cause that leads to learning must not even hint at defects: suspects and images that stand out
 # have to be what more than one normal night in ten shows, far short of an alarm.
 MAX_DEFECT_HINT: Final = 0.1
 
 # Where the camera moved and so many images look wrong, the images say nothing of defects. And
-# where so many stand out from their places, no dirt explains the suspects.
+# where so many stand out from their cells, no dirt explains the suspects.
 MOST: Final = 0.5
 
 # A lamp scales brightness and contrast alike. Where their ratio moved by more than this share of
@@ -46,8 +62,6 @@ SURFACE_SHARE: Final = 0.3
 # Matching the light must take away at least so much of what the scores rose by.
 UNMATCHED_SHARE: Final = 0.5
 
-LEAST_CHANCE: Final = 1e-9  # that is told; no model of nights holds farther out
-
 CLIPPING_STATISTIC: Final = "clipped_share"
 _UNPLACED: Final = "the camera was at no position that the nights before know"
 
@@ -56,21 +70,13 @@ FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: no witness against the
 
 @dataclass(frozen=True)
 class Triage:
-    """The cause of a night's alarm.
+    """The cause of a night's alarm."""
 
-    Attributes:
-        is_alarm: whether there is one.
-        cause: ``none``, ``light``, ``camera``, ``process``, ``defects`` or ``unclear``.
-        evidence: a sentence with the numbers it rests on.
-        also: further causes that are seen, besides.
-        is_raised: whether a test fails tonight; False where an alarm is only still open.
-    """
-
-    is_alarm: bool
-    cause: str
-    evidence: str
-    also: tuple[str, ...] = ()
-    is_raised: bool = True
+    is_alarm: bool  # whether there is one
+    cause: str  # `none`, `light`, `camera`, `process`, `defects` or `unclear`
+    explanation: str  # what happened, what to do, and the numbers that the cause rests on
+    also: tuple[str, ...] = ()  # further causes that are seen, besides
+    is_raised: bool = True  # whether a test fails tonight; False where an alarm is only still open
 
     @property
     def is_learning(self) -> bool:
@@ -83,6 +89,87 @@ class Triage:
         return self.cause in HOLDING_CAUSES
 
 
+@dataclass(frozen=True)
+class _Signs:
+    """What the tests that fail on a night point at."""
+
+    watch: Watch  # what all tests say
+    light: list[StatisticCheck]  # tests of the light that fail
+    # tests of the camera that fail, and that a change of light does not explain
+    camera: list[StatisticCheck]
+    surface: list[StatisticCheck]  # tests of the surface that fail
+    scores: list[StatisticCheck]  # tests of the scores that fail
+    is_process: bool  # whether the surface looks different in a way that no lamp does
+
+    @classmethod
+    def of(cls, watch: Watch, still_open: str) -> "_Signs":
+        checks = watch.checks
+        light = _failing(checks, LIGHT_STATISTICS)
+        camera = _failing(checks, CAMERA_STATISTICS)
+        if light and still_open != CAMERA:
+            camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
+        surface = _failing(checks, (SURFACE_STATISTIC,))
+        is_process = bool(surface or light) and _is_of_the_surface(checks)
+        return cls(watch, light, camera, surface, _failing(checks, SCORE_STATISTICS), is_process)
+
+    @property
+    def moved(self) -> list[StatisticCheck]:
+        return self.light + self.camera + self.surface + self.scores
+
+    @property
+    def is_dirt(self) -> bool:
+        return self.is_process and _is_alike(self.watch)
+
+    @property
+    def has_defects(self) -> bool:
+        has_suspects = self.watch.suspects.is_alarm and not self.is_dirt
+        return self.watch.contrast.is_alarm or has_suspects
+
+    @property
+    def is_alarm(self) -> bool:
+        return bool(self.moved) or self.has_defects or self.watch.above_threshold.is_alarm
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the camera moved and most images look wrong, which says nothing of defects."""
+        is_most = max(self.watch.suspects.share, self.watch.contrast.share) >= MOST
+        return bool(self.camera) and self.has_defects and is_most
+
+    @property
+    def is_hinted(self) -> bool:
+        """Whether the night looks more like defects than a cause that leads to learning may."""
+        return _defect_chance(self.watch, self.is_dirt) <= MAX_DEFECT_HINT
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """All causes that are seen."""
+        seen = {
+            DEFECTS: self.has_defects,
+            CAMERA: bool(self.camera),
+            PROCESS: self.is_process,
+            LIGHT: bool(self.light) and not self.is_process,
+        }
+        return tuple(cause for cause, is_seen in seen.items() if is_seen)
+
+    @property
+    def cause(self) -> str:
+        """The cause by the first rule that holds."""
+        rules = (
+            (self.is_masked, CAMERA),
+            (self.has_defects, DEFECTS),
+            (bool(self.camera), CAMERA),
+            (self.is_hinted or self.is_rise, UNCLEAR),
+            (self.is_process, PROCESS),
+            (bool(self.light), LIGHT),
+        )
+        return next((cause for holds, cause in rules if holds), PROCESS)
+
+    @property
+    def is_rise(self) -> bool:
+        """Whether the scores rose, and neither the light nor the surface explains it."""
+        return _rose_without_light(self.watch.checks) and not self.is_process
+
+
 def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
     """Name the cause of a night's alarm.
 
@@ -90,84 +177,71 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
         watch: what the tests say of the night.
         still_open: cause of an alarm of the night before that nobody has resolved.
     """
-    checks = watch.checks
-    light = _alarms(checks, LIGHT_STATISTICS)
-    camera = _alarms(checks, CAMERA_STATISTICS)
-    if light and still_open != CAMERA:
-        camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
-    surface = _alarms(checks, (SURFACE_STATISTIC,))
-    scores = _alarms(checks, SCORE_STATISTICS)
-    is_process = bool(surface or light) and _is_of_the_surface(checks)
-    is_dirt = is_process and _is_alike(watch)
-    has_defects = watch.outliers.is_alarm or (watch.suspects.is_alarm and not is_dirt)
-    moved = light + camera + surface + scores
-    if not (moved or has_defects or watch.alarming.is_alarm):
+    signs = _Signs.of(watch, still_open)
+    if not signs.is_alarm:
         return _quiet(watch, still_open)
+    cause = signs.cause
+    also = tuple(each for each in signs.causes if each != cause)
+    return Triage(True, cause, _explain(cause, signs), also)
 
-    seen = tuple(
-        cause
-        for cause, is_seen in (
-            (DEFECTS, has_defects),
-            (CAMERA, camera),
-            (PROCESS, is_process),
-            (LIGHT, light and not is_process),
-        )
-        if is_seen
-    )
 
-    def alarm(cause: str, evidence: str) -> Triage:
-        return Triage(True, cause, evidence, tuple(each for each in seen if each != cause))
+def _explain(cause: str, signs: _Signs) -> str:
+    """Say what happened, what to do, and the numbers of the images."""
+    happened, besides = _happened(cause, signs)
+    suspects = describe_suspects(signs.watch.suspects, signs.watch.contrast)
+    return in_sentences(*happened, ADVICE[cause], suspects, besides)
 
-    suspects, besides = _suspects(watch), f"; besides, {_describe(moved)}" if moved else ""
-    is_masked = _are_most(watch.suspects) or _are_most(watch.outliers)
-    if camera and has_defects and is_masked:
-        return alarm(CAMERA, f"{_describe(camera)}; {suspects}, as a moved camera makes of any")
-    if has_defects:
-        return alarm(DEFECTS, f"{suspects}{besides}")
-    if camera:
-        return alarm(CAMERA, f"{_describe(camera)}; {suspects}{_also(light + surface)}")
-    if _defect_chance(watch, is_dirt) <= MAX_DEFECT_HINT:
-        what = _describe(moved) if moved else _alarming(watch.alarming)
-        return alarm(UNCLEAR, f"{what}, but defects cannot be ruled out: {suspects}")
-    if _rose_without_light(checks) and not is_process:
-        return alarm(
-            UNCLEAR,
-            f"{_describe(scores)} though the light is matched, but defects cannot be ruled out: "
-            f"{suspects}",
-        )
-    if is_process:
-        return alarm(
-            PROCESS,
-            f"{_describe(surface + light)}, which no lamp alone does; with the light matched "
-            f"{suspects}",
-        )
-    if light:
-        return alarm(LIGHT, f"{_describe(light)}; with the light matched {suspects}")
-    what = _describe(scores) if scores else _alarming(watch.alarming)
-    return alarm(PROCESS, f"light is as before, {what}; {suspects}")
+
+def _happened(cause: str, signs: _Signs) -> tuple[list[str], str]:
+    """Say what happened, and what there is besides."""
+    count = describe_count(signs.watch.above_threshold)
+    if cause == DEFECTS:
+        besides = f"besides, {describe_moves(signs.moved)}" if signs.moved else ""
+        return ["images look defective as on no ordinary night"], besides
+    if cause == CAMERA:
+        others = signs.light + signs.surface
+        besides = f"besides, {describe_moves(others)}" if others else ""
+        if signs.is_masked:
+            besides = "a camera that moved makes any image look so"
+        return [describe_moves(signs.camera)], besides
+    if cause == UNCLEAR:
+        moved = signs.moved if signs.is_hinted else signs.scores
+        what = describe_moves(moved) if moved else count
+        return [f"{what}, and defects cannot be ruled out"], ""
+    if signs.is_process:
+        return [describe_moves(signs.surface + signs.light), "no lamp alone does that"], ""
+    if cause == LIGHT:
+        return [describe_moves(signs.light)], ""
+    what = describe_moves(signs.scores) if signs.scores else count
+    return [f"light and camera are as before, but {what}"], ""
 
 
 def _quiet(watch: Watch, still_open: str) -> Triage:
     unsettled = [check for check in watch.checks.values() if not check.is_settled]
+    suspects = describe_suspects(watch.suspects, watch.contrast)
     if still_open != NONE and (unsettled or not watch.is_placed):
-        remains = f"it is not as before: {_describe(unsettled)}" if unsettled else _UNPLACED
-        evidence = f"no test fails tonight, but {remains}; {_suspects(watch)}"
-        return Triage(True, still_open, evidence, is_raised=False)
-    ended = "" if still_open == NONE else f"the alarm about {still_open} has ended: "
-    return Triage(False, NONE, f"{ended}{_compared(watch)}; {_suspects(watch)}")
+        remains = describe_moves(unsettled) if unsettled else _UNPLACED
+        explanation = in_sentences(
+            f"the alarm about {still_open} stays open: no test fails tonight, but {remains}",
+            _HELD if still_open in HOLDING_CAUSES else "",
+            "it ends when the nights are as before, or with `reconad resolve`",
+            suspects,
+        )
+        return Triage(True, still_open, explanation, is_raised=False)
+    ended = "" if still_open == NONE else f"the alarm about {still_open} has ended"
+    return Triage(False, NONE, in_sentences(ended, _compared(watch), suspects))
 
 
 def _compared(watch: Watch) -> str:
-    """How far a night without an alarm was held against others."""
+    """How far a night without an alarm was compared with others."""
     if not watch.is_placed:
         return f"no test fails tonight, but {_UNPLACED}"
-    unknown = [check.statistic for check in watch.checks.values() if check.score is None]
+    unknown = [check for check in watch.checks.values() if check.score is None]
     if len(unknown) == len(watch.checks):
-        return "too few nights to compare with"
+        return "there are too few nights to compare with"
     if not unknown:
-        return "all statistics as on other nights"
-    names = ", ".join(name.replace("_", " ") for name in unknown)
-    return f"all statistics as on other nights but those not known well enough yet: {names}"
+        return "all is as on other nights"
+    return f"all is as on other nights but what is not known well enough yet: {names_of(unknown)}"
 
 
 def _is_of_the_surface(checks: Mapping[str, StatisticCheck]) -> bool:
@@ -204,61 +278,25 @@ def _log_move(checks: Mapping[str, StatisticCheck], statistic: str) -> float:
     return math.log(check.value / check.expected)
 
 
-def _alarms(
+def _failing(
     checks: Mapping[str, StatisticCheck], statistics: tuple[str, ...]
 ) -> list[StatisticCheck]:
     return [checks[name] for name in statistics if name in checks and checks[name].is_alarm]
 
 
-def _describe(checks: list[StatisticCheck]) -> str:
-    farthest = sorted(checks, key=lambda check: -abs(check.effect or 0))
-    return ", ".join(
-        f"{check.statistic.replace('_', ' ')} {check.expected:.3f} -> {check.value:.3f} "
-        f"({check.effect or 0:+.1f} sigma)"
-        for check in farthest[:3]
-    )
-
-
-def _also(checks: list[StatisticCheck]) -> str:
-    return f"; besides, {_describe(checks)}" if checks else ""
-
-
-def _suspects(watch: Watch) -> str:
-    count, outliers = watch.suspects, watch.outliers
-    sentence = (
-        f"{count.above} of {count.images} images are locally anomalous "
-        f"(chance in a normal night {_chance(count)})"
-    )
-    if outliers.images:
-        sentence += f", {outliers.above} stand out from their place ({_chance(outliers)})"
-    return sentence
-
-
-def _chance(count: CountCheck) -> str:
-    return f"{count.chance:.2g}" if count.chance >= LEAST_CHANCE else f"below {LEAST_CHANCE:g}"
-
-
-def _are_most(count: CountCheck) -> bool:
-    return count.images > 0 and count.above >= MOST * count.images
-
-
 def _is_alike(watch: Watch) -> bool:
-    """Whether all images are held against their places, most do not stand out from them, and none
+    """Whether all images are compared with their cells, most do not stand out from them, and none
     does from the other images of the night."""
-    outliers = watch.outliers
-    is_known = outliers.images == watch.suspects.images
-    return is_known and not _are_most(outliers) and outliers.chance > MAX_DEFECT_HINT
+    contrast = watch.contrast
+    is_known = contrast.images == watch.suspects.images
+    return is_known and contrast.share < MOST and contrast.chance > MAX_DEFECT_HINT
 
 
 def _defect_chance(watch: Watch, is_dirt: bool) -> float:
     """Chance that an ordinary night looks as much like defects, by one witness or the other."""
-    suspects, outliers = watch.suspects, watch.outliers
-    if not outliers.images:
+    suspects, contrast = watch.suspects, watch.contrast
+    if not contrast.images:
         return suspects.chance
     if is_dirt:  # it raises the scores of all images
-        return outliers.chance
-    return min(1.0, 2 * min(suspects.chance, outliers.chance))
-
-
-def _alarming(count: CountCheck) -> str:
-    return f"{count.above} of {count.images} images score above the threshold"
+        return contrast.chance
+    return min(1.0, 2 * min(suspects.chance, contrast.chance))

@@ -1,4 +1,4 @@
-"""What each place of the picture shows at each position of the camera.
+"""What each cell of the anomaly map shows at each position of the camera.
 
 Cameras of a line stand still, so the map of a normal image looks like those of other images from
 the same position: the same edge, the same reflex, the same dirt. A defect is where the others
@@ -18,13 +18,13 @@ from scipy.sparse import csr_array
 from reconad_plugin.watch.positions import LEAST_NIGHTS
 
 MAP_CELLS: Final = "map_cells"  # the column of a table of scores
-KNOWN_NIGHTS: Final = 30  # the newest of them tell what is ordinary
-LEAST_IMAGES: Final = 2  # beyond one a position, to tell a deviation
+KNOWN_NIGHTS: Final = 30  # the newest of them say what is ordinary
+LEAST_IMAGES: Final = 2  # beyond one a position, for a deviation
 
 Floats = NDArray[np.float64]
 
 
-def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
+def summarise_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Reduce a night's maps to what later nights need of them.
 
     Args:
@@ -38,10 +38,10 @@ def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
         ValueError: the table has no cells.
     """
     cells, position = _cells(table), _positions(table)
-    names, place = np.unique(position, return_inverse=True)
-    images = np.bincount(place)
-    means = _sums(cells, place, len(names)) / images[:, None]
-    squares = _sums(np.square(cells - means[place]), place, len(names))
+    names, group = np.unique(position, return_inverse=True)
+    images = np.bincount(group)
+    means = _sums(cells, group, len(names)) / images[:, None]
+    squares = _sums(np.square(cells - means[group]), group, len(names))
     return pd.DataFrame(
         {
             "position": names,
@@ -53,24 +53,18 @@ def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Cells of maps as ordinary nights showed them.
+class KnownCells:
+    """Cells of maps as ordinary nights showed them."""
 
-    Attributes:
-        images: of each position that is known, how many images say so.
-        levels: of each of them, (C,) means of the cells.
-        deviation: (C,) of a cell of one image from others at its position.
-    """
-
-    images: dict[str, int]
-    levels: dict[str, Floats]
-    deviation: Floats
+    images: dict[str, int]  # of each position that is known, how many images were seen
+    levels: dict[str, Floats]  # of each of them, (C,) means of the cells
+    deviation: Floats  # (C,) of a cell of one image from others at its position
 
     def prominences(self, table: pd.DataFrame) -> Floats:
-        """How far each image's most prominent cell is above its level, in deviations.
+        """Compute how far each image's most prominent cell is above its level, in deviations.
 
         Args:
-            table: see ``summarise_places``.
+            table: see ``summarise_cells``.
 
         Returns:
             (N,) of the images at known positions.
@@ -86,15 +80,15 @@ class Places:
         return np.asarray((above / self.deviation).max(1))
 
 
-def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
+def known_cells(nights: Sequence[pd.DataFrame]) -> KnownCells | None:
     """Put ordinary nights together.
 
     Args:
-        nights: of ``summarise_places``, oldest first, scored by the same version. The newest
+        nights: of ``summarise_cells``, oldest first, scored by the same version. The newest
             thirty count.
 
     Returns:
-        None where no position was seen on two nights, or too few images tell a deviation.
+        None where no position was seen on two nights, or there are too few images for a deviation.
     """
     if not nights:
         return None
@@ -103,12 +97,12 @@ def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
     rows = rows[seen.to_numpy()]
     if rows.empty:
         return None
-    names, place = np.unique(rows["position"].to_numpy(str), return_inverse=True)
+    names, group = np.unique(rows["position"].to_numpy(str), return_inverse=True)
     weight = rows["images"].to_numpy(float)
-    images = np.bincount(place, weights=weight)
+    images = np.bincount(group, weights=weight)
     means = np.stack(list(rows["means"])).astype(np.float64)
-    levels = _sums(means * weight[:, None], place, len(names)) / images[:, None]
-    between = np.square(means - levels[place]) * weight[:, None]
+    levels = _sums(means * weight[:, None], group, len(names)) / images[:, None]
+    between = np.square(means - levels[group]) * weight[:, None]
     squares = (between + np.stack(list(rows["squares"]))).sum(0)
     freedom = images.sum() - len(names)
     if freedom < LEAST_IMAGES or not squares.any():
@@ -116,7 +110,7 @@ def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
     deviation = np.sqrt(squares / freedom)
     # a cell that hardly ever moves must not make much of next to nothing
     deviation = np.maximum(deviation, np.median(deviation[deviation > 0]))
-    return Places(
+    return KnownCells(
         dict(zip(names.tolist(), images.astype(int).tolist(), strict=True)),
         dict(zip(names.tolist(), levels, strict=True)),
         deviation,
@@ -125,7 +119,9 @@ def known_places(nights: Sequence[pd.DataFrame]) -> Places | None:
 
 def _cells(table: pd.DataFrame) -> Floats:
     if MAP_CELLS not in table:
-        raise ValueError(f"images are held against their places by {MAP_CELLS}, a vector an image")
+        raise ValueError(
+            f"a table needs the column {MAP_CELLS}, a vector an image; got {list(table)}"
+        )
     return np.stack(list(table[MAP_CELLS])).astype(np.float64)
 
 
@@ -135,7 +131,7 @@ def _positions(table: pd.DataFrame) -> NDArray[np.str_]:
     return table["position"].to_numpy(str)
 
 
-def _sums(values: Floats, place: NDArray[np.intp], groups: int) -> Floats:
-    """Sums of the rows of each group: (N, C) -> (G, C)."""
-    members = csr_array((np.ones(len(place)), (place, np.arange(len(place)))), (groups, len(place)))
+def _sums(values: Floats, group: NDArray[np.intp], groups: int) -> Floats:
+    """Sum the rows of each group: (N, C) -> (G, C)."""
+    members = csr_array((np.ones(len(group)), (group, np.arange(len(group)))), (groups, len(group)))
     return np.asarray(members @ values)

@@ -2,8 +2,8 @@
 
 A chart knows the level of one statistic, how far nights differ, and how much a night resembles
 the one before. From these it predicts tonight and turns the error of the prediction into a
-standard normal score (Hawkins' Q statistic on prewhitened values). All three are learnt from
-ordinary nights alone; limits are wide while few are known.
+standard normal score (Hawkins' Q statistic on prewhitened values). All three come from ordinary
+nights alone; limits are wide while few are known.
 
 Sources: Hawkins, "Self-Starting Cusum Charts for Location and Scale", The Statistician 36, 1987;
 Roberts, "Control Chart Tests Based on Geometric Moving Averages", Technometrics 1, 1959;
@@ -17,60 +17,48 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr
 
-from reconad_plugin.watch.limits import EWMA_WEIGHT, ewma_mass, ewma_variance
+from reconad_plugin.watch.chart_sums import (
+    PRIOR_PAIRS,
+    Floats,
+    ImageSums,
+    LastNight,
+    LevelSums,
+    Mask,
+    MovingAverage,
+    Night,
+    Spread,
+)
 
 MIN_DEGREES_OF_FREEDOM: Final = 3  # four nights before the first that is tested
 MAX_SCORE: Final = 8.0  # beyond it the normal distribution's tail is zero in floats
-PRIOR_AUTOCORRELATION: Final = 0.2  # nights tend to resemble each other, before any are known ...
-PRIOR_PAIRS: Final = 10  # ... and so many pairs of nights are worth as much as that belief
-MAX_AUTOCORRELATION: Final = 0.8
-PRIOR_FREEDOM: Final = 4  # degrees of freedom that the statistics lend each other
-LEARNING_DELAY: Final = 7  # nights
+PRIOR_FREEDOM: Final = 4  # degrees of freedom that the statistics have from each other
+UPDATE_DELAY_NIGHTS: Final = 7
 _FORGOTTEN_AFTER_DAYS: Final = 7  # a night is predicted from one at most a week before
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What the charts say of a night; arrays of the charts' shape, NaN where there is no test.
+class Scores:
+    """What the charts say of a night; arrays of the charts' shape, NaN where there is no test."""
 
-    Attributes:
-        value: tonight's.
-        expected: the level of the ordinary nights before; NaN while there are none.
-        predicted: what was expected of tonight, knowing the night before.
-        effect: distance of tonight from the level, in deviations of ordinary nights.
-        score: standard normal score of the error of the prediction.
-        average: exponentially weighted moving average of the scores up to tonight, over its
-            standard deviation on ordinary nights.
-    """
-
-    value: Floats
-    expected: Floats
-    predicted: Floats
-    effect: Floats
-    score: Floats
+    value: Floats  # tonight's
+    expected: Floats  # the level of the ordinary nights before; NaN while there are none
+    predicted: Floats  # what was expected of tonight, knowing the night before
+    effect: Floats  # distance of tonight from the level, in deviations of ordinary nights
+    score: Floats  # standard normal score of the error of the prediction
+    # exponentially weighted moving average of the scores up to tonight, over its standard deviation
+    # on ordinary nights
     average: Floats
 
 
 @dataclass(frozen=True)
-class Night:
-    """What the charts see of a night; arrays of the charts' shape.
+class _WaitingNight:
+    """A night that is not yet in the charts."""
 
-    Attributes:
-        day: its number in the calendar.
-        value: NaN where it has none.
-        image_variance: of single images within the night; 0 where it is not known.
-        images: that the values are means of.
-    """
-
-    day: int
-    value: Floats
-    image_variance: Floats
-    images: Floats
+    number: int  # of all that came
+    night: Night  # its values
+    where: Mask  # the charts that it waits for
 
 
 class Charts:
@@ -84,188 +72,148 @@ class Charts:
     def __init__(self, steady_deviation: Floats) -> None:
         shape = np.shape(steady_deviation)
         self._steady_variance = np.square(steady_deviation)
-        # Of the present segment, about its first value: sums of the values, their squares, and
-        # over pairs of neighbouring nights of the products and of both values.
-        self._nights = np.zeros(shape)
-        self._first = np.zeros(shape)
-        self._sum, self._squares = np.zeros(shape), np.zeros(shape)
-        self._pairs, self._products, self._pair_sum = (np.zeros(shape) for _ in range(3))
-        # Of all segments before, about their own levels.
-        self._past_squares, self._past_products = np.zeros(shape), np.zeros(shape)
-        self._past_freedom, self._past_pairs = np.zeros(shape), np.zeros(shape)
-        # Of all ordinary nights: how much of their variance is that of few images.
-        self._of_images, self._image_variances = np.zeros(shape), np.zeros(shape)
-        self._learnt = np.zeros(shape)
-        self._last, self._last_day = np.full(shape, np.nan), np.zeros(shape)  # that was learnt
-        self._before, self._day_before = np.full(shape, np.nan), np.zeros(shape)  # that came
-        self._waiting: list[tuple[int, Night, NDArray[np.bool_]]] = []  # with its number
-        self._number, self._came = 0, np.zeros(shape, np.int64)  # of all, of the segment
-        self._average = np.zeros(shape)
-        self._tested = np.zeros(shape, np.int64)
+        self._present = LevelSums.zeros(shape)
+        self._past = Spread.zeros(shape)  # of all levels before the present one
+        self._images = ImageSums.zeros(shape)
+        self._average = MovingAverage.zeros(shape)
+        self._newest = LastNight.none(shape)  # that came
+        self._newest_known = LastNight.none(shape)  # that is in the sums
+        self._waiting: list[_WaitingNight] = []
+        self._number = 0  # of nights that came
+        self._came = np.zeros(shape, np.int64)  # since the level was reset
+
+    @property
+    def level(self) -> Floats:
+        """Mean of the present level's ordinary nights; NaN where there are none."""
+        return self._present.level
 
     @property
     def autocorrelation(self) -> Floats:
         """How much a night resembles the one before; 0 to ``MAX_AUTOCORRELATION``."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            raw = (self._all_products() / self._all_pairs) / self._variance()
-            unbiased = raw + (1 + 3 * raw) / self._all_pairs
-        unbiased = np.where(np.isfinite(unbiased), np.clip(unbiased, -1, 1), 0)
-        weighed = self._all_pairs * unbiased + PRIOR_PAIRS * PRIOR_AUTOCORRELATION
-        return np.clip(weighed / (self._all_pairs + PRIOR_PAIRS), 0, MAX_AUTOCORRELATION)
+        return self._spread.autocorrelation
 
-    def check(self, night: Night, limit: float) -> Checked:
+    @property
+    def _spread(self) -> Spread:
+        return self._past.add(self._present.spread)
+
+    def score(self, night: Night, limit: float) -> Scores:
         """Hold a night against the nights before, and take its score into the average.
 
         Args:
             night: its values.
             limit: of a jump; a score beyond it counts as much as this in the average, so that
-                one odd night does not look like a lasting shift.
+                one night far out does not look like a lasting shift.
         """
-        day, value = night.day, night.value
-        level, resemblance = self.level, self.autocorrelation
-        variance, freedom = self._night_variance(resemblance, night)
-        gap = day - self._day_before
-        is_near = np.isfinite(self._before) & (gap <= _FORGOTTEN_AFTER_DAYS)
-        carried = np.where(is_near, resemblance**gap, 0)
-        before = np.where(is_near, self._before - level, 0)
+        level, spread, nights = self.level, self._spread, self._present.nights
+        resemblance = spread.autocorrelation
+        variance, freedom = self._night_variance(spread, resemblance, night)
+        carried, before = self._carried(night.day, level, resemblance)
         with np.errstate(divide="ignore", invalid="ignore"):
-            of_level = variance * (1 + resemblance) / (1 - resemblance) / self._nights
-            of_carried = np.square(before) * (1 - resemblance**2) / (self._all_pairs + PRIOR_PAIRS)
+            of_level = variance * (1 + resemblance) / (1 - resemblance) / nights
+            of_carried = np.square(before) * (1 - resemblance**2) / (spread.pairs + PRIOR_PAIRS)
             error = (
                 variance * (1 - carried**2)
                 + np.square(1 - carried) * of_level
                 + of_carried * (carried > 0)
             )
             predicted = level + carried * before
-            t = (value - predicted) / np.sqrt(error)
-        is_known = (self._freedom >= MIN_DEGREES_OF_FREEDOM) & (self._nights > 0) & np.isfinite(t)
-        size = -ndtri(stdtr(np.maximum(freedom, 1), -np.abs(np.where(is_known, t, 0))))
-        score = np.where(is_known, np.copysign(np.minimum(size, MAX_SCORE), t), np.nan)
-        heeded = np.clip(np.where(is_known, score, 0), -limit, limit)
-        average = (1 - EWMA_WEIGHT) * self._average + EWMA_WEIGHT * heeded
-        self._average = np.where(is_known, average, self._average)
-        self._tested = self._tested + is_known
-        with np.errstate(divide="ignore", invalid="ignore"):
-            effect = np.where(is_known, (value - level) / np.sqrt(variance), np.nan)
-            # the scores of the average were held against levels that err alike
-            spread = np.sqrt(
-                ewma_variance(self._tested) + ewma_mass(self._tested) ** 2 / self._nights
-            )
-            in_deviations = np.where(is_known, self._average / spread, np.nan)
-        return Checked(value, level, predicted, effect, score, in_deviations)
+            t = (night.value - predicted) / np.sqrt(error)
+            effect = (night.value - level) / np.sqrt(variance)
+        is_known = (spread.freedom >= MIN_DEGREES_OF_FREEDOM) & (nights > 0) & np.isfinite(t)
+        score = np.where(is_known, _normal_score(np.where(is_known, t, 0), freedom), np.nan)
+        self._average = self._average.add(score, limit)
+        average = self._average.in_deviations(nights)
+        return Scores(
+            night.value,
+            level,
+            predicted,
+            np.where(is_known, effect, np.nan),
+            score,
+            np.where(is_known, average, np.nan),
+        )
 
-    def learn(self, night: Night, where: NDArray[np.bool_]) -> None:
+    def update(self, night: Night, where: Mask) -> None:
         """Take an ordinary night into what is known, in the charts where it is one.
 
-        It waits up to ``LEARNING_DELAY`` nights, so that a shift which is not found at once does
+        It waits up to ``UPDATE_DELAY_NIGHTS``, so that a shift which is not found at once does
         not become the level in the meantime.
         """
         came = np.isfinite(night.value)
-        ordinary = np.where(where, night.value, np.nan)  # of an odd night nothing is carried over
-        self._before = np.where(came, ordinary, self._before)
-        self._day_before = np.where(came, night.day, self._day_before)
+        value = np.where(where, night.value, np.nan)  # of an excluded night nothing is carried over
+        self._newest = self._newest.replaced(value, night.day, came)
         self._number, self._came = self._number + 1, self._came + 1
-        self._waiting.append((self._number, night, where & np.isfinite(night.value)))
-        delay = np.minimum(LEARNING_DELAY, self._came // 5)
-        self._learn_waiting(lambda number: self._number - number >= delay)
+        self._waiting.append(_WaitingNight(self._number, night, where & came))
+        delay = np.minimum(UPDATE_DELAY_NIGHTS, self._came // 5)
+        self._admit(lambda number: self._number - number >= delay)
 
-    def _learn_waiting(self, is_due: Callable[[int], NDArray[np.bool_]]) -> None:
-        """Learn from the waiting nights, oldest first, in the charts where each is due."""
-        waiting = []
-        for number, night, where in self._waiting:
-            due = where & is_due(number)
-            if due.any():
-                self._learn(night, due)
-            if (where & ~due).any():
-                waiting.append((number, night, where & ~due))
-        self._waiting = waiting
-
-    def trust_waiting(self) -> None:
-        """Learn from all nights that wait: somebody vouches for them."""
-        self._learn_waiting(lambda number: np.ones(self._came.shape, bool))
+    def admit_waiting(self) -> None:
+        """Take in all nights that wait: somebody vouches for them."""
+        self._admit(lambda number: np.ones(self._came.shape, bool))
         self._came = np.zeros_like(self._came)
 
-    def _learn(self, night: Night, where: NDArray[np.bool_]) -> None:
-        day, value, image_variance = night.day, night.value, night.image_variance
-        self._first = np.where(where & (self._nights == 0), value, self._first)
-        known = np.where(where, value - self._first, 0)
-        self._nights = self._nights + where
-        self._sum = self._sum + known
-        self._squares = self._squares + known**2
-        is_pair = where & np.isfinite(self._last) & (day - self._last_day == 1)
-        before = np.where(is_pair, self._last - self._first, 0)
-        self._pairs = self._pairs + is_pair
-        self._products = self._products + known * before
-        self._pair_sum = self._pair_sum + (known + before) * is_pair
-        self._of_images = self._of_images + np.where(where, image_variance / night.images, 0)
-        self._image_variances = self._image_variances + np.where(where, image_variance, 0)
-        self._learnt = self._learnt + where
-        self._last = np.where(where, value, self._last)
-        self._last_day = np.where(where, day, self._last_day)
-
-    def start_segment(self, where: NDArray[np.bool_]) -> None:
-        """A new level: forget the old one, keep what is known of how nights differ."""
-        self._learn_waiting(lambda number: where)
+    def reset_level(self, where: Mask) -> None:
+        """Forget the level in some charts, and keep what is known of how nights differ."""
+        self._admit(lambda number: where)
         # few nights wait again, or the new level were unknown for a week
         self._came = np.where(where, 0, self._came)
-        self._past_squares = np.where(where, self._all_squares(), self._past_squares)
-        self._past_products = np.where(where, self._all_products(), self._past_products)
-        self._past_freedom = np.where(where, self._freedom, self._past_freedom)
-        self._past_pairs = np.where(where, self._all_pairs, self._past_pairs)
-        for name in ("nights", "sum", "squares", "pairs", "products", "pair_sum", "average"):
-            setattr(self, f"_{name}", np.where(where, 0, getattr(self, f"_{name}")))
-        self._last = np.where(where, np.nan, self._last)
-        self._before = np.where(where, np.nan, self._before)
-        self._tested = np.where(where, 0, self._tested)
+        self._past = self._past.replaced(self._spread, where)
+        self._present = self._present.reset(where)
+        self._average = self._average.reset(where)
+        self._newest = self._newest.reset(where)
+        self._newest_known = self._newest_known.reset(where)
 
-    @property
-    def level(self) -> Floats:
-        """Mean of the present segment's ordinary nights; NaN where there are none."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self._first + self._sum / self._nights
+    def _admit(self, is_due: Callable[[int], Mask]) -> None:
+        """Take in the waiting nights, oldest first, in the charts where each is due."""
+        waiting = []
+        for each in self._waiting:
+            due = each.where & is_due(each.number)
+            if due.any():
+                self._take_in(each.night, due)
+            if (each.where & ~due).any():
+                waiting.append(_WaitingNight(each.number, each.night, each.where & ~due))
+        self._waiting = waiting
 
-    def _variance(self) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self._all_squares() / self._freedom
+    def _take_in(self, night: Night, where: Mask) -> None:
+        before = self._newest_known.within(night.day, 1)
+        self._present = self._present.add(night.value, before, where)
+        self._images = self._images.add(night, where)
+        self._newest_known = self._newest_known.replaced(night.value, night.day, where)
 
-    def _night_variance(self, resemblance: Floats, night: Night) -> tuple[Floats, Floats]:
+    def _carried(self, day: int, level: Floats, resemblance: Floats) -> tuple[Floats, Floats]:
+        """Share of the last night's distance from the level that is carried over; that distance."""
+        last = self._newest.within(day, _FORGOTTEN_AFTER_DAYS)
+        is_near = np.isfinite(last)
+        carried = np.where(is_near, resemblance ** (day - self._newest.day), 0)
+        return carried, np.where(is_near, last - level, 0)
+
+    def _night_variance(
+        self, spread: Spread, resemblance: Floats, night: Night
+    ) -> tuple[Floats, Floats]:
         """Variance of an ordinary night with as many images as tonight; its degrees of freedom.
 
         Few nights say little of how nights differ. So the variance between nights is moderated:
         it is drawn to the share of the images' variance that is usual among all statistics.
         """
-        freedom, learnt = self._freedom, np.maximum(self._learnt, 1)
+        freedom, nights = spread.freedom, np.maximum(self._images.nights, 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             # nights that resemble each other show less than their whole variance
             shown = 1 - 2 * resemblance / ((1 - resemblance) * (freedom + 1))
-            variance = self._variance() / np.clip(shown, 0.3, 1)
-            between = np.maximum(variance - self._of_images / learnt, 0)
-            of_an_image = self._image_variances / learnt
+            variance = spread.variance / np.clip(shown, 0.3, 1)
+            between = np.maximum(variance - self._images.of_means / nights, 0)
+            of_an_image = self._images.variances / nights
             ratio = np.where(of_an_image > 0, between / of_an_image, np.nan)
         usual = np.nan_to_num(_median(ratio))
-        has_prior = of_an_image > 0
-        weight = np.where(has_prior, PRIOR_FREEDOM, 0)
+        weight = np.where(of_an_image > 0, PRIOR_FREEDOM, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             moderated = (freedom * between + weight * usual * of_an_image) / (freedom + weight)
         variance = moderated + night.image_variance / night.images
         return np.maximum(variance, self._steady_variance), freedom + weight
 
-    @property
-    def _freedom(self) -> Floats:
-        return self._past_freedom + np.maximum(self._nights - 1, 0)
 
-    @property
-    def _all_pairs(self) -> Floats:
-        return self._past_pairs + self._pairs
-
-    def _all_squares(self) -> Floats:
-        mean = self._sum / np.maximum(self._nights, 1)
-        return self._past_squares + np.maximum(self._squares - mean * self._sum, 0)
-
-    def _all_products(self) -> Floats:
-        mean = self._sum / np.maximum(self._nights, 1)
-        here = self._products - mean * self._pair_sum + self._pairs * mean**2
-        return self._past_products + here
+def _normal_score(t: Floats, freedom: Floats) -> Floats:
+    """Return the standard normal score that is as far out as a t of so much freedom."""
+    size = -ndtri(stdtr(np.maximum(freedom, 1), -np.abs(t)))
+    return np.asarray(np.copysign(np.minimum(size, MAX_SCORE), t))
 
 
 def _median(ratios: Floats) -> Floats:

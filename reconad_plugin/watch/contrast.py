@@ -1,9 +1,9 @@
 """Whether some images of a night stand out from the others as no ordinary night's do.
 
 A threshold that holds for all positions is as high as the position that scores highest needs it to
-be, and defects at the others stay below it. So each image is held against what its own position
-shows (``watch.cells``). Dirt or a worn lamp makes all images of a night more prominent, a
-defect makes some. So what is tested is how far the most prominent images are above the median one.
+be, and defects at the others stay below it. So each image is compared with what the cells show at
+its own position (``watch.cells``). Dirt or a worn lamp makes all images of a night more prominent,
+a defect makes some. So what is tested is how far the most prominent images are above the median.
 """
 
 import math
@@ -15,23 +15,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from reconad_plugin.watch.cells import Places
+from reconad_plugin.watch.cells import KnownCells
 from reconad_plugin.watch.statistics import NightStatistics, Outliers
 
 FAR: Final = 6.0  # deviations of the most prominent of some hundred cells
 HIGHEST_SHARE: Final = 0.1  # of the images
-FEWEST_IMAGES: Final = 20  # of which a tenth can be told
+FEWEST_IMAGES: Final = 20  # with fewer a tenth is next to nothing
 LEAST_PROMINENCE: Final = 0.5  # deviations; below it an image is as flat as the others
 NIGHT_EFFECT: Final = 0.05  # deviation between nights of any size, in deviations of images
-LEAST_NIGHTS: Final = 3  # that tell how far ordinary nights differ
+LEAST_NIGHTS: Final = 3  # that are known before any contrast is tested
 
 Floats = NDArray[np.float64]
 
 
 def with_outliers(
-    tonight: NightStatistics, table: pd.DataFrame, known: Places | None
+    tonight: NightStatistics, table: pd.DataFrame, known: KnownCells | None
 ) -> NightStatistics:
-    """A night's statistics with its outliers among them.
+    """Return a night's statistics with its outliers among them.
 
     Args:
         tonight: what ``summarise_night`` made of the table.
@@ -41,8 +41,8 @@ def with_outliers(
     return replace(tonight, outliers=find_outliers(table, known))
 
 
-def find_outliers(table: pd.DataFrame, known: Places | None) -> Outliers | None:
-    """Hold a night's images against their places, and against one another.
+def find_outliers(table: pd.DataFrame, known: KnownCells | None) -> Outliers | None:
+    """Compare a night's images with what their cells show, and with one another.
 
     Args:
         table: see ``with_outliers``.
@@ -59,7 +59,7 @@ def find_outliers(table: pd.DataFrame, known: Places | None) -> Outliers | None:
 
 
 def contrast(prominences: Floats) -> Floats:
-    """How much more prominent the highest tenth of a night's images is than its median one.
+    """Compute how much more prominent a night's highest tenth is than its median image.
 
     Args:
         prominences: (..., N) deviations.
@@ -76,7 +76,7 @@ def contrast(prominences: Floats) -> Floats:
 
 
 def chance_of_contrast(tonight: Floats, images: int, known: Floats, known_images: Floats) -> Floats:
-    """Chance that an ordinary night has such a contrast.
+    """Compute the chance that an ordinary night has such a contrast.
 
     Student's t of tonight against the nights before. A night with fewer images is less certain.
 

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.chart_sums import Night
+from reconad_plugin.watch.charts import Charts
 from reconad_plugin.watch.limits import COUNT_TESTS, NIGHTS_A_YEAR, SETTLED_SHARE, limits
 
 LEAST_NIGHTS: Final = 20  # fewer say too little of how nights behave: then the normal law is used
@@ -27,7 +28,7 @@ def expected_false_alarms(
     seed: int,
     years: int = 50,
 ) -> float:
-    """False alarms in the next year, over all statistics and the counts of images.
+    """Forecast the false alarms of the next year, over all statistics and counts of images.
 
     Args:
         ordinary_scores: (N, K) standard normal scores of ordinary nights.
@@ -51,13 +52,13 @@ def expected_false_alarms(
             known, shape, generator
         )
         night = Night(day, state, ones, many)
-        checked = charts.check(night, limit.jump)
+        checked = charts.score(night, limit.jump)
         is_alarm, is_settled = alarms_of(checked.score, checked.average, limit.jump, limit.average)
         is_counted = day >= before
         alarms += is_counted & is_alarm & ~is_open
         is_open = is_alarm | (is_open & ~is_settled)
         is_open &= is_counted
-        charts.learn(night, np.broadcast_to(~is_open[:, None], shape))
+        charts.update(night, np.broadcast_to(~is_open[:, None], shape))
     return float(alarms.mean()) + COUNT_TESTS * limit.count * NIGHTS_A_YEAR
 
 
@@ -72,7 +73,7 @@ def alarms_of(
 
 
 def _draw(known: Floats, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
-    """Standard scores of one night for each year."""
+    """Draw standard scores of one night for each year."""
     noise = generator.standard_normal(shape)
     if len(known) < LEAST_NIGHTS:
         return noise

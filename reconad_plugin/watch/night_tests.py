@@ -8,18 +8,21 @@ narrow as they come. Two more tests count images above a threshold.
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reconad_plugin.watch.charts import Charts, Checked, Night
+from reconad_plugin.metrics.intervals import beta_binomial_tail
+from reconad_plugin.watch.chart_sums import Night
+from reconad_plugin.watch.charts import Charts, Scores
 from reconad_plugin.watch.contrast import LEAST_NIGHTS, chance_of_contrast
-from reconad_plugin.watch.limits import SETTLED_SHARE, Limits, limits
+from reconad_plugin.watch.limits import Limits, limits
 from reconad_plugin.watch.positions import images_of, is_placed, night_values
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import (
     MATCHED_SCORE_STATISTIC,
     SCORE_STATISTICS,
@@ -32,106 +35,26 @@ from reconad_plugin.watch.statistics import (
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
 NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that belief
-USUAL_IMAGES: Final = 20  # images that tell as much of their variance as the ordinary nights do
-
-
-@dataclass(frozen=True)
-class StatisticCheck:
-    """What the tests say of one statistic on one night.
-
-    Attributes:
-        statistic: its name.
-        value: tonight's, as if all positions of the camera had been seen as often as always.
-        expected: level of the ordinary nights before; None while there are none.
-        effect: distance from it in deviations of ordinary nights; None while too few are known.
-        score: standard normal score of tonight, knowing the night before; None likewise.
-        average: moving average of the scores, in its own deviations; None likewise.
-        jump_limit: |score| beyond it is an alarm.
-        average_limit: |average| beyond it is an alarm.
-    """
-
-    statistic: str
-    value: float
-    expected: float | None
-    effect: float | None
-    score: float | None
-    average: float | None
-    jump_limit: float
-    average_limit: float
-
-    @property
-    def is_jump(self) -> bool:
-        """Whether tonight alone is out of the ordinary."""
-        return self.score is not None and abs(self.score) > self.jump_limit
-
-    @property
-    def is_shift(self) -> bool:
-        """Whether the nights up to tonight drift away."""
-        return self.average is not None and abs(self.average) > self.average_limit
-
-    @property
-    def is_alarm(self) -> bool:
-        """Jump or lasting shift."""
-        return self.is_jump or self.is_shift
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing is left of an earlier alarm."""
-        is_near = self.average is None or abs(self.average) < SETTLED_SHARE * self.average_limit
-        return is_near and not self.is_jump
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self) | {"is_alarm": self.is_alarm}
-
-
-@dataclass(frozen=True)
-class CountCheck:
-    """What the test says of a count of images above a threshold.
-
-    Attributes:
-        above: images above it.
-        images: images in all.
-        expected_share: of images above it on ordinary nights.
-        chance: that an ordinary night shows so many.
-        limit: a chance below it is an alarm.
-    """
-
-    above: int
-    images: int
-    expected_share: float
-    chance: float
-    limit: float
-
-    @property
-    def is_alarm(self) -> bool:
-        """More images than ordinary nights ever show."""
-        return self.chance < self.limit
+USUAL_IMAGES: Final = 20  # images of a night that weigh as much as the ordinary nights do
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What the tests say of a night, and how ordinary nights behaved.
+    """What the tests say of a night, and how ordinary nights behaved."""
 
-    Attributes:
-        checks: of each statistic that tonight has, where its positions are known.
-        alarming: count of images above the threshold as they came.
-        suspects: the same after matching the light.
-        outliers: how far images stand out from their places (``watch.contrast``); of none
-            where their positions are not known.
-        ordinary_scores: (N, K) standard normal scores of the ordinary nights that were tested,
-            in order of ``STATISTICS``, those that tonight has; NaN where one was not tested.
-        autocorrelation: (K,) how much a night resembles the one before.
-        is_placed: False where tonight saw no position that the nights before know, so that its
-            statistics cannot be compared.
-    """
-
+    # of each statistic that tonight has, where its positions are known
     checks: dict[str, StatisticCheck]
-    alarming: CountCheck
-    suspects: CountCheck
-    outliers: CountCheck
+    above_threshold: CountCheck  # count of images above the threshold as they came
+    suspects: CountCheck  # the same after matching the light
+    # how far images stand out from their cells (`watch.contrast`); of none where their positions
+    # are not known
+    contrast: ContrastCheck
+    # (N, K) standard normal scores of the ordinary nights that were tested, in order of
+    # `STATISTICS`, those that tonight has; NaN where one was not tested
     ordinary_scores: NDArray[np.float64]
-    autocorrelation: NDArray[np.float64]
+    autocorrelation: NDArray[np.float64]  # (K,) how much a night resembles the one before
+    # False where tonight saw no position that the nights before know, so that its statistics cannot
+    # be compared
     is_placed: bool = True
 
 
@@ -147,7 +70,7 @@ def watch_night(
     Args:
         history: earlier nights, oldest first; a night that is missing is none.
         tonight: the night in question.
-        ordinary: nights of the history that count as normal; the others teach nothing.
+        ordinary: nights of the history that count as normal; the others are no baseline.
         new_levels: nights from which on the world has a new normal level: a version trained for
             it was promoted, or a person said so.
         false_alarms_per_year: allowed for this product over all its tests.
@@ -155,73 +78,73 @@ def watch_night(
     names = [name for name in STATISTICS if name in tonight.values]
     limit = limits(false_alarms_per_year, max(1, len(names)))
     nights = [*history, tonight]
-    taught = np.array(
+    is_normal = np.array(
         [night.night in ordinary or night.night in new_levels for night in history] + [False]
     )
-    teaches = np.stack([_teaching(nights, taught, name) for name in names], axis=1)  # (T, K)
-    found = [_values(nights, teaches[:, k], name) for k, name in enumerate(names)]
+    baseline = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
+    found = [_values(nights, baseline[:, k], name) for k, name in enumerate(names)]
     values = np.stack([value for value, _ in found], axis=1)
     images = np.maximum(1, np.stack([count for _, count in found], axis=1))
-    image_variances = _image_variances(nights, teaches, names)
+    image_variances = _image_variances(nights, baseline, names)
     is_score = np.array([name in SCORE_STATISTICS for name in names])
     charts = Charts(np.array([STEADY_DEVIATION[name] for name in names]))
     scores: list[NDArray[np.float64]] = []
     scored_by: str | None = None
-    for place, night in enumerate(nights):
+    for index, night in enumerate(nights):
         if night.night in new_levels:
-            charts.start_segment(np.ones(len(names), bool))
+            charts.reset_level(np.ones(len(names), bool))
         if night.model_version != scored_by:
-            charts.start_segment(is_score)  # scores of two versions do not compare
+            charts.reset_level(is_score)  # scores of two versions do not compare
             if not scored_by:  # nights before the first version are normal on the owner's word
-                charts.trust_waiting()
+                charts.admit_waiting()
             scored_by = night.model_version
         measured = Night(
             date.fromisoformat(night.night).toordinal(),
-            values[place],
-            image_variances[place],
-            images[place],
+            values[index],
+            image_variances[index],
+            images[index],
         )
-        checked = charts.check(measured, limit.jump)
-        charts.learn(measured, teaches[place])
-        if taught[place]:
-            scores.append(checked.score)
+        tested = charts.score(measured, limit.jump)
+        charts.update(measured, baseline[index])
+        if is_normal[index]:
+            scores.append(tested.score)
     known = comparable(history, {*ordinary, *new_levels}, tonight.model_version)
     unresolved = comparable(history, ordinary, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
         checks={
-            name: _check(checked, k, name, limit)
+            name: _check(tested, k, name, limit)
             for k, name in enumerate(names)
-            if math.isfinite(checked.value[k])
+            if math.isfinite(tested.value[k])
         },
-        alarming=_check_count(*_alarming(known, tonight, new_levels), effect, limit),
+        above_threshold=_check_count(*_above_threshold(known, tonight, new_levels), effect, limit),
         suspects=_check_count(
             [night.suspects for night in unresolved], tonight.suspects, effect, limit
         ),
-        outliers=_check_outliers(unresolved, tonight.outliers, limit),
+        contrast=_check_contrast(unresolved, tonight.outliers, limit),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
         is_placed=is_placed(
-            [night for night, teaches in zip(history, taught, strict=False) if teaches], tonight
+            [night for night, known in zip(history, is_normal, strict=False) if known], tonight
         ),
     )
 
 
 def comparable(
-    history: Sequence[NightStatistics], taught: Collection[str], version: str
+    history: Sequence[NightStatistics], normal: Collection[str], version: str
 ) -> list[NightStatistics]:
     """Nights whose images a night can be held against one by one: normal ones that the same
     version scored and did not learn from.
 
     Args:
         history: earlier nights.
-        taught: nights of them that count as normal.
+        normal: nights of them that count as normal.
         version: that scored the night.
     """
     return [
         night
         for night in history
-        if night.night in taught and not night.is_trained_on and night.model_version == version
+        if night.night in normal and not night.is_trained_on and night.model_version == version
     ]
 
 
@@ -242,9 +165,9 @@ def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
     below = seen.calibration_images - above + 1
     share = above / (above + below)
     slope = stats.norm.pdf(stats.norm.isf(share)) * night_effect
-    worth = share * (1 - share) / slope**2  # images that tell as little of a share as one night
+    worth = share * (1 - share) / slope**2  # images that are worth as little as one night
     kept = worth / (worth + above + below)
-    return float(stats.betabinom.sf(seen.above - 1, seen.images, above * kept, below * kept))
+    return beta_binomial_tail(seen.above, seen.images, above * kept, below * kept)
 
 
 def _check_count(
@@ -265,31 +188,31 @@ def _check_count(
     )
 
 
-def _alarming(
+def _above_threshold(
     known: Sequence[NightStatistics], tonight: NightStatistics, new_levels: Collection[str]
 ) -> tuple[list[Exceedances], Exceedances]:
-    """Counts of images above the threshold as they came, before and tonight.
+    """Choose the counts of images above the threshold as they came, before and tonight.
 
     Where a person said that a night of this version is the new normal, it and those after it
-    count alone, and the calibration, which knows another world, does not. Suspects and outliers
+    count alone, and the calibration, which knows another world, does not. Suspects and contrast
     are no part of that: what may be a defect stays one.
     """
     since = max((night.night for night in known if night.night in new_levels), default=None)
     if since is None:
-        return [night.alarming for night in known], tonight.alarming
-    counted = [night.alarming for night in known if night.night >= since]
-    return counted, replace(tonight.alarming, calibration_images=0, calibration_above=0)
+        return [night.above_threshold for night in known], tonight.above_threshold
+    counted = [night.above_threshold for night in known if night.night >= since]
+    return counted, replace(tonight.above_threshold, calibration_images=0, calibration_above=0)
 
 
-def _check_outliers(
+def _check_contrast(
     known: Sequence[NightStatistics], tonight: Outliers | None, limit: Limits
-) -> CountCheck:
-    """Hold a night's outliers against those of the ordinary nights of the same version."""
+) -> ContrastCheck:
+    """Hold a night's contrast against that of the ordinary nights of the same version."""
     before = [night.outliers for night in known if night.outliers is not None]
     if tonight is None or len(before) < LEAST_NIGHTS:
-        return CountCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
+        return ContrastCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
     images = sum(night.images for night in before)
-    return CountCheck(
+    return ContrastCheck(
         above=tonight.above,
         images=tonight.images,
         expected_share=sum(night.above for night in before) / max(1, images),
@@ -320,50 +243,54 @@ def _night_effect(known: Sequence[NightStatistics]) -> float:
     return math.sqrt((freedom * ratio + weight * believed) / (freedom + weight))
 
 
-def _teaching(
-    nights: Sequence[NightStatistics], taught: NDArray[np.bool_], name: str
+def _baseline(
+    nights: Sequence[NightStatistics], is_normal: NDArray[np.bool_], name: str
 ) -> NDArray[np.bool_]:
+    """Whether each night is one of those that a statistic is held against."""
     if name not in SCORE_STATISTICS:
-        return taught
+        return is_normal
     is_unseen = np.array([not night.is_trained_on for night in nights])
-    return np.asarray(taught & is_unseen)
+    return np.asarray(is_normal & is_unseen)
 
 
 def _values(
-    nights: Sequence[NightStatistics], teaching: NDArray[np.bool_], name: str
+    nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Night values and images; scores of each version by themselves."""
     if name not in SCORE_STATISTICS:
-        return night_values(nights, teaching, name)
+        return night_values(nights, baseline, name)
     values, images = np.full(len(nights), np.nan), np.zeros(len(nights))
     for version in {night.model_version for night in nights}:
-        at = [place for place, night in enumerate(nights) if night.model_version == version]
-        values[at], images[at] = night_values([nights[place] for place in at], teaching[at], name)
+        at = [index for index, night in enumerate(nights) if night.model_version == version]
+        values[at], images[at] = night_values([nights[index] for index in at], baseline[at], name)
     return values, images
 
 
 def _image_variances(
-    nights: Sequence[NightStatistics], teaches: NDArray[np.bool_], names: Sequence[str]
+    nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], names: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Variance of single images on each night, (T, K). Few images tell little of theirs, and one a
-    position nothing: it is drawn to that of the ordinary nights."""
+    """Estimate the variance of single images on each night, (T, K).
+
+    Few images say little of theirs, and one a position nothing: it is drawn to that of the
+    ordinary nights.
+    """
     own = np.array([[night.deviations.get(name, 0.0) ** 2 for name in names] for night in nights])
     freedom = np.array([[images_of(night) - max(1, len(night.positions))] for night in nights])
-    telling = freedom * teaches * (own > 0)
-    known = telling.sum(0)
-    usual = (telling * own).sum(0) / np.maximum(known, 1)
+    counted = freedom * baseline * (own > 0)
+    known = counted.sum(0)
+    usual = (counted * own).sum(0) / np.maximum(known, 1)
     weight = np.where(known > 0, USUAL_IMAGES, 0)
     return np.asarray((freedom * own + weight * usual) / np.maximum(freedom + weight, 1))
 
 
-def _check(checked: Checked, place: int, name: str, limit: Limits) -> StatisticCheck:
+def _check(tested: Scores, chart: int, name: str, limit: Limits) -> StatisticCheck:
     return StatisticCheck(
         statistic=name,
-        value=float(checked.value[place]),
-        expected=_or_none(checked.expected[place]),
-        effect=_or_none(checked.effect[place]),
-        score=_or_none(checked.score[place]),
-        average=_or_none(checked.average[place]),
+        value=float(tested.value[chart]),
+        expected=_or_none(tested.expected[chart]),
+        effect=_or_none(tested.effect[chart]),
+        score=_or_none(tested.score[chart]),
+        average=_or_none(tested.average[chart]),
         jump_limit=limit.jump,
         average_limit=limit.average,
     )

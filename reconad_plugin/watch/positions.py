@@ -21,13 +21,13 @@ Floats = NDArray[np.float64]
 
 
 def night_values(
-    nights: Sequence[NightStatistics], teaching: NDArray[np.bool_], statistic: str
+    nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], statistic: str
 ) -> tuple[Floats, Floats]:
-    """The value of each night, and how many images it is of.
+    """Compute the value of each night, and how many images it is of.
 
     Args:
         nights: T nights that are compared with one another.
-        teaching: (T,) those from which the levels of the positions are learnt.
+        baseline: (T,) those that the levels of the positions come from.
         statistic: its name.
 
     Returns:
@@ -52,13 +52,13 @@ def night_values(
     )
     images = np.where(np.isfinite(values), images, 0)
     values = np.where(images > 0, values, 0)
-    known = ((images > 0) & teaching[:, None]).sum(0) >= LEAST_NIGHTS  # (P,)
+    known = ((images > 0) & baseline[:, None]).sum(0) >= LEAST_NIGHTS  # (P,)
     if not known.any():
         return plain, all_images
     images = images * known
-    taught = images * teaching[:, None]
-    levels = _position_levels(values, taught)
-    usual = taught.sum(0)
+    counted = images * baseline[:, None]
+    levels = _position_levels(values, counted)
+    usual = counted.sum(0)
     night_values = _mean(values - levels, images) + (levels * usual).sum() / usual.sum()
     return np.asarray(night_values), images.sum(1)
 
@@ -69,9 +69,9 @@ def images_of(night: NightStatistics) -> int:
     return max(1, at_positions or night.images)
 
 
-def is_placed(teaching: Sequence[NightStatistics], tonight: NightStatistics) -> bool:
+def is_placed(baseline: Sequence[NightStatistics], tonight: NightStatistics) -> bool:
     """Whether tonight saw a position that the nights before know; also where they know none."""
-    nights = Counter(name for night in teaching for name in night.positions)
+    nights = Counter(name for night in baseline for name in night.positions)
     known = {name for name, count in nights.items() if count >= LEAST_NIGHTS}
     return not known or not known.isdisjoint(tonight.positions)
 
@@ -98,8 +98,8 @@ def _position_levels(values: Floats, images: Floats) -> Floats:
     right = total.sum(0) - images.T @ (total.sum(1) / of_night)
     levels = np.asarray(np.linalg.lstsq(normal, right, rcond=None)[0])
     group = connected_components(images.T @ images > 0, directed=False)[1]
-    for place in np.unique(group[images.any(0)]):
-        within = group == place
+    for number in np.unique(group[images.any(0)]):
+        within = group == number
         weight = images[:, within]
         levels[within] += ((values[:, within] - levels[within]) * weight).sum() / weight.sum()
     return levels

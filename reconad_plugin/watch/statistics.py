@@ -5,7 +5,8 @@ operator and its machine, so a night counts once however many images it has.
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -54,91 +55,72 @@ STEADY_DEVIATION: Final[dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Exceedances:
-    """How many of a night's images scored above a calibrated threshold.
+    """How many of a night's images scored above a calibrated threshold."""
 
-    Attributes:
-        above: images above the threshold.
-        images: images in all.
-        calibration_images: held-out normal images that the threshold came from.
-        calibration_above: how many of them lie at or above the threshold.
-    """
+    above: int  # images above the threshold
+    images: int  # images in all
+    calibration_images: int  # held-out normal images that the threshold came from
+    calibration_above: int  # how many of them lie at or above the threshold
 
-    above: int
-    images: int
-    calibration_images: int
-    calibration_above: int
+    @property
+    def share(self) -> float:
+        """Share of the night's images; 0 where there are none."""
+        return self.above / self.images if self.images else 0.0
 
 
 @dataclass(frozen=True)
 class Outliers:
-    """How far images of a night stand out from their places (``reconad_plugin.watch.contrast``).
+    """How far images of a night stand out from their cells (``reconad_plugin.watch.contrast``)."""
 
-    Attributes:
-        above: images with a cell far above what it shows on ordinary nights.
-        images: that were held against their position.
-        contrast: logarithm of how much more prominent the highest tenth is than the median image.
-    """
-
-    above: int
-    images: int
+    above: int  # images with a cell far above what it shows on ordinary nights
+    images: int  # those at known positions
+    # logarithm of how much more prominent the highest tenth is than the median image
     contrast: float
 
 
 @dataclass(frozen=True)
 class PositionMeans:
-    """The images of a night that one position of the camera took.
+    """The images of a night that one position of the camera took."""
 
-    Attributes:
-        images: how many.
-        values: their mean of each statistic.
-    """
-
-    images: int
-    values: dict[str, float]
+    images: int  # how many
+    values: dict[str, float]  # their mean of each statistic
 
 
 @dataclass(frozen=True)
 class NightStatistics:
-    """A night as the watch sees it.
+    """A night as the watch sees it."""
 
-    Attributes:
-        night: ``YYYY-MM-DD``.
-        model_version: the version that scored it.
-        values: mean over the images of each of ``STATISTICS`` that the night has.
-        alarming: images above the threshold as they came.
-        suspects: images above the threshold after their light was matched to the reference.
-        is_trained_on: whether the version learnt from images of this night or was calibrated on
-            them, so that its scores say nothing.
-        deviations: standard deviation of each statistic over the images of a position.
-        positions: what each position of the camera saw; empty where they are not known.
-        images: that were looked at.
-        outliers: None while too few nights are known.
-    """
-
-    night: str
-    model_version: str
-    values: dict[str, float]
-    alarming: Exceedances
+    night: str  # `YYYY-MM-DD`
+    model_version: str  # the version that scored it
+    values: dict[str, float]  # mean over the images of each of `STATISTICS` that the night has
+    above_threshold: Exceedances  # images above the threshold as they came
+    # images above the threshold after their light was matched to the reference
     suspects: Exceedances
+    # whether the version was trained on images of this night or calibrated on them, so that its
+    # scores say nothing
     is_trained_on: bool
+    # standard deviation of each statistic over the images of a position
     deviations: dict[str, float] = field(default_factory=dict)
+    # what each position of the camera saw; empty where they are not known
     positions: dict[str, PositionMeans] = field(default_factory=dict)
-    images: int = 0
-    outliers: Outliers | None = None
+    images: int = 0  # that were looked at
+    outliers: Outliers | None = None  # None while too few nights are known
 
     @property
     def as_one_position(self) -> PositionMeans:
         """Means over all images, whatever their position."""
         return PositionMeans(self.images, self.values)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, object]:
+        """Return what stands in a record's JSON."""
+        content = asdict(self)
+        content["alarming"] = content.pop("above_threshold")
+        return content
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "NightStatistics":
-        """Back from JSON, also of a time when there were no positions."""
-        exceedances = {name: Exceedances(**content[name]) for name in ("alarming", "suspects")}
+    def from_dict(cls, content: Mapping[str, Any]) -> "NightStatistics":
+        """Read what stands in a record's JSON, also of a time when there were no positions."""
+        others = {name: value for name, value in content.items() if name != "alarming"}
         positions = {
             position: PositionMeans(**means)
             for position, means in content.get("positions", {}).items()
@@ -147,9 +129,13 @@ class NightStatistics:
         if outliers and "contrast" not in outliers:  # of a time when scores alone were compared
             outliers = None
         return cls(
-            **content
-            | exceedances
-            | {"positions": positions, "outliers": Outliers(**outliers) if outliers else None}
+            **others
+            | {
+                "above_threshold": Exceedances(**content["alarming"]),
+                "suspects": Exceedances(**content["suspects"]),
+                "positions": positions,
+                "outliers": Outliers(**outliers) if outliers else None,
+            }
         )
 
 
@@ -174,48 +160,39 @@ def summarise_night(
         image_threshold: its threshold.
         matched_calibration_scores: the same after matching the light.
         matched_threshold: the same after matching the light.
-        is_trained_on: whether the version learnt from this night.
+        is_trained_on: whether the version was trained on this night.
 
     Raises:
         ValueError: the table is empty.
     """
     if table.empty:
         raise ValueError("a night's statistics need at least one scored image; got none")
-    return NightStatistics(
-        night=night,
+    return replace(
+        _reduce(night, table),
         model_version=str(table["model_version"].iloc[0]),
-        alarming=_exceedances(table["pred_score"], calibration_scores, image_threshold),
+        above_threshold=_exceedances(table["pred_score"], calibration_scores, image_threshold),
         suspects=_exceedances(
             table["matched_score"], matched_calibration_scores, matched_threshold
         ),
         is_trained_on=is_trained_on,
-        **_reduce(table),
     )
 
 
 def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
-    """A night before any version served: its light and camera alone.
+    """Reduce a night before any version served to its light and camera.
 
     Args:
         night: ``YYYY-MM-DD``.
         table: one row an image with the features of light and camera.
     """
-    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
-    return NightStatistics(
-        night=night,
-        model_version="",
-        alarming=nothing,
-        suspects=nothing,
-        is_trained_on=True,
-        **_reduce(table),
-    )
+    return _reduce(night, table)
 
 
 def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an image, one column a statistic that the table allows.
+    """Compute the statistics of each image: a row an image, a column a statistic.
 
     Args:
-        table: see ``summarise_night``.
+        table: see ``summarise_night``; statistics that it has no columns for are left out.
     """
     columns = {
         name: table[name] for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS) if name in table
@@ -234,7 +211,9 @@ def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index).astype(float)
 
 
-def _reduce(table: pd.DataFrame) -> dict[str, Any]:
+def _reduce(night: str, table: pd.DataFrame) -> NightStatistics:
+    """Reduce a table to its means, as those of a night that no version scored."""
+    nothing = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
     images = image_statistics(table)
     position = table["position"] if "position" in table else pd.Series("", index=table.index)
     groups = images.groupby(position.to_numpy())
@@ -247,12 +226,17 @@ def _reduce(table: pd.DataFrame) -> dict[str, Any]:
             str(name): PositionMeans(int(counts[name]), _finite(means.loc[name]))
             for name in means.index
         }
-    return {
-        "images": len(table),
-        "values": _finite(images.mean()),
-        "deviations": _finite(np.sqrt(np.square(within).sum() / freedom)),
-        "positions": positions,
-    }
+    return NightStatistics(
+        night=night,
+        model_version="",
+        values=_finite(images.mean()),
+        above_threshold=nothing,
+        suspects=nothing,
+        is_trained_on=True,
+        deviations=_finite(np.sqrt(np.square(within).sum() / freedom)),
+        positions=positions,
+        images=len(table),
+    )
 
 
 def _finite(values: pd.Series) -> dict[str, float]:

@@ -18,7 +18,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
-from monitoring.report import night_values, run_report
+from monitoring.report import run_report
+from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import CAUSES
 from tests.night_tables import NIGHT, record, score_table
 

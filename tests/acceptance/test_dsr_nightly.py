@@ -5,7 +5,7 @@ from datetime import date
 from flows.nightly import nightly
 from flows.pretrain_vq import pretrain_vq
 from mlflow_models import registry
-from mlflow_models.foundation import VQ_URI_TAG
+from mlflow_models.foundation import URI_TAG
 from tests.factory import Factory
 from tests.world import NARROW
 
@@ -30,6 +30,6 @@ def test_nightly_run_trains_and_serves_dsr(factory: Factory) -> None:
     first = nightly(factory.product, NIGHT)
     second = nightly(factory.product, NIGHT.replace(day=2))
 
-    assert first["action"] == "trained, promoted 1"
-    assert registry.champion(factory.product).tags[VQ_URI_TAG] == uri
-    assert second["record"]["model_version"] == "1"
+    assert str(first.action) == "trained, promoted 1"
+    assert registry.champion(factory.product).tags[URI_TAG] == uri
+    assert second.record.model_version == "1"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from mlflow_models import alias_log
-from mlflow_models.alias_log import PROMOTION, ROLLBACK, Turn, standing
+from mlflow_models.alias_log import PROMOTION, ROLLBACK, AliasMove, serving_stack
 from reconad_plugin.errors import PlatformError
 from tests.alias_moves import (
     LATER,
@@ -38,20 +38,20 @@ def test_promoters_of_one_version_leave_each_others_turn(
 ) -> None:
     """The second writes its turn over the first's; who withdraws takes only its own away."""
     put_into_service(product, "1")
-    note = alias_log._note_turn
-    other = Turn(2, "2", "1", PROMOTION, "2026-06-08", "better")
+    note = alias_log._note
+    other = AliasMove(2, "2", "1", PROMOTION, "2026-06-08", "better")
 
-    def note_and_be_overwritten(product: str, mine: Turn) -> None:
+    def note_and_be_overwritten(product: str, mine: AliasMove) -> None:
         note(product, mine)
         note(product, other)
 
     with monkeypatch.context() as patched:
-        patched.setattr(alias_log, "_note_turn", note_and_be_overwritten)
+        patched.setattr(alias_log, "_note", note_and_be_overwritten)
         with pytest.raises(PlatformError, match="run this again, which completes it first"):
             alias_log.promote(product, "2", LATER, VERDICT)
 
     assert aliases(product) == {"champion": "1"}
-    assert alias_log.complete_open_turns(product) == [other]
+    assert alias_log.recover(product) == [other]
     assert aliases(product) == {"champion": "2", "previous_champion": "1"}
 
 
@@ -61,38 +61,38 @@ def test_a_version_that_served_twice_is_not_gone_back_to(product: str) -> None:
     for number in ("1", "2", "1"):
         put_into_service(product, number)
 
-    turn = alias_log.roll_back(product, "1", LATER, "bad")
+    move = alias_log.roll_back(product, "1", LATER, "bad")
 
     assert aliases(product) == {"champion": "2"}
-    assert alias_log.complete_turn(product, turn)
+    assert alias_log.apply(product, move)
     assert aliases(product) == {"champion": "2"}
 
 
-def turn(number: int, version: str, instead_of: str | None, by: str = PROMOTION) -> Turn:
-    return Turn(number, version, instead_of, by, "2026-06-01", "")
+def move(number: int, version: str, instead_of: str | None, by: str = PROMOTION) -> AliasMove:
+    return AliasMove(number, version, instead_of, by, "2026-06-01", "")
 
 
 @pytest.mark.parametrize(
     ("history", "order"),
     [
         pytest.param([], [], id="nothing yet"),
-        pytest.param([turn(1, "1", None), turn(2, "3", "1")], ["1", "3"], id="two promotions"),
+        pytest.param([move(1, "1", None), move(2, "3", "1")], ["1", "3"], id="two promotions"),
         pytest.param(
-            [turn(1, "1", None), turn(2, "2", "1"), turn(3, "1", "2", ROLLBACK), turn(4, "3", "1")],
+            [move(1, "1", None), move(2, "2", "1"), move(3, "1", "2", ROLLBACK), move(4, "3", "1")],
             ["1", "3"],
             id="a version that was rolled back is out",
         ),
         pytest.param(
-            [turn(1, "1", None), turn(2, "2", "1"), turn(3, "4", "1")],
+            [move(1, "1", None), move(2, "2", "1"), move(3, "4", "1")],
             ["1", "4"],
             id="back to the first by hand in between",
         ),
-        pytest.param([turn(1, "2", "1")], ["1", "2"], id="the first was put there by hand"),
+        pytest.param([move(1, "2", "1")], ["1", "2"], id="the first was put there by hand"),
     ],
 )
-def test_versions_stand_behind_one_another(history: list[Turn], order: list[str]) -> None:
+def test_versions_stand_behind_one_another(history: list[AliasMove], order: list[str]) -> None:
     """The history says what a rollback goes back to."""
-    assert standing(history) == order
+    assert serving_stack(history) == order
 
 
 def test_without_a_common_lock_at_most_one_wins() -> None:

@@ -1,6 +1,8 @@
 """What may be learnt and what judges, when nights are run again or a version was rolled back."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,21 +13,24 @@ from mlflow import MlflowClient
 
 from flows.commands.review import review_night
 from flows.ingest import ingest
-from flows.jobs.alarm_state import new_levels
-from flows.jobs.learning import choose_lesson, learnable_rows, read_manifests
+from flows.jobs.ledger import open_ledger, sync_history
+from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly, react
 from flows.promote import gather_golden
-from flows.runtime.locks import settle
+from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.gate.golden import ENOUGH_DEFECTS
+from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
+from reconad_plugin.store.objects import ObjectContent, ObjectStore
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import GATHERED, IMAGES, QUIET, SCRATCHED, TRAINED, Story, fork
 
+LATER = SCRATCHED + timedelta(9)
 FIRST, SECOND, THIRD = TRAINED, QUIET, SCRATCHED  # the third of the story is of another world
 VERDICT = {"reason": "better", "checks": []}
 
@@ -46,10 +51,15 @@ def watched(world: Factory, monkeypatch: pytest.MonkeyPatch) -> Factory:
     return world
 
 
+def history(product: str) -> History:
+    """What is kept of a product's versions, brought up to date."""
+    return sync_history(open_product(product))
+
+
 def learnt_nights(factory: Factory, night: date) -> set[str]:
     """Nights that a training would learn from."""
     opened = open_product(factory.product)
-    return set(learnable_rows(opened, night, read_manifests(opened, night))["night"])
+    return set(TrainingSet.read(opened, night).rows["night"])
 
 
 def test_what_a_rolled_back_version_saw_vouches_for_nothing(
@@ -69,13 +79,13 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(
 
     assert learnt_nights(factory, SECOND) == founding
     factory.deliver(THIRD, IMAGES)
-    held_against = nightly(factory.product, THIRD)["record"]["checks"]["luminance"]["expected"]
+    held_against = nightly(factory.product, THIRD).record.checks["luminance"].expected
     opened = open_product(factory.product)
     manifests = [read_manifest(opened.store, opened.layout, night) for night in (GATHERED, FIRST)]
     assert held_against == pytest.approx(pd.concat(manifests)["luminance"].mean())
 
     again = nightly(factory.product, SECOND)
-    assert again["record"]["model_version"] == "2"
+    assert again.record.model_version == "2"
     assert learnt_nights(factory, SECOND) == founding | {SECOND.isoformat()}
 
 
@@ -84,18 +94,22 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
 ) -> None:
     """The light it learnt is no new normal any more, and judged again it stays rolled back."""
     product, opened = factory.product, open_product(factory.product)
+
+    def levels() -> frozenset[str]:
+        return open_ledger(opened, sync_history(opened)).new_levels(THIRD)
+
     for night in (FIRST, SECOND):
         register_copy(told, product, night, {registry.PURPOSE_TAG: "finetune"})
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
-    assert new_levels(opened, THIRD) == {FIRST.isoformat(), SECOND.isoformat()}
+    assert levels() == {FIRST.isoformat(), SECOND.isoformat()}
 
-    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
     alias_log.note_verdict(product, "2", VERDICT)
     alias_log.reject(product, "2")
 
-    assert new_levels(opened, THIRD) == {FIRST.isoformat()}
-    assert registry.withdrawn(product) == {"2"}
+    assert levels() == {FIRST.isoformat()}
+    assert sync_history(opened).rolled_back == {"2"}
 
 
 def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
@@ -110,10 +124,11 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
     name = registry.model_name(product)
     MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
 
-    settle(product)
+    recover(product)
+    history(product)
     put_into_service(product, "2", THIRD)
 
-    assert registry.trusted_until(product) == FIRST.isoformat()
+    assert history(product).founding_until == FIRST.isoformat()
     assert registry.version(product, "1").tags[registry.STATE_TAG] == registry.REJECTED
 
 
@@ -126,15 +141,41 @@ def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
         register_copy(told, product, night)
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
-    alias_log.close_turn(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
-    settle(product)
-    assert registry.withdrawn(product) == {"2"}
+    alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
+    recover(product)
+    assert history(product).rolled_back == {"2"}
     MlflowClient().set_registered_model_alias(registry.model_name(product), registry.CHAMPION, "2")
 
-    settle(product)
+    recover(product)
 
-    assert registry.withdrawn(product) == frozenset()
+    assert history(product).rolled_back == frozenset()
     assert registry.champion(product).tags[registry.STATE_TAG] == registry.PROMOTED
+
+
+def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(
+    forked: Callable[..., Factory],
+) -> None:
+    """Version 1 is deleted, then the whole registered model: the defects of a night that nobody
+    watched stay out, and a night of the deleted version is scored by the one that serves."""
+    factory = forked(SECOND)
+    factory.deliver(THIRD, IMAGES, change=with_scratch)
+    ingest(factory.product, THIRD)
+    client, name = MlflowClient(), registry.model_name(factory.product)
+    first = registry.champion(factory.product)
+    tags = {registry.NIGHT_TAG: LATER.isoformat()}
+    client.create_model_version(name, first.uri, first.run_id, tags=tags)
+    put_into_service(factory.product, "2", LATER)
+    before = learnt_nights(factory, LATER)
+
+    client.delete_model_version(name, "1")
+    after = learnt_nights(factory, LATER)
+    again = nightly(factory.product, SECOND)
+    client.delete_registered_model(name)
+
+    assert before == after == {night.isoformat() for night in (GATHERED, FIRST, SECOND)}
+    assert again.record is not None
+    assert again.record.model_version == "2"
+    assert learnt_nights(factory, LATER) == before
 
 
 def register_copy(
@@ -150,8 +191,8 @@ def register_copy(
 
 
 def put_into_service(product: str, number: str, night: date) -> None:
-    turn = alias_log.promote(product, number, night.isoformat(), VERDICT)
-    alias_log.close_turn(product, turn)
+    move = alias_log.promote(product, number, night.isoformat(), VERDICT)
+    alias_log.finish(product, move)
 
 
 def test_a_night_whose_cause_has_turned_is_told_of_again(forked: Callable[..., Factory]) -> None:
@@ -169,9 +210,11 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(forked: Callable[..., F
 
     result = nightly(factory.product, SCRATCHED)
 
-    assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
-    as_before = result["record"] | {"cause": "light"}
-    assert react(open_product(factory.product), SCRATCHED, as_before) == "fine-tuned, rejected 2"
+    assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
+    opened = open_product(factory.product)
+    ledger = open_ledger(opened, sync_history(opened))
+    as_before = replace(result.record, cause="light")
+    assert str(react(opened, ledger, SCRATCHED, as_before)) == "fine-tuned, rejected 2"
 
 
 @pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])
@@ -180,7 +223,7 @@ def test_a_person_decides_on_images_that_no_list_asks_about(watched: Factory, ni
     opened = open_product(watched.product)
 
     def keys() -> set[str]:
-        return set(learnable_rows(opened, SECOND, read_manifests(opened, SECOND))["key"])
+        return set(TrainingSet.read(opened, SECOND).rows["key"])
 
     before = keys()
     found = min(key for key in before if night.isoformat() in key)
@@ -198,22 +241,22 @@ def test_a_night_that_nothing_is_known_of_is_not_learnt(watched: Factory) -> Non
     champion = registry.champion(watched.product)
 
     with pytest.raises(NotEnoughImagesError, match="at least one image of the night"):
-        choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "light")
+        training_job(opened, night, TrainingSettings(), champion, "light")
     with pytest.raises(NotEnoughImagesError, match="at least one image of it"):
-        choose_lesson(opened, night, "finetune", TrainingSettings(), champion, "process")
+        training_job(opened, night, TrainingSettings(), champion, "process")
 
 
-def test_other_textures_are_another_lesson(watched: Factory, tmp_path: Path) -> None:
+def test_other_textures_are_another_job(watched: Factory, tmp_path: Path) -> None:
     """What simulated anomalies look like decides the weights: the pictures, not the folder."""
     opened = open_product(watched.product)
     settings = TrainingSettings(textures=str(tmp_path))
 
-    def request(shade: int) -> str:
+    def fingerprint(shade: int) -> str:
         (tmp_path / "cloth.png").write_bytes(to_png(np.full((8, 8, 3), shade, np.uint8)))
-        return choose_lesson(opened, SECOND, "train", settings).request(opened)
+        return training_job(opened, SECOND, settings).fingerprint
 
-    assert request(10) == request(10)
-    assert request(10) != request(200)
+    assert fingerprint(10) == fingerprint(10)
+    assert fingerprint(10) != fingerprint(200)
 
 
 def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:
@@ -222,7 +265,7 @@ def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_f
     factory.put(FIRST, "cut-off.png", b"\x89PNG")
     factory.deliver(SECOND, IMAGES)
 
-    actions = [nightly(factory.product, night)["action"] for night in (FIRST, SECOND)]
+    actions = [str(nightly(factory.product, night).action) for night in (FIRST, SECOND)]
 
     assert actions == ["gathering: 0 of 2 nights", "gathering: 1 of 2 nights"]
 
@@ -234,7 +277,7 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
 
     golden = gather_golden(opened, FIRST, 32)
     fitted = trained_on(registry.champion(watched.product))
-    hashes = learnable_rows(opened, SECOND, read_manifests(opened, SECOND)).set_index("key")
+    hashes = TrainingSet.read(opened, SECOND).rows.set_index("key")
     judges = hashes.loc[list(golden.labels.normal), "sha256"]
     without_one = gather_golden(opened, FIRST, 32, frozenset(judges.iloc[:1]))
 
@@ -262,4 +305,27 @@ def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
 
     assert golden_with(0) == ("simulated", {"simulated"})
     assert golden_with(1) == ("real and simulated", {"scratch", "simulated"})
-    assert golden_with(ENOUGH_DEFECTS) == ("real", {"scratch"})
+    assert golden_with(LIMITS.enough_defects) == ("real", {"scratch"})
+
+
+def test_a_night_that_trains_downloads_each_golden_image_once(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest, the choice of images and the gate share what the first of them downloaded."""
+    factory.deliver(FIRST)
+    golden = [f"{factory.product}/golden/{name}.png" for name in ("normal/0", "dent/0", "dent/1")]
+    for number, key in enumerate(golden):
+        picture = normal_picture(np.random.default_rng(number)).clip(0, 1)
+        factory.put_key(key, to_png((255 * picture).astype(np.uint8)))
+    downloads, read = Counter(), ObjectStore.read
+
+    def count(store: ObjectStore, key: str) -> ObjectContent:
+        downloads[key] += "/golden/" in key
+        return read(store, key)
+
+    monkeypatch.setattr(ObjectStore, "read", count)
+
+    result = nightly(factory.product, FIRST)
+
+    assert str(result.action).startswith("trained, ")
+    assert +downloads == Counter(golden)

@@ -8,11 +8,11 @@ from mlflow import MlflowClient
 from safetensors.torch import save_file
 
 from mlflow_models import flavor
-from mlflow_models.foundation import VQ_HASH_TAG, VQ_URI_TAG, find_vq
-from reconad_plugin.training.pretrain import hash_vq
+from mlflow_models.foundation import HASH_TAG, URI_TAG, find_foundation
+from reconad_plugin.networks.base import hash_weights
+from reconad_plugin.networks.registry import model_spec
 from tests.command_line import run
 from tests.integration.test_by_hand import picture, read, save
-from tests.world import NARROW
 
 Command = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -58,7 +58,7 @@ def pretrained(command: Command, desk: Path, parts: Path, other_parts: Path) -> 
     """What ``reconad pretrain-vq`` says of a short training on two products."""
     code, said, errors = command(
         *("pretrain-vq", "--data", parts, other_parts, "--name", "metal"),
-        *("--image-size", 32, "--width", NARROW, "--steps", 200, "--json", "vq.json"),
+        *("--image-size", 32, "--steps", 200, "--json", "vq.json"),
     )
     assert code == 0, errors
     figures = read(desk, "vq.json")
@@ -72,7 +72,7 @@ def trained(
 ) -> dict[str, object]:
     """What ``reconad train --model dsr`` says of a short training that stands on it."""
     code, _, errors = command(
-        *("train", "--data", parts, "--model", "dsr", "--width", NARROW, "--vq", "metal"),
+        *("train", "--data", parts, "--model", "dsr", "--vq", "metal"),
         *("--image-size", 32, "--steps", 260, "--batch-size", 16, "--learning-rate", 0.003),
         *("--json", "train.json"),
     )
@@ -91,10 +91,10 @@ def test_pretraining_is_a_version_with_its_figures(
 ) -> None:
     """Both codebooks are in use; version and run have hash, figures, curve and pictures."""
     assert pretrained["model_uri"] == "models:/reconad-vq-metal/1"
-    assert pretrained["fine_codebook"]["codes"] == 64
+    assert pretrained["fine_codebook"]["codes"] == 512
     version = client.get_model_version("reconad-vq-metal", "1")
     run = client.get_run(version.run_id)
-    assert version.tags[VQ_HASH_TAG] == pretrained["vq_sha256"]
+    assert version.tags[HASH_TAG] == pretrained["vq_sha256"]
     figures = {"coarse_perplexity", "coarse_usage", "fine_perplexity", "fine_usage", "ssim"}
     assert {*figures, "psnr_db", "train_loss"} <= set(run.data.metrics)
     assert float(version.tags["reconad.fine_perplexity"]) == pytest.approx(
@@ -110,10 +110,10 @@ def test_version_names_what_it_stands_on(
     """Tags and parameters say the version and its hash, and the weights have that hash."""
     version = client.get_model_version("reconad-parts", "1")
     params = client.get_run(version.run_id).data.params
-    assert version.tags[VQ_URI_TAG] == params["vq_uri"] == pretrained["model_uri"]
-    assert version.tags[VQ_HASH_TAG] == params["vq_sha256"] == pretrained["vq_sha256"]
+    assert version.tags[URI_TAG] == params["vq_uri"] == pretrained["model_uri"]
+    assert version.tags[HASH_TAG] == params["vq_sha256"] == pretrained["vq_sha256"]
     network = flavor.load_model("models:/reconad-parts/1").network
-    assert hash_vq(network.subspaces.vq) == pretrained["vq_sha256"]
+    assert hash_weights(network.subspaces.vq) == pretrained["vq_sha256"]
     assert trained["phases"] == {"subspaces": 200, "upsampler": 60}
 
 
@@ -166,23 +166,25 @@ def test_fine_tuning_keeps_what_it_stands_on(
 
     assert code == 0, errors
     before, after = (client.get_model_version("reconad-parts", number) for number in ("1", "2"))
-    assert after.tags[VQ_URI_TAG] == before.tags[VQ_URI_TAG]
+    assert after.tags[URI_TAG] == before.tags[URI_TAG]
     assert set(read(desk, "tuned.json")["phases"]) == {"subspaces", "upsampler"}
     network = flavor.load_model("models:/reconad-parts/2").network
-    assert hash_vq(network.subspaces.vq) == before.tags[VQ_HASH_TAG]
+    assert hash_weights(network.subspaces.vq) == before.tags[HASH_TAG]
 
 
 def test_a_file_can_be_stood_on(
     client: MlflowClient, tmp_path: Path, pretrained: dict[str, object]
 ) -> None:
     """Name, address and file of the same weights are one and the same."""
-    by_name, by_uri = find_vq("metal"), find_vq("models:/reconad-vq-metal/1")
+    spec = model_spec("dsr").foundation
+    by_name = find_foundation("metal", spec)
+    by_uri = find_foundation("models:/reconad-vq-metal/1", spec)
     state = by_name.network.state_dict()
     save_file(
         {name: value.contiguous() for name, value in state.items()}, tmp_path / "a.safetensors"
     )
 
-    by_file = find_vq(str(tmp_path / "a.safetensors"))
+    by_file = find_foundation(str(tmp_path / "a.safetensors"), spec)
 
     assert by_name.uri == by_uri.uri == pretrained["model_uri"]
     assert by_file.uri == str(tmp_path / "a.safetensors")

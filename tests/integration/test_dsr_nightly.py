@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from flows.nightly import nightly
 from flows.pretrain_vq import pretrain_vq
 from mlflow_models import registry
-from mlflow_models.foundation import VQ_URI_TAG
+from mlflow_models.foundation import URI_TAG
 from tests.factory import Factory
 from tests.world import IMAGES, NARROW
 
@@ -36,8 +36,9 @@ def test_nightly_run_trains_dsr_on_what_was_pretrained(factory: Factory) -> None
     MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
     second = nightly(factory.product, NIGHT.replace(day=2))
 
-    assert gathering["action"] == "gathering: 1 of 9 nights"
+    assert str(gathering.action) == "gathering: 1 of 9 nights"
     assert uri == again == f"models:/reconad-vq-{factory.product}/1"
-    assert first["action"].startswith("trained, ")
-    assert registry.champion(factory.product).tags[VQ_URI_TAG] == uri
-    assert second["record"]["model_version"] == "1"
+    assert str(first.action).startswith("trained, ")
+    champion = registry.champion(factory.product)
+    assert champion.tags[URI_TAG] == uri
+    assert second.record.model_version == "1"

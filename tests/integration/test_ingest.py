@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flows.ingest import ingest
-from flows.jobs.learning import learnable_rows, read_manifests
+from flows.jobs.nightly_training import TrainingSet
 from flows.jobs.product import open_product
 from reconad_plugin.errors import (
     AccessDeniedError,
@@ -93,7 +93,7 @@ def test_an_image_that_becomes_golden_later_is_not_learnt(factory: Factory) -> N
     opened = open_product(factory.product)
 
     def learnable() -> set[str]:
-        rows = learnable_rows(opened, NIGHT, read_manifests(opened, NIGHT))
+        rows = TrainingSet.read(opened, NIGHT).rows
         return {key.rsplit("/", 1)[-1] for key in rows["key"]}
 
     before = learnable()

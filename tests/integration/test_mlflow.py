@@ -145,7 +145,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
 ) -> None:
     """Training again on the same night gives bit-equal weights."""
     first = flavor.load_model(champion_uri(own))
-    monkeypatch.setattr(registry, "find_by_request", lambda product, request: None)
+    monkeypatch.setattr(registry, "find_by_request", lambda product, *fingerprints: None)
     from flows.train import train
 
     number = str(train(own.product, TRAINED)).split()[1]
@@ -193,7 +193,7 @@ def test_the_next_night_completes_a_promotion_that_was_cut_off(own: Factory) -> 
 
     result = nightly(own.product, EMPTY_AFTER)
 
-    assert result["action"] == "no images"
+    assert str(result.action) == "no images"
     assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
 
 

@@ -11,11 +11,12 @@ from mlflow.entities import Run
 from flows.commands.review import review_night
 from flows.finetune import finetune
 from flows.ingest import ingest
-from flows.jobs.learning import Lesson, learnable_rows, load_lesson_images, read_manifests
+from flows.jobs.ledger import open_ledger, read_history
+from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
-from flows.nightly import is_retraining_due, nightly
+from flows.nightly import nightly
 from mlflow_models import registry
-from mlflow_models.tracking import read_learnt
+from mlflow_models.tracking import read_training_images
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.ledger.manifest import read_manifest
@@ -25,6 +26,7 @@ from tests.world import (
     DIMMED,
     EMPTY_AFTER,
     EMPTY_BEFORE,
+    FOUNDING_IMAGES,
     GATHERED,
     IMAGES,
     LAST_QUIET,
@@ -42,7 +44,7 @@ from tests.world import (
 def test_first_nights_train_and_promote_then_stay_quiet(story: Story) -> None:
     """A product gathers first; the first version serves after its first training, ordinary nights
     raise nothing, and a night without images ends well."""
-    action = {night: result["action"] for night, result in story.results.items()}
+    action = {night: str(result.action) for night, result in story.results.items()}
 
     assert action[EMPTY_BEFORE] == "gathering: 0 of 2 nights"
     assert action[GATHERED] == "gathering: 1 of 2 nights"
@@ -54,11 +56,11 @@ def test_first_nights_train_and_promote_then_stay_quiet(story: Story) -> None:
 def test_nights_that_are_run_again_change_nothing(story: Story) -> None:
     """Their records and the versions stay, and nobody learns twice."""
     for night, again in story.again.items():
-        assert again["record"] == story.results[night]["record"]
+        assert again.record == story.results[night].record
 
-    assert story.again[TRAINED]["action"] == "trained the first version"
-    assert story.again[QUIET_TOO]["action"] == "none"
-    assert story.again[DIMMED]["action"] == "fine-tuned, promoted 2"
+    assert str(story.again[TRAINED].action) == "trained the first version"
+    assert str(story.again[QUIET_TOO].action) == "none"
+    assert str(story.again[DIMMED].action) == "fine-tuned, promoted 2"
     nights = [version.tags[registry.NIGHT_TAG] for version in registry.versions(story.product)]
     assert nights == [TRAINED.isoformat(), DIMMED.isoformat()]
 
@@ -71,7 +73,7 @@ def test_a_full_report_has_the_drawings_and_a_lean_one_the_rest(
 
     result = nightly(full.product, LAST_QUIET)
 
-    assert result["record"] == story.results[LAST_QUIET]["record"]
+    assert result.record == story.results[LAST_QUIET].record
     drawn, lean = run_of(full.product, LAST_QUIET), run_of(story.product, LAST_QUIET)
     client = MlflowClient()
     files = {each.path for each in client.list_artifacts(drawn.info.run_id)}
@@ -99,12 +101,13 @@ def test_scheduled_retraining_comes_when_it_is_due(forked: Callable[..., Factory
     factory = forked(QUIET_TOO, retrain_every_nights=4)
     factory.deliver(LAST_QUIET, IMAGES)
     opened = open_product(factory.product)
+    ledger = open_ledger(opened, read_history(opened))
 
-    due = [is_retraining_due(opened, night) for night in (QUIET, SCRATCHED, QUIET_TOO)]
+    due = [ledger.is_retraining_due(night, 4) for night in (QUIET, SCRATCHED, QUIET_TOO)]
     result = nightly(factory.product, LAST_QUIET)
 
     assert due == [False] * 3
-    assert result["action"].startswith("retrained, ")
+    assert str(result.action).startswith("retrained, ")
     assert len(registry.versions(factory.product)) == 2
 
 
@@ -124,7 +127,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     factory = forked(SCRATCHED)
     opened = open_product(factory.product)
 
-    assert (result["record"]["cause"], result["action"]) == ("defects", "hold for review")
+    assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
     waiting = opened.records.review(SCRATCHED)
     assert (len(waiting), set(waiting["decision"])) == (IMAGES, {"waiting"})
     with pytest.raises(ConfigError, match="has 'defects': review its images first"):
@@ -137,7 +140,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     decided = opened.records.review(SCRATCHED).set_index("key")["decision"]
     assert decided[key] == "normal"
     assert key in capsys.readouterr().out
-    learnt = learnable_rows(opened, SCRATCHED, read_manifests(opened, SCRATCHED))
+    learnt = TrainingSet.read(opened, SCRATCHED).rows
     assert learnt.loc[learnt["night"] == SCRATCHED.isoformat(), "key"].tolist() == [key]
     with pytest.raises(ConfigError, match="'nowhere' is none"):
         review_night(factory.product, SCRATCHED, normal=["nowhere"], defect=None)
@@ -148,13 +151,13 @@ def test_a_dimmed_lamp_is_named_and_learnt(story: Story) -> None:
     promotion, and quiet again."""
     result, next_night = story.results[DIMMED], story.results[LEARNT]
 
-    assert (result["record"]["cause"], result["action"]) == ("light", "drift event sent")
+    assert (result.record.cause, str(result.action)) == ("light", "drift event sent")
     assert story.learnt == "promoted 2"
     champion = registry.champion(story.product)
-    assert champion.number == next_night["record"]["model_version"] == "2"
+    assert champion.number == next_night.record.model_version == "2"
     assert registry.version_by_alias(story.product, "previous_champion").number == "1"
-    assert not next_night["record"]["is_alarm"], next_night["record"]["evidence"]
-    learnt = read_learnt(champion.uri)
+    assert not next_night.record.is_alarm, next_night.record.explanation
+    learnt = read_training_images(champion.uri)
     of_dimmed = learnt.loc[learnt["uri"].str.contains(DIMMED.isoformat()), "split"]
     assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
     shown_pictures = int(MlflowClient().get_run(champion.run_id).data.params["images_train"])
@@ -166,11 +169,9 @@ def test_a_dimmed_lamp_is_named_and_learnt(story: Story) -> None:
 def test_a_change_of_light_is_learnt_on_earlier_images_in_that_light(story: Story) -> None:
     """Each is learnt as it is, and once more as darker as the dimmed lamp makes it."""
     opened = open_product(story.product)
-    manifests = read_manifests(opened, DIMMED)
-    rows = learnable_rows(opened, DIMMED, manifests, DIMMED.isoformat())
-    lesson = Lesson("finetune", DIMMED, rows, manifests, TrainingSettings(), {}, None, "light")
 
-    before, relit = load_lesson_images(opened, lesson).train.float().chunk(2)
+    job = training_job(opened, DIMMED, TrainingSettings(), cause="light")
+    before, relit = job.load().train.float().chunk(2)
 
     assert (relit / before.clamp(min=1)).median() == pytest.approx(0.5 ** (1 / 2.2), abs=0.03)
 
@@ -185,8 +186,8 @@ def test_late_files_of_a_closed_night_train_nothing(forked: Callable[..., Factor
     result = nightly(factory.product, TRAINED)
 
     too_late = "1 came after it: neither scored nor learnt"
-    assert result["accepted"] == IMAGES + 1
-    assert result["action"] == f"trained the first version; {too_late}"
+    assert result.accepted == FOUNDING_IMAGES + 1
+    assert str(result.action) == f"trained the first version; {too_late}"
     opened = open_product(factory.product)
     manifest = read_manifest(opened.store, opened.layout, TRAINED)
     (row,) = manifest[manifest["key"] == late_key].to_dict("records")
@@ -202,7 +203,7 @@ def test_a_night_that_was_never_watched_teaches_nothing(forked: Callable[..., Fa
     ingest(factory.product, QUIET)
     opened = open_product(factory.product)
 
-    rows = learnable_rows(opened, QUIET, read_manifests(opened, QUIET))
+    rows = TrainingSet.read(opened, QUIET).rows
 
     assert set(rows["night"]) == {night.isoformat() for night in NIGHTS[:2]}
 

@@ -32,14 +32,14 @@ def test_a_night_is_held_against_the_places_of_the_nights_before(
         monitor(factory.product, night)
 
     records = open_product(factory.product).records
-    seen = [records.record(night) or {} for night in WATCHED]
+    seen = [records.record(night) for night in WATCHED]
     untested = LEAST_NIGHTS_OF_A_PLACE + LEAST_NIGHTS
-    images = [record["counts"]["outliers"]["images"] for record in seen]
+    images = [record.contrast.images for record in seen]
     assert images == [0] * untested + [IMAGES] * (len(WATCHED) - untested)
-    places = records.places(WATCHED[0])
-    assert places is not None
-    assert places["images"].tolist() == [IMAGES]
-    assert len(places["means"][0]) == len(places["squares"][0]) == 256
+    cells = records.cells(WATCHED[0])
+    assert cells is not None
+    assert cells["images"].tolist() == [IMAGES]
+    assert len(cells["means"][0]) == len(cells["squares"][0]) == 256
     scores = records.scores(WATCHED[0])
     assert scores is not None
     assert "map_cells" not in scores

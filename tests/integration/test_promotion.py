@@ -16,11 +16,12 @@ from flows.commands.status import read_status
 from flows.platform.servers import EmbeddedPlatform
 from flows.promote import judge_once, promote
 from flows.rollback import rollback
-from flows.runtime.locks import settle
+from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
 from reconad_plugin.errors import NoChampionError
 from tests.alias_moves import (
     PROMOTED,
+    VERDICT,
     bring_in,
     copies,
     cut_off_before_each_write,
@@ -60,7 +61,7 @@ def test_two_promoters_at_once_cannot_both_win(forked: Callable[..., Factory]) -
     assert answer["verdict"]["judged_against"] == winner
     assert answer["night"] == TRAINED.isoformat()  # the last one taken in
     assert "is_better" in judged.stdout
-    assert not [each for each in alias_log.turns(product) if each.is_open]
+    assert not [each for each in alias_log.moves(product) if each.is_open]
 
 
 def test_naming_the_champion_leaves_a_waiting_challenger(factory: Factory) -> None:
@@ -138,7 +139,7 @@ def test_a_rollback_that_was_cut_off_is_completed_by_the_next(
     assert str(outcome) == "rolled_back 3"
     assert aliases(product) == {"champion": "2", "previous_champion": "1"}
     assert registry.version(product, "3").tags[registry.REASON_TAG] == "scratches"
-    assert settle(product) == []
+    assert recover(product).moves == ()
     (told,) = events(platform, product, "reconad.model.rolled_back", count=1)
     assert told["reason"] == "scratches"
 
@@ -168,7 +169,7 @@ def test_the_commands_say_what_they_did(factory: Factory) -> None:
     assert "version 1 is the champion" in status.stdout
     assert max(len(line) for line in status.stdout.splitlines()) <= 100
     written = json.loads((folder / "status.json").read_text())
-    assert written == read_status(product)
+    assert written == read_status(product).to_dict()
     served = [(each["from"], each["to"], each["version"]) for each in written["history"]]
     assert served == [
         ("2026-06-01", "2026-06-02", "1"),
@@ -180,3 +181,30 @@ def test_the_commands_say_what_they_did(factory: Factory) -> None:
         assert ended.returncode == 2
         assert message in ended.stderr
         assert "Traceback" not in ended.stderr + ended.stdout
+
+
+def test_recovering_nothing_asks_for_the_versions_once(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ordinary run hands on the one listing that recovery read; after a completed move the
+    versions are as they are then."""
+    product, listed = factory.product, []
+    copies(product, 2)
+    search = MlflowClient.search_model_versions
+
+    def count(*args: Any, **options: Any) -> Any:
+        listed.append(1)
+        return search(*args, **options)
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", count)
+    put_into_service(product, "1")
+    listed.clear()
+
+    ordinary = recover(product)
+
+    assert (ordinary.moves, len(listed)) == ((), 1)
+    assert [version.number for version in ordinary.versions] == ["1", "2"]
+    alias_log.promote(product, "2", LATER.isoformat(), VERDICT)  # dies before its event
+    completed = recover(product)
+    assert [move.version for move in completed.moves] == ["2"]
+    assert not alias_log.open_moves(completed.versions)

@@ -15,10 +15,11 @@ from tests.command_line import run
 from tests.factory import Factory
 from tests.world import GATHERED, LAST_QUIET, Story, fork
 
-CUT_OFF, FIRST, LAST, AFTER, BACK = [LAST_QUIET + timedelta(1 + day) for day in range(5)]
+# nights whose few pictures lie much alike: odd ones would be a hint at defects, by chance
+CUT_OFF, FIRST, LAST, AFTER, BACK = [LAST_QUIET + timedelta(day) for day in (5, 7, 10, 17, 23)]
 
 
-BLUE = 0.95  # what is left of it under the other lamp: the watch sees it, the model hardly
+BLUE = 0.95  # what is left of it under the other lamp
 
 
 def under_yellower_lamp(image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -52,10 +53,10 @@ def test_alarm_stays_open_since_the_night_it_began(alarmed: Factory) -> None:
 
     assert first is not None
     assert last is not None
-    assert (first["is_alarm"], first["since"], first["is_new"]) == (True, FIRST.isoformat(), True)
-    assert (last["is_alarm"], last["since"], last["is_new"]) == (True, FIRST.isoformat(), False)
-    assert first["cause"] == last["cause"] == "light"
-    assert first["checks"]["blue_green_balance"]["is_alarm"]
+    assert (first.is_alarm, first.since, first.is_new) == (True, FIRST.isoformat(), True)
+    assert (last.is_alarm, last.since, last.is_new) == (True, FIRST.isoformat(), False)
+    assert first.cause == last.cause == "light"
+    assert first.checks["blue_green_balance"].is_alarm
 
 
 def test_night_whose_run_died_teaches_nothing(alarmed: Factory) -> None:
@@ -65,8 +66,8 @@ def test_night_whose_run_died_teaches_nothing(alarmed: Factory) -> None:
 
     assert records.record(CUT_OFF) is None
     assert first is not None
-    blue = first["checks"]["blue_green_balance"]
-    assert blue["expected"] - blue["value"] == pytest.approx(-np.log(BLUE), rel=0.05)
+    blue = first.checks["blue_green_balance"]
+    assert blue.expected - blue.value == pytest.approx(-np.log(BLUE), rel=0.05)
 
 
 def test_status_names_the_open_alarm(alarmed: Factory) -> None:
@@ -80,7 +81,7 @@ def test_status_names_the_open_alarm(alarmed: Factory) -> None:
     watch = json.loads(file.read_text())["watch"]
     assert (watch["night"], watch["since"]) == (LAST.isoformat(), FIRST.isoformat())
     assert (watch["is_alarm"], watch["cause"]) == (True, "light")
-    assert "blue green balance" in watch["evidence"]
+    assert "blue to green" in watch["evidence"]
     assert 0 <= watch["expected_false_alarms"] < 50
 
 
@@ -105,18 +106,18 @@ def test_resolving_ends_the_alarm_and_the_new_level_is_ordinary(alarmed: Factory
     assert "was not watched" in unwatched
     assert ended.returncode == 0, ended.stderr
     assert f"{product} {FIRST}: alarm about light resolved" in ended.stdout
-    assert records.resolved_nights(before=date.max) == [FIRST]
+    assert records.resolved_nights() == [FIRST]
     status = run("status", product, COLUMNS="200").stdout
     assert f"night {LAST}: the alarm since {FIRST}, light, was resolved" in status
     deliver(alarmed, AFTER, is_yellower=True)
     deliver(alarmed, BACK, is_yellower=False)
-    same = nightly(product, AFTER)["record"]
-    other = nightly(product, BACK)["record"]
-    assert (same["is_alarm"], same["since"], same["cause"]) == (False, None, "none")
-    level = same["checks"]["blue_green_balance"]
+    same = nightly(product, AFTER).record
+    other = nightly(product, BACK).record
+    assert (same.is_alarm, same.since, same.cause) == (False, None, "none")
+    level = same.checks["blue_green_balance"]
     assert "has none" in refused(alarmed, AFTER)
     first = records.record(FIRST)
     assert first is not None
-    assert level["expected"] == pytest.approx(first["checks"]["blue_green_balance"]["value"])
-    assert (other["is_alarm"], other["since"], other["is_new"]) == (True, BACK.isoformat(), True)
-    assert "blue green balance" in other["evidence"]
+    assert level.expected == pytest.approx(first.checks["blue_green_balance"].value)
+    assert (other.is_alarm, other.since, other.is_new) == (True, BACK.isoformat(), True)
+    assert "blue to green" in other.explanation

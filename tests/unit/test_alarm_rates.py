@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.chart_sums import Night
+from reconad_plugin.watch.charts import Charts
 from reconad_plugin.watch.forecast import alarms_of
 from reconad_plugin.watch.limits import NIGHTS_A_YEAR, limits, nights_between_alarms
 from reconad_plugin.watch.night_tests import NIGHT_EFFECT, chance_of
@@ -27,12 +28,12 @@ def quiet_years(limit, years=300, nights=NIGHTS_A_YEAR, statistics=3, resemblanc
         new = math.sqrt(1 - resemblance**2) * generator.standard_normal(shape)
         state = resemblance * state + new
         tonight = Night(day, 0.15 * state + generator.normal(0, 0.1, shape), ones, 100 * ones)
-        checked = charts.check(tonight, limit.jump)
+        checked = charts.score(tonight, limit.jump)
         is_alarm, is_settled = alarms_of(checked.score, checked.average, limit.jump, limit.average)
         jumps += (np.abs(np.nan_to_num(checked.score)) > limit.jump).sum(1)
         raised += is_alarm & ~is_open
         is_open = is_alarm | (is_open & ~is_settled)
-        charts.learn(tonight, np.broadcast_to(~is_open[:, None], shape))
+        charts.update(tonight, np.broadcast_to(~is_open[:, None], shape))
     return jumps, raised
 
 
@@ -137,7 +138,7 @@ def test_night_without_images_exceeds_nothing():
     assert chance_of(NOTHING) == 1.0
     found = watch([night(0, luminance=0.4)])
     assert not found.suspects.is_alarm
-    assert not found.alarming.is_alarm
+    assert not found.above_threshold.is_alarm
 
 
 @given(
@@ -194,7 +195,7 @@ def counted(place, above, images=40, calibration=(100, 2), **details):
     return replace(
         night(place, luminance=0.4, **details),
         suspects=Exceedances(above, images, held_out, at),
-        alarming=Exceedances(0, images, held_out, at),
+        above_threshold=Exceedances(0, images, held_out, at),
     )
 
 
@@ -205,7 +206,7 @@ def test_few_calibration_images_make_alarms_hard():
 
     assert not few.suspects.is_alarm
     assert many.suspects.is_alarm
-    assert not many.alarming.is_alarm
+    assert not many.above_threshold.is_alarm
     assert many.suspects.limit == limits(1.0, 1).count
 
 

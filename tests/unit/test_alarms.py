@@ -8,7 +8,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from reconad_plugin.watch.charts import Charts, Night
+from reconad_plugin.watch.chart_sums import Night
+from reconad_plugin.watch.charts import Charts
 from reconad_plugin.watch.limits import SETTLED_SHARE, limits
 from reconad_plugin.watch.statistics import STATISTICS, STEADY_DEVIATION
 from tests.nights import check, night, quiet, seen_from, series, watch
@@ -41,8 +42,8 @@ def test_watch_is_charts_that_are_fed_by_hand():
             np.full(3, 0.25),
             np.full(3, 40.0),
         )
-        checked = charts.check(measured, limit.jump)
-        charts.learn(measured, np.full(3, each.night not in alarmed and each is not nights[-1]))
+        checked = charts.score(measured, limit.jump)
+        charts.update(measured, np.full(3, each.night not in alarmed and each is not nights[-1]))
         scores += [checked.score] if each.night not in alarmed else []
 
     found = watch(nights, ordinary={each.night for each in nights[:-1]} - alarmed, rate=2.0)

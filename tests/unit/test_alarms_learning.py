@@ -102,7 +102,7 @@ def test_scores_of_nights_that_were_learnt_teach_nothing():
     assert found["luminance"].expected == pytest.approx(0.4)
 
 
-def counted(place, above, kind="alarming"):
+def counted(place, above, kind="above_threshold"):
     """A night of 60 images, so many of them above a threshold that one of 100 was above."""
     seen = Exceedances(above=above, images=60, calibration_images=100, calibration_above=1)
     return replace(night(place, luminance=0.4), **{kind: seen})
@@ -113,9 +113,11 @@ def test_a_person_makes_images_above_the_threshold_the_new_normal():
     nights = [counted(place, 30 if place >= 20 else 0) for place in range(23)]
     ordinary = {each.night for each in nights[:20]}
 
-    before = watch(nights, ordinary).alarming
-    after = watch(nights, ordinary, new_levels={name_of(20)}).alarming
-    worse = watch([*nights[:-1], counted(22, 58)], ordinary, new_levels={name_of(20)}).alarming
+    before = watch(nights, ordinary).above_threshold
+    after = watch(nights, ordinary, new_levels={name_of(20)}).above_threshold
+    worse = watch(
+        [*nights[:-1], counted(22, 58)], ordinary, new_levels={name_of(20)}
+    ).above_threshold
 
     assert before.is_alarm
     assert not after.is_alarm
@@ -142,8 +144,8 @@ def test_a_resolved_night_teaches_nothing_of_suspects_and_outliers():
     before = watch(nights, ordinary)
     after = watch(nights, ordinary, new_levels={name_of(12)})
 
-    assert (before.suspects.is_alarm, before.outliers.is_alarm) == (True, True)
-    assert (after.suspects, after.outliers) == (before.suspects, before.outliers)
+    assert (before.suspects.is_alarm, before.contrast.is_alarm) == (True, True)
+    assert (after.suspects, after.contrast) == (before.suspects, before.contrast)
 
 
 def test_nights_before_the_first_version_teach_at_once():

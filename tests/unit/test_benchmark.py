@@ -1,6 +1,5 @@
 """Benchmarks: turns, figures, ratios, and what is said when something is missing."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -18,7 +17,8 @@ from benchmarks.compare import (
     alternate,
     compare,
 )
-from flows.commands.benchmark import load_compare, run_benchmark
+from flows.commands.benchmark import load_compare, run
+from flows.commands.options import BenchmarkOptions
 from reconad_plugin.errors import ConfigError
 
 RATE = Benchmark("things a second", "1/s", is_rate=True, threads=1, pairs=(("fast", "slow"),))
@@ -114,9 +114,8 @@ def test_rounds_must_be_positive():
         alternate(worker, worker, rounds=0)
 
 
-def options(name: str, **others: object) -> argparse.Namespace:
-    defaults = {"peer_python": None, "data": None, "textures": None, "rounds": 1, "json": None}
-    return argparse.Namespace(name=name, **{**defaults, **others})
+def options(name: str, **others: object) -> BenchmarkOptions:
+    return BenchmarkOptions(name=name, **{"rounds": 1, **others})
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def options(name: str, **others: object) -> argparse.Namespace:
 def test_command_says_what_is_missing(asked, message):
     """Each wrong input is one line that says what to do."""
     with pytest.raises(ConfigError, match=message):
-        run_benchmark(asked)
+        run(asked)
 
 
 def test_benchmarks_are_part_of_a_checkout(tmp_path):
@@ -161,7 +160,7 @@ def test_command_writes_what_was_measured(tmp_path, monkeypatch, capsys):
     (tmp_path / "compare.py").write_bytes(compare_file.read_bytes())
     monkeypatch.setattr("flows.commands.benchmark.BENCHMARKS", tmp_path)
 
-    run_benchmark(options("loading", json=tmp_path / "found.json"))
+    run(options("loading", json=tmp_path / "found.json"))
 
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert [one["ratio"] for one in found["comparisons"]] == [3.0, 3.0, 2.0]

@@ -1,7 +1,6 @@
 """Commands by hand: what is refused before the work, and what folders and keys are called."""
 
 import hashlib
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flows.commands.pretrain_vq import run_pretrain_vq
+from flows.commands import pretrain_vq
+from flows.commands.options import PretrainOptions
+from flows.commands.predict import predict
+from flows.commands.simulate import simulate
 from flows.jobs import by_hand
-from flows.jobs.by_hand import finetune, name_of, predict, simulate, train
+from flows.jobs.by_hand import finetune, name_of, train
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
@@ -130,20 +132,21 @@ def test_training_asks_for_the_product(tmp_path, save):
 
 def test_pretraining_asks_for_the_name(tmp_path):
     """Of the first folder."""
-    options = Namespace(
-        data=[str(tmp_path / NO_LETTER), "other"],
-        name=None,
-        width=None,
-        image_size=32,
-        seed=0,
-        steps=1,
-        budget=None,
-        textures=None,
-        json=None,
-    )
+    data = [str(tmp_path / NO_LETTER), "other"]
 
     with pytest.raises(ConfigError, match=f"got '{NO_LETTER}': give --name"):
-        run_pretrain_vq(options)
+        pretrain_vq.run(PretrainOptions(data=data, image_size=32, steps=1))
+
+
+def note_jobs(monkeypatch, base, learnt):
+    """Fine-tunings go no further than their job; the base and what it learnt are made up."""
+    jobs = []
+    monkeypatch.setattr(by_hand.flavor, "load_model", lambda uri: base)
+    monkeypatch.setattr(by_hand, "read_training_images", lambda uri: learnt)
+    monkeypatch.setattr(by_hand, "run_of", lambda uri: "run")
+    monkeypatch.setattr(by_hand, "tags_of", lambda uri: {})
+    monkeypatch.setattr(by_hand, "_fit", lambda job, device: jobs.append(job))
+    return jobs
 
 
 def test_fine_tuning_keeps_the_limits_of_the_version(tmp_path, save, monkeypatch, tiny_detector):
@@ -152,16 +155,11 @@ def test_fine_tuning_keeps_the_limits_of_the_version(tmp_path, save, monkeypatch
     file = save(tmp_path / "new" / "0.png")
     row = {"uri": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     learnt = pd.DataFrame([{**row, "split": "train"}])
-    given = []
-    monkeypatch.setattr(
-        by_hand.flavor, "load_model", lambda uri: replace(tiny_detector, limits=limits)
-    )
-    monkeypatch.setattr(by_hand, "read_learnt", lambda uri: learnt)
-    monkeypatch.setattr(by_hand, "_fit", lambda *arguments: given.append(arguments[2]))
+    jobs = note_jobs(monkeypatch, replace(tiny_detector, limits=limits), learnt)
 
     finetune("models:/reconad-bolts/1", str(tmp_path / "new"), None, TrainingSettings(steps=1))
 
-    assert given[0].limits == limits
+    assert jobs[0].settings.limits == limits
 
 
 def test_fine_tuning_asks_the_bucket_for_the_whole_key(
@@ -178,18 +176,15 @@ def test_fine_tuning_asks_the_bucket_for_the_whole_key(
         }
     )
     save(tmp_path / "new" / "0.png", shade=10)
-    tables = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(by_hand.flavor, "load_model", lambda uri: tiny_detector)
-    monkeypatch.setattr(by_hand, "read_learnt", lambda uri: learnt)
+    jobs = note_jobs(monkeypatch, tiny_detector, learnt)
     monkeypatch.setattr(
-        by_hand, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
+        by_hand.mirror, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
     )
-    monkeypatch.setattr(by_hand, "_fit", lambda *given: tables.append(given[4]))
 
     finetune("models:/reconad-bolts/1", "new", None, TrainingSettings(steps=1))
 
     assert "gone" not in capsys.readouterr().err
-    (table,) = tables
+    table = jobs[0].images
     (path,) = table.loc[table["uri"].str.startswith("s3://"), "path"]
     assert Path(path).read_bytes() == kept

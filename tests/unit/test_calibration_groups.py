@@ -16,7 +16,8 @@ from reconad_plugin.detector.calibration_groups import (
 )
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.features import describe_image
-from reconad_plugin.training.fit import NormalImages, fit_detector
+from reconad_plugin.training.fit import fit_detector
+from reconad_plugin.training.images import NormalImages
 
 TINY = ProductSettings(image_size_px=32, target_fpr=0.3)  # needs three images a level
 A_STEP = TrainingSettings(steps=1, batch_size=4)

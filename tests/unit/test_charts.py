@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reconad_plugin.watch.charts import (
-    LEARNING_DELAY,
+from reconad_plugin.watch.chart_sums import (
     MAX_AUTOCORRELATION,
-    MAX_SCORE,
     PRIOR_AUTOCORRELATION,
     PRIOR_PAIRS,
-    Charts,
     Night,
 )
+from reconad_plugin.watch.charts import MAX_SCORE, UPDATE_DELAY_NIGHTS, Charts
 from tests.charts_by_hand import judge_by_hand
 
 NO_LIMIT = 99.0
@@ -34,8 +32,8 @@ def run(values, days=None, steady=0.0, charts=None, teaches=True, limit=NO_LIMIT
     checked = None
     for place, value in enumerate(values):
         night = make_night(place if days is None else days[place], value, **details)
-        checked = charts.check(night, limit)
-        charts.learn(night, np.array([teaches]))
+        checked = charts.score(night, limit)
+        charts.update(night, np.array([teaches]))
     return charts, checked
 
 
@@ -47,7 +45,7 @@ def unlike(seed, count, mean=0.4):
 
 def learnt_of(values):
     """What a chart has learnt of so many nights."""
-    return values[: len(values) - min(LEARNING_DELAY, len(values) // 5)]
+    return values[: len(values) - min(UPDATE_DELAY_NIGHTS, len(values) // 5)]
 
 
 def t_of_a_new_value(value, segments):
@@ -101,9 +99,9 @@ def test_scores_against_the_formulas_in_plain_python(seed):
 
     for place, night in enumerate(nights):
         if place in starts:
-            charts.start_segment(np.ones(3, bool))
-        checked = charts.check(night, limit)
-        charts.learn(night, np.full(3, taught[place]))
+            charts.reset_level(np.ones(3, bool))
+        checked = charts.score(night, limit)
+        charts.update(night, np.full(3, taught[place]))
         for name, values in expected[place].items():
             np.testing.assert_allclose(
                 getattr(checked, name), values, rtol=1e-7, atol=1e-9, err_msg=f"{name} {place}"
@@ -133,7 +131,7 @@ def test_first_night_has_nothing_to_compare_with():
 @pytest.mark.parametrize(
     ("before", "wait"),
     [pytest.param(4, 1, id="one of five"), pytest.param(14, 3, id="three of fifteen"),
-     pytest.param(40, LEARNING_DELAY, id="at most seven")],
+     pytest.param(40, UPDATE_DELAY_NIGHTS, id="at most seven")],
 )  # fmt: skip
 def test_a_night_teaches_only_after_a_while(before, wait):
     """The level moves so many nights after the night that moved it; fewer at the start."""
@@ -152,7 +150,7 @@ def test_new_segment_forgets_the_level_and_keeps_the_spread():
     """The first night after a new level is tested, with how nights differed in both segments."""
     old, new = unlike(13, 12), unlike(14, 3, mean=0.2)
     charts, _ = run(old)
-    charts.start_segment(np.array([True]))
+    charts.reset_level(np.array([True]))
     assert math.isnan(charts.level[0])
     run(new, days=range(12, 15), charts=charts)
 
@@ -169,9 +167,9 @@ def test_new_segments_of_one_chart_do_not_hasten_the_other():
     both, alone = Charts(np.zeros(2)), Charts(np.zeros(1))
     for day, value in enumerate(values):
         if day % 8 == 0:
-            both.start_segment(np.array([True, False]))
-        both.learn(make_night(day, value, value), np.array([True, True]))
-        alone.learn(make_night(day, value), np.array([True]))
+            both.reset_level(np.array([True, False]))
+        both.update(make_night(day, value, value), np.array([True, True]))
+        alone.update(make_night(day, value), np.array([True]))
 
     assert both.level[1] == alone.level[0] == pytest.approx(np.mean(learnt_of(values)))
     assert both.level[0] != alone.level[0]
@@ -181,8 +179,8 @@ def test_new_segment_of_one_chart_leaves_the_level_of_the_other():
     """A new version's scores start anew, and the lamp's level stays."""
     charts = Charts(np.zeros(2))
     for day, value in enumerate(unlike(5, 12)):
-        charts.learn(make_night(day, value, value), np.array([True, True]))
-    charts.start_segment(np.array([True, False]))
+        charts.update(make_night(day, value, value), np.array([True, True]))
+    charts.reset_level(np.array([True, False]))
 
     assert math.isnan(charts.level[0])
     assert charts.level[1] == pytest.approx(0.4, abs=0.002)
@@ -254,12 +252,12 @@ def test_charts_side_by_side_do_not_know_of_each_other():
 
     for day in range(25):
         night = Night(day, values[day], wide, np.full((4, 3), 9.0))
-        found = together.check(night, 3.0)
-        together.learn(night, np.broadcast_to(taught[day][:, None], (4, 3)))
+        found = together.score(night, 3.0)
+        together.update(night, np.broadcast_to(taught[day][:, None], (4, 3)))
         for year, charts in enumerate(alone):
             single = Night(day, values[day, year], variances, np.full(3, 9.0))
-            expected = charts.check(single, 3.0)
-            charts.learn(single, np.full(3, taught[day, year]))
+            expected = charts.score(single, 3.0)
+            charts.update(single, np.full(3, taught[day, year]))
             np.testing.assert_allclose(found.score[year], expected.score, atol=1e-9)
             np.testing.assert_allclose(found.average[year], expected.average, atol=1e-9)
     assert np.isfinite(found.score).all()
@@ -307,7 +305,7 @@ def test_autocorrelation_is_learnt(truth):
     for day in range(count):
         state = truth * state + math.sqrt(1 - truth**2) * generator.standard_normal(shape)
         night = Night(day, state, np.zeros(shape), np.ones(shape))
-        charts.learn(night, np.ones(shape, bool))
+        charts.update(night, np.ones(shape, bool))
 
     error = math.sqrt((1 - truth**2) / count)
     found = charts.autocorrelation

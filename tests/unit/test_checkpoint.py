@@ -8,7 +8,7 @@ from torch import Generator, nn
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.networks.registry import MODELS, model_spec
-from reconad_plugin.training import loop
+from reconad_plugin.training import loop, state
 from reconad_plugin.training.checkpoint import (
     CHECKPOINT_FILE,
     optimizer_tensors,
@@ -18,6 +18,7 @@ from reconad_plugin.training.checkpoint import (
     write_checkpoint,
 )
 from reconad_plugin.training.loop import train
+from reconad_plugin.training.options import RunOptions
 from reconad_plugin.training.recipe import Simulation
 
 STEPS = 14
@@ -30,10 +31,10 @@ class KilledError(Exception):
 
 @pytest.fixture
 def every_step(monkeypatch):
-    """A checkpoint after each step, and two looks a training."""
+    """A checkpoint after each step, and two validations a training."""
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
-    monkeypatch.setattr(loop, "LOOKS", 2)
+    monkeypatch.setattr(loop, "VALIDATIONS", 2)
 
 
 @pytest.fixture
@@ -62,8 +63,7 @@ def learn(make_normal, tiny_models):
             make_normal(3, 2),
             settings,
             seed,
-            checkpoint_folder=folder,
-            on_progress=note,
+            options=RunOptions(checkpoint_folder=folder, on_progress=note),
         )
         return recipe, told, report
 
@@ -137,6 +137,19 @@ def test_broken_checkpoint_starts_anew(learn, tmp_path, damage):
 
 
 @pytest.mark.usefixtures("every_step")
+def test_state_of_another_format_starts_anew(learn, tmp_path, monkeypatch):
+    """What another reconad has left is as none."""
+    monkeypatch.setattr(state, "FORMAT", 1)
+    kill(learn, "ae", tmp_path)
+    monkeypatch.undo()
+
+    again, told, _ = learn("ae", tmp_path)
+
+    assert told[0].step == 1
+    assert same(again, learn("ae")[0])
+
+
+@pytest.mark.usefixtures("every_step")
 def test_training_that_had_ended_is_not_repeated(learn, tmp_path):
     """Killed after the last step and before the result was safe, no step is taken again."""
     first, _, report = learn("ae", tmp_path)
@@ -155,7 +168,9 @@ def test_seconds_add_up_over_a_kill(learn, tmp_path, monkeypatch):
     """The budget goes on where it was."""
     kill(learn, "ae", tmp_path)
     tensors, numbers = read_checkpoint(tmp_path)
-    write_checkpoint(tmp_path, tensors, numbers | {"elapsed_s": 500.0})
+    write_checkpoint(
+        tmp_path, tensors, numbers | {"clock": numbers["clock"] | {"elapsed_s": 500.0}}
+    )
 
     _, told, report = learn("ae", tmp_path)
 
@@ -165,8 +180,8 @@ def test_seconds_add_up_over_a_kill(learn, tmp_path, monkeypatch):
 def test_checkpoints_are_written_now_and_then(learn, tmp_path, monkeypatch):
     """Within the first half minute there is none, and no more than the share of time allows."""
     written = []
-    monkeypatch.setattr(loop, "LOOKS", 1)
-    monkeypatch.setattr(loop, "write_checkpoint", lambda *parts: written.append(parts))
+    monkeypatch.setattr(loop, "VALIDATIONS", 1)
+    monkeypatch.setattr(state, "write_checkpoint", lambda *parts: written.append(parts))
     learn("ae", tmp_path)
     assert written == []
 

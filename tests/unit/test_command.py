@@ -5,8 +5,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
-from flows.commands.exit_codes import run_command
 from flows.platform.servers import free_ports
+from flows.runtime.exit_codes import run_command
 from mlflow_models.flavor import load_model
 from reconad_plugin.errors import ConfigError, PlatformError
 

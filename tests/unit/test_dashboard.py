@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from monitoring.dashboard import add_night, lay_out, open_workspace, remove_other_runs, tonight
-from monitoring.report import night_values, run_report
+from monitoring.report import run_report
+from reconad_plugin.ledger.night_values import night_values
 from tests.night_tables import NIGHT, record, score_table
 
 
@@ -72,13 +73,14 @@ def test_a_person_reads_whether_tonight_is_fine_since_when_not_and_why():
     """The first panel says it in words."""
     fine = tonight(record())
     new = tonight(record(cause="light"))
-    lasting = tonight(record(cause="defects", also=["light"], since="2026-03-03", is_holding=True))
+    lasting = tonight(record(cause="defects", also=("light",), since="2026-03-03"))
 
     assert fine.title == "2026-03-05: fine"
     assert new.title == "2026-03-05: ALARM, light, new tonight"
     assert lasting.title == "2026-03-05: ALARM, defects, since 2026-03-03 (3 nights)"
-    assert "besides: light. luminance 0.412 -> 0.331 (-8.0 sigma)." in lasting.subtitle
-    assert "wait for a person" in lasting.subtitle
+    assert lasting.subtitle == (
+        "The pictures are darker. Look at the lamp. Also seen: light. Scored by version 3."
+    )
 
 
 def test_the_first_panel_speaks_of_the_newest_night(workspace):

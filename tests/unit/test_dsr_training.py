@@ -25,8 +25,8 @@ from reconad_plugin.training.dsr import (
 )
 from reconad_plugin.training.loop import train
 from reconad_plugin.training.losses import focal_loss
-from reconad_plugin.training.pretrain import pretrain_vq
 from reconad_plugin.training.recipe import Simulation
+from reconad_plugin.training.vq import pretrain_vq
 from tests.small_dsr import CODES, SIZE_PX, pictures, seeded, small
 
 SIZES = {"width": 16, "code_dim": 8, "codes": 64}

@@ -8,17 +8,27 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from reconad_plugin.detector import evaluation
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
-from reconad_plugin.detector.evaluation import DefectFigures, evaluate
+from reconad_plugin.detector.evaluation import DefectFigures
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.store.mirror import load_files
 
 SIZE_PX = 32
 NORMAL = (20, 30, 40, 60)  # the brightest pixel of each picture
 HOLES = (50, 70, 80)
 STAINS = (10,)
+
+
+def evaluate(detector, folder):
+    """The figures of a detector on the test split of a folder."""
+    found = read_folder(folder)
+    paths = [file.path for file in found.test]
+    images = load_files(paths, detector.image_size_px, detector.limits, folder / "cache")
+    return evaluation.evaluate(detector, found, images)
 
 
 class Brightness(AnomalyNetwork):
@@ -70,7 +80,7 @@ def save(path, picture):
 
 def test_figures_by_hand(detector, folder):
     """One of four normal pictures is above the threshold, and three of four with a defect."""
-    found = evaluate(detector, read_folder(folder))
+    found = evaluate(detector, folder)
 
     assert found.images == {"good": 4, "hole": 3, "stain": 1}
     assert (found.fpr, found.recall, found.escape_rate) == (1 / 4, 3 / 4, 1 / 4)
@@ -86,7 +96,7 @@ def test_figures_by_hand(detector, folder):
 
 def test_intervals_enclose_their_shares(detector, folder):
     """Four images say little, and the interval tells."""
-    found = evaluate(detector, read_folder(folder))
+    found = evaluate(detector, folder)
 
     assert 0 < found.fpr_interval[0] < found.fpr < found.fpr_interval[1] < 1
     assert found.fpr_interval[1] - found.fpr_interval[0] > 0.5
@@ -97,7 +107,7 @@ def test_pixels_come_chunk_by_chunk(detector, folder, monkeypatch):
     """Maps and masks of several chunks are those of one picture after the other."""
     monkeypatch.setattr("reconad_plugin.detector.evaluation._CHUNK", 3)
 
-    found = evaluate(detector, read_folder(folder))
+    found = evaluate(detector, folder)
 
     mask = spot(1)[..., 0] == 1
     levels = np.array(NORMAL + HOLES + STAINS)
@@ -110,7 +120,7 @@ def test_without_masks_there_are_no_pixel_figures(detector, folder):
     """One defect without a mask leaves the pixels out, not the images."""
     (folder / "ground_truth" / "stain" / "0.png").unlink()
 
-    found = evaluate(detector, read_folder(folder))
+    found = evaluate(detector, folder)
 
     assert (found.pixel_AUROC, found.pixel_AP, found.pixel_AUPRO) == (None, None, None)
     assert found.recall == 3 / 4
@@ -121,7 +131,7 @@ def test_each_image_is_held_against_the_threshold_of_its_light(detector, folder)
     strict = calibrate([0.9, 0.95, 0.99], 0.3, [0.9, 0.95, 0.99])
     levels = CalibrationGroups((0.5,), (strict, strict))
 
-    found = evaluate(replace(detector, light_levels=levels), read_folder(folder))
+    found = evaluate(replace(detector, light_levels=levels), folder)
 
     assert (found.fpr, found.recall, found.escape_rate) == (0, 0, 1)
     assert found.image_AUROC == pytest.approx(11 / 16)
@@ -135,4 +145,4 @@ def test_both_kinds_of_images_are_needed(detector, tmp_path, kind):
 
     counts = "1 and 0" if kind == "good" else "0 and 1"
     with pytest.raises(NotEnoughImagesError, match=f"normal and defect images .* has {counts}"):
-        evaluate(detector, read_folder(tmp_path))
+        evaluate(detector, tmp_path)

@@ -13,7 +13,9 @@ from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.training import phases
-from reconad_plugin.training.fit import FINETUNE_RATE_SHARE, NormalImages, fit_detector
+from reconad_plugin.training.fit import FINETUNE_LEARNING_RATE_SHARE, fit_detector
+from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.options import RunOptions
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -83,8 +85,8 @@ def test_fine_tuning_is_gentler(base, images, asked):
     fit_detector(images, TINY, A_FEW_STEPS, base=base)
     fit_detector(images, TINY, TrainingSettings(steps=2, learning_rate=0.02), base=base)
 
-    rates = [settings.learning_rate for _, _, _, settings, *_ in asked]
-    assert rates == [None, pytest.approx(FINETUNE_RATE_SHARE * 1e-3), 0.02]
+    rates = [settings.learning_rate or recipe.learning_rate for recipe, _, _, settings, *_ in asked]
+    assert rates == [1e-3, pytest.approx(FINETUNE_LEARNING_RATE_SHARE * 1e-3), 0.02]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_folder_without_textures_is_refused(images, tmp_path):
     settings = TrainingSettings(steps=1, textures=str(tmp_path / "nowhere"))
 
     with pytest.raises(NotEnoughImagesError, match="at least one texture"):
-        fit_detector(images, TINY, settings, on_progress=seen.append)
+        fit_detector(images, TINY, settings, options=RunOptions(on_progress=seen.append))
 
     assert seen == []
 
@@ -157,9 +159,9 @@ def test_options_of_the_recipe_reach_it(images, asked):
 
 def test_checkpoints_go_where_they_are_asked_for(images, asked, tmp_path):
     """Each phase has a folder in that of the training."""
-    fit_detector(images, TINY, A_FEW_STEPS, checkpoint_folder=tmp_path)
+    fit_detector(images, TINY, A_FEW_STEPS, options=RunOptions(checkpoint_folder=tmp_path))
 
-    assert asked[0][-1]["checkpoint_folder"] == tmp_path / "network"
+    assert asked[0][-2].checkpoint_folder == tmp_path / "network"
 
 
 def test_judges_images_count_and_are_not_touched(images):

@@ -7,7 +7,9 @@ from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training import loop
-from reconad_plugin.training.fit import NormalImages, fit_detector
+from reconad_plugin.training.fit import fit_detector
+from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.options import RunOptions
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models"),
@@ -21,7 +23,7 @@ A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
 @pytest.fixture(autouse=True)
 def few_looks(monkeypatch):
     """One look a training; the loop has tests of its own."""
-    monkeypatch.setattr(loop, "LOOKS", 1)
+    monkeypatch.setattr(loop, "VALIDATIONS", 1)
 
 
 @pytest.fixture(params=[pytest.param(name, id=name) for name in MODELS])
@@ -86,7 +88,7 @@ def test_progress_is_told_step_by_step(product, normal):
     """A training reports each of its steps."""
     seen = []
 
-    fit_detector(normal, product, A_FEW_STEPS, on_progress=seen.append)
+    fit_detector(normal, product, A_FEW_STEPS, options=RunOptions(on_progress=seen.append))
 
     assert [progress.step for progress in seen] == [1, 2, 3]
 
@@ -109,6 +111,6 @@ def test_too_few_to_calibrate_on_are_refused_before_training(product, normal, he
     images = NormalImages(normal.train, normal.calibration[:held_out], normal.judge)
 
     with pytest.raises(NotEnoughImagesError, match=f"at least 2 held-out .* got {held_out}"):
-        fit_detector(images, product, A_FEW_STEPS, on_progress=seen.append)
+        fit_detector(images, product, A_FEW_STEPS, options=RunOptions(on_progress=seen.append))
 
     assert not seen

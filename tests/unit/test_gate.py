@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reconad_plugin.gate.comparison import NAMED_IMAGES, unseen
-from reconad_plugin.gate.golden import ENOUGH_DEFECTS
-from reconad_plugin.gate.rules import COST, GAIN, LOSS_CHANCE, MAX_AUROC_LOSS, QUALITY
+from reconad_plugin.gate.comparison import unseen
+from reconad_plugin.gate.judge import JudgedImages
+from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.gate.rules import COST, GAIN, QUALITY
 from tests.judged import (
     ANOMALOUS,
     BETTER,
@@ -57,12 +58,12 @@ def test_equal_challenger_is_refused_for_want_of_gain_alone():
     assert found.reason.startswith("better in nothing")
 
 
-def test_images_and_differences_are_told():
+def test_the_verdict_has_images_and_differences():
     """The verdict says what it stands on, and how far the two versions are apart."""
     found = verdict(BETTER)
 
     by_type = dict.fromkeys(TYPES, 25)
-    assert found.images == {"normal": 100, "recent": 100, "anomalous": by_type}
+    assert found.images == JudgedImages(normal=100, recent=100, anomalous=by_type)
     low, high = found.differences.auroc_interval
     assert found.differences.auroc == pytest.approx(BETTER.auroc - CHAMPION.auroc)
     assert 0 < low < found.differences.auroc < high
@@ -114,7 +115,10 @@ def test_false_alarms_are_bounded(alarms, calibration_images, is_passed):
     """More false alarms than the target and chance explain are refused, however good the rest."""
     is_alarm = np.arange(100) < alarms
     challenger = replace(
-        BETTER, normal_alarms=is_alarm, calibration_images=calibration_images, calibration_alarms=1
+        BETTER,
+        normal_flagged=is_alarm,
+        calibration_images=calibration_images,
+        calibration_flagged=1,
     )
 
     found = verdict(challenger)
@@ -124,15 +128,15 @@ def test_false_alarms_are_bounded(alarms, calibration_images, is_passed):
 
 
 def test_false_alarms_count_on_the_last_seven_nights():
-    """What alarmed before, and the normal images of the golden folder, do not count."""
+    """What was flagged before, and the normal images of the golden folder, do not count."""
     nights = [f"2026-04-{1 + place // 10:02}" for place in range(90)]
     labels = replace(LABELS, nights=(*nights, *[""] * 10))
     is_old = np.isin(labels.nights, ["2026-04-01", "2026-04-02", ""])
 
-    found = verdict(replace(BETTER, normal_alarms=is_old), labels=labels)
+    found = verdict(replace(BETTER, normal_flagged=is_old), labels=labels)
 
     assert failed(found) == []
-    assert found.images["recent"] == 70
+    assert found.images.recent == 70
     sentence = check_of(found, "false_alarms").sentence
     assert "0.0% of 70 held-out normal images of 7 nights, 2026-04-03 to 2026-04-09" in sentence
 
@@ -150,7 +154,7 @@ def test_fewer_alarms_bought_with_blindness_are_refused():
 )
 def test_ranking_must_not_get_worse(loss, is_passed):
     """Fewer false alarms do not make up for a ranking that is lost."""
-    noisy = replace(CHAMPION, normal_alarms=NORMAL > 0)
+    noisy = replace(CHAMPION, normal_flagged=NORMAL > 0)
 
     found = verdict(see(NORMAL, ANOMALOUS - loss), noisy)
 
@@ -246,7 +250,7 @@ def test_long_lists_of_images_are_cut():
     found = verdict(see(NORMAL, np.full(100, -1.0)), see(NORMAL, np.full(100, 3.0)))
 
     assert found.differences.misses == 100
-    assert len(found.differences.newly_missed) == NAMED_IMAGES + 1
+    assert len(found.differences.newly_missed) == LIMITS.named_images + 1
     assert found.differences.newly_missed[-1] == "and 70 more"
 
 
@@ -259,19 +263,19 @@ def test_long_lists_of_images_are_cut():
 )
 def test_fewer_alarms_are_a_gain(alarms, is_passed):
     """False alarms that end are a gain from five percent on."""
-    noisy = replace(CHAMPION, normal_alarms=np.arange(100) < alarms)
+    noisy = replace(CHAMPION, normal_flagged=np.arange(100) < alarms)
 
     found = verdict(CHAMPION, noisy)
 
     assert failed(found) == ([] if is_passed else ["is_better"])
-    assert found.reason.startswith(f"better in {'fewer alarms' if is_passed else 'nothing'}:")
+    assert found.reason.startswith(f"better in {'fewer false alarms' if is_passed else 'nothing'}:")
 
 
 def test_alarms_that_move_are_no_gain():
     """Five fewer alarms are chance where a dozen others ended and began."""
-    champion = replace(CHAMPION, normal_alarms=np.arange(100) < 22)
+    champion = replace(CHAMPION, normal_flagged=np.arange(100) < 22)
     challenger = replace(
-        CHAMPION, normal_alarms=np.arange(100) >= 83, calibration_images=10, calibration_alarms=1
+        CHAMPION, normal_flagged=np.arange(100) >= 83, calibration_images=10, calibration_flagged=1
     )
 
     assert failed(verdict(challenger, champion)) == ["is_better"]
@@ -281,7 +285,7 @@ def test_fewer_alarms_do_not_serve_while_a_loss_cannot_be_excluded():
     """Few images of two unlike versions prove nothing; the sentence asks for more."""
     random = np.random.default_rng(1)
     champion, challenger = (see(random.normal(size=20), random.normal(2, 1, 20)) for _ in range(2))
-    noisy = replace(champion, normal_alarms=np.arange(20) < 10)
+    noisy = replace(champion, normal_flagged=np.arange(20) < 10)
 
     found = verdict(challenger, noisy, label(20, ["dent"] * 20))
 
@@ -301,19 +305,19 @@ def test_fewer_alarms_do_not_serve_while_a_loss_cannot_be_excluded():
 )
 def test_few_defects_that_both_find_exclude_no_loss(defects, is_passed):
     """Where no image tells two versions apart, only their number says what may be lost."""
-    champion = see(NORMAL, [3.0] * defects, normal_alarms=np.arange(100) < 15)
+    champion = see(NORMAL, [3.0] * defects, normal_flagged=np.arange(100) < 15)
     challenger = see(NORMAL, [3.0] * defects)
 
     found = verdict(challenger, champion, label(100, ["dent"] * defects))
 
     assert failed(found) == ([] if is_passed else ["is_better"])
-    assert found.reason.startswith("better in fewer alarms:")
+    assert found.reason.startswith("better in fewer false alarms:")
     assert found.reason.endswith("bring more") is not is_passed
 
 
 def test_golden_defects_judge_alone_from_so_many_on_that_a_loss_shows():
     """Fewer have simulated ones beside them."""
-    assert unseen(LOSS_CHANCE, ENOUGH_DEFECTS) < MAX_AUROC_LOSS
+    assert unseen(LIMITS.hidden_loss_chance, LIMITS.enough_defects) < LIMITS.max_auroc_loss
 
 
 @pytest.mark.parametrize(
@@ -322,10 +326,10 @@ def test_golden_defects_judge_alone_from_so_many_on_that_a_loss_shows():
 )
 def test_a_threshold_in_service_finds_part_of_what_it_could(found_images, is_passed):
     """Four tenths of what the champion would find at the target rate; the sentence has both."""
-    champion = see(NORMAL, [3.0] * 100, normal_alarms=np.arange(100) < 15)
+    champion = see(NORMAL, [3.0] * 100, normal_flagged=np.arange(100) < 15)
     is_found = np.arange(100) < found_images
 
-    found = verdict(see(NORMAL, [3.0] * 100, anomalous_alarms=is_found), champion)
+    found = verdict(see(NORMAL, [3.0] * 100, anomalous_flagged=is_found), champion)
 
     assert failed(found) == ([] if is_passed else ["recall"])
     sentence = check_of(found, "is_better").sentence
@@ -338,7 +342,7 @@ def test_a_threshold_in_service_finds_part_of_what_it_could(found_images, is_pas
 )
 def test_first_version_must_find_anomalies(recall, is_passed):
     """Three in ten golden anomalies must lie above the threshold that would be in force."""
-    first = replace(BETTER, anomalous_alarms=np.arange(100) < 100 * recall)
+    first = replace(BETTER, anomalous_flagged=np.arange(100) < 100 * recall)
 
     assert failed(verdict(first, champion=None)) == ([] if is_passed else ["recall"])
 

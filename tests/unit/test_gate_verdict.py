@@ -1,4 +1,4 @@
-"""The gate's verdict as a whole: odd evidence, JSON, reasons."""
+"""The gate's verdict as a whole: odd scores, JSON, reasons."""
 
 import json
 import math
@@ -27,7 +27,7 @@ from tests.judged import (
 
 shares = st.floats(0, 1)
 scores = st.lists(st.floats(-5, 5), min_size=12, max_size=12)
-any_evidence = st.builds(
+any_scores = st.builds(
     see,
     normal=scores,
     anomalous=scores,
@@ -67,7 +67,7 @@ def test_champion_whose_scores_are_no_numbers_cannot_be_beaten():
     assert "0 of the challenger's scores and 100 of the champion's are no numbers" in found.reason
 
 
-def test_evidence_of_no_recent_images_is_refused():
+def test_scores_of_no_recent_images_is_refused():
     """A share of no images proves nothing."""
     found = verdict(BETTER, labels=replace(LABELS, nights=("",) * 100))
 
@@ -80,9 +80,9 @@ def test_half_a_golden_set_is_refused():
         judge(see([], ANOMALOUS), None, label(0), TARGET_FPR)
 
 
-@given(challenger=any_evidence, champion=st.none() | any_evidence, target_fpr=st.floats(0.001, 0.5))
+@given(challenger=any_scores, champion=st.none() | any_scores, target_fpr=st.floats(0.001, 0.5))
 def test_verdict_is_json_and_agrees_with_its_checks(challenger, champion, target_fpr):
-    """Whatever the evidence, the verdict can be written down and says the same there."""
+    """Whatever the scored, the verdict can be written down and says the same there."""
     found = judge(challenger, champion, FEW_LABELS, target_fpr)
 
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -94,15 +94,15 @@ def test_verdict_is_json_and_agrees_with_its_checks(challenger, champion, target
     assert all(check["sentence"] for check in written["checks"])
 
 
-@given(evidence=any_evidence, target_fpr=st.floats(0.001, 0.5))
-def test_no_version_beats_itself(evidence, target_fpr):
+@given(scored=any_scores, target_fpr=st.floats(0.001, 0.5))
+def test_no_version_beats_itself(scored, target_fpr):
     """Whatever its figures, a version is not better than itself."""
-    assert not judge(evidence, evidence, FEW_LABELS, target_fpr).is_passed
+    assert not judge(scored, scored, FEW_LABELS, target_fpr).is_passed
 
 
 def test_reason_names_the_rules_that_failed():
     """All that is wrong is said at once, up to what a registry shows."""
-    wrong = see(NORMAL, ANOMALOUS - 5, normal_alarms=NORMAL > -1, map_spread=0.0, map_coverage=1.0)
+    wrong = see(NORMAL, ANOMALOUS - 5, normal_flagged=NORMAL > -1, map_spread=0.0, map_coverage=1.0)
 
     found = verdict(replace(wrong, seconds_per_image=9.0, size_bytes=10**10))
 
@@ -110,6 +110,6 @@ def test_reason_names_the_rules_that_failed():
     assert found.reason.endswith(f"{len(failed(found)) - 8} more rules failed")
 
 
-def test_same_evidence_gives_the_same_verdict():
+def test_same_scores_gives_the_same_verdict():
     """Resampling follows the seed alone."""
     assert verdict(BETTER).to_dict() == verdict(BETTER).to_dict()

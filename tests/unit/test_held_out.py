@@ -1,4 +1,4 @@
-"""Looks at held-out images while a training runs."""
+"""Validations on held-out images while a training runs."""
 
 import pytest
 import torch
@@ -54,9 +54,9 @@ def test_loss_is_the_mean_over_the_normal_images(count):
     """Batches that are not full count for as many images as they hold."""
     recipe = Brightness()
 
-    look = HeldOut(flat(count), recipe, 1, "cpu").look(recipe)
+    found = HeldOut(flat(count), recipe, 1, "cpu").validate(recipe)
 
-    assert look.loss == pytest.approx(float((flat(count) / 255).mean()), rel=1e-5)
+    assert found.loss == pytest.approx(float((flat(count) / 255).mean()), rel=1e-5)
     assert [len(batch) for batch in recipe.seen] == [5] * (count // 5) + [count % 5] * (
         count % 5 > 0
     )
@@ -73,44 +73,44 @@ def test_separation_says_how_well_anomalies_are_told(strength, least, most):
     """One is perfect, a half is chance."""
     recipe = Brightness(strength)
 
-    look = HeldOut(flat(12), recipe, 1, "cpu").look(recipe)
+    found = HeldOut(flat(12), recipe, 1, "cpu").validate(recipe)
 
-    assert least <= look.separation <= most
+    assert least <= found.separation <= most
 
 
-def test_every_look_sees_the_same():
-    """Two looks at the same weights give the same, whatever was drawn between."""
+def test_every_validation_sees_the_same():
+    """Two validations at the same weights give the same, whatever was drawn between."""
     recipe = Brightness()
     held_out = HeldOut(flat(8), recipe, 1, "cpu")
 
-    first = held_out.look(recipe)
+    first = held_out.validate(recipe)
     torch.rand(7)
-    second = held_out.look(recipe)
+    second = held_out.validate(recipe)
 
     assert first == second
     assert recipe.drawn[:2] == recipe.drawn[2:]
 
 
 def test_a_few_old_and_new_images_count():
-    """More than the limit costs no more, and the newest are looked at as well as the oldest."""
+    """More than the limit costs no more, and the newest are seen as well as the oldest."""
     recipe = Brightness()
     images = flat(MAX_IMAGES + 20)
     images[0], images[-1] = 7, 251
 
-    HeldOut(images, recipe, 1, "cpu").look(recipe)
+    HeldOut(images, recipe, 1, "cpu").validate(recipe)
 
     seen = torch.cat(recipe.seen)
     assert len(seen) == MAX_IMAGES
     assert [round(255 * float(seen[place].mean())) for place in (0, -1)] == [7, 251]
 
 
-def test_look_leaves_no_trace():
+def test_validation_leaves_no_trace():
     """It happens in eval mode without gradients, and leaves training mode, weights and chance."""
     recipe = Brightness().train()
     before = {name: value.clone() for name, value in recipe.state_dict().items()}
     random_state = torch.get_rng_state()
 
-    HeldOut(flat(8), recipe, 1, "cpu").look(recipe)
+    HeldOut(flat(8), recipe, 1, "cpu").validate(recipe)
 
     assert not any(recipe.modes)
     assert all(module.training for module in recipe.modules())
@@ -143,6 +143,6 @@ def test_weights_that_rebuild_less_are_told_apart(make_normal):
     for recipe in recipes:
         recipe.simulation = Simulation(STAINS)
 
-    strong, none = (HeldOut(images, recipe, 3, "cpu").look(recipe) for recipe in recipes)
+    strong, none = (HeldOut(images, recipe, 3, "cpu").validate(recipe) for recipe in recipes)
 
     assert strong.separation > none.separation + 0.2

@@ -67,6 +67,49 @@ def test_serving_imports_nothing_that_trains():
     assert answer.stdout.strip() == "[]"
 
 
+def test_the_core_works_without_boto3():
+    """From a notebook with torch alone: every module but the one for S3 is imported, and an image
+    is scored."""
+    modules = [
+        ".".join(file.relative_to(CHECKOUT).with_suffix("").parts)
+        for file in sorted((CHECKOUT / "reconad_plugin").rglob("*.py"))
+        if file.name != "__init__.py"
+    ]
+    modules.remove("reconad_plugin.store.s3")
+    code = (
+        "import importlib, sys\n"
+        "sys.modules |= {'boto3': None, 'botocore': None}\n"
+        f"for module in {modules!r}:\n"
+        "    importlib.import_module(module)\n"
+        "import torch\n"
+        "from reconad_plugin.detector.detector import score_images\n"
+        "from reconad_plugin.networks.autoencoder import build_autoencoder\n"
+        "network = build_autoencoder(32, width=4, latent_dim=8).eval()\n"
+        "images = torch.zeros((1, 3, 32, 32), dtype=torch.uint8)\n"
+        "print(score_images(network, images, 1).pred_score.shape)"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False, text=True
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == "(1,)"
+
+
+def test_the_watch_imports_no_torch():
+    """It decides on numbers of nights; whoever looks at them waits for no network."""
+    names = [file.stem for file in (CHECKOUT / "reconad_plugin" / "watch").glob("*.py")]
+    modules = [f"reconad_plugin.watch.{name}" for name in names if name != "__init__"]
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+
+    assert answer.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize(
     "room", [pytest.param(name, id=name) for name in (*ROOMS, "reconad_plugin")]
 )

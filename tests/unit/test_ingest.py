@@ -18,7 +18,7 @@ LARGEST_EVENT_BYTES = 1_500_000  # Prefect's limit
 def told(monkeypatch):
     """The payloads of events."""
     payloads = []
-    monkeypatch.setattr(ingest, "tell", lambda event, product, payload: payloads.append(payload))
+    monkeypatch.setattr(ingest, "emit", lambda event, product, payload: payloads.append(payload))
     return payloads
 
 

@@ -17,7 +17,7 @@ def test_keys_by_hand():
     assert LAYOUT.manifests == "bolt/_reconad/manifests/"
     assert LAYOUT.manifest(NIGHT) == "bolt/_reconad/manifests/2024-05-01.parquet"
     assert LAYOUT.scores(NIGHT) == "bolt/_reconad/scores/2024-05-01.parquet"
-    assert LAYOUT.places(NIGHT) == "bolt/_reconad/places/2024-05-01.parquet"
+    assert LAYOUT.cells(NIGHT) == "bolt/_reconad/places/2024-05-01.parquet"
     assert LAYOUT.review(NIGHT) == "bolt/_reconad/reviews/2024-05-01.parquet"
     assert LAYOUT.nights == "bolt/_reconad/nights/"
     assert LAYOUT.night_record(NIGHT) == "bolt/_reconad/nights/2024-05-01.json"
@@ -33,7 +33,7 @@ def test_keys_by_hand():
         pytest.param(lambda layout, night: layout.incoming(night), id="incoming"),
         pytest.param(lambda layout, night: layout.manifest(night), id="manifest"),
         pytest.param(lambda layout, night: layout.scores(night), id="scores"),
-        pytest.param(lambda layout, night: layout.places(night), id="places"),
+        pytest.param(lambda layout, night: layout.cells(night), id="cells"),
         pytest.param(lambda layout, night: layout.review(night), id="review"),
         pytest.param(lambda layout, night: layout.night_record(night), id="record"),
         pytest.param(lambda layout, night: layout.resolution(night), id="resolution"),

@@ -11,6 +11,7 @@ from reconad_plugin.images.features import FEATURES
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.manifest import (
     COLUMNS,
+    IntakeRules,
     accepted_rows,
     build_manifest,
     camera_position,
@@ -28,6 +29,8 @@ LAYOUT = ProductLayout("bolt")
 
 class Bucket(dict):
     """Objects in memory, with the calls of a store that manifests make."""
+
+    bucket = "factory"
 
     def list_objects(self, prefix):
         return [
@@ -64,10 +67,12 @@ def bucket(encode):
     )
 
 
-def build(bucket, folder, **options):
+def build(bucket, folder, previous=None, **rules):
     """The night's manifest by the names of its images."""
     cache = ContentCache(folder)
-    table = build_manifest(bucket, cache, LAYOUT, NIGHT, ImageLimits(), **options)
+    table = build_manifest(
+        bucket, cache, LAYOUT, NIGHT, IntakeRules(ImageLimits(), **rules), previous
+    )
     return table.set_index(table["key"].str.removeprefix(LAYOUT.incoming(NIGHT)))
 
 
@@ -146,7 +151,7 @@ def test_a_repeated_picture_is_accepted_once_another_nights_is_gone(bucket, tmp_
     earlier = date(2024, 4, 30)
     bucket[f"{LAYOUT.incoming(earlier)}a.png"] = next(iter(bucket.values()))
     cache = ContentCache(tmp_path)
-    first = build_manifest(bucket, cache, LAYOUT, earlier, ImageLimits())
+    first = build_manifest(bucket, cache, LAYOUT, earlier, IntakeRules(ImageLimits()))
     write_manifest(bucket, LAYOUT, earlier, first)
     before = build(bucket, tmp_path).reset_index(drop=True)
     assert before["reason"].iloc[0] == f"same bytes as {first['key'].iloc[0]}"

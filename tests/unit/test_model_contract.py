@@ -21,7 +21,8 @@ from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.training import loop
-from reconad_plugin.training.fit import NormalImages, fit_detector
+from reconad_plugin.training.fit import fit_detector
+from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import train
 from reconad_plugin.training.recipe import Simulation
 
@@ -44,7 +45,7 @@ USUAL = {"steps": 150, "batch_size": 8, "learning_rate": 3e-3}
 def few_looks():
     """Two looks a training; the loop has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "LOOKS", 2)
+        patch.setattr(loop, "VALIDATIONS", 2)
         yield
 
 

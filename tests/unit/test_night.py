@@ -75,7 +75,7 @@ def test_summary_by_hand(table):
     assert night.values["clipped_share"] == pytest.approx(0.01)
     assert night.values["sharpness"] == pytest.approx(-2.5)
     # 0.8 is above 0.4, and 0.4 is not; of the calibration's scores 0.4 is at it
-    assert night.alarming == Exceedances(1, 4, 3, 1)
+    assert night.above_threshold == Exceedances(1, 4, 3, 1)
     # 0.3 and 0.6 are above 0.25; of the calibration's 0.25, 0.3 and 0.9 are at or above it
     assert night.suspects == Exceedances(2, 4, 4, 3)
 
@@ -194,7 +194,7 @@ def test_night_before_any_version_has_its_light(table):
     assert night.values["luminance"] == pytest.approx(0.5)
     assert set(night.positions) == {"left", "right"}
     assert night.images == 4
-    assert night.alarming.images == night.suspects.images == 0
+    assert night.above_threshold.images == night.suspects.images == 0
     assert night.is_trained_on
 
 

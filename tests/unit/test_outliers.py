@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reconad_plugin.watch.cells import known_places, summarise_places
+from reconad_plugin.watch.cells import known_cells, summarise_cells
 from reconad_plugin.watch.contrast import chance_of_contrast, contrast, find_outliers, with_outliers
 from reconad_plugin.watch.night_tests import comparable, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, Outliers, summarise_night
@@ -40,9 +40,9 @@ def nights():
     known, places = [], []
     for place in range(ORDINARY):
         scores = table(seed=place)
-        known.append(with_outliers(summarised(place, scores), scores, known_places(places)))
-        places.append(summarise_places(scores))
-    return known, known_places(places)
+        known.append(with_outliers(summarised(place, scores), scores, known_cells(places)))
+        places.append(summarise_cells(scores))
+    return known, known_cells(places)
 
 
 def test_images_that_stand_out_are_counted(nights):
@@ -103,14 +103,14 @@ def test_images_that_stand_out_are_an_alarm_and_ordinary_nights_are_none(nights)
         tonight = with_outliers(summarised(30, scores), scores, places)
         return watch_night(history, tonight, ordinary, (), 1.0)
 
-    quiet = [watched(table(seed=seed)).outliers for seed in range(60, 80)]
+    quiet = [watched(table(seed=seed)).contrast for seed in range(60, 80)]
     spoilt = watched(table(seed=60, spoilt=(12,) * 5))
 
-    assert not any(outliers.is_alarm for outliers in quiet)
-    assert spoilt.outliers.is_alarm
-    assert (spoilt.outliers.above, spoilt.outliers.images) == (5, 60)
+    assert not any(contrast.is_alarm for contrast in quiet)
+    assert spoilt.contrast.is_alarm
+    assert (spoilt.contrast.above, spoilt.contrast.images) == (5, 60)
     assert not spoilt.suspects.is_alarm
-    early = watched(table(seed=60, spoilt=(12,) * 5), known[:4]).outliers  # two of them tell
+    early = watched(table(seed=60, spoilt=(12,) * 5), known[:4]).contrast  # two of them count
     assert (early.images, early.chance) == (0, 1.0)
 
 

@@ -1,5 +1,6 @@
 """Trainings in phases: how the budget is split, and how they go on after a kill."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -9,15 +10,18 @@ from safetensors.torch import load_file, save_file
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import CodebookCollapsedError, ConfigError
+from reconad_plugin.networks.base import hash_weights
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.networks.vq import build_vq
+from reconad_plugin.networks.vq_weights import read_vq
 from reconad_plugin.training import loop, phases
 from reconad_plugin.training.checkpoint import CHECKPOINT_FILE, remove_checkpoint
-from reconad_plugin.training.fit import NormalImages, fit_detector
-from reconad_plugin.training.loop import TrainingReport
+from reconad_plugin.training.fit import fit_detector
+from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.options import RunOptions
 from reconad_plugin.training.phases import train_phases
-from reconad_plugin.training.pretrain import hash_vq, read_vq
 from reconad_plugin.training.recipe import Simulation
+from reconad_plugin.training.report import TrainingReport
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -37,17 +41,17 @@ def images(make_normal):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_look():
-    """One look a phase, and a checkpoint after each step."""
+def one_validation():
+    """One validation a phase, and a checkpoint after each step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "LOOKS", 1)
+        patch.setattr(loop, "VALIDATIONS", 1)
         patch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
         patch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
         yield
 
 
 @pytest.fixture(scope="module")
-def whole(images, tiny_models, one_look):
+def whole(images, tiny_models, one_validation):
     """A detector, and its report, of a training that nothing interrupts."""
     return fit_detector(images, DSR, STEPS)
 
@@ -154,7 +158,7 @@ def test_progress_is_one_bar(images):
     """Steps count on over the phases, the share that is done never falls, and it ends full."""
     seen = []
 
-    fit_detector(images, DSR, STEPS, on_progress=seen.append)
+    fit_detector(images, DSR, STEPS, options=RunOptions(on_progress=seen.append))
 
     assert [each.step for each in seen] == list(range(1, 21))
     assert [each.planned_steps for each in seen] == pytest.approx([20] * 20, abs=1)
@@ -173,11 +177,18 @@ def test_a_kill_in_any_phase_changes_nothing(images, whole, tmp_path, killed_at)
         if progress.step == killed_at:
             raise KilledError
 
+    folder = tmp_path / "it"
+
     with pytest.raises(KilledError):
-        fit_detector(images, DSR, STEPS, checkpoint_folder=tmp_path / "it", on_progress=kill)
+        fit_detector(
+            images, DSR, STEPS, options=RunOptions(checkpoint_folder=folder, on_progress=kill)
+        )
     seen = []
     detector, report = fit_detector(
-        images, DSR, STEPS, checkpoint_folder=tmp_path / "it", on_progress=seen.append
+        images,
+        DSR,
+        STEPS,
+        options=RunOptions(checkpoint_folder=folder, on_progress=seen.append),
     )
 
     assert seen[0].step == killed_at + 1  # kept first, then told
@@ -190,11 +201,14 @@ def test_a_kill_in_any_phase_changes_nothing(images, whole, tmp_path, killed_at)
 def test_what_ended_is_kept_until_all_is_safe(images, whole, tmp_path):
     """Another start after the end trains nothing but the last phase; removing leaves nothing."""
     folder = tmp_path / "it"
-    fit_detector(images, DSR, STEPS, checkpoint_folder=folder)
+    fit_detector(images, DSR, STEPS, options=RunOptions(checkpoint_folder=folder))
     seen = []
 
     detector, _ = fit_detector(
-        images, DSR, STEPS, checkpoint_folder=folder, on_progress=seen.append
+        images,
+        DSR,
+        STEPS,
+        options=RunOptions(checkpoint_folder=folder, on_progress=seen.append),
     )
 
     assert {each.phase for each in seen} <= {"upsampler"}
@@ -206,25 +220,25 @@ def test_what_ended_is_kept_until_all_is_safe(images, whole, tmp_path):
 
 def test_given_autoencoder_is_stood_on(images, vq, tmp_path):
     """Its phase is left out, its weights stay, and the saved sizes are its own."""
-    detector, report = fit_detector(images, DSR, STEPS, vq=vq)
+    detector, report = fit_detector(images, DSR, STEPS, foundation=vq)
     save_detector(detector, tmp_path)
     loaded = load_detector(tmp_path)
 
     assert report.phases == {"subspaces": 15, "upsampler": 5}
-    assert hash_vq(loaded.network.subspaces.vq) == hash_vq(vq)
+    assert hash_weights(loaded.network.subspaces.vq) == hash_weights(vq)
     sizes = {"vq_width": 24, "code_dim": 12, "codes": 40}
     assert loaded.architecture == {**DSR.architecture, **sizes}
 
 
 def test_fine_tuning_leaves_the_autoencoder(images, vq, whole):
     """Its phase is left out, whatever its size, and its weights stay."""
-    for base in (whole[0], fit_detector(images, DSR, STEPS, vq=vq)[0]):
+    for base in (whole[0], fit_detector(images, DSR, STEPS, foundation=vq)[0]):
         tuned, report = fit_detector(images, DSR, STEPS, base=base)
 
         assert set(report.phases) == {"subspaces", "upsampler"}
         assert tuned.architecture == base.architecture
         before, after = (each.network.subspaces.vq for each in (base, tuned))
-        assert hash_vq(before) == hash_vq(after)
+        assert hash_weights(before) == hash_weights(after)
 
 
 def test_other_width_than_the_bases_is_refused(monkeypatch, images, whole):
@@ -241,7 +255,7 @@ def test_autoencoder_of_a_file_is_stood_on(images, vq, tmp_path):
     state = {name: value.contiguous() for name, value in vq.state_dict().items()}
     save_file(state, tmp_path / "vq.safetensors")
 
-    detector, _ = fit_detector(images, DSR, STEPS, vq=read_vq(tmp_path / "vq.safetensors"))
+    detector, _ = fit_detector(images, DSR, STEPS, foundation=read_vq(tmp_path / "vq.safetensors"))
     save_detector(detector, tmp_path / "detector")
 
     saved = load_file(tmp_path / "detector" / "weights.safetensors")
@@ -264,6 +278,7 @@ def test_collapsed_codebook_ends_the_training(images, learnt_batches):
         begun.append(phase.name)
         return spec.build_recipe(network, Simulation(), {}, phase)
 
+    recipes = {phase: partial(begin, phase) for phase in spec.phases}
     with pytest.raises(CodebookCollapsedError, match=r"fine one of 512 codes .*: bring more"):
-        train_phases(network, spec.phases, begin, images.train, images.calibration, STEPS, 0, 3)
+        train_phases(network, recipes, images, STEPS, 0, 3)
     assert begun == ["vq"]

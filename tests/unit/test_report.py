@@ -5,8 +5,10 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 
-from monitoring.report import NIGHT_VALUES, lean, night_values, open_nights, run_report
+from monitoring.report import lean, run_report
+from reconad_plugin.ledger.night_values import NIGHT_VALUES, night_values
 from reconad_plugin.watch.cause import CAUSES
+from reconad_plugin.watch.results import CountCheck
 from reconad_plugin.watch.statistics import STATISTICS
 from tests.night_tables import NIGHT, record, score_table
 
@@ -51,7 +53,7 @@ def test_a_table_of_an_older_reconad_makes_a_report():
 def test_a_table_of_a_served_model_makes_a_report():
     """Its version may be a name, and it may know the scores alone, beside a reference."""
     table = score_table()[["pred_score", "matched_score", "model_version"]]
-    named = record() | {"model_version": "housing-v2"}
+    named = record(model_version="housing-v2")
 
     night = night_values(named, 0.3, is_retrained=False, is_promoted=False)
     values = values_of(run_report(NIGHT, table, night, score_table(seed=1)))
@@ -104,7 +106,7 @@ def test_a_lean_run_keeps_its_values_in_a_few_kilobytes():
 
 def test_all_causes_that_are_seen_are_marked():
     """The cause and the further ones."""
-    values = night_values(record(cause="defects", also=["light"]), 0.3, True, False)
+    values = night_values(record(cause="defects", also=("light",)), 0.3, True, False)
 
     assert [cause for cause in CAUSES if values[f"alarm_{cause}"]] == ["light", "defects"]
     assert (values["alarm"], values["retrained"], values["promoted"]) == (1, 1, 0)
@@ -112,25 +114,17 @@ def test_all_causes_that_are_seen_are_marked():
 
 def test_a_cause_without_an_alarm_is_not_marked():
     """Nothing is open, whatever else the record says."""
-    values = night_values(record(also=["light"]), 0.3, False, False)
+    values = night_values(record(also=("light",)), 0.3, False, False)
 
     assert values["alarm"] == values["alarm_light"] == values["open_nights"] == 0
 
 
-@pytest.mark.parametrize(
-    ("since", "nights"), [(None, 1), ("2026-03-05", 1), ("2026-03-03", 3)], ids=str
-)
-def test_an_alarm_is_open_from_the_night_it_began(since, nights):
-    """Tonight counts."""
-    assert open_nights(record(cause="light", since=since)) == nights
-
-
 def test_the_farthest_test_is_measured_by_its_limit():
     """Scores, moving averages and counts alike: above 1 a test fails."""
-    counts = {"suspects": {"chance": 1e-6, "limit": 1e-4}}
+    suspects = CountCheck(above=9, images=40, expected_share=0.01, chance=1e-6, limit=1e-4)
 
     quiet = night_values(record(), 0.3, False, False)["farthest"]
-    loud = night_values(record(counts=counts), 0.3, False, False)["farthest"]
+    loud = night_values(record(suspects=suspects), 0.3, False, False)["farthest"]
 
     assert quiet == pytest.approx(0.5)
     assert loud == pytest.approx(1.5)
@@ -138,6 +132,7 @@ def test_the_farthest_test_is_measured_by_its_limit():
 
 def test_a_count_that_never_happens_by_chance_is_a_number():
     """A chance that is rounded to 0 has no logarithm."""
-    counts = {"suspects": {"chance": 0.0, "limit": 1e-4}}
+    suspects = CountCheck(above=40, images=40, expected_share=0.01, chance=0.0, limit=1e-4)
+    seen = record(date(2026, 1, 1), suspects=suspects)
 
-    assert night_values(record(date(2026, 1, 1), counts=counts), 0.3, False, False)["farthest"] > 1
+    assert night_values(seen, 0.3, False, False)["farthest"] > 1

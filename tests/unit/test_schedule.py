@@ -15,8 +15,8 @@ from reconad_plugin.training.schedule import (
     WARMUP_SHARE,
     Clock,
     anomalies_per_image,
+    learning_rate_share_at,
     natural_steps,
-    rate_at,
 )
 
 
@@ -42,7 +42,7 @@ def run(clock, watch, step_s):
     """Train to the end with steps of some seconds; the rates of all steps."""
     rates = []
     while clock.goes_on():
-        rates.append(clock.rate())
+        rates.append(clock.learning_rate_share())
         watch.now_s += step_s(clock.step) if callable(step_s) else step_s
         clock.tick()
     return rates
@@ -102,7 +102,7 @@ def test_plan_that_fits_is_kept(watch):
 
         rates = run(clock, watch, step_s)
 
-        assert rates == [rate_at(step, 200) for step in range(200)]
+        assert rates == [learning_rate_share_at(step, 200) for step in range(200)]
         assert not clock.is_budget_bound
 
 
@@ -112,7 +112,7 @@ def test_steps_alone_are_taken_however_long_they_take(watch):
 
     rates = run(clock, watch, 10_000.0)
 
-    assert rates == [rate_at(step, 30) for step in range(30)]
+    assert rates == [learning_rate_share_at(step, 30) for step in range(30)]
     assert (clock.step, clock.planned_steps, clock.is_budget_bound) == (30, 30, False)
 
 
@@ -226,7 +226,7 @@ def test_rate_warms_up_while_the_pace_is_unknown(watch):
 
 def test_rate_by_hand():
     """Of 100 steps five warm up; then the rate falls along a cosine."""
-    rates = [rate_at(step, 100) for step in range(100)]
+    rates = [learning_rate_share_at(step, 100) for step in range(100)]
 
     assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
     assert rates[5 + 19] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 19 / 95))
@@ -236,15 +236,15 @@ def test_rate_by_hand():
 @given(planned=st.integers(1, 3000), share=st.floats(0, 1, exclude_max=True))
 def test_rate_stays_within_its_height(planned, share):
     """At every step of every plan the rate is positive and at most full."""
-    assert 0 < rate_at(int(share * planned), planned) <= 1
+    assert 0 < learning_rate_share_at(int(share * planned), planned) <= 1
 
 
 @given(planned=st.integers(2, 500))
 def test_rate_rises_and_then_falls(planned):
     """A schedule has one top, and none is beyond its end."""
-    rates = [rate_at(step, planned) for step in range(planned)]
+    rates = [learning_rate_share_at(step, planned) for step in range(planned)]
     top = rates.index(max(rates))
 
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rate_at(planned + 5, planned) == pytest.approx(0)
+    assert learning_rate_share_at(planned + 5, planned) == pytest.approx(0)

@@ -1,4 +1,4 @@
-"""Simulated anomalies: a shape, filled with a look and blended into a normal picture."""
+"""Simulated anomalies: a filled shape, blended into a normal picture."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from reconad_plugin.simulation.textures import Textures
 
 DISC = Preset(
     shapes={"blobs": 1},
-    looks={"shade": 1},
+    fillings={"shade": 1},
     opacity=(1.0, 1.0),
     blurred_share=0.0,
     blob_radius=(0.2, 0.2),
@@ -176,7 +176,7 @@ def test_opacity_decides_how_much_shows():
         simulate_anomalies(
             normal,
             seeded(1),
-            replace(DISC, looks={"noise": 1}, opacity=(opacity, opacity)),
+            replace(DISC, fillings={"noise": 1}, opacity=(opacity, opacity)),
         )
         for opacity in (0.5, 1.0)
     )
@@ -189,8 +189,8 @@ def test_opacity_decides_how_much_shows():
 def test_faint_anomalies_are_made_visible():
     """A label must be true: what would hardly show is made clearer, what shows is left alone."""
     normal = flat(64)
-    faint = replace(DISC, looks={"shade": 1}, opacity=(0.1, 0.1))
-    clear = replace(DISC, looks={"shade": 1}, opacity=(1.0, 1.0))
+    faint = replace(DISC, fillings={"shade": 1}, opacity=(0.1, 0.1))
+    clear = replace(DISC, fillings={"shade": 1}, opacity=(1.0, 1.0))
 
     for preset_ in (faint, clear):
         simulated = simulate_anomalies(normal, seeded(), preset_)
@@ -203,7 +203,7 @@ def test_faint_anomalies_are_made_visible():
 @pytest.mark.parametrize("shade", [pytest.param(0, id="black"), pytest.param(255, id="white")])
 @every_preset
 def test_anomaly_shows_where_its_look_could_not(shade, name):
-    """Black cannot be shaded darker, nor white lighter: such a look becomes a texture."""
+    """Black cannot be shaded darker, nor white lighter: such a filling becomes a texture."""
     normal = flat(200, colour=(shade,) * 3)
     normal[:, :, 16:] = coloured(200)[:, :, 16:]
 
@@ -215,10 +215,10 @@ def test_anomaly_shows_where_its_look_could_not(shade, name):
 
 
 def test_anomalies_that_show_do_not_change_for_those_that_do_not():
-    """A look that is drawn again moves no other image, and draws nothing from the generator."""
+    """A filling that is drawn again moves no other image, and draws nothing from the generator."""
     normal = coloured(8)
     beside_black = torch.cat([normal[:4], flat(4, colour=(0, 0, 0))])
-    shades = replace(DISC, looks={"shade": 1, "texture": 0})
+    shades = replace(DISC, fillings={"shade": 1, "texture": 0})
     generators = seeded(3), seeded(3)
 
     plain = simulate_anomalies(normal, generators[0], shades)
@@ -269,9 +269,9 @@ def test_edges_of_a_share_are_moved():
     assert moved.float().mean() == pytest.approx(float(plain.float().mean()), rel=0.3)
 
 
-def looks_of(look, normal, seed=0, textures=None):
+def fillings_of(filling, normal, seed=0, textures=None):
     """Pixels inside and outside of opaque discs: change inside, and the mask."""
-    preset_ = replace(DISC, looks={look: 1})
+    preset_ = replace(DISC, fillings={filling: 1})
     simulated = simulate_anomalies(normal, seeded(seed), preset_, textures)
     return [
         (image[:, mask], clean[:, mask])
@@ -284,7 +284,7 @@ def looks_of(look, normal, seed=0, textures=None):
 def test_shade_is_the_picture_lighter_or_darker():
     """Within a mask every pixel is scaled alike, by a fifth to four fifths more or less."""
     gains = []
-    for found, clean in looks_of("shade", coloured(100).clamp(30, 130)):
+    for found, clean in fillings_of("shade", coloured(100).clamp(30, 130)):
         gain = found / clean
         is_clipped = found == 1
         assert (gain[~is_clipped] - gain[~is_clipped].mean()).abs().max() < 1e-3
@@ -296,7 +296,9 @@ def test_shade_is_the_picture_lighter_or_darker():
 
 def test_noise_lies_around_the_picture():
     """Within a mask noise of its own strength is added, without a level of its own."""
-    grains = [found - clean for found, clean in looks_of("noise", flat(100, 64, (120, 127, 134)))]
+    grains = [
+        found - clean for found, clean in fillings_of("noise", flat(100, 64, (120, 127, 134)))
+    ]
 
     deviations = [float(grain.std()) for grain in grains]
     assert float(torch.cat(grains, 1).mean()) == pytest.approx(0, abs=0.02)
@@ -308,7 +310,7 @@ def test_patch_comes_from_a_normal_picture():
     """Within a mask are values of the batch's pictures, up to a third lighter or darker."""
     normal = torch.cat([flat(4), flat(4, colour=(60, 60, 60))])
 
-    for found, clean in looks_of("patch", normal):
+    for found, clean in fillings_of("patch", normal):
         value = float(found.mean() * 255)
         assert (found == found[0, 0]).all()
         assert 0.7 * 60 - 1 <= value <= 1.3 * 60 + 1 or 0.7 * 120 - 1 <= value <= 1.3 * 120 + 1
@@ -321,17 +323,18 @@ def test_patch_is_another_place():
         torch.arange(32, dtype=torch.uint8).view(1, 1, 32, 1).expand(1, 3, 32, 32).contiguous() * 4
     )
 
-    (found, clean) = looks_of("patch", ramp + 60)[0]
+    (found, clean) = fillings_of("patch", ramp + 60)[0]
 
     assert (found / clean).std() > 0.02  # no mere gain of the same place
 
 
 def test_texture_comes_from_the_given_pictures():
-    """Other textures give other looks in the same masks."""
+    """Other textures give other fillings in the same masks."""
     bright, dark = (Textures.of(coloured(3, seed=seed)) for seed in (1, 2))
 
     first, again, other = (
-        looks_of("texture", coloured(5), textures=textures) for textures in (bright, bright, dark)
+        fillings_of("texture", coloured(5), textures=textures)
+        for textures in (bright, bright, dark)
     )
 
     assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
@@ -339,7 +342,7 @@ def test_texture_comes_from_the_given_pictures():
 
 
 @every_preset
-def test_grey_product_gets_grey_looks(name):
+def test_grey_product_gets_grey_fillings(name):
     """A camera without colours sees none in an anomaly either."""
     grey = coloured(16)[:, :1].repeat(1, 3, 1, 1)
 
@@ -349,7 +352,7 @@ def test_grey_product_gets_grey_looks(name):
     assert torch.equal(image[:, 1], image[:, 2])
 
 
-def test_coloured_product_gets_coloured_looks():
+def test_coloured_product_gets_coloured_fillings():
     """A single coloured pixel shows that the camera sees colours."""
     images = flat(16)
     images[0, 0, 0, 0] = 121

@@ -1,4 +1,4 @@
-"""Textures, and what they are changed to before an anomaly takes its look from them."""
+"""Textures, and what they are changed to before an anomaly takes its filling from them."""
 
 import math
 import os
@@ -56,11 +56,11 @@ def plain_draw(textures, **changes):
 
 
 def whole(draw):
-    """All looks of a draw's only picture: (3, S, S)."""
+    """All fillings of a draw's only picture: (3, S, S)."""
     size_px = draw.textures.pixels.shape[1]
     row, column = torch.ones(size_px, size_px).nonzero(as_tuple=True)
-    looks = draw.at(torch.zeros_like(row), row, column)
-    return looks.view(size_px, size_px, 3).permute(2, 0, 1)
+    fillings = draw.at(torch.zeros_like(row), row, column)
+    return fillings.view(size_px, size_px, 3).permute(2, 0, 1)
 
 
 def table_of(textures, *operations, count=200, seed=0):
@@ -223,23 +223,23 @@ def test_operations_follow_each_other(textures):
 
 
 @given(seed=st.integers(0, 2**31))
-def test_looks_stay_in_range(seed):
-    """Whatever is drawn, every look is a colour in [0, 1]."""
+def test_fillings_stay_in_range(seed):
+    """Whatever is drawn, every filling is a colour in [0, 1]."""
     generator = seeded(seed)
     pixels = torch.randint(0, 256, (2, 3, SIZE_PX, SIZE_PX), generator=generator).byte()
     draw = TextureDraw.draw(20, Textures.of(pixels), generator)
 
     image = torch.arange(20).repeat_interleave(50)
     row, column = torch.randint(SIZE_PX, (2, 1000), generator=generator)
-    looks = draw.at(image, row, column)
+    fillings = draw.at(image, row, column)
 
-    assert looks.shape == (1000, 3)
-    assert torch.isfinite(looks).all()
-    assert 0 <= looks.min() <= looks.max() <= 1
+    assert fillings.shape == (1000, 3)
+    assert torch.isfinite(fillings).all()
+    assert 0 <= fillings.min() <= fillings.max() <= 1
 
 
 def test_plain_draw_is_the_texture(noise, textures):
-    """Without any change the looks are the picture's pixels."""
+    """Without any change the fillings are the picture's pixels."""
     torch.testing.assert_close(whole(plain_draw(textures)), noise[0] / 255)
 
 
@@ -261,12 +261,12 @@ def test_turned_texture_is_read_along_its_angle(noise, textures):
     """A step across the picture is a step along the angle in the texture, cut to whole pixels."""
     turn = 0.6
 
-    looks = whole(plain_draw(textures, turn=torch.tensor([turn])))
+    fillings = whole(plain_draw(textures, turn=torch.tensor([turn])))
 
     for row, column in ((0, 0), (3, 9), (15, 2), (7, 15)):
         down = math.floor(row * math.cos(turn) - column * math.sin(turn)) % SIZE_PX
         across = math.floor(row * math.sin(turn) + column * math.cos(turn)) % SIZE_PX
-        torch.testing.assert_close(looks[:, row, column], noise[0, :, down, across] / 255)
+        torch.testing.assert_close(fillings[:, row, column], noise[0, :, down, across] / 255)
 
 
 @pytest.mark.parametrize("strength", [pytest.param(s, id=f"strength {s}") for s in (0.5, 2.0)])
@@ -337,7 +337,7 @@ def test_three_of_ten_changes_are_drawn(textures):
 
 
 def test_draws_follow_the_generator(textures):
-    """The same seed gives the same looks, another seed others."""
+    """The same seed gives the same fillings, another seed others."""
     first, again, other = (whole(TextureDraw.draw(1, textures, seeded(seed))) for seed in (4, 4, 5))
 
     assert torch.equal(first, again)

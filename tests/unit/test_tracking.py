@@ -7,7 +7,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from mlflow_models import tracking
-from mlflow_models.tracking import read_learnt, trained_on
+from mlflow_models.tracking import read_training_images, trained_on
 from reconad_plugin.errors import ModelFormatError
 
 VERSION = SimpleNamespace(uri="models:/reconad-bolts/1")
@@ -41,7 +41,7 @@ def test_images_that_weights_were_fitted_to(run_with):
     """Those of the training side alone."""
     run_with(["images.csv", "loss.png"], lambda address: LIST)
 
-    assert read_learnt(VERSION.uri)["sha256"].tolist() == ["1f", "2e"]
+    assert read_training_images(VERSION.uri)["sha256"].tolist() == ["1f", "2e"]
     assert trained_on(VERSION) == {"1f"}
 
 
@@ -50,7 +50,7 @@ def test_version_without_a_list(run_with):
     run_with(["loss.png"], fails(MlflowException("no such file")))
 
     with pytest.raises(ModelFormatError, match=r"reconad-bolts/1 has no images\.csv"):
-        read_learnt(VERSION.uri)
+        read_training_images(VERSION.uri)
     assert trained_on(VERSION) == frozenset()
 
 
@@ -66,6 +66,6 @@ def test_list_that_cannot_be_read_is_not_taken_for_none(run_with, error):
     run_with(["images.csv"], fails(error))
 
     with pytest.raises(type(error), match=str(error)):
-        read_learnt(VERSION.uri)
+        read_training_images(VERSION.uri)
     with pytest.raises(type(error), match=str(error)):
         trained_on(VERSION)

@@ -1,4 +1,4 @@
-"""The one training loop: its steps, its seconds, its looks, and what it leaves behind."""
+"""The one training loop: its steps, its seconds, its validations, and what it leaves behind."""
 
 import copy
 import math
@@ -14,8 +14,9 @@ from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training import loop, schedule
-from reconad_plugin.training.held_out import Look
-from reconad_plugin.training.loop import LOOKS, PATIENCE_LOOKS, train
+from reconad_plugin.training.held_out import Validation
+from reconad_plugin.training.loop import PATIENCE_VALIDATIONS, VALIDATIONS, train
+from reconad_plugin.training.options import RunOptions
 from reconad_plugin.training.recipe import Recipe, Simulation
 
 
@@ -81,7 +82,7 @@ def watch(monkeypatch):
 
 
 def slow_recipe(watch, step_s):
-    """A recipe whose every loss takes seconds, of a step and of a look alike."""
+    """A recipe whose every loss takes seconds, of a step and of a validation alike."""
     recipe = Noted()
     quick = recipe.losses
 
@@ -93,7 +94,7 @@ def slow_recipe(watch, step_s):
     return recipe
 
 
-def scripted_looks(monkeypatch, looks):
+def scripted_validations(monkeypatch, validations):
     """Held-out images that say what they are told to, and note the weights they saw."""
     seen = []
 
@@ -101,9 +102,9 @@ def scripted_looks(monkeypatch, looks):
         def __init__(self, *parts):
             pass
 
-        def look(self, recipe):
+        def validate(self, recipe):
             seen.append(weights_of(recipe.network))
-            return looks[len(seen) - 1]
+            return validations[len(seen) - 1]
 
     monkeypatch.setattr(loop, "HeldOut", Scripted)
     return seen
@@ -113,7 +114,9 @@ def test_steps_are_kept():
     """With time enough a training takes exactly its steps."""
     recipe, seen = Noted(), []
 
-    report = train(recipe, numbered(8), numbered(2), steps(25), 0, on_progress=seen.append)
+    report = train(
+        recipe, numbered(8), numbered(2), steps(25), 0, options=RunOptions(on_progress=seen.append)
+    )
 
     assert (report.steps, report.planned_steps, report.ended_by) == (25, 25, "steps")
     assert len(recipe.batches) == 25
@@ -148,7 +151,7 @@ def test_recipes_own_rate_and_batch_are_the_defaults():
     "wished", [pytest.param(None, id="budget"), pytest.param(10**6, id="both")]
 )
 def test_budget_is_used_and_kept(watch, step_s, wished):
-    """Steps and looks together take the budget, give or take a step or a twentieth."""
+    """Steps and validations together take the budget, give or take a step or a twentieth."""
     recipe, start_s = slow_recipe(watch, step_s), watch.now_s
     settings = TrainingSettings(steps=wished, budget_s=100.0, early_stopping=False)
 
@@ -162,12 +165,12 @@ def test_budget_is_used_and_kept(watch, step_s, wished):
     assert report.steps == report.planned_steps == len(recipe.batches)
 
 
-def test_looks_take_a_tenth_of_a_budget_at_most(watch):
-    """Where looking is slow it is done less often."""
+def test_validations_take_a_tenth_of_a_budget_at_most(watch):
+    """where validating is slow it is done less often."""
     recipe = slow_recipe(watch, 0.5)
     settings = TrainingSettings(budget_s=100.0, early_stopping=False)
 
-    report = train(recipe, numbered(8), numbered(32), settings, 0)  # 8 losses a look
+    report = train(recipe, numbered(8), numbered(32), settings, 0)  # 8 losses a validation
 
     assert 1 <= len(report.curve) <= 5
     assert report.curve[-1].step == report.steps
@@ -254,7 +257,9 @@ def test_network_is_left_ready_to_score():
     """After training every part of recipe and network is in eval mode, in float32."""
     recipe = Noted()
 
-    train(recipe, numbered(8), numbered(2), steps(3), 0, precision=torch.bfloat16)
+    train(
+        recipe, numbered(8), numbered(2), steps(3), 0, options=RunOptions(precision=torch.bfloat16)
+    )
 
     assert not any(module.training for module in recipe.modules())
     assert {weight.dtype for weight in recipe.network.parameters()} == {torch.float32}
@@ -277,18 +282,25 @@ def test_held_out_images_are_watched_and_not_learnt():
     told = [[], [], []]
     for losses, held_out in zip(told, (numbered(200)[100:], numbered(9), numbered(0)), strict=True):
         recipe = Noted()
-        train(recipe, numbered(8), held_out, steps(12), 0, on_progress=losses.append)
+        train(
+            recipe,
+            numbered(8),
+            held_out,
+            steps(12),
+            0,
+            options=RunOptions(on_progress=losses.append),
+        )
 
     first, second, without = ([progress.loss for progress in losses] for losses in told)
     assert first == second == without
 
 
-def test_curve_has_its_looks_evenly_and_the_end():
-    """A training looks at the held-out images about twenty times, and last at the end."""
+def test_curve_has_its_validations_evenly_and_the_end():
+    """A training validates on the held-out images about twenty times, and last at the end."""
     report = train(Noted(), numbered(8), numbered(4), steps(100), 0)
 
     assert [point.step for point in report.curve] == list(range(5, 101, 5))
-    assert len(report.curve) == LOOKS
+    assert len(report.curve) == VALIDATIONS
     assert all(math.isfinite(point.held_out_loss) for point in report.curve)
     assert all(0 <= point.separation <= 1 for point in report.curve)
 
@@ -301,10 +313,10 @@ def test_shortest_training_has_a_curve():
 
 
 def test_best_weights_are_kept(monkeypatch):
-    """The average of the look that told anomalies best is left, and later ones are not."""
-    looks = [Look(1.0, separation) for separation in (0.5, 0.7, 0.9, 0.6, 0.8)]
-    monkeypatch.setattr(loop, "LOOKS", 5)
-    seen = scripted_looks(monkeypatch, looks)
+    """The average of the validation that told anomalies best is left, and later ones are not."""
+    validations = [Validation(1.0, separation) for separation in (0.5, 0.7, 0.9, 0.6, 0.8)]
+    monkeypatch.setattr(loop, "VALIDATIONS", 5)
+    seen = scripted_validations(monkeypatch, validations)
     recipe = Noted()
 
     report = train(recipe, numbered(8), numbered(4), steps(50), 0)
@@ -315,9 +327,9 @@ def test_best_weights_are_kept(monkeypatch):
 
 
 def test_of_equals_the_later_is_kept(monkeypatch):
-    """Where looks are as good as each other, more training is better."""
-    monkeypatch.setattr(loop, "LOOKS", 4)
-    seen = scripted_looks(monkeypatch, [Look(1.0, 0.8)] * 4)
+    """Where validations are as good as each other, more training is better."""
+    monkeypatch.setattr(loop, "VALIDATIONS", 4)
+    seen = scripted_validations(monkeypatch, [Validation(1.0, 0.8)] * 4)
     recipe = Noted()
 
     report = train(recipe, numbered(8), numbered(4), steps(40), 0)
@@ -326,9 +338,9 @@ def test_of_equals_the_later_is_kept(monkeypatch):
     assert torch.equal(weights_of(recipe.network), seen[-1])
 
 
-def test_looks_are_at_the_average_and_leave_the_learning_weights(monkeypatch):
-    """What is looked at is smoother than what learns, which goes on from where it was."""
-    seen, learning = scripted_looks(monkeypatch, [Look(1.0, 0.8)] * 20), []
+def test_validations_are_at_the_average_and_leave_the_learning_weights(monkeypatch):
+    """What is validated is smoother than what learns, which goes on from where it was."""
+    seen, learning = scripted_validations(monkeypatch, [Validation(1.0, 0.8)] * 20), []
     recipe = Noted()
 
     train(
@@ -337,7 +349,9 @@ def test_looks_are_at_the_average_and_leave_the_learning_weights(monkeypatch):
         numbered(4),
         steps(20, learning_rate=0.1),
         0,
-        on_progress=lambda progress: learning.append(weights_of(recipe.network.mix)),
+        options=RunOptions(
+            on_progress=lambda progress: learning.append(weights_of(recipe.network.mix))
+        ),
     )
 
     def roughness(weights):
@@ -349,24 +363,34 @@ def test_looks_are_at_the_average_and_leave_the_learning_weights(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("looks", "ended_after"),
+    ("validations", "ended_after"),
     [
-        pytest.param([Look(1.0, 0.8)] * 20, 1 + PATIENCE_LOOKS, id="nothing better from the first"),
         pytest.param(
-            [Look(1.0, 0.8 + 0.005 * n) for n in range(20)], 20, id="anomalies told ever better"
+            [Validation(1.0, 0.8)] * 20,
+            1 + PATIENCE_VALIDATIONS,
+            id="nothing better from the first",
         ),
-        pytest.param([Look(0.9**n, 0.8) for n in range(20)], 20, id="loss falls all the time"),
         pytest.param(
-            [Look(1.0, 0.8)] * 5 + [Look(0.5, 0.8)] * 15, 6 + PATIENCE_LOOKS, id="better once"
+            [Validation(1.0, 0.8 + 0.005 * n) for n in range(20)],
+            20,
+            id="anomalies told ever better",
         ),
-        pytest.param([Look(1.0, 0.8 - 0.01 * n) for n in range(20)], 11, id="ever worse"),
+        pytest.param(
+            [Validation(0.9**n, 0.8) for n in range(20)], 20, id="loss falls all the time"
+        ),
+        pytest.param(
+            [Validation(1.0, 0.8)] * 5 + [Validation(0.5, 0.8)] * 15,
+            6 + PATIENCE_VALIDATIONS,
+            id="better once",
+        ),
+        pytest.param([Validation(1.0, 0.8 - 0.01 * n) for n in range(20)], 11, id="ever worse"),
     ],
 )
-def test_training_ends_early_when_nothing_gets_better(monkeypatch, looks, ended_after):
-    """Ten looks in a row without a gain end a training, if it may."""
-    scripted_looks(monkeypatch, looks)
+def test_training_ends_early_when_nothing_gets_better(monkeypatch, validations, ended_after):
+    """Ten validations in a row without a gain end a training, if it may."""
+    scripted_validations(monkeypatch, validations)
     report = train(Noted(), numbered(8), numbered(4), TrainingSettings(steps=100), 0)
-    scripted_looks(monkeypatch, looks)
+    scripted_validations(monkeypatch, validations)
     patient = train(Noted(), numbered(8), numbered(4), steps(100), 0)
 
     assert report.steps == 5 * ended_after

@@ -16,7 +16,8 @@ from reconad_plugin.watch.cause import (
     UNCLEAR,
     find_cause,
 )
-from reconad_plugin.watch.night_tests import CountCheck, chance_of
+from reconad_plugin.watch.night_tests import chance_of
+from reconad_plugin.watch.results import ContrastCheck
 from reconad_plugin.watch.statistics import (
     STATISTICS,
     SURFACE_STATISTIC,
@@ -31,13 +32,14 @@ from tests.watches import (
     NOT_KNOWN,
     SOME,
     checks,
+    contrast,
     count,
     tonight,
     watch,
 )
 
 # most images have a cell far up, and none more than the others
-MOST_STAND_OUT = CountCheck(above=20, images=30, expected_share=0.01, chance=0.5, limit=LIMIT)
+MOST_STAND_OUT = ContrastCheck(above=20, images=30, expected_share=0.01, chance=0.5, limit=LIMIT)
 
 
 def test_examples_are_what_they_are_called():
@@ -62,39 +64,39 @@ def counts(draw):
 
 @given(
     suspects=counts(),
-    alarming=counts(),
+    above_threshold=counts(),
     jumps=st.sets(st.sampled_from(STATISTICS)),
     shifts=st.sets(st.sampled_from(STATISTICS)),
-    outliers=st.one_of(st.just(NOT_KNOWN), counts()),
+    stand_out=st.one_of(st.just(NOT_KNOWN), counts()),
     limit=st.floats(1e-5, 0.02),
 )
 def test_nothing_is_learnt_that_may_hold_defects(
-    suspects, alarming, jumps, shifts, outliers, limit
+    suspects, above_threshold, jumps, shifts, stand_out, limit
 ):
     """Whatever else moved, a night with defects, or a hint of them, is never learnt from."""
     night = {
         "suspects": count(suspects, limit),
-        "alarming": count(alarming, limit),
-        "outliers": count(outliers, limit),
+        "above_threshold": count(above_threshold, limit),
+        "contrast": contrast(stand_out, limit),
     }
     found = find_cause(watch(night, checks(*jumps, shifts=shifts)))
 
     is_dirt = (
         PROCESS in (found.cause, *found.also)
-        and outliers.images == suspects.images
-        and outliers.above < MOST * max(1, outliers.images)
-        and night["outliers"].chance > MAX_DEFECT_HINT
+        and stand_out.images == suspects.images
+        and stand_out.above < MOST * max(1, stand_out.images)
+        and night["contrast"].chance > MAX_DEFECT_HINT
     )
-    has_defects = night["outliers"].is_alarm or (night["suspects"].is_alarm and not is_dirt)
-    hint = night["outliers"].chance if outliers.images else 1.0
+    has_defects = night["contrast"].is_alarm or (night["suspects"].is_alarm and not is_dirt)
+    hint = night["contrast"].chance if stand_out.images else 1.0
     if not is_dirt:
-        share = 2 if outliers.images else 1
+        share = 2 if stand_out.images else 1
         hint = share * min(hint, night["suspects"].chance)
     may_hold_defects = has_defects or hint <= MAX_DEFECT_HINT
     assert not (found.is_learning and may_hold_defects)
     assert found.is_alarm is (found.cause != NONE)
     assert found.is_alarm is (found.is_learning or found.is_holding)
-    assert found.evidence
+    assert found.explanation
     if has_defects:
         assert DEFECTS in (found.cause, *found.also)
         assert found.is_holding
@@ -103,58 +105,61 @@ def test_nothing_is_learnt_that_may_hold_defects(
 @pytest.mark.parametrize(
     ("night", "found", "expected"),
     [
-        pytest.param(tonight(outliers=SOME), checks(), DEFECTS, id="images stand out"),
+        pytest.param(tonight(stand_out=SOME), checks(), DEFECTS, id="images stand out"),
         pytest.param(
-            tonight(outliers=SOME), checks("luminance"), DEFECTS, id="images stand out in new light"
+            tonight(stand_out=SOME),
+            checks("luminance"),
+            DEFECTS,
+            id="images stand out in new light",
         ),
-        pytest.param(tonight(outliers=HINT), checks("luminance"), UNCLEAR, id="a few stand out"),
-        pytest.param(tonight(outliers=FEW), checks("luminance"), LIGHT, id="none does"),
+        pytest.param(tonight(stand_out=HINT), checks("luminance"), UNCLEAR, id="a few stand out"),
+        pytest.param(tonight(stand_out=FEW), checks("luminance"), LIGHT, id="none does"),
         pytest.param(
-            tonight(HINT, outliers=FEW), checks("luminance"), UNCLEAR, id="suspects in new light"
+            tonight(HINT, stand_out=FEW), checks("luminance"), UNCLEAR, id="suspects in new light"
         ),
         pytest.param(
-            tonight(HINT, outliers=FEW),
+            tonight(HINT, stand_out=FEW),
             checks(SURFACE_STATISTIC),
             PROCESS,
             id="a few suspects, but as dirt makes of all images",
         ),
         pytest.param(
-            tonight(SOME, outliers=FEW),
+            tonight(SOME, stand_out=FEW),
             checks(SURFACE_STATISTIC),
             PROCESS,
             id="many suspects, but as dirt makes of all images",
         ),
         pytest.param(
-            tonight(A_THIRD, outliers=FEW), checks("luminance"), UNCLEAR, id="a third, no dirt"
+            tonight(A_THIRD, stand_out=FEW), checks("luminance"), UNCLEAR, id="a third, no dirt"
         ),
         pytest.param(
-            tonight(SOME, outliers=FEW), checks(), DEFECTS, id="many suspects and no dirt"
+            tonight(SOME, stand_out=FEW), checks(), DEFECTS, id="many suspects and no dirt"
         ),
         pytest.param(
-            tonight(SOME, outliers=FEW), checks("luminance"), DEFECTS, id="many in new light"
+            tonight(SOME, stand_out=FEW), checks("luminance"), DEFECTS, id="many in new light"
         ),
         pytest.param(
-            tonight(SOME, outliers=HINT), checks(SURFACE_STATISTIC), DEFECTS, id="dirt and defects"
+            tonight(SOME, stand_out=HINT), checks(SURFACE_STATISTIC), DEFECTS, id="dirt and defects"
         ),
         pytest.param(
-            tonight(SOME) | {"outliers": MOST_STAND_OUT},
+            tonight(SOME) | {"contrast": MOST_STAND_OUT},
             checks(SURFACE_STATISTIC),
             DEFECTS,
             id="suspects, and most images stand out alike",
         ),
         pytest.param(
-            tonight(SOME) | {"outliers": replace(MOST_STAND_OUT, above=0, images=29)},
+            tonight(SOME) | {"contrast": replace(MOST_STAND_OUT, above=0, images=29)},
             checks(SURFACE_STATISTIC),
             DEFECTS,
             id="suspects, and one image at a new position",
         ),
-        pytest.param(tonight(outliers=HINT), checks(), NONE, id="no alarm by itself"),
+        pytest.param(tonight(stand_out=HINT), checks(), NONE, id="no alarm by itself"),
     ],
 )
-def test_images_that_stand_out_from_their_place(night, found, expected):
-    """Where images can be held against their places, dirt is told from defects; suspects that no
+def test_images_that_stand_out_from_their_cell(night, found, expected):
+    """Where images can be compared with their cells, dirt is told from defects; suspects that no
     dirt explains still decide."""
     triage = find_cause(watch(night, found))
 
     assert triage.cause == expected
-    assert "stand out from their place" in triage.evidence
+    assert "stand out from their cell" in triage.explanation

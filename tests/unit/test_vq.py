@@ -10,15 +10,12 @@ from torch import Generator
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError, ModelFormatError
 from reconad_plugin.images.light import STANDARD_DEVIATION, standard_light
+from reconad_plugin.networks.base import hash_weights
 from reconad_plugin.networks.vq import build_vq
+from reconad_plugin.networks.vq_weights import _PUBLISHED, read_vq
 from reconad_plugin.simulation.textures import Textures, load_textures
 from reconad_plugin.training import loop
-from reconad_plugin.training.pretrain import (
-    _PUBLISHED,
-    hash_vq,
-    pretrain_vq,
-    read_vq,
-)
+from reconad_plugin.training.options import RunOptions
 from reconad_plugin.training.recipe import Simulation
 from reconad_plugin.training.vq import (
     SETTLED_AFTER,
@@ -26,6 +23,7 @@ from reconad_plugin.training.vq import (
     check_codebooks,
     check_perplexity,
     draw_imagery,
+    pretrain_vq,
 )
 
 SIZE_PX = 32
@@ -183,7 +181,7 @@ def test_similar_images_use_many_codes(pretrained):
     """After 50 nearly equal images half of the codes or more are in use, and pictures come back."""
     _, report = pretrained
 
-    for use in (report.coarse, report.fine):
+    for use in report.codebooks.values():
         assert use.size == SIZES["codes"]
         assert use.used >= 0.5 * use.size
         assert use.perplexity >= 0.3 * use.size
@@ -206,13 +204,13 @@ def test_pretraining_repeats_also_when_it_is_killed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pretrain_vq(*data, checkpoint_folder=tmp_path, on_progress=kill)
-    again, report = pretrain_vq(*data, checkpoint_folder=tmp_path)
+        pretrain_vq(*data, RunOptions(checkpoint_folder=tmp_path, on_progress=kill))
+    again, report = pretrain_vq(*data, RunOptions(checkpoint_folder=tmp_path))
 
     network, first = pretrained
     assert report.training.resumed_step > 0
-    assert hash_vq(again) == hash_vq(network)
-    assert (report.fine, report.psnr_db) == (first.fine, first.psnr_db)
+    assert hash_weights(again) == hash_weights(network)
+    assert (report.codebooks, report.psnr_db) == (first.codebooks, first.psnr_db)
 
 
 @pytest.mark.parametrize("level", ["coarse", "fine"])
@@ -266,7 +264,7 @@ def test_our_file_comes_back(pretrained, tmp_path):
 
     loaded = read_vq(tmp_path / "vq.safetensors")
 
-    assert hash_vq(loaded) == hash_vq(network)
+    assert hash_weights(loaded) == hash_weights(network)
     assert not loaded.training
 
 
@@ -384,9 +382,9 @@ def test_broken_files_are_refused(tmp_path, name, content):
 def test_hash_tells_weights_apart():
     """Another weight, another hash."""
     network = small()
-    before = hash_vq(network)
+    before = hash_weights(network)
 
     with torch.no_grad():
         network.fine_codebook.sums[0, 0] += 1
 
-    assert hash_vq(network) != before
+    assert hash_weights(network) != before

@@ -32,7 +32,7 @@ def run_command(command: Callable[[], object]) -> int:
 
 
 def _outage(error: Exception) -> str | None:
-    """What to do about a server that stopped answering; None for anything else."""
+    """Say what to do about a server that stopped answering; None for anything else."""
     message = str(error)
     if "Failed to reach API" in message:
         return f"Prefect does not answer: {message}: check PREFECT_API_URL"

@@ -9,13 +9,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
-from reconad_plugin.gate.comparison import SIMULATED, GoldenLabels
-from reconad_plugin.gate.scored_golden import (
-    GoldenSet,
-    disagreements,
-    gather_evidence,
-    simulated_golden_set,
-)
+from reconad_plugin.gate.comparison import disagreements
+from reconad_plugin.gate.golden import SIMULATED, GoldenLabels, GoldenSet, simulated_golden_set
+from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.gate.scored_golden import score_golden_set
 from reconad_plugin.plots.figures import plot_disagreement
 
 NIGHT = "2026-04-01"
@@ -64,7 +61,7 @@ def test_anomalies_stay_when_images_join(make_normal):
 
 def test_anomalies_stay_when_so_many_join_that_each_image_has_fewer(make_normal, monkeypatch):
     """One name is one picture, however many an image has."""
-    monkeypatch.setattr("reconad_plugin.gate.scored_golden.MOST_SIMULATED", 8)
+    monkeypatch.setattr("reconad_plugin.gate.golden.LIMITS", replace(LIMITS, max_simulated=8))
     normal = make_normal(4, 40)
 
     few, many = simulated(normal[:2], 0), simulated(normal, 0)
@@ -95,7 +92,7 @@ def test_simulated_set_has_every_image_several_times(make_normal):
 
 def test_many_images_have_few_anomalies_each(make_normal, monkeypatch):
     """The number of anomalies is bounded, down to one an image."""
-    monkeypatch.setattr("reconad_plugin.gate.scored_golden.MOST_SIMULATED", 8)
+    monkeypatch.setattr("reconad_plugin.gate.golden.LIMITS", replace(LIMITS, max_simulated=8))
 
     assert [len(simulated(make_normal(n, 1), 0).anomalous) for n in (1, 3, 4, 8)] == [4, 6, 8, 8]
 
@@ -114,28 +111,28 @@ def test_more_normal_images_can_join(make_normal):
     assert joined.labels.is_recent.tolist() == [False, False, True]
 
 
-def test_evidence_by_hand(tiny_detector, make_normal, plant_defect):
+def test_scores_by_hand(tiny_detector, make_normal, plant_defect):
     """Each figure follows from the detector's own scores and maps."""
     invisible = make_normal(9, 44)  # defects that cannot be told from normal
     golden = real_set(make_normal(20, 41), torch.cat([plant_defect(make_normal(3, 42)), invisible]))
 
-    (evidence,) = gather_evidence([tiny_detector], golden)
+    (scored,) = score_golden_set([tiny_detector], golden)
 
     normal, anomalous = tiny_detector.score(golden.normal), tiny_detector.score(golden.anomalous)
     threshold = tiny_detector.calibration.image_threshold
     labels = [0] * 20 + [1] * 12
     scores = np.concatenate([normal.pred_score, anomalous.pred_score])
-    assert evidence.auroc == pytest.approx(roc_auc_score(labels, scores))
-    assert evidence.normal_alarms.tolist() == (normal.pred_score > threshold).tolist()
-    assert evidence.recall == np.mean(anomalous.pred_score > threshold)
-    assert evidence.threshold_at(0.1) == np.quantile(normal.pred_score, 0.9, method="higher")
-    assert (evidence.calibration_images, evidence.calibration_alarms) == (9, 1)
+    assert scored.auroc == pytest.approx(roc_auc_score(labels, scores))
+    assert scored.normal_flagged.tolist() == (normal.pred_score > threshold).tolist()
+    assert scored.recall == np.mean(anomalous.pred_score > threshold)
+    assert scored.threshold_at(0.1) == np.quantile(normal.pred_score, 0.9, method="higher")
+    assert (scored.calibration_images, scored.calibration_flagged) == (9, 1)
     spreads = [one.std() / one.mean() for one in normal.anomaly_map]
-    assert evidence.map_spread == pytest.approx(np.mean(spreads), rel=1e-4)
+    assert scored.map_spread == pytest.approx(np.mean(spreads), rel=1e-4)
     level = np.median([one.max() for one in anomalous.anomaly_map]) / 2
-    assert evidence.map_coverage == pytest.approx(np.mean(normal.anomaly_map > level))
+    assert scored.map_coverage == pytest.approx(np.mean(normal.anomaly_map > level))
     weights = tiny_detector.network.state_dict().values()
-    assert evidence.size_bytes == sum(each.numpy().nbytes for each in weights)
+    assert scored.size_bytes == sum(each.numpy().nbytes for each in weights)
 
 
 def test_each_version_sees_the_images_at_its_own_size(tiny_detector, make_normal):
@@ -146,7 +143,7 @@ def test_each_version_sees_the_images_at_its_own_size(tiny_detector, make_normal
     )
     small = large.at(tiny_detector.image_size_px)
 
-    (of_large,), (of_small,) = (gather_evidence([tiny_detector], each) for each in (large, small))
+    (of_large,), (of_small,) = (score_golden_set([tiny_detector], each) for each in (large, small))
 
     assert small.normal.shape[-1] == tiny_detector.image_size_px
     assert of_large.normal_scores.tolist() == of_small.normal_scores.tolist()
@@ -168,7 +165,7 @@ def test_the_quickest_of_several_rounds_counts(tiny_detector, make_normal):
     """A clock that stalls now and then makes no version slow; all are timed by turns."""
     ticks = itertools.cycle([0.0, 8.0, 100.0, 116.0, 200.0, 204.0, 300.0, 302.0])
 
-    first, second = gather_evidence(
+    first, second = score_golden_set(
         [tiny_detector] * 2, real_set(make_normal(4, 1), make_normal(1, 2)), lambda: next(ticks)
     )
 
@@ -176,26 +173,26 @@ def test_the_quickest_of_several_rounds_counts(tiny_detector, make_normal):
     assert second.seconds_per_image == 0.5  # of 16 and 2
 
 
-def test_ordinariness_counts_the_image_itself(tiny_detector, make_normal):
+def test_normal_share_above_counts_the_image_itself(tiny_detector, make_normal):
     """Share of normal images at or above a score, as a conformal p-value."""
-    (evidence,) = gather_evidence([tiny_detector], real_set(make_normal(4, 1), make_normal(1, 2)))
-    normal = np.sort(evidence.normal_scores)
+    (scored,) = score_golden_set([tiny_detector], real_set(make_normal(4, 1), make_normal(1, 2)))
+    normal = np.sort(scored.normal_scores)
 
-    found = evidence.ordinariness(np.array([normal[0] - 1, normal[2], normal[3] + 1]))
+    found = scored.normal_share_above(np.array([normal[0] - 1, normal[2], normal[3] + 1]))
 
     assert found.tolist() == [1.0, 0.6, 0.2]
 
 
-def test_disagreements_begin_where_one_alarms_alone(tiny_detector, make_normal, plant_defect):
+def test_disagreements_begin_where_one_flags_alone(tiny_detector, make_normal, plant_defect):
     """Images that only one version calls anomalous come first, then those ranked differently; and
     they can be drawn."""
     golden = real_set(make_normal(4, 1), plant_defect(make_normal(2, 2)))
-    (champion,) = gather_evidence([tiny_detector], golden)
+    (champion,) = score_golden_set([tiny_detector], golden)
     order = np.argsort(champion.normal_scores)
     swapped = champion.normal_scores.copy()
     swapped[order[[0, -1]]] = swapped[order[[-1, 0]]]
     challenger = replace(
-        champion, normal_scores=swapped, anomalous_alarms=~champion.anomalous_alarms
+        champion, normal_scores=swapped, anomalous_flagged=~champion.anomalous_flagged
     )
 
     places = disagreements(challenger, champion, 4)
@@ -213,8 +210,8 @@ def test_disagreements_begin_where_one_alarms_alone(tiny_detector, make_normal, 
     [pytest.param(0, 2, id="no normal image"), pytest.param(2, 0, id="no anomalous image")],
 )
 def test_half_a_golden_set_is_refused(tiny_detector, make_normal, normal, anomalous):
-    """Without one of the classes there is no evidence."""
+    """Without one of the classes no version can be judged."""
     images = make_normal(2, 43)
 
     with pytest.raises(UndefinedMetricError, match=f"got {normal} and {anomalous}"):
-        gather_evidence([tiny_detector], real_set(images[:normal], images[:anomalous]))
+        score_golden_set([tiny_detector], real_set(images[:normal], images[:anomalous]))

@@ -1,0 +1,42 @@
+"""``reconad evaluate``."""
+
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.commands.json_file import check_writable, write_json
+from flows.commands.options import EvaluateOptions
+from mlflow_models import flavor
+from reconad_plugin.detector.evaluation import evaluate
+from reconad_plugin.store.mirror import load_files, open_source
+
+
+def run(options: EvaluateOptions) -> None:
+    """Measure a version on the test split of a folder."""
+    check_writable(options.json)
+    detector = flavor.load_model(options.model_uri)
+    folder = open_source(options.data)
+    paths = [file.path for file in folder.test]
+    images = load_files(paths, detector.image_size_px, detector.limits)
+    evaluation = evaluate(detector, folder, images, options.protocol)
+    figures = asdict(evaluation)
+    table = Table("figure", "value", title=escape(f"{options.model_uri} on {options.data}"))
+    table.add_row("protocol", evaluation.protocol)
+    for name, value in figures.items():
+        if isinstance(value, float):
+            table.add_row(name, f"{value:.4f}")
+        elif isinstance(value, tuple):
+            table.add_row(name, " to ".join(f"{limit:.4f}" for limit in value))
+        elif value is None:
+            table.add_row(name, "no masks")
+    by_defect = Table("defect", "images", "image_AUROC", "recall")
+    for label, defect in evaluation.defects.items():
+        figures_of = f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
+        by_defect.add_row(escape(label), str(defect.images), *figures_of)
+    console = Console()
+    console.print(table)
+    console.print(by_defect)
+    console.print(evaluation.threshold_check, highlight=False)
+    write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)

@@ -1,0 +1,284 @@
+"""What each command takes from the command line; each option is declared once.
+
+A class holds the arguments and options of a command, and its docstring is the command's help.
+Nothing heavy is imported here, so that the help is there at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from flows.commands.parse import parse_budget, parse_count, parse_number
+from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.simulation.presets import PRESETS
+
+
+def _option(
+    name: str, metavar: str | None, help: str, parser: Callable[[Any], object] | None = None
+) -> Any:
+    """Declare an option; a switch has no metavar."""
+    return typer.Option(name, metavar=metavar, help=help, parser=parser)
+
+
+def _count(name: str, help: str) -> Any:
+    return _option(name, "N", help, parse_count)
+
+
+def _argument(metavar: str, help: str) -> Any:
+    return typer.Argument(metavar=metavar, help=help)
+
+
+DEMO_STATE: Final = Path(".reconad/demo")
+NIGHT: Final = "YYYY-MM-DD"
+ADDRESS: Final = "DIR|s3://.."
+PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
+BUDGET_HELP: Final = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
+RATE_HELP: Final = "(default: the model's; half of it to fine-tune)"
+GEOMETRY_HELP: Final = (
+    "how parts may lie: none (always alike), mirror, rotate, or auto: the pictures tell none from "
+    "mirror"
+)
+PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
+PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
+
+Text = str | None
+Texts = list[str]
+Count = int | None
+File = Path | None
+
+Product = Annotated[str, _argument("PRODUCT", "of reconad.toml")]
+Night = Annotated[str, _argument("NIGHT", NIGHT)]
+ModelUri = Annotated[str, _argument("MODEL_URI", "such as models:/reconad-screw/3")]
+Data = Annotated[str, _option("--data", ADDRESS, "train/good, or flat")]
+Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
+ImageSize = Annotated[int, _option("--image-size", "PX", "of the network", parse_count)]
+Preset = Annotated[str, _option("--preset", "NAME", PRESET_HELP)]
+Steps = Annotated[Count, _count("--steps", "end after so many steps at the latest")]
+Seed = Annotated[int, _count("--seed", "of all that is drawn")]
+Device = Annotated[str, _option("--device", "NAME", "cpu, cuda, cuda:1")]
+GivenNight = Annotated[Text, _option("--night", NIGHT, "(default: the last one taken in)")]
+Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulated anomalies")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What a training and a fine-tuning share."""
+
+    data: Data
+    product: Annotated[Text, _option("--product", "NAME", "name of the registered model")] = None
+    budget: Annotated[Text, _option("--budget", "TIME", BUDGET_HELP)] = None
+    steps: Steps = None
+    batch_size: Annotated[Count, _count("--batch-size", "images (default: the model's)")] = None
+    learning_rate: Annotated[
+        float | None, _option("--learning-rate", "X", RATE_HELP, parse_number)
+    ] = None
+    preset: Preset = "general"
+    textures: Textures = None
+    geometry: Annotated[str, _option("--geometry", "NAME", GEOMETRY_HELP)] = "auto"
+    vary_light: Annotated[bool, _option("--vary-light", None, "learn under changing lamps")] = False
+    seed: Seed = 0
+    device: Device = "cpu"
+    json: Json = None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Fields of ``TrainingSettings``.
+
+        Raises:
+            ConfigError: the budget is no time.
+        """
+        return {
+            "steps": self.steps,
+            "budget_s": None if self.budget is None else parse_budget(self.budget),
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "light_augmentation": self.vary_light,
+            "geometric_augmentation": self.geometry,
+            "preset": self.preset,
+            "textures": self.textures,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(TrainingOptions):
+    """Train on a folder of normal images."""
+
+    model: Annotated[str, _option("--model", "NAME", ", ".join(MODELS))] = "draem"
+    image_size: ImageSize = 128
+    width: Annotated[
+        Text, _option("--width", "NAME", "size of the network (default: the least)")
+    ] = None
+    option: Annotated[Texts, _option("--option", "NAME=VALUE", "such as sspcab=true")] = field(
+        default_factory=list
+    )
+    vq: Annotated[
+        Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions(TrainingOptions):
+    """Go on training a version on new images, and on those it learnt before."""
+
+    model_uri: ModelUri
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Train what dsr stands on, for its --vq."""
+
+    data: Annotated[Texts, _option("--data", f"{ADDRESS} ...", PICTURES_HELP)]
+    name: Annotated[
+        Text, _option("--name", "NAME", "of reconad-vq-<name> (default: the first folder's)")
+    ] = None
+    textures: Annotated[Text, _option("--textures", ADDRESS, "pictures of anything else")] = None
+    budget: Annotated[Text, _option("--budget", "TIME", "wall-clock time, such as 90s or 15m")] = (
+        None
+    )
+    steps: Steps = None
+    image_size: ImageSize = 256
+    width: Annotated[Text, _option("--width", "NAME", "of dsr (default: the least)")] = None
+    seed: Seed = 0
+    device: Device = "cpu"
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Measure a version on test/good and test/<defect>."""
+
+    model_uri: ModelUri
+    data: Annotated[str, _option("--data", ADDRESS, "test/good and test/<defect>")]
+    protocol: Annotated[str, _option("--protocol", "NAME", PROTOCOL_HELP)] = "whole"
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Score and label picture files."""
+
+    model_uri: ModelUri
+    images: Annotated[list[Path], _argument("IMAGE...", "picture files")]
+    maps: Annotated[File, _option("--maps", "DIR", "write anomaly maps there")] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions:
+    """Draw a sheet of simulated anomalies, to judge before spending a night."""
+
+    data: Data
+    preset: Preset = "general"
+    out: Annotated[Path, _option("--out", "DIR", "folder of the sheet")]
+    image_size: ImageSize = 128
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightlyOptions:
+    """Run one night of a product."""
+
+    product: Product
+    night: Night
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromoteOptions:
+    """Judge the challenger, and let it serve when it is proven better."""
+
+    product: Product
+    version: Annotated[Count, _count("--version", "becomes the challenger first")] = None
+    night: GivenNight = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackOptions:
+    """Put the version that served before back."""
+
+    product: Product
+    reason: Annotated[
+        Text, _option("--reason", "TEXT", "what is wrong with the one that serves")
+    ] = None
+    night: GivenNight = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusOptions:
+    """Show which version serves, and what became of the others."""
+
+    product: Product
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillOptions:
+    """Build a product's dashboard again from S3."""
+
+    product: Product
+    first: Annotated[Text, _option("--from", NIGHT, "(default: all)")] = None
+    last: Annotated[Text, _option("--to", NIGHT, "(default: all)")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewOptions:
+    """List images that wait for a person, and decide."""
+
+    product: Product
+    night: Night
+    normal: Annotated[Texts, _option("--normal", "KEY ...", "release for learning, or all")] = (
+        field(default_factory=list)
+    )
+    defect: Annotated[Texts, _option("--defect", "KEY ...", "never learn from, or all")] = field(
+        default_factory=list
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolveOptions:
+    """End an alarm: what is seen is normal now."""
+
+    product: Product
+    night: Annotated[str, _argument("NIGHT", f"{NIGHT}, the first night of the new normal")]
+    note: Annotated[str, _option("--note", "TEXT", "what was found")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """Replay fourteen real nights on an embedded platform."""
+
+    keep: Annotated[bool, _option("--keep", None, "leave the servers up until Ctrl-C")] = False
+    short: Annotated[bool, _option("--short", None, "nine nights and a short first training")] = (
+        False
+    )
+    state: Annotated[Path, _option("--state", "DIR", "servers' folder; emptied")] = DEMO_STATE
+    report: Annotated[Path, _option("--report", "DIR", "folder of the report")] = Path(
+        "demo-report"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformOptions:
+    """Bring the demo's servers up again, as it left them, until Ctrl-C."""
+
+    state: Annotated[Path, _option("--state", "DIR", "servers' folder")] = DEMO_STATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """Measure ours and a peer by turns (from a checkout)."""
+
+    name: Annotated[str, _argument("NAME", "see benchmarks/README.md")]
+    peer_python: Annotated[File, _option("--peer-python", "PATH", "the peer's Python")] = None
+    data: Annotated[
+        File, _option("--data", "DIR", "train/good, test/...; triage and replay: with manifest.csv")
+    ] = None
+    textures: Annotated[
+        File, _option("--textures", "DIR", "pictures (default: the packaged ones)")
+    ] = None
+    rounds: Annotated[int, _count("--rounds", "turns of each side")] = 3
+    json: Json = None

@@ -1,0 +1,63 @@
+"""Texts of the command line that typer leaves as they are."""
+
+import re
+from typing import Final
+
+import typer
+
+from reconad_plugin.errors import ConfigError
+
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_budget(text: str) -> float:
+    """Read ``90s``, ``15m``, ``1h`` or plain seconds as seconds.
+
+    Raises:
+        ConfigError: it is none of these, or not above 0.
+
+    Example:
+        >>> parse_budget("15m"), parse_budget("90")
+        (900.0, 90.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    seconds = float(found.group(1)) * _UNITS[found.group(2)] if found else 0.0
+    if not seconds > 0:
+        raise ConfigError(f"a budget must be a time above 0, such as 90s, 15m or 1h; got {text!r}")
+    return seconds
+
+
+def parse_count(text: str | int) -> int:
+    """Read a whole number, or raise ``BadParameter``."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"it must be a whole number; got {text!r}") from None
+
+
+def parse_number(text: str | float) -> float:
+    """Read a number, or raise ``BadParameter``."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"it must be a number; got {text!r}") from None
+
+
+def parse_option(text: str) -> tuple[str, bool | float]:
+    """Read ``NAME=VALUE``.
+
+    Raises:
+        ConfigError: it has no value that is true, false or a number.
+
+    Example:
+        >>> parse_option("sspcab=true"), parse_option("denoising=0.1")
+        (('sspcab', True), ('denoising', 0.1))
+    """
+    name, _, value = text.partition("=")
+    if value in ("true", "false"):
+        return name, value == "true"
+    try:
+        return name, float(value)
+    except ValueError:
+        rule = "an option must be NAME=VALUE with true, false or a number"
+        raise ConfigError(f"{rule}; got {text!r}") from None

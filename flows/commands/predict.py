@@ -1,0 +1,89 @@
+"""``reconad predict``."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from flows.commands.json_file import check_writable, write_json
+from flows.commands.options import PredictOptions
+from flows.commands.result_folder import holds_any, make_folder
+from mlflow_models import flavor
+from reconad_plugin.detector.prediction import Prediction, predict_contents
+from reconad_plugin.errors import ConfigError
+
+
+def run(options: PredictOptions) -> None:
+    """Score and label picture files."""
+    check_writable(options.json)
+    predictions = predict(options.model_uri, options.images, options.maps)
+    rows = [
+        {"image": str(path)}
+        | {name: value for name, value in asdict(prediction).items() if name != "anomaly_map"}
+        for path, prediction in zip(options.images, predictions, strict=True)
+    ]
+    image = Column("image", overflow="fold")  # a name is never cut
+    table = Table(image, "pred_score", "label", "p_value")
+    for row in rows:
+        if row["error"] is not None:
+            table.add_row(escape(str(row["image"])), "-", escape(str(row["error"])), "-")
+            continue
+        label = "anomalous" if row["pred_label"] else "normal"
+        score, p_value = f"{row['pred_score']:.4f}", f"{row['p_value']:.4f}"
+        table.add_row(escape(str(row["image"])), score, label, p_value)
+    Console().print(table)
+    write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
+
+
+def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[Prediction]:
+    """Predict picture files; their maps become PNG files in the folder ``maps``.
+
+    Raises:
+        ConfigError: a picture is not there, or ``maps`` holds one of them.
+    """
+    missing = [path for path in images if not path.is_file()]
+    if missing:
+        raise ConfigError(f"an image must be a file; got {missing[0]}: check the path")
+    if maps is not None:
+        if holds_any(maps, images):
+            raise ConfigError(
+                f"--maps must be a folder that holds none of the pictures; got {maps}: "
+                "give another folder"
+            )
+        make_folder(maps)
+    contents = [path.read_bytes for path in images]
+    detector = flavor.load_model(model_uri)
+    predictions = predict_contents(detector, contents, model_uri, with_map=maps is not None)
+    if maps is not None:
+        _write_maps(images, predictions, maps)
+    return predictions
+
+
+def _write_maps(images: Sequence[Path], predictions: Sequence[Prediction], folder: Path) -> None:
+    """One PNG file a picture; see ``map_names``."""
+    for name, prediction in zip(map_names(images), predictions, strict=True):
+        if prediction.anomaly_map is not None:
+            (folder / name).write_bytes(base64.b64decode(prediction.anomaly_map))
+
+
+def map_names(images: Sequence[Path]) -> list[str]:
+    """Name each picture's map ``<stem>.png``, or ``<folder>_<stem>.png`` where two have one stem;
+    where that is taken too, numbered from the second on.
+
+    Example:
+        >>> map_names([Path("a/good/0.png"), Path("b/good/0.png"), Path("b/bad/0.png")])
+        ['good_0.png', 'good_0-2.png', 'bad_0.png']
+    """
+    is_unique = len({path.stem for path in images}) == len(images)
+    names: dict[str, None] = {}  # in order
+    for path in images:
+        stem = path.stem if is_unique else f"{path.resolve().parent.name}_{path.stem}"
+        name, number = f"{stem}.png", 2
+        while name in names:
+            name, number = f"{stem}-{number}.png", number + 1
+        names[name] = None
+    return list(names)

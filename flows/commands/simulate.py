@@ -1,0 +1,57 @@
+"""``reconad simulate``."""
+
+from pathlib import Path
+from typing import Final
+
+from torch import Generator
+
+from flows.commands.options import SimulateOptions
+from flows.commands.result_folder import holds_any, make_folder
+from flows.jobs.progress import warn
+from reconad_plugin.config import check_image_size
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.folder import ImageFolder
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.plots.figures import plot_simulation
+from reconad_plugin.simulation.anomalies import simulate_anomalies
+from reconad_plugin.simulation.presets import preset as find_preset
+from reconad_plugin.store.mirror import load_files, open_source, sizes_in_words
+
+SHEET_IMAGES: Final = 12
+
+
+def run(options: SimulateOptions) -> None:
+    """Draw a sheet of simulated anomalies."""
+    print(simulate(options.data, options.preset, options.out, options.image_size, options.seed))
+
+
+def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
+    """Write a sheet of normal images, simulated masks and what comes of them, as a network of this
+    image size sees them; its file.
+
+    Raises:
+        ConfigError: ``out`` is a folder that pictures are read from, or no folder.
+    """
+    check_image_size(size_px)
+    folder = open_source(data)
+    if holds_any(out, _files_of(folder)):
+        raise ConfigError(
+            f"--out must be a folder that no pictures are read from; got {out}: give another folder"
+        )
+    make_folder(out)
+    paths = list(folder.train)[:SHEET_IMAGES]
+    warn(sizes_in_words(paths, size_px))
+    repeated = [paths[number % len(paths)] for number in range(SHEET_IMAGES)]
+    images = load_files(repeated, size_px, ImageLimits())
+    simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
+    file = out / f"{preset}.png"
+    plot_simulation(images, simulated.mask, simulated.pixels, f"preset {preset}").savefig(
+        file, dpi=110
+    )
+    return file
+
+
+def _files_of(folder: ImageFolder) -> list[Path]:
+    """All pictures and masks of a folder."""
+    masks = [file.mask_path for file in folder.test if file.mask_path is not None]
+    return [*folder.train, *(file.path for file in folder.test), *masks]

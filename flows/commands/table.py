@@ -1,0 +1,69 @@
+"""All commands by name: where each stands in the help, and what it takes.
+
+The module of a command has its name, and its function ``run`` gets the options. It is imported
+when the command runs and not before.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, cast
+
+from flows.commands import options
+
+NIGHTLY: Final = "Nightly"
+BY_HAND: Final = "By hand"
+PEOPLE: Final = "People"
+PLATFORM: Final = "Demo and platform"
+BENCHMARKS: Final = "Benchmarks"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command."""
+
+    name: str  # as it is typed
+    group: str  # its panel in the help
+    options: type  # the class of what it takes
+
+    @property
+    def help(self) -> str:
+        """What it does."""
+        return self.options.__doc__ or ""
+
+    @property
+    def run(self) -> Callable[[Any], None]:
+        """The function that runs it. Imports its module."""
+        if self.group == BY_HAND:
+            _quieten_mlflow()
+        module = import_module(f"flows.commands.{self.name.replace('-', '_')}")
+        return cast(Callable[[Any], None], module.run)
+
+
+COMMANDS: Final = (
+    Command("nightly", NIGHTLY, options.NightlyOptions),
+    Command("promote", NIGHTLY, options.PromoteOptions),
+    Command("rollback", NIGHTLY, options.RollbackOptions),
+    Command("backfill", NIGHTLY, options.BackfillOptions),
+    Command("train", BY_HAND, options.TrainOptions),
+    Command("finetune", BY_HAND, options.FinetuneOptions),
+    Command("evaluate", BY_HAND, options.EvaluateOptions),
+    Command("predict", BY_HAND, options.PredictOptions),
+    Command("simulate", BY_HAND, options.SimulateOptions),
+    Command("pretrain-vq", BY_HAND, options.PretrainOptions),
+    Command("status", PEOPLE, options.StatusOptions),
+    Command("review", PEOPLE, options.ReviewOptions),
+    Command("resolve", PEOPLE, options.ResolveOptions),
+    Command("demo", PLATFORM, options.DemoOptions),
+    Command("platform", PLATFORM, options.PlatformOptions),
+    Command("benchmark", BENCHMARKS, options.BenchmarkOptions),
+)
+
+
+def _quieten_mlflow() -> None:
+    """Let MLflow say less where a person waits for a command; it reads this at its import."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)

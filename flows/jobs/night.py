@@ -1,0 +1,112 @@
+"""A night under the watch: score it, decide on it, and queue what a person has to look at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from flows.jobs.product import Product
+from mlflow_models import flavor, registry
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.score_table import score_table
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.ledger.eligibility import status_of, waiting_images
+from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.ledger import Ledger
+from reconad_plugin.ledger.manifest import accepted_rows
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.watch.cause import NONE, find_cause
+from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells
+from reconad_plugin.watch.contrast import with_outliers
+from reconad_plugin.watch.forecast import expected_false_alarms
+from reconad_plugin.watch.night_tests import comparable, watch_night
+from reconad_plugin.watch.statistics import NightStatistics, summarise_night
+
+
+@dataclass(frozen=True)
+class ScoredNight:
+    """A night's images with their scores."""
+
+    version: registry.Version  # the version that scored them
+    detector: Detector  # it, loaded
+    table: pd.DataFrame  # see ``score_table``
+    statistics: NightStatistics  # the night as the watch sees it
+
+
+def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | None:
+    """Score the night's accepted images; None where it has none.
+
+    Raises:
+        NoChampionError: no version serves yet.
+    """
+    manifest = ledger.manifests.get(night)
+    if manifest is None or (rows := accepted_rows([manifest])).empty:
+        return None
+    version = choose_scorer(product, ledger, night)
+    detector = flavor.load_model(version.uri)
+    images = product.load_images(rows, detector.image_size_px)
+    table = score_table(detector, rows, images, version.number)
+    product.records.write_scores(night, table.drop(columns=MAP_CELLS))
+    product.records.write_cells(night, summarise_cells(table))
+    statistics = summarise_night(
+        night.isoformat(),
+        table,
+        detector.calibration.normal_scores,
+        detector.calibration.image_threshold,
+        detector.matched_calibration.normal_scores,
+        detector.matched_calibration.image_threshold,
+        is_trained_on=night.isoformat() <= version.night,
+    )
+    return ScoredNight(version, detector, table, statistics)
+
+
+def choose_scorer(product: Product, ledger: Ledger, night: date) -> registry.Version:
+    """Return the version that served on a night; the champion where none did, or where that one
+    was rolled back or is gone.
+
+    Raises:
+        NoChampionError: no version serves yet.
+    """
+    past = ledger.records.get(night)
+    if past is not None and past.model_version not in ledger.history.rolled_back:
+        try:
+            return registry.version(product.name, past.model_version)
+        except ConfigError:  # somebody deleted it
+            return registry.champion(product.name)
+    return registry.champion(product.name)
+
+
+def decide(product: Product, ledger: Ledger, night: date, scored: ScoredNight) -> NightRecord:
+    """Test the night against those before it, name the cause, and keep the record."""
+    baseline, allowed = ledger.baseline(night), product.settings.false_alarms_per_year
+    known = comparable(baseline.nights, baseline.ordinary, scored.version.number)
+    cells = known_cells(_kept_cells(product, known))
+    tonight = with_outliers(scored.statistics, scored.table, cells)
+    watch = watch_night(baseline.nights, tonight, baseline.ordinary, baseline.new_levels, allowed)
+    open_alarm = ledger.open_alarm(before=night)
+    triage = find_cause(watch, open_alarm.cause if open_alarm else NONE)
+    scores, seed = watch.ordinary_scores, night.toordinal()
+    expected = expected_false_alarms(scores, watch.autocorrelation, len(scores), allowed, seed=seed)
+    before = (open_alarm.cause, open_alarm.since) if open_alarm else None
+    record = NightRecord.of(tonight, watch, triage, before, expected)
+    product.records.write_record(night, record)
+    return record
+
+
+def queue_for_review(
+    product: Product, night: date, scored: ScoredNight, record: NightRecord
+) -> None:
+    """List for a person every image that looks anomalous, or all of a held night."""
+    status = status_of(record.night, record, History())
+    waiting = scored.table[waiting_images(scored.table, status)]
+    otherwise = f"night held: {record.cause}" if record.is_holding else "scored anomalous"
+    why = waiting["is_suspect"].map({True: "suspect", False: otherwise})
+    product.records.ask_for_review(night, waiting.assign(why=why))
+
+
+def _kept_cells(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
+    """What the newest of these nights showed; one of a time before that was kept shows nothing."""
+    nights = [date.fromisoformat(night.night) for night in known[-KNOWN_NIGHTS:]]
+    kept = [product.records.cells(night) for night in nights]
+    return [cells for cells in kept if cells is not None]

@@ -1,0 +1,217 @@
+"""The training jobs that a product's nights lead to: which images, and their pixels."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from flows.jobs import training_job as jobs
+from flows.jobs.ledger import open_ledger_to_train
+from flows.jobs.product import Product
+from mlflow_models import flavor, registry
+from mlflow_models.foundation import registered_name
+from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
+from reconad_plugin.training.images import NormalImages, oversample
+from reconad_plugin.training.relight import PositionLights, position_lights, relight
+from reconad_plugin.watch.cause import LIGHT
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The images of a product that a training may use, up to a night."""
+
+    product: Product  # whose
+    night: date  # the last one
+    rows: pd.DataFrame  # of manifests, with ``uri``; ``split`` says what each is for
+    manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
+
+    @classmethod
+    def read(cls, product: Product, night: date, lit_night: date | None = None) -> "TrainingSet":
+        """Read what may be used up to a night; see ``Ledger.training_images``."""
+        ledger = open_ledger_to_train(product).as_of(night)
+        rows = ledger.training_images(product.settings.target_fpr, lit_night)
+        uri, layout = product.store.uri, product.layout
+        manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
+        return cls(product, night, rows.assign(uri=rows["key"].map(uri)), manifests)
+
+    def of(self, split: str) -> pd.DataFrame:
+        """Return the rows of one split."""
+        return self.rows[self.rows["split"] == split]
+
+    def load(self, rows: pd.DataFrame, size_px: int | None = None) -> Tensor:
+        """Load the pixels of some rows: (N, 3, S, S) uint8, by default of the product's size."""
+        return self.product.load_images(rows, size_px or self.product.settings.image_size_px)
+
+
+def training_job(
+    product: Product,
+    night: date,
+    training: TrainingSettings,
+    base: registry.Version | None = None,
+    cause: str = "none",
+) -> jobs.TrainingJob:
+    """Choose the images of all nights up to this one to train on, or to fine-tune a base for it.
+
+    Raises:
+        NotEnoughImagesError: the night has no image that may be learnt from.
+    """
+    chosen = TrainingSet.read(product, night, night if cause == LIGHT else None)
+    if cause == LIGHT:
+        _check_light(product, night.isoformat(), chosen.rows)
+    elif base is not None:
+        _check_is_new(product, night.isoformat(), chosen.rows)
+    training, textures = _textures(product, training)
+    purpose, start = jobs.TRAINING, None
+    if base is not None:
+        purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
+        start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
+    return jobs.TrainingJob(
+        product=product.name,
+        purpose=purpose,
+        run_name=f"{purpose} {night.isoformat()}",
+        settings=product.settings,
+        training=training,
+        images=chosen.rows,
+        sources=chosen.manifests,
+        load=partial(_load, chosen, is_finetuning=base is not None, cause=cause),
+        textures=textures,
+        base=start,
+        foundation=jobs.named_foundation(product.settings) if base is None else None,
+        cause=cause,
+        tags={
+            registry.NIGHT_TAG: night.isoformat(),
+            registry.CAUSE_TAG: cause,
+            registry.MANIFESTS_TAG: _summary_of(list(chosen.manifests)),
+        },
+    )
+
+
+def newest_training_set(product: Product, night: date | None) -> TrainingSet:
+    """Read what may be learnt of a product up to a night, or up to its last one.
+
+    Raises:
+        NotEnoughImagesError: it has no night.
+    """
+    night = night or max(product.known_nights(), default=None)
+    if night is None:
+        raise NotEnoughImagesError(
+            f"a product to pretrain on must have a night with images; {product.name} has none: "
+            f"take one in with nightly/{product.name}"
+        )
+    return TrainingSet.read(product, night)
+
+
+def pretraining_job(
+    name: str, settings: ProductSettings, sets: Sequence[TrainingSet]
+) -> jobs.TrainingJob:
+    """Join what may be learnt of some products to pretrain the foundation of this name on."""
+
+    def load(split: str) -> Tensor:
+        size_px = settings.image_size_px
+        return torch.cat([each.load(each.of(split), size_px) for each in sets])
+
+    def load_both() -> NormalImages:
+        train = load(TRAIN)
+        return NormalImages(train, load(CALIBRATION), judge=train[:0])
+
+    return jobs.TrainingJob(
+        product=registered_name(name),
+        purpose=jobs.PRETRAINING,
+        run_name=f"{jobs.PRETRAINING} {name}",
+        settings=settings,
+        training=settings.train,
+        images=pd.concat([each.rows for each in sets], ignore_index=True),
+        sources={uri: table for each in sets for uri, table in each.manifests.items()},
+        load=load_both,
+        textures=hashes_of_textures(settings.train.textures),
+    )
+
+
+def _textures(
+    product: Product, training: TrainingSettings
+) -> tuple[TrainingSettings, dict[str, str]]:
+    """Return the settings, with the textures of the product's bucket where they name none and it
+    has some; and name -> ETag or SHA-256 of the pictures."""
+    if training.textures is not None:
+        return training, hashes_of_textures(training.textures)
+    folder = product.cache.folder / "textures" / product.name
+    textures = copy_prefix(product.store, product.layout.textures, folder)
+    if textures:
+        training = training.model_copy(update={"textures": str(folder)})
+    return training, textures
+
+
+def _summary_of(manifests: list[str]) -> str:
+    """Say which manifests a version was trained on, in a tag that does not grow with the nights;
+    its run has each of them as a dataset input."""
+    return json.dumps({"first": manifests[0], "last": manifests[-1], "count": len(manifests)})
+
+
+def _check_is_new(product: Product, night: str, rows: pd.DataFrame) -> None:
+    """Raise where nothing of a night that is to be learnt may be."""
+    if not ((rows["night"] == night) & (rows["split"] == TRAIN)).any():
+        raise NotEnoughImagesError(
+            f"a night is learnt from at least one image of it that does not wait for a person; "
+            f"{product.name} {night} has none: review its images first"
+        )
+
+
+def _check_light(product: Product, lit_night: str, rows: pd.DataFrame) -> None:
+    """Raise where nothing tells a night's light, or nothing can be brought to it."""
+    is_tonight, split = rows["night"] == lit_night, rows["split"]
+    if not (is_tonight & split.isin([TRAIN, LIGHT_ONLY])).any():
+        raise NotEnoughImagesError(
+            f"a change of light is learnt from at least one image of the night that does not wait "
+            f"for a person; {product.name} {lit_night} has none: review its images first"
+        )
+    if not (~is_tonight & (split == TRAIN)).any():
+        raise NotEnoughImagesError(
+            f"a change of light is learnt on earlier normal images; {product.name} has none before "
+            f"{lit_night}: release its images with `reconad review`, and train"
+        )
+
+
+def _load(chosen: TrainingSet, is_finetuning: bool, cause: str) -> NormalImages:
+    """Load pixels by what they are for.
+
+    A fine-tuning sees the new world as often as the old one: it is the new night's pictures, or,
+    where the light changed, each earlier night's in the new light.
+    """
+    train = chosen.of(TRAIN)
+    if cause == LIGHT:
+        pixels = _load_in_both_lights(chosen, train)
+    else:
+        if is_finetuning:
+            is_new = train["night"] == chosen.night.isoformat()
+            train = oversample(train[~is_new], train[is_new])
+        pixels = chosen.load(train)
+    return NormalImages(pixels, chosen.load(chosen.of(CALIBRATION)), chosen.load(chosen.of(JUDGE)))
+
+
+def _load_in_both_lights(chosen: TrainingSet, train: pd.DataFrame) -> Tensor:
+    """Load training pictures as they are, then those of earlier nights in the light of the new one:
+    (N + M, 3, S, S) uint8."""
+
+    def lights(night: str) -> PositionLights:
+        rows = chosen.rows[(chosen.rows["night"] == night) & (chosen.rows["split"] != JUDGE)]
+        return position_lights(chosen.load(rows), rows["position"].tolist())
+
+    tonight = chosen.night.isoformat()
+    new_light = lights(tonight)
+    earlier = train[train["night"] != tonight]
+    as_they_are = chosen.load(train)
+    pixels = as_they_are.new_empty(len(train) + len(earlier), *as_they_are.shape[1:])
+    pixels[: len(train)] = as_they_are
+    end = len(train)
+    for night, rows in earlier.groupby("night"):
+        start, end = end, end + len(rows)
+        pixels[start:end] = relight(chosen.load(rows), lights(str(night)), new_light)
+    return pixels

@@ -1,0 +1,257 @@
+"""What is known of every night of a product: one snapshot, of which every question is asked.
+
+Contents are read when they are first asked for, and once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Final, Generic, TypeVar
+
+import pandas as pd
+
+from reconad_plugin.ledger.eligibility import (
+    NightImages,
+    Status,
+    Use,
+    allows,
+    choose_training_images,
+    status_of,
+)
+from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.manifest import ACCEPTED, accepted_rows, known_nights, read_manifest
+from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, NightRecord, NightRecords
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.watch.statistics import NightStatistics, describe_light
+
+REFERENCE_NIGHTS: Final = 7  # the newest ordinary ones, that Evidently compares a night with
+
+Content = TypeVar("Content")
+
+
+class ByNight(Mapping[date, Content], Generic[Content]):
+    """Contents by night, oldest first, each read when it is first asked for.
+
+    Args:
+        nights: that have one.
+        read: fetches the content of a night; called once a night.
+    """
+
+    def __init__(self, nights: Sequence[date], read: Callable[[date], Content]) -> None:
+        self._nights = dict.fromkeys(sorted(nights))
+        self._read = read
+        self._known: dict[date, Content] = {}
+
+    def __getitem__(self, night: date) -> Content:
+        if night not in self._nights:
+            raise KeyError(night)
+        if night not in self._known:
+            self._known[night] = self._read(night)
+        return self._known[night]
+
+    def __iter__(self) -> Iterator[date]:
+        return iter(self._nights)
+
+    def __len__(self) -> int:
+        return len(self._nights)
+
+    def until(self, night: date) -> "ByNight[Content]":
+        """Keep the nights up to one; contents are not read again."""
+        return ByNight([each for each in self._nights if each <= night], self.__getitem__)
+
+
+@dataclass(frozen=True)
+class OpenAlarm:
+    """An alarm that nothing has ended yet."""
+
+    cause: str  # of the last night's alarm
+    since: str  # the night it began, `YYYY-MM-DD`
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What a night is held against."""
+
+    # statistics of every earlier night, oldest first; of founding nights their light
+    nights: Sequence[NightStatistics]
+    ordinary: frozenset[str]  # those of them that set the level of the charts
+    new_levels: frozenset[str]  # nights from which on the world as it was then is the normal one
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """A snapshot of one product."""
+
+    manifests: ByNight[pd.DataFrame]  # of every night that was taken in
+    records: ByNight[NightRecord]  # what the watch said, of every night that it saw
+    scores: ByNight[pd.DataFrame | None]  # tables of scores of these nights
+    reviews: ByNight[pd.DataFrame]  # what persons were asked and have said, of every night
+    resolved: frozenset[date]  # nights from which on a person said that the world is normal
+    history: History  # of the product's versions
+    golden: frozenset[str] = frozenset()  # SHA-256 of the golden images
+
+    def as_of(self, night: date) -> "Ledger":
+        """Return what was known when a night ended. Versions are known as they are now."""
+        return replace(
+            self,
+            manifests=self.manifests.until(night),
+            records=self.records.until(night),
+            scores=self.scores.until(night),
+            reviews=self.reviews.until(night),
+            resolved=frozenset(each for each in self.resolved if each <= night),
+        )
+
+    def status(self, night: date, lit_night: date | None = None) -> Status:
+        """Return what a night is to everything that comes after it; see ``status_of``."""
+        lit = lit_night.isoformat() if lit_night is not None else None
+        return status_of(night.isoformat(), self.records.get(night), self.history, lit)
+
+    def training_images(self, target_fpr: float, lit_night: date | None = None) -> pd.DataFrame:
+        """Choose the images of all nights that a training learns from.
+
+        Args:
+            target_fpr: share of normal images that is expected above the threshold.
+            lit_night: the night whose light is to be learnt, if there is one.
+
+        Returns:
+            Rows of manifests; see ``choose_training_images``.
+        """
+        accepted = accepted_rows(self.manifests.values())
+        accepted = accepted[~accepted["sha256"].isin(self.golden)]
+        nights = {
+            night.isoformat(): NightImages(self.status(night, lit_night), self.scores.get(night))
+            for night in self.manifests
+        }
+        reviews = [table for table in self.reviews.values() if len(table)]
+        decided = pd.concat(reviews) if reviews else pd.DataFrame(columns=list(REVIEW_COLUMNS))
+        return choose_training_images(accepted, nights, decided, target_fpr)
+
+    def new_levels(self, night: date) -> frozenset[str]:
+        """Return earlier nights from which on the world as it was then is the normal one.
+
+        A version that was fine-tuned for it came into service before this night, or a person
+        resolved it. A rollback takes the former back.
+        """
+        resolved = {each.isoformat() for each in self.resolved if each < night}
+        return self.history.adapted_nights(before=night.isoformat()) | resolved
+
+    def baseline(self, night: date) -> Baseline:
+        """Return what a night is held against.
+
+        A night without a record which is no founding one was taken in, but its run died before it
+        was watched. Nothing vouches for it, so it is left out until it is run again.
+        """
+        known: list[NightStatistics] = []
+        ordinary: set[str] = set()
+        for earlier in sorted({*self.manifests, *self.records}):
+            if earlier >= night:
+                break
+            status = self.status(earlier)
+            if earlier in self.records:
+                known.append(self.records[earlier].statistics)
+            elif status is Status.FOUNDING:
+                rows = accepted_rows([self.manifests[earlier]])
+                if len(rows):
+                    known.append(describe_light(earlier.isoformat(), rows))
+            if allows(status, Use.SET_LEVEL):
+                ordinary.add(earlier.isoformat())
+        return Baseline(known, frozenset(ordinary), self.new_levels(night))
+
+    def open_alarm(self, before: date) -> OpenAlarm | None:
+        """Return the alarm of the last watched night before another, unless something ended it."""
+        nights = [night for night in self.records if night < before]
+        if not nights:
+            return None
+        last = self.records[nights[-1]]
+        if not last.is_alarm:
+            return None
+        since = last.since or last.night
+        if any(since <= each <= last.night for each in self.new_levels(before)):
+            return None
+        return OpenAlarm(last.cause, since)
+
+    def reference_nights(self, night: date) -> list[date]:
+        """Return the newest ordinary nights before a night, newest first, for Evidently."""
+        found = [
+            earlier
+            for earlier in reversed(list(self.records))
+            if earlier < night and allows(self.status(earlier), Use.REFERENCE)
+        ]
+        return found[:REFERENCE_NIGHTS]
+
+    def nights_with_images(self, until: date, after: date = date.min) -> list[date]:
+        """Return the nights after one, up to another, that have an accepted image."""
+        return [
+            night
+            for night in self.manifests
+            if after < night <= until and (self.manifests[night]["verdict"] == ACCEPTED).any()
+        ]
+
+    def is_retraining_due(self, night: date, every_nights: int) -> bool:
+        """Say whether enough nights with images have come since a version was last trained.
+
+        Args:
+            night: the last of them; it has images.
+            every_nights: how many are enough; 0 for never.
+        """
+        if not every_nights:
+            return False
+        trained = self.history.last_trained(before=night.isoformat())
+        after = date.min if trained is None else date.fromisoformat(trained)
+        since = self.nights_with_images(until=night - timedelta(1), after=after)
+        return 1 + len(since) >= every_nights
+
+    def late_images(self, night: date) -> int:
+        """Count accepted images of a closed night that came when it was closed already."""
+        manifest = self.manifests.get(night)
+        return 0 if manifest is None else int((accepted_rows([manifest])["split"] == "").sum())
+
+    def is_closed(self, night: date) -> bool:
+        """Say whether the first version to serve was already trained on a night.
+
+        What arrives for it from then on has no score to vouch for it.
+        """
+        return self.history.is_closed(night)
+
+
+def read_ledger(
+    store: ObjectStore,
+    layout: ProductLayout,
+    records: NightRecords,
+    history: History,
+    golden: frozenset[str] = frozenset(),
+) -> Ledger:
+    """Take a snapshot of a product.
+
+    Args:
+        store: the bucket.
+        layout: the product's keys.
+        records: what is kept of its nights.
+        history: of its versions.
+        golden: SHA-256 of its golden images, where a training is to be chosen for.
+
+    Raises:
+        StorageError: the bucket cannot be read.
+    """
+
+    def manifest(night: date) -> pd.DataFrame:
+        found = read_manifest(store, layout, night)
+        return accepted_rows([]) if found is None else found
+
+    def record(night: date) -> NightRecord:
+        found = records.record(night)
+        if found is None:
+            raise KeyError(night)
+        return found
+
+    taken_in, watched = known_nights(store, layout, before=date.max), records.watched_nights()
+    return Ledger(
+        manifests=ByNight(taken_in, manifest),
+        records=ByNight(watched, record),
+        scores=ByNight(watched, records.scores),
+        reviews=ByNight(records.reviewed_nights(), records.review),
+        resolved=frozenset(records.resolved_nights()),
+        history=history,
+        golden=golden,
+    )

@@ -1,0 +1,48 @@
+"""A night in the few numbers that it has as a whole, for dashboards and runs."""
+
+from typing import Final
+
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.watch.cause import CAUSES
+
+NIGHT_VALUES: Final = (
+    "alarm",
+    *(f"alarm_{cause}" for cause in CAUSES),
+    "open_nights",
+    "farthest",
+    "model_version",
+    "image_threshold",
+    "retrained",
+    "promoted",
+)
+
+
+def night_values(
+    record: NightRecord, image_threshold: float, is_retrained: bool, is_promoted: bool
+) -> dict[str, float]:
+    """Return what a night has as a whole.
+
+    Args:
+        record: what the watch decided.
+        image_threshold: of the version that scored the night.
+        is_retrained: whether a version was trained since the night before.
+        is_promoted: whether a version was let into service since the night before.
+
+    Returns:
+        ``NIGHT_VALUES`` by name. ``farthest`` is how far the farthest of all tests is on the way
+        to its limit: above 1 it fails. ``model_version`` is left out where it is no number, as a
+        registered version's is. ``open_nights`` counts from the night that the open alarm
+        began on, and is 0 without an alarm.
+    """
+    seen = {record.cause, *record.also} if record.is_alarm else set()
+    version = record.model_version
+    return {
+        "alarm": float(record.is_alarm),
+        **{f"alarm_{cause}": float(cause in seen) for cause in CAUSES},
+        "open_nights": float(record.open_nights),
+        "farthest": max((each.share_of_limit for each in record.results), default=0.0),
+        **({"model_version": float(version)} if version.isdecimal() else {}),
+        "image_threshold": image_threshold,
+        "retrained": float(is_retrained),
+        "promoted": float(is_promoted),
+    }

@@ -1,0 +1,69 @@
+"""What chance makes of a count: the one Clopper-Pearson interval and the one beta-binomial law."""
+
+from typing import Final
+
+from scipy import stats
+
+CONFIDENCE: Final = 0.95  # of every interval
+_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+
+
+def clopper_pearson(found: int, total: int) -> tuple[float, float]:
+    """Return the limits of the exact 95 % confidence interval of a share.
+
+    Args:
+        found: images that have it.
+        total: independent images, at least one.
+
+    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
+    Case of the Binomial", Biometrika 26, 1934.
+
+    Example:
+        >>> low, high = clopper_pearson(9, 10)
+        >>> f"{low:.3f} to {high:.3f}"
+        '0.555 to 0.997'
+    """
+    limits = stats.binomtest(found, total).proportion_ci(CONFIDENCE, method="exact")
+    return float(limits.low), float(limits.high)
+
+
+def beta_interval(above: float, below: float) -> tuple[float, float]:
+    """Return the limits that a share of the law Beta(above, below) lies within at 95 %."""
+    low, high = stats.beta.ppf(_TAILS, above, below)
+    return float(low), float(high)
+
+
+def beta_binomial_tail(seen: int, images: int, above: float, below: float) -> float:
+    """Return the chance that at least so many images have what a share of the law
+    Beta(above, below) has.
+
+    Args:
+        seen: images that have it.
+        images: images in all.
+        above: first parameter of the share's law, positive.
+        below: second parameter, positive.
+    """
+    return float(stats.betabinom.sf(seen - 1, images, above, below))
+
+
+def exceedance_p_value(
+    above: int, images: int, calibration_images: int, calibration_above: int
+) -> float:
+    """Return the chance that at least so many of some normal images exceed a calibrated threshold.
+
+    New and calibration images are exchangeable when nothing has changed, so the number above
+    follows the beta-binomial law; with few calibration images it is honestly wide.
+
+    Args:
+        above: images above the threshold.
+        images: images in all.
+        calibration_images: held-out normal images that the threshold came from, at least one.
+        calibration_above: how many of them lie at or above the threshold.
+
+    Source: Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals of
+    Mathematical Statistics 12, 1941.
+    """
+    if not images:
+        return 1.0
+    at_or_above = max(calibration_above, 1)
+    return beta_binomial_tail(above, images, at_or_above, calibration_images - at_or_above + 1)

@@ -1,0 +1,81 @@
+"""The golden images of a product, each downloaded once while it stays unchanged."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconad_plugin.store.cache import ContentCache, write_whole
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.objects import ObjectStore
+
+_MASKS = "masks/"
+
+
+@dataclass(frozen=True)
+class GoldenImage:
+    """One golden image: where it lies, and which bytes it has."""
+
+    key: str
+    etag: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class GoldenImages:
+    """The golden images as the bucket lists them at one moment; masks are none."""
+
+    store: ObjectStore  # the bucket
+    cache: ContentCache  # local bytes by SHA-256
+    prefix: str  # ``<product>/golden/``
+    images: tuple[GoldenImage, ...]  # in order of key
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every golden image, with its key."""
+        return {image.sha256: image.key for image in self.images}
+
+    def read(self, image: GoldenImage) -> bytes:
+        """Return the bytes of an image, from the local cache where it has them."""
+        return self.cache.get(image.sha256, lambda: self.store.read(image.key).content)
+
+
+def read_golden_images(
+    store: ObjectStore, cache: ContentCache, layout: ProductLayout
+) -> GoldenImages:
+    """List the golden images; download those that are new or changed since they were last listed.
+
+    Args:
+        store: the bucket.
+        cache: keeps the bytes, and a note of each key's ETag and SHA-256.
+        layout: the product's keys.
+
+    Raises:
+        StorageError: the bucket cannot be read.
+    """
+    note = cache.folder / "golden" / store.bucket / f"{layout.product}.json"
+    before = _read_note(note)
+    found = {}
+    for info in store.list_objects(layout.golden):
+        if info.key.removeprefix(layout.golden).startswith(_MASKS):
+            continue
+        etag, sha256 = before.get(info.key, ("", ""))
+        if not etag or etag != info.etag:
+            content = store.read(info.key).content
+            sha256 = hashlib.sha256(content).hexdigest()
+            cache.put(sha256, content)
+        found[info.key] = GoldenImage(info.key, info.etag, sha256)
+    now = {key: (image.etag, image.sha256) for key, image in found.items()}
+    if now != before:
+        write_whole(note, json.dumps(now).encode())
+    return GoldenImages(store, cache, layout.golden, tuple(found.values()))
+
+
+def _read_note(note: Path) -> Mapping[str, tuple[str, str]]:
+    """Read key -> ETag and SHA-256; empty where no note can be read, so that all is downloaded."""
+    try:
+        content = json.loads(note.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {key: (etag, sha256) for key, (etag, sha256) in content.items()}

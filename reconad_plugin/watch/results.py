@@ -1,0 +1,116 @@
+"""What the tests say of a night: a record for each kind of test, with a common face."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from reconad_plugin.watch.limits import SETTLED_SHARE
+
+_SMALLEST_CHANCE: Final = 1e-300  # its logarithm is taken
+
+
+class TestResult(ABC):
+    """What one test says of a night."""
+
+    @property
+    @abstractmethod
+    def share_of_limit(self) -> float:
+        """How far the night is on the way to the test's limit; above 1 the test fails."""
+
+    @property
+    @abstractmethod
+    def is_alarm(self) -> bool:
+        """Whether the test fails."""
+
+
+@dataclass(frozen=True)
+class StatisticCheck(TestResult):
+    """What the charts say of one statistic on one night."""
+
+    statistic: str  # its name
+    value: float  # tonight's, as if all positions of the camera had been seen as often as always
+    expected: float | None  # level of the ordinary nights before; None while there are none
+    # distance from it in deviations of ordinary nights; None while too few are known
+    effect: float | None
+    score: float | None  # standard normal score of tonight, knowing the night before; None likewise
+    average: float | None  # moving average of the scores, in its own deviations; None likewise
+    jump_limit: float  # |score| beyond it is an alarm
+    average_limit: float  # |average| beyond it is an alarm
+
+    @property
+    def share_of_limit(self) -> float:
+        """The farther of tonight by itself and the moving average; 0 while neither is known."""
+        jump, shift = abs(self.score or 0.0), abs(self.average or 0.0)
+        return max(jump / self.jump_limit, shift / self.average_limit)
+
+    @property
+    def is_jump(self) -> bool:
+        """Whether tonight alone is out of the ordinary."""
+        return self.score is not None and abs(self.score) > self.jump_limit
+
+    @property
+    def is_shift(self) -> bool:
+        """Whether the nights up to tonight drift away."""
+        return self.average is not None and abs(self.average) > self.average_limit
+
+    @property
+    def is_alarm(self) -> bool:
+        """Jump or lasting shift."""
+        return self.is_jump or self.is_shift
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left of an earlier alarm."""
+        is_near = self.average is None or abs(self.average) < SETTLED_SHARE * self.average_limit
+        return is_near and not self.is_jump
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what stands in a record's JSON."""
+        return asdict(self) | {"is_alarm": self.is_alarm}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "StatisticCheck":
+        """Read what stands in a record's JSON."""
+        return cls(**{name: value for name, value in content.items() if name != "is_alarm"})
+
+
+@dataclass(frozen=True)
+class ChanceCheck(TestResult):
+    """What a test of single images says of a night."""
+
+    above: int  # images that the test is about
+    images: int  # images in all
+    expected_share: float  # of such images on ordinary nights
+    chance: float  # that an ordinary night is as far out
+    limit: float  # a chance below it is an alarm
+
+    @property
+    def share_of_limit(self) -> float:
+        """On the scale of the chance's logarithm."""
+        return math.log(max(self.chance, _SMALLEST_CHANCE)) / math.log(self.limit)
+
+    @property
+    def is_alarm(self) -> bool:
+        """Farther out than ordinary nights ever are."""
+        return self.chance < self.limit
+
+    @property
+    def share(self) -> float:
+        """Share of such images; 0 where there are no images."""
+        return self.above / self.images if self.images else 0.0
+
+
+@dataclass(frozen=True)
+class CountCheck(ChanceCheck):
+    """How many images are above a threshold; ``chance`` is that of so many or more."""
+
+
+@dataclass(frozen=True)
+class ContrastCheck(ChanceCheck):
+    """How much more some images of a night stand out from their cells than the others.
+
+    ``above`` counts the images that stand out. ``chance`` is not that of the count: it is that of
+    a contrast as high as tonight's between the highest tenth of the images and the median one.
+    """

@@ -1,0 +1,78 @@
+"""The record of a night: read and written in one place."""
+
+import json
+
+import pytest
+
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.watch.results import ContrastCheck, CountCheck
+from tests.night_tables import record
+
+COUNT = CountCheck(above=9, images=40, expected_share=0.01, chance=1e-6, limit=1e-4)
+CONTRAST = ContrastCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
+KEYS = {
+    "night", "model_version", "is_alarm", "is_raised", "is_new", "since", "cause", "also",
+    "evidence", "is_learning", "is_holding", "statistics", "checks", "counts",
+    "expected_false_alarms",
+}  # fmt: skip
+
+
+def test_a_record_is_read_back_equal():
+    """What is written of a night is what later nights read."""
+    written = record(
+        cause="defects",
+        also=("light",),
+        since="2026-03-01",
+        above_threshold=COUNT,
+        suspects=COUNT,
+        contrast=CONTRAST,
+        expected_false_alarms=0.8,
+    )
+
+    assert NightRecord.from_json(written.to_json()) == written
+
+
+def test_the_keys_of_a_record_stay():
+    """Other programs read the file."""
+    content = record(cause="light", suspects=COUNT, above_threshold=COUNT, contrast=CONTRAST)
+
+    kept = json.loads(content.to_json())
+
+    assert set(kept) == KEYS
+    assert list(kept) == sorted(KEYS)
+    assert set(kept["counts"]) == {"alarming", "suspects", "outliers"}
+    assert set(kept["counts"]["outliers"]) == {
+        "above", "images", "expected_share", "chance", "limit",
+    }  # fmt: skip
+    assert set(kept["checks"]["luminance"]) == {
+        "statistic", "value", "expected", "effect", "score", "average", "jump_limit",
+        "average_limit", "is_alarm",
+    }  # fmt: skip
+
+
+def test_a_record_of_a_time_when_less_was_kept_is_read():
+    """An alarm without a first night began on its own; no test of counts was kept."""
+    kept = record(cause="light").to_dict()
+    for name in ("is_raised", "is_new", "since", "also", "counts", "expected_false_alarms"):
+        del kept[name]
+    kept["checks"]["luminance"] = {"statistic": "luminance", "p_value": 0.01}
+
+    read = NightRecord.from_json(json.dumps(kept).encode())
+
+    assert (read.is_raised, read.is_new, read.also) == (True, True, ())
+    assert (read.since, read.began, read.open_nights) == (None, read.night, 1)
+    assert read.above_threshold is read.suspects is read.contrast is None
+    assert set(read.checks) == {"sharpness"}
+
+
+@pytest.mark.parametrize(
+    ("since", "nights"), [(None, 1), ("2026-03-05", 1), ("2026-03-03", 3)], ids=str
+)
+def test_an_alarm_is_open_from_the_night_it_began(since, nights):
+    """Tonight counts."""
+    assert record(cause="light", since=since).open_nights == nights
+
+
+def test_no_alarm_is_open_for_no_night():
+    """Whatever else the record says."""
+    assert record(since="2026-03-03").open_nights == 0
