@@ -11,7 +11,7 @@ from reconad_plugin.plots.figures import plot_loss, plot_maps
 from reconad_plugin.training.checkpoint import remove_checkpoint
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import TrainingReport
 
 _STEPS_OF: Final = ("train", "finetune")  # product settings that are logged as the training's own

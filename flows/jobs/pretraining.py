@@ -18,7 +18,7 @@ from reconad_plugin.plots.figures import plot_loss, plot_reconstructions
 from reconad_plugin.training.checkpoint import remove_checkpoint
 from reconad_plugin.training.fit import check_device, textures_of
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import FoundationReport
 
 MODEL: Final = "dsr"  # whose foundation is trained, and whose widths count
