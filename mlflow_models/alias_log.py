@@ -21,28 +21,8 @@ from typing import Any, Final
 
 from mlflow import MlflowClient
 
-from mlflow_models.registry import (
-    CHAMPION,
-    JUDGED_AGAINST_TAG,
-    NIGHT_TAG,
-    PREVIOUS_CHAMPION,
-    PROMOTED,
-    PROMOTED_NIGHT_TAG,
-    PROMOTION,
-    REASON_TAG,
-    REJECTED,
-    ROLLBACK,
-    ROLLED_BACK,
-    ROLLED_BACK_NIGHT_TAG,
-    STATE_TAG,
-    VERDICT_TAG,
-    Version,
-    model_name,
-    number_by_alias,
-    version_by_alias,
-    versions,
-    withdraw_challenger,
-)
+from mlflow_models import registry
+from mlflow_models.registry import CHAMPION, PROMOTION, ROLLBACK, Version, model_name, versions
 from reconad_plugin.errors import NoChampionError, PlatformError
 
 MOVE_TAG: Final = "reconad.turn."  # and the number of the move
@@ -50,25 +30,15 @@ MOVE_TAG: Final = "reconad.turn."  # and the number of the move
 
 @dataclass(frozen=True)
 class AliasMove:
-    """One move of the champion's alias, noted on the version that it goes to.
+    """One move of the champion's alias, noted on the version that it goes to."""
 
-    Attributes:
-        number: moves of a product count from 1.
-        version: what serves from then on.
-        instead_of: what served before; None for nothing.
-        by: ``promotion`` or ``rollback``.
-        night: ``YYYY-MM-DD``.
-        reason: one sentence.
-        is_open: not yet carried out to its end.
-    """
-
-    number: int
-    version: str
-    instead_of: str | None
-    by: str
-    night: str
-    reason: str
-    is_open: bool = True
+    number: int  # moves of a product count from 1
+    version: str  # what serves from then on
+    instead_of: str | None  # what served before; None for nothing
+    by: str  # `promotion` or `rollback`
+    night: str  # `YYYY-MM-DD`
+    reason: str  # one sentence
+    is_open: bool = True  # not yet carried out to its end
 
 
 def moves(product: str) -> list[AliasMove]:
@@ -88,14 +58,12 @@ def moves_of(entries: Iterable[Version]) -> list[AliasMove]:
 
 
 def open_moves(entries: Iterable[Version]) -> list[AliasMove]:
-    """Return the moves that were begun and not finished: those of a run that died, or that is
-    under way."""
+    """Return the moves of a run that died before it finished them, or that is under way."""
     return [move for move in moves_of(entries) if move.is_open]
 
 
 def serving_stack(moves: Iterable[AliasMove]) -> list[str]:
-    """Return the versions as they stand behind one another: the last one serves, and a rollback
-    goes to the one before.
+    """Stack up the versions: the last one serves, and a rollback goes to the one before.
 
     Example:
         >>> first = AliasMove(1, "1", None, PROMOTION, "2026-01-01", "")
@@ -113,48 +81,36 @@ def serving_stack(moves: Iterable[AliasMove]) -> list[str]:
 
 
 def note_verdict(product: str, number: str, verdict: Mapping[str, Any]) -> str | None:
-    """Note what the gate said of a version.
+    """Note what the gate said of a version; return the champion that it was judged against.
 
-    Args:
-        product: the product.
-        number: of the version.
-        verdict: of the gate; ``judged_against`` in it is the number of the champion that it was
-            given against, None for no champion. Without it the present champion is meant.
-
-    Returns:
-        The number of the champion that it was given against.
+    ``judged_against`` in the verdict is the number of that champion, None for no champion. Without
+    it the present champion is meant.
 
     Raises:
         PlatformError: another champion serves by now, so the verdict says nothing any more.
     """
-    client, name = MlflowClient(), model_name(product)
-    serving = number_by_alias(product, CHAMPION)
+    serving = registry.number_by_alias(product, CHAMPION)
     judged_against: str | None = verdict.get("judged_against", serving)
     if judged_against != serving:
         raise _stale_verdict(product, number, judged_against, serving)
-    client.set_model_version_tag(name, number, VERDICT_TAG, json.dumps(verdict))
-    client.set_model_version_tag(name, number, JUDGED_AGAINST_TAG, judged_against or "none")
-    client.set_model_version_tag(name, number, REASON_TAG, verdict["reason"])
-    client.update_model_version(name, number, description=verdict["reason"])
+    tags = {
+        registry.VERDICT_TAG: json.dumps(verdict),
+        registry.JUDGED_AGAINST_TAG: judged_against or "none",
+        registry.REASON_TAG: verdict["reason"],
+    }
+    registry.set_tags(product, number, tags, description=verdict["reason"])
     return judged_against
 
 
 def reject(product: str, number: str) -> None:
     """Mark a challenger whose verdict is noted; it keeps its alias until the next one comes."""
-    MlflowClient().set_model_version_tag(model_name(product), number, STATE_TAG, REJECTED)
+    registry.set_tags(product, number, {registry.STATE_TAG: registry.REJECTED})
 
 
 def promote(product: str, number: str, night: str, verdict: Mapping[str, Any]) -> AliasMove:
     """Put a version into service: note the verdict, begin a move and apply it.
 
-    Args:
-        product: the product.
-        number: of the version.
-        night: ``YYYY-MM-DD``.
-        verdict: see ``note_verdict``.
-
-    Returns:
-        The move, still open: emit its event, then ``finish`` it.
+    It comes back still open: emit its event, then ``finish`` it.
 
     Raises:
         PlatformError: another champion serves by now, or another move is open.
@@ -165,16 +121,9 @@ def promote(product: str, number: str, night: str, verdict: Mapping[str, Any]) -
 
 
 def roll_back(product: str, number: str, night: str, reason: str) -> AliasMove:
-    """Put the version that served before back into service, and mark the bad one.
+    """Put the version that served before back into service, and mark the bad one, which serves.
 
-    Args:
-        product: the product.
-        number: of the bad version, which serves.
-        night: ``YYYY-MM-DD``.
-        reason: why it is bad.
-
-    Returns:
-        The move, still open: emit its event, then ``finish`` it.
+    The move comes back still open: emit its event, then ``finish`` it.
 
     Raises:
         NoChampionError: no version served before.
@@ -196,15 +145,8 @@ def begin(product: str, wanted: AliasMove, entries: Iterable[Version]) -> AliasM
     """Note a move as open, unless another one is open or another champion serves.
 
     Of several promoters that do this at once, at most one goes on. Whoever sees no other note
-    after its own was the first to look; all others find that note when they look.
-
-    Args:
-        product: the product.
-        wanted: the move; its number is given here.
-        entries: the product's versions.
-
-    Returns:
-        The move as it is noted. The same move that was cut off before is taken up again.
+    after its own was the first to look; all others find that note when they look. The move comes
+    back as it is noted, with its number; the same move that was cut off before is taken up again.
 
     Raises:
         PlatformError: another move is open, or another champion serves by now.
@@ -216,7 +158,9 @@ def begin(product: str, wanted: AliasMove, entries: Iterable[Version]) -> AliasM
     mine = replace(wanted, number=1 + max((move.number for move in known), default=0))
     _note(product, mine)
     others = [move for move in open_moves(versions(product)) if move != mine]
-    serving = number_by_alias(product, CHAMPION)  # read last: who finished by now moved it before
+    serving = registry.number_by_alias(
+        product, CHAMPION
+    )  # read last: who finished by now moved it before
     if others:
         abort(product, mine)
         raise PlatformError(
@@ -233,25 +177,23 @@ def apply(product: str, move: AliasMove) -> bool:
     """Carry out an open move, from wherever it was cut off; doing it twice changes nothing.
 
     ``previous_champion`` is written first. The champion's alias then moves in one step from one
-    whole version to another. The tags of both versions follow.
-
-    Returns:
-        Whether it is done; False where another version serves by now, and the move is aborted.
+    whole version to another. The tags of both versions follow. Where another version serves by now,
+    the move is aborted and False comes back.
     """
-    if number_by_alias(product, CHAMPION) not in (move.instead_of, move.version):
+    if registry.number_by_alias(product, CHAMPION) not in (move.instead_of, move.version):
         abort(product, move)
         return False
     entries = versions(product)
     stack = serving_stack([*_finished(entries), move])
     if move.by == ROLLBACK:  # what it takes away is bad, though it may have served before, too
         entries = [entry for entry in entries if entry.number != move.instead_of]
-    _point(product, PREVIOUS_CHAMPION, _before(entries, stack))
+    _point(product, registry.PREVIOUS_CHAMPION, _before(entries, stack))
     _point(product, CHAMPION, move.version)
-    if number_by_alias(product, CHAMPION) != move.version:  # aliases are the last writer's
+    if registry.number_by_alias(product, CHAMPION) != move.version:  # aliases are the last writer's
         abort(product, move)
         return False
     _mark_versions(product, move)
-    withdraw_challenger(product, {move.version, move.instead_of})
+    registry.withdraw_challenger(product, {move.version, move.instead_of})
     return True
 
 
@@ -261,26 +203,15 @@ def finish(product: str, move: AliasMove) -> None:
 
 
 def abort(product: str, move: AliasMove) -> None:
-    """Delete the note of a move, unless another promoter of the same version has written its own
-    over it."""
+    """Delete the note of a move, unless another promoter of the same version has overwritten it."""
     if move in moves(product):
-        MlflowClient().delete_model_version_tag(
-            model_name(product), move.version, f"{MOVE_TAG}{move.number}"
-        )
+        _delete_tag(product, move.version, f"{MOVE_TAG}{move.number}")
 
 
 def recover(
     product: str, emit: Callable[[AliasMove], object] = lambda move: None
 ) -> list[AliasMove]:
-    """Apply the moves that were cut off, emit their events and finish them.
-
-    Args:
-        product: the product.
-        emit: called with each move that was applied.
-
-    Returns:
-        The moves that were completed.
-    """
+    """Apply the moves that were cut off, emit their events and finish them; return them."""
     completed = [move for move in open_moves(versions(product)) if apply(product, move)]
     for move in completed:
         emit(move)
@@ -290,46 +221,41 @@ def recover(
 
 def adopt_champion(product: str) -> bool:
     """Mark a champion that was put into service by hand in MLflow as one that served; one that
-    was rolled back before, or was judged without a consequence, as promoted.
-
-    Returns:
-        Whether anything was marked.
-    """
-    serving = version_by_alias(product, CHAMPION)
+    was rolled back before, or was judged without a consequence, as promoted. Say whether it was."""
+    serving = registry.version_by_alias(product, CHAMPION)
     if serving is None:
         return False
-    client, name = MlflowClient(), model_name(product)
-    is_unknown = PROMOTED_NIGHT_TAG not in serving.tags
-    is_undecided = VERDICT_TAG in serving.tags and STATE_TAG not in serving.tags
+    is_unknown = serving.promoted_night is None
+    is_undecided = registry.VERDICT_TAG in serving.tags and serving.state is None
     if is_unknown:
-        night = serving.tags.get(NIGHT_TAG, "")
-        client.set_model_version_tag(name, serving.number, PROMOTED_NIGHT_TAG, night)
+        registry.set_tags(product, serving.number, {registry.PROMOTED_NIGHT_TAG: serving.night})
     if serving.is_rolled_back:
-        client.delete_model_version_tag(name, serving.number, ROLLED_BACK_NIGHT_TAG)
+        _delete_tag(product, serving.number, registry.ROLLED_BACK_NIGHT_TAG)
     if serving.is_rolled_back or is_undecided:
-        client.set_model_version_tag(name, serving.number, STATE_TAG, PROMOTED)
+        registry.set_tags(product, serving.number, {registry.STATE_TAG: registry.PROMOTED})
     return is_unknown or serving.is_rolled_back or is_undecided
 
 
 def _begin_and_apply(product: str, wanted: AliasMove, entries: Iterable[Version]) -> AliasMove:
     move = begin(product, wanted, entries)
     if not apply(product, move):
-        raise _overtaken(product, move, number_by_alias(product, CHAMPION))
+        raise _overtaken(product, move, registry.number_by_alias(product, CHAMPION))
     return move
 
 
 def _mark_versions(product: str, move: AliasMove) -> None:
     """Write the state, reason and night on the version that comes, or on the one that goes."""
-    client, name = MlflowClient(), model_name(product)
     if move.by == PROMOTION:
-        client.delete_model_version_tag(name, move.version, ROLLED_BACK_NIGHT_TAG)
-        client.set_model_version_tag(name, move.version, PROMOTED_NIGHT_TAG, move.night)
-        client.set_model_version_tag(name, move.version, STATE_TAG, PROMOTED)
+        _delete_tag(product, move.version, registry.ROLLED_BACK_NIGHT_TAG)
+        tags = {registry.PROMOTED_NIGHT_TAG: move.night, registry.STATE_TAG: registry.PROMOTED}
+        registry.set_tags(product, move.version, tags)
     elif move.instead_of is not None:
-        client.set_model_version_tag(name, move.instead_of, REASON_TAG, move.reason)
-        client.set_model_version_tag(name, move.instead_of, ROLLED_BACK_NIGHT_TAG, move.night)
-        client.set_model_version_tag(name, move.instead_of, STATE_TAG, ROLLED_BACK)
-        client.update_model_version(name, move.instead_of, description=move.reason)
+        tags = {
+            registry.REASON_TAG: move.reason,
+            registry.ROLLED_BACK_NIGHT_TAG: move.night,
+            registry.STATE_TAG: registry.ROLLED_BACK,
+        }
+        registry.set_tags(product, move.instead_of, tags, description=move.reason)
 
 
 def _overtaken(product: str, move: AliasMove, serving: str | None) -> PlatformError:
@@ -352,12 +278,13 @@ def _stale_verdict(
 
 
 def _note(product: str, move: AliasMove) -> None:
-    content = {
-        name: value for name, value in asdict(move).items() if name not in ("number", "version")
-    }
-    MlflowClient().set_model_version_tag(
-        model_name(product), move.version, f"{MOVE_TAG}{move.number}", json.dumps(content)
-    )
+    content = asdict(move)
+    del content["number"], content["version"]  # these stand in the tag's name and place
+    registry.set_tags(product, move.version, {f"{MOVE_TAG}{move.number}": json.dumps(content)})
+
+
+def _delete_tag(product: str, number: str, name: str) -> None:
+    MlflowClient().delete_model_version_tag(model_name(product), number, name)
 
 
 def _finished(entries: Iterable[Version]) -> list[AliasMove]:
@@ -365,13 +292,10 @@ def _finished(entries: Iterable[Version]) -> list[AliasMove]:
 
 
 def _up_to(stack: list[str], number: str | None) -> list[str]:
-    """Cut a stack above the last mention of a version; one that was put into service by hand
-    comes on top."""
+    """Cut a stack above the last mention of a version; one put into service by hand comes last."""
     if number is None:
         return []
-    if number not in stack:
-        return [*stack, number]
-    return stack[: len(stack) - stack[::-1].index(number)]
+    return stack[: len(stack) - stack[::-1].index(number)] if number in stack else [*stack, number]
 
 
 def _before(entries: Iterable[Version], stack: list[str]) -> str | None:

@@ -16,13 +16,8 @@ MODEL_TYPE: Final = "reconad"
 IMAGE_COLUMN: Final = "image"
 MASK_COLUMN: Final = "mask"
 ANSWER_COLUMNS: Final = (
-    "pred_score",
-    "pred_label",
-    "image_threshold",
-    "p_value",
-    "anomaly_map",
-    "error",
-)
+    "pred_score", "pred_label", "image_threshold", "p_value", "anomaly_map", "error",
+)  # fmt: skip
 BATCH_ROWS: Final = 64  # so that the pictures and maps in memory at once are few
 
 _LABEL_OF_NUMBER: Final = {0: NORMAL_LABEL, 1: "anomalous"}  # False and True find these too
@@ -90,16 +85,14 @@ def read_masks(
 
 def predict(model: Any, images: NDArray[np.object_]) -> pd.DataFrame:
     """Return one answer a row, with its map; None where there is nothing."""
-    batches = []
+    batches: list[pd.DataFrame] = []
     for start in range(0, len(images), BATCH_ROWS):
         question = pd.DataFrame({IMAGE_COLUMN: images[start : start + BATCH_ROWS]})
         answer = model.predict(question, params={MAP_PARAMETER: True})
         _check_answer(answer, len(question))
         batches.append(answer[list(ANSWER_COLUMNS)].astype(object))
     answers: pd.DataFrame = pd.concat(batches, ignore_index=True)
-    # a served answer has NaN where ours has None
-    with_none: pd.DataFrame = answers.where(answers.notna(), None)
-    return with_none
+    return answers.where(answers.notna(), None)  # a served answer has NaN where ours has None
 
 
 def _check_answer(answer: Any, rows: int) -> None:
@@ -115,8 +108,7 @@ def _check_answer(answer: Any, rows: int) -> None:
 
 
 def judge_rows(answers: pd.DataFrame, labels: NDArray[np.object_]) -> pd.DataFrame:
-    """Build a table of one row an image: what it is, what the model says, and whether that is a
-    mistake."""
+    """Build one row an image: what it is, what the model says, and whether that is a mistake."""
     is_read = answers["error"].isna()
     needed = answers[["pred_score", "image_threshold", "anomaly_map"]]
     incomplete = is_read & needed.isna().any(axis=1)

@@ -18,16 +18,7 @@ from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlflow_models.evaluation_rows import (
-    BATCH_ROWS,
-    IMAGE_COLUMN,
-    MODEL_TYPE,
-    judge_rows,
-    predict,
-    read_column,
-    read_labels,
-    read_masks,
-)
+from mlflow_models import evaluation_rows
 from reconad_plugin.detector.evaluation import AUPRO_FPR_LIMIT, image_figures
 from reconad_plugin.detector.prediction import MAP_FULL_SCALE, decode_base64
 from reconad_plugin.errors import ConfigError, InvalidImageError
@@ -37,14 +28,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.masks import decode_mask, shrink_mask
 from reconad_plugin.metrics.image import share_above
 from reconad_plugin.metrics.pixel import PixelCurves
-from reconad_plugin.plots.evaluation import (
-    WHITE,
-    Example,
-    plot_examples,
-    plot_labelled_scores,
-    plot_precision_recall,
-    plot_roc,
-)
+from reconad_plugin.plots import evaluation as plots
 
 CONFIG_KEYS: Final = ("mask", "metric_prefix")
 MAX_EXAMPLES: Final = 8
@@ -74,7 +58,7 @@ class ReconadEvaluator(ModelEvaluator):
         cls, *, model_type: str | None, evaluator_config: Mapping[str, str], **_: Any
     ) -> bool:
         """Return whether the model type is ``reconad``."""
-        return model_type == MODEL_TYPE
+        return model_type == evaluation_rows.MODEL_TYPE
 
     def evaluate(
         self,
@@ -101,12 +85,12 @@ class ReconadEvaluator(ModelEvaluator):
                 "give a model URI, and ask another evaluator for the others"
             )
         prefix, mask_column = _read_config(evaluator_config)
-        labels = read_labels(dataset.labels_data, prefix)
-        images = read_column(dataset.features_data, IMAGE_COLUMN)
-        masks = read_masks(dataset.features_data, mask_column, labels)
+        labels = evaluation_rows.read_labels(dataset.labels_data, prefix)
+        images = evaluation_rows.read_column(dataset.features_data, evaluation_rows.IMAGE_COLUMN)
+        masks = evaluation_rows.read_masks(dataset.features_data, mask_column, labels)
 
-        answers = predict(model, images)
-        rows = judge_rows(answers, labels)
+        answers = evaluation_rows.predict(model, images)
+        rows = evaluation_rows.judge_rows(answers, labels)
         is_read = rows["error"].isna()
         metrics = {"errors": float((~is_read).sum()), **_image_figures(rows[is_read])}
         if masks is not None:
@@ -166,16 +150,16 @@ def _pixel_figures(
     """Compute the figures of the rows that were read, from all maps and masks."""
     curves = PixelCurves()
     whites = normals = 0
-    for start in range(0, len(rows), BATCH_ROWS):
-        batch = rows[start : start + BATCH_ROWS]
+    for start in range(0, len(rows), evaluation_rows.BATCH_ROWS):
+        batch = rows[start : start + evaluation_rows.BATCH_ROWS]
         places = batch["row"].tolist()
         greys = _decode_maps(maps[places].tolist())
         is_defect = _decode_masks(
             masks[places].tolist(), batch["label"].tolist(), places, greys.shape[-1]
         )
-        unit = MAP_FULL_SCALE / WHITE * batch["image_threshold"].to_numpy(np.float32)
+        unit = MAP_FULL_SCALE / plots.WHITE * batch["image_threshold"].to_numpy(np.float32)
         curves.update(greys * unit.astype(np.float32)[:, None, None], is_defect)
-        whites += int(np.count_nonzero((greys == WHITE) & ~is_defect))
+        whites += int(np.count_nonzero((greys == plots.WHITE) & ~is_defect))
         normals += int(np.count_nonzero(~is_defect))
     if whites > WHITE_SHARE_LIMIT * normals:
         _logger.warning(
@@ -224,9 +208,11 @@ def _plot_rankings(rows: pd.DataFrame) -> dict[str, Figure]:
     scores = _scores(normal), _scores(anomalous)
     false_alarms, found = int(normal["is_false_alarm"].sum()), int((~anomalous["is_miss"]).sum())
     return {
-        "roc_curve_plot": plot_roc(*scores, false_alarms, found),
-        "precision_recall_curve_plot": plot_precision_recall(*scores, false_alarms, found),
-        "score_histogram": plot_labelled_scores(*scores, rows["image_threshold"].unique().tolist()),
+        "roc_curve_plot": plots.plot_roc(*scores, false_alarms, found),
+        "precision_recall_curve_plot": plots.plot_precision_recall(*scores, false_alarms, found),
+        "score_histogram": plots.plot_labelled_scores(
+            *scores, rows["image_threshold"].unique().tolist()
+        ),
     }
 
 
@@ -245,7 +231,7 @@ def _plot_mistakes(
         furthest = (-np.abs(_excess(mistakes))).argsort(kind="stable")[:MAX_EXAMPLES]
         worst = mistakes.iloc[furthest][["row", "label", "pred_score", "image_threshold"]]
         examples = [
-            Example(
+            plots.Example(
                 picture=_thumbnail(images[row]),
                 anomaly_map=_decode_map(answers["anomaly_map"][row]),
                 title=f"row {row}, {label}",
@@ -254,7 +240,7 @@ def _plot_mistakes(
             for row, label, score, threshold in worst.to_numpy(dtype=object)
         ]
         heading = f"{len(mistakes)} {kind} (score {sign} threshold), the worst first"
-        figures[name] = plot_examples(examples, heading)
+        figures[name] = plots.plot_examples(examples, heading)
     return figures
 
 

@@ -3,6 +3,7 @@
 ``loader_module`` in saved models names this module for ever: it must not move.
 """
 
+import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +19,7 @@ from mlflow.models.utils import _save_example
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.tracking.artifact_utils import _download_artifact_from_uri
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.utils.environment import (
-    _CONDA_ENV_FILE_NAME,
-    _PYTHON_ENV_FILE_NAME,
-    _REQUIREMENTS_FILE_NAME,
-    _process_pip_requirements,
-    _PythonEnv,
-)
+from mlflow.utils import environment as env
 from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
@@ -38,16 +33,8 @@ FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
 MAP_PARAMETER: Final = "anomaly_map"
 REQUIRED_PACKAGES: Final = (
-    "mlflow",
-    "numpy",
-    "pandas",
-    "pillow",
-    "pyyaml",
-    "reconad",
-    "safetensors",
-    "scipy",
-    "torch",
-)
+    "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",
+)  # fmt: skip
 
 SIGNATURE: Final = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "image")]),
@@ -102,8 +89,8 @@ def save_model(
         mlflow_model,
         loader_module=__name__,
         data=DATA_FOLDER,
-        conda_env=_CONDA_ENV_FILE_NAME,
-        python_env=_PYTHON_ENV_FILE_NAME,
+        conda_env=env._CONDA_ENV_FILE_NAME,
+        python_env=env._PYTHON_ENV_FILE_NAME,
     )
     mlflow_model.add_flavor(
         FLAVOR_NAME,
@@ -116,29 +103,23 @@ def save_model(
         file.stat().st_size for file in folder.rglob("*") if file.is_file()
     )
     mlflow_model.save(str(folder / MLMODEL_FILE_NAME))
-    conda_env, requirements, _ = _process_pip_requirements(
+    conda_env, requirements, _ = env._process_pip_requirements(
         default_requirements(), pip_requirements, extra_pip_requirements=None
     )
-    with (folder / _CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:
+    with (folder / env._CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:
         yaml.safe_dump(conda_env, file, default_flow_style=False)
-    write_to(str(folder / _REQUIREMENTS_FILE_NAME), "\n".join(requirements))
-    _PythonEnv.current().to_yaml(str(folder / _PYTHON_ENV_FILE_NAME))
+    write_to(str(folder / env._REQUIREMENTS_FILE_NAME), "\n".join(requirements))
+    env._PythonEnv.current().to_yaml(str(folder / env._PYTHON_ENV_FILE_NAME))
 
 
 def log_model(detector: Detector, name: str = "model", **log_options: Any) -> ModelInfo:
     """Log a detector to the active run.
 
-    Args:
-        detector: the model.
-        name: of the logged model.
-        log_options: of ``mlflow.models.Model.log`` and ``save_model``, such as
-            ``registered_model_name``, ``input_example`` and ``metadata``.
+    ``log_options`` are those of ``mlflow.models.Model.log`` and ``save_model``, such as
+    ``registered_model_name``, ``input_example`` and ``metadata``.
     """
-    import mlflow_models.flavor as this_module
-
-    return Model.log(
-        artifact_path=None, name=name, flavor=this_module, detector=detector, **log_options
-    )
+    this_module = sys.modules[__name__]
+    return Model.log(None, this_module, name=name, detector=detector, **log_options)
 
 
 def load_model(model_uri: str) -> Detector:
@@ -182,18 +163,13 @@ class DetectorPyfunc:
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Predict each row of ``image``; with ``params={"anomaly_map": True}`` also its map."""
-        predictions = predict_encoded(
-            self.detector,
-            model_input["image"].tolist(),
-            self.model_version,
-            with_map=bool((params or {}).get(MAP_PARAMETER, False)),
-        )
-        return to_table(predictions)
+        with_map = bool((params or {}).get(MAP_PARAMETER, False))
+        images = model_input["image"].tolist()
+        return to_table(predict_encoded(self.detector, images, self.model_version, with_map))
 
 
 def _load_pyfunc(path: str) -> DetectorPyfunc:
-    """Load for ``mlflow.pyfunc.load_model``, which calls this with the folder of the saved
-    detector."""
+    """Load the folder of a saved detector for ``mlflow.pyfunc.load_model``, which calls this."""
     folder = Path(path)
     return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent))
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,17 +34,11 @@ HASH_TAG: Final = "reconad.vq_sha256"  # of its weights
 
 @dataclass(frozen=True)
 class Foundation:
-    """A network that others stand on, and where it came from.
+    """A network that others stand on, and where it came from."""
 
-    Attributes:
-        uri: ``models:/reconad-vq-<name>/<number>``, or the path of a file.
-        sha256: of its weights.
-        network: in eval mode.
-    """
-
-    uri: str
-    sha256: str
-    network: FoundationNetwork
+    uri: str  # `models:/reconad-vq-<name>/<number>`, or the path of a file
+    sha256: str  # of its weights
+    network: FoundationNetwork  # in eval mode
 
     @property
     def tags(self) -> dict[str, str]:
@@ -66,12 +61,9 @@ def registered_name(name: str) -> str:
 
 
 def find_foundation(named: str, spec: FoundationSpec) -> Foundation:
-    """Find a foundation by what a person calls it.
-
-    Args:
-        named: the name it was pretrained under, for the newest version; a model URI; or the path
-            of a file, with a dot or a slash in it.
-        spec: of the model that is to stand on it.
+    """Find a foundation, for the model that is to stand on it, by what a person calls it: the name
+    it was pretrained under, for the newest version; a model URI; or the path of a file, with a dot
+    or a slash in it.
 
     Raises:
         ConfigError: there is none.
@@ -93,28 +85,14 @@ def find_foundation(named: str, spec: FoundationSpec) -> Foundation:
 
 def log_foundation(record: TrainingRecord, network: FoundationNetwork) -> registry.Version:
     """Log a pretraining and register what came of it as a new version."""
-    import mlflow_models.foundation as this_module
-
+    this_module, about = sys.modules[__name__], dict(record.tags)
     return log_run(
-        record,
-        lambda: Model.log(
-            artifact_path=None,
-            name="vq",
-            flavor=this_module,
-            network=network,
-            metadata=dict(record.tags),
-        ),
+        record, lambda: Model.log(None, this_module, name="vq", network=network, metadata=about)
     )
 
 
 def save_model(network: FoundationNetwork, path: str, mlflow_model: Model | None = None) -> None:
-    """Save a foundation as an MLflow model: safetensors and JSON, no pickle.
-
-    Args:
-        network: the model.
-        path: a folder that does not exist yet or is empty.
-        mlflow_model: the description to fill in; MLflow passes it when logging.
-    """
+    """Save a foundation as an MLflow model: safetensors and JSON, no pickle; see ``flavor``."""
     _validate_and_prepare_target_save_path(path)
     folder = Path(path)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -37,19 +37,12 @@ PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version.
+    """One registered version."""
 
-    Attributes:
-        number: as the registry counts, ``"1"``, ``"2"``...
-        uri: ``models:/reconad-<product>/<number>``.
-        tags: what reconad noted on it.
-        run_id: the run that trained it.
-    """
-
-    number: str
-    uri: str
-    tags: dict[str, str]
-    run_id: str
+    number: str  # as the registry counts, `"1"`, `"2"`...
+    uri: str  # `models:/reconad-<product>/<number>`
+    tags: dict[str, str]  # what reconad noted on it
+    run_id: str  # the run that trained it
 
     @property
     def night(self) -> str:
@@ -80,8 +73,7 @@ class Version:
     def verdict(self) -> dict[str, Any] | None:
         """The gate's verdict; what is not a number in it is None. None before it was judged."""
         text = self.tags.get(VERDICT_TAG, "null")
-        found: dict[str, Any] | None = json.loads(text, parse_constant=lambda _: None)
-        return found
+        return cast("dict[str, Any] | None", json.loads(text, parse_constant=lambda _: None))
 
     @property
     def judged_against(self) -> str | None:
@@ -128,13 +120,12 @@ def champion(product: str) -> Version:
     Raises:
         NoChampionError: nothing serves yet.
     """
-    serving = version_by_alias(product, CHAMPION)
-    if serving is None:
-        raise NoChampionError(
-            f"{model_name(product)} has no version with the alias {CHAMPION!r}: "
-            f"train one with nightly/{product}"
-        )
-    return serving
+    if (serving := version_by_alias(product, CHAMPION)) is not None:
+        return serving
+    raise NoChampionError(
+        f"{model_name(product)} has no version with the alias {CHAMPION!r}: "
+        f"train one with nightly/{product}"
+    )
 
 
 def version(product: str, number: str) -> Version:
@@ -163,12 +154,7 @@ def versions(product: str) -> list[Version]:
 
 
 def read_facts(product: str, entries: Iterable[Version] | None = None) -> list[VersionFacts]:
-    """Return what the registry says of each version, oldest first.
-
-    Args:
-        product: the product.
-        entries: its versions, where they were just read.
-    """
+    """Return what the registry says of each version, oldest first, reading them if not given."""
     serving = number_by_alias(product, CHAMPION)
     return [
         VersionFacts(
@@ -201,6 +187,17 @@ def register(product: str, logged: ModelInfo, tags: Mapping[str, str]) -> Versio
         name, logged.model_uri, logged.run_id, tags=dict(tags), model_id=logged.model_id
     )
     return _version(entry)
+
+
+def set_tags(
+    product: str, number: str, tags: Mapping[str, str], description: str | None = None
+) -> None:
+    """Write tags on a version, in their order, and then its description where there is one."""
+    client, name = MlflowClient(), model_name(product)
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, number, tag, value)
+    if description is not None:
+        client.update_model_version(name, number, description=description)
 
 
 def challenge(product: str, number: str) -> None:

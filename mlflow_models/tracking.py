@@ -28,30 +28,19 @@ MODEL_TRAINING: Final = "custom_model_development"
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """All of a training that is worth keeping.
+    """All of a training that is worth keeping."""
 
-    Attributes:
-        product: whose model it is.
-        run_name: as the list of runs shows it.
-        params: settings, by name.
-        metrics: figures at the end, by name.
-        curve: the loss over the steps.
-        sources: address -> table of the images there; the run's dataset inputs.
-        images: ``uri``, ``sha256`` and ``split`` of every image that it learnt from or was
-            calibrated on.
-        figures: file name -> plot.
-        tags: of the run and of the registered version.
-    """
-
-    product: str
-    run_name: str
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    curve: list[Progress]
+    product: str  # whose model it is
+    run_name: str  # as the list of runs shows it
+    params: Mapping[str, Any]  # settings, by name
+    metrics: Mapping[str, float]  # figures at the end, by name
+    curve: list[Progress]  # the loss over the steps
+    # address -> table of the images there; the run's dataset inputs
     sources: Mapping[str, pd.DataFrame]
+    # `uri`, `sha256` and `split` of every image that it learnt from or was calibrated on
     images: pd.DataFrame
-    figures: Mapping[str, Figure]
-    tags: Mapping[str, str]
+    figures: Mapping[str, Figure]  # file name -> plot
+    tags: Mapping[str, str]  # of the run and of the registered version
 
 
 def log_training(record: TrainingRecord, detector: Detector) -> registry.Version:
@@ -74,10 +63,8 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
         info = log_model()
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
-            if point.held_out_loss is not None:
-                values["held_out_loss"] = point.held_out_loss
-            if point.separation is not None:
-                values["separation"] = point.separation
+            others = {"held_out_loss": point.held_out_loss, "separation": point.separation}
+            values |= {name: value for name, value in others.items() if value is not None}
             mlflow.log_metrics(values, step=point.step, model_id=info.model_id)
         mlflow.log_metrics(dict(record.metrics), model_id=info.model_id)
         for file_name, figure in record.figures.items():
@@ -131,9 +118,8 @@ def log_verdict(
     """Add the gate's verdict to the run of the version it is about."""
     client = MlflowClient()
     client.log_dict(version.run_id, verdict, "gate/verdict.json")
-    client.log_text(
-        version.run_id, pd.DataFrame(verdict["checks"]).to_csv(index=False), "gate/checks.csv"
-    )
+    checks = pd.DataFrame(verdict["checks"]).to_csv(index=False)
+    client.log_text(version.run_id, checks, "gate/checks.csv")
     for file_name, figure in figures.items():
         client.log_figure(version.run_id, figure, f"gate/{file_name}")
 

@@ -21,33 +21,22 @@ from reconad_plugin.watch.statistics import image_statistics
 
 
 class NightMean(SingleValueMetric):
-    """Mean over a night's images of one statistic of the watch.
+    """Mean over a night's images of one statistic of the watch."""
 
-    Attributes:
-        statistic: one of ``reconad_plugin.watch.statistics.STATISTICS``.
-    """
-
-    statistic: str
+    statistic: str  # one of `reconad_plugin.watch.statistics.STATISTICS`
 
 
 class ImageShare(SingleValueMetric):
-    """Share of a night's images for which a column of true and false is true.
+    """Share of a night's images for which a column of true and false is true."""
 
-    Attributes:
-        column: such as ``is_suspect``, or ``pred_label`` for the images above the threshold.
-    """
-
-    column: str
+    column: str  # such as `is_suspect`, or `pred_label` for the images above the threshold
 
 
 class NightValue(SingleValueMetric):
-    """A number that a night has as a whole, such as the version that scored it.
+    """A number that a night has as a whole, such as the version that scored it."""
 
-    Attributes:
-        column: holds that number in every row. The number is no parameter, because Evidently
-            begins a new line on the dashboard for each value of a parameter.
-    """
-
+    # holds that number in every row. The number is no parameter, because Evidently begins a new
+    # line on the dashboard for each value of a parameter
     column: str
 
 

@@ -22,14 +22,9 @@ REFERENCE_IMAGES: Final = 10_000  # drawn from those of the nights before; more 
 
 @dataclass(frozen=True)
 class NightRun:
-    """A night's run of Evidently.
+    """A night's run of Evidently."""
 
-    Attributes:
-        values: of the night as a whole, see ``reconad_plugin.ledger.night_values``.
-        snapshot: the run.
-    """
-
-    values: dict[str, float]
+    values: dict[str, float]  # of the night as a whole, see `reconad_plugin.ledger.night_values`
     snapshot: Snapshot
 
 

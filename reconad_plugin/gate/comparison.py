@@ -15,26 +15,18 @@ from reconad_plugin.gate.scored_golden import ScoredGoldenSet, threshold_index
 
 @dataclass(frozen=True)
 class Ranking:
-    """Difference of two image_AUROC on the same images, challenger less champion.
+    """Difference of two image_AUROC on the same images, challenger less champion."""
 
-    Attributes:
-        value: seen.
-        deviation: its standard error.
-        interval: 95 % confidence interval.
-    """
-
-    value: float
-    deviation: float
-    interval: tuple[float, float]
+    value: float  # seen
+    deviation: float  # its standard error
+    interval: tuple[float, float]  # 95 % confidence interval
 
 
 def bootstrap_auroc(
     challenger: ScoredGoldenSet, champion: ScoredGoldenSet, random: np.random.Generator
 ) -> Ranking:
-    """Estimate the difference in ranking by a paired, stratified bootstrap.
-
-    Both versions see the same resampled images, and as many normal and anomalous ones as there
-    are.
+    """Estimate the difference in ranking by a bootstrap that is paired (both versions see the same
+    resampled images) and stratified (as many normal and anomalous ones as there are).
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 13.
     """
@@ -48,8 +40,7 @@ def bootstrap_auroc(
 def _wins(scored: ScoredGoldenSet) -> NDArray[np.float32]:
     """Return (M, N): 1 where an anomalous image scores above a normal one, 0.5 where they tie."""
     anomalous, normal = scored.anomalous_scores[:, None], scored.normal_scores[None]
-    wins: NDArray[np.float32] = np.heaviside(anomalous - normal, 0.5).astype(np.float32)
-    return wins
+    return np.asarray(np.heaviside(anomalous - normal, 0.5), np.float32)
 
 
 def _resampled_counts(random: np.random.Generator, count: int) -> NDArray[np.float32]:
@@ -62,25 +53,15 @@ def _resampled_counts(random: np.random.Generator, count: int) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class Recall:
-    """Recall of two versions at equal false-positive rate, and what chance makes of it.
+    """Recall of two versions at equal false-positive rate, and what chance makes of it."""
 
-    Attributes:
-        defect: type of defect; empty for all together.
-        images: anomalous images of it.
-        challenger: recall.
-        champion: recall.
-        difference: challenger less champion.
-        chance_low: versions that are alike differ by less than this in few cases.
-        chance_high: or by more than this.
-    """
-
-    defect: str
-    images: int
+    defect: str  # type of defect; empty for all together
+    images: int  # anomalous images of it
     challenger: float
     champion: float
-    difference: float
-    chance_low: float
-    chance_high: float
+    difference: float  # challenger less champion
+    chance_low: float  # versions that are alike differ by less than this in few cases
+    chance_high: float  # or by more than this
 
 
 def swap_recalls(
@@ -90,8 +71,7 @@ def swap_recalls(
     target_fpr: float,
     random: np.random.Generator,
 ) -> list[Recall]:
-    """Compare recall at equal false-positive rate: of all anomalous images, then of each type
-    where there are several.
+    """Compare recall at equal false-positive rate: of all anomalies, then of each of several types.
 
     Chance is what comes of swapping the two versions' ranks of an image, for images drawn by a
     coin: alike versions might as well have been named the other way round. Exact for three
@@ -102,27 +82,24 @@ def swap_recalls(
     characteristic curves from a paired experiment", Biometrika 83, 1996.
     """
     normals = len(challenger.normal_scores)
-    ours, theirs = _ranks(challenger), _ranks(champion)
-    is_swapped = random.integers(2, size=(LIMITS.resamples, len(ours)), dtype=np.int8).astype(bool)
+    own, other = _ranks(challenger), _ranks(champion)
+    is_swapped = random.integers(2, size=(LIMITS.resamples, len(own)), dtype=np.int8).astype(bool)
     is_swapped[0] = False  # the first is what was seen
-    found = _found(np.where(is_swapped, theirs, ours), normals, target_fpr)
-    found_by_other = _found(np.where(is_swapped, ours, theirs), normals, target_fpr)
+    found = _found(np.where(is_swapped, other, own), normals, target_fpr)
+    found_by_other = _found(np.where(is_swapped, own, other), normals, target_fpr)
     types = sorted(set(defects))
     recalls = []
     for name in ["", *types] if len(types) > 1 else [""]:
         group = np.array([name in ("", defect) for defect in defects])
-        shares = (
-            found[:, group].mean(1),
-            found_by_other[:, group].mean(1),
-        )  # (R,), R resamples each
-        values = shares[0] - shares[1]
-        chance = LIMITS.quality_rule_chance / len(types) if name else LIMITS.quality_rule_chance
+        ours, theirs = found[:, group].mean(1), found_by_other[:, group].mean(1)  # (R,) each
+        values = ours - theirs
+        chance = LIMITS.quality_rule_chance / (len(types) if name else 1)
         recalls.append(
             Recall(
                 defect=name,
                 images=int(group.sum()),
-                challenger=float(shares[0][0]),
-                champion=float(shares[1][0]),
+                challenger=float(ours[0]),
+                champion=float(theirs[0]),
                 difference=float(values[0]),
                 chance_low=float(np.quantile(values, chance, method="lower")),
                 chance_high=float(np.quantile(values, 1 - LIMITS.gain_chance, method="higher")),
@@ -134,37 +111,26 @@ def swap_recalls(
 def _ranks(scored: ScoredGoldenSet) -> NDArray[np.float32]:
     """Return (N + M,) ranks among all images, which two versions' scores can be swapped on."""
     scores = np.concatenate([scored.normal_scores, scored.anomalous_scores])
-    ranks: NDArray[np.float32] = stats.rankdata(scores).astype(np.float32)
-    return ranks
+    return np.asarray(stats.rankdata(scores), np.float32)
 
 
 def _found(ranks: NDArray[np.float32], normals: int, fpr: float) -> NDArray[np.bool_]:
     """Find, (R, N + M) -> (R, M), which anomalous images lie above the threshold of their row."""
     index = threshold_index(normals, fpr)
     threshold = np.partition(ranks[:, :normals], index, axis=1)[:, index : index + 1]
-    is_above: NDArray[np.bool_] = ranks[:, normals:] > threshold
-    return is_above
+    return np.asarray(ranks[:, normals:] > threshold)
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Where challenger and champion part; a list longer than 30 names says how many more.
+    """Where challenger and champion part; a list longer than 30 names says how many more."""
 
-    Attributes:
-        auroc: challenger less champion, on the same images.
-        auroc_interval: 95 % confidence interval of it.
-        misses: how many defects the champion finds and look normal to the challenger.
-        newly_missed: these.
-        borderline: other defects that the champion finds and the challenger does not.
-        newly_found: defects that the challenger finds and the champion does not.
-    """
-
-    auroc: float
-    auroc_interval: tuple[float, float]
-    misses: int
-    newly_missed: tuple[str, ...]
-    borderline: tuple[str, ...]
-    newly_found: tuple[str, ...]
+    auroc: float  # challenger less champion, on the same images
+    auroc_interval: tuple[float, float]  # 95 % confidence interval of it
+    misses: int  # how many defects the champion finds and look normal to the challenger
+    newly_missed: tuple[str, ...]  # these
+    borderline: tuple[str, ...]  # other defects that the champion finds and the challenger does not
+    newly_found: tuple[str, ...]  # defects that the challenger finds and the champion does not
 
 
 def find_differences(
@@ -213,12 +179,9 @@ def disagreements(
 
 
 def unseen(chance: float, images: int) -> float:
-    """Return the image_AUROC that a version may have lost while so many anomalous images show none
-    of it.
-
-    One that is blind to a share p of the anomalies loses p / 2, and none of M images is of that
-    share with a chance of (1 - p)^M.
-    """
+    """Return the image_AUROC that may be lost while so many anomalous images show none of it: who
+    is blind to a share p of the anomalies loses p / 2, and none of M images is of that share with a
+    chance of (1 - p)^M."""
     return 0.5 * (1.0 - math.exp(math.log(chance) / images))
 
 

@@ -28,22 +28,14 @@ _NORMAL: Final = "normal"
 
 @dataclass(frozen=True)
 class GoldenLabels:
-    """What the images are that both versions are judged on.
+    """What the images are that both versions are judged on."""
 
-    Attributes:
-        kind: ``real`` or ``simulated`` anomalies.
-        normal: name of each of the N normal images.
-        nights: (N,) the night each of them arrived, ``YYYY-MM-DD``; empty for those of
-            ``golden/normal/``.
-        anomalous: name of each of the M anomalous images.
-        defects: (M,) the type of each.
-    """
-
-    kind: str
-    normal: tuple[str, ...]
+    kind: str  # `real` or `simulated` anomalies
+    normal: tuple[str, ...]  # name of each of the N normal images
+    # (N,) the night each of them arrived, `YYYY-MM-DD`; empty for those of `golden/normal/`
     nights: tuple[str, ...]
-    anomalous: tuple[str, ...]
-    defects: tuple[str, ...]
+    anomalous: tuple[str, ...]  # name of each of the M anomalous images
+    defects: tuple[str, ...]  # (M,) the type of each
 
     @property
     def recent_nights(self) -> list[str]:
@@ -58,28 +50,19 @@ class GoldenLabels:
 
 @dataclass(frozen=True)
 class GoldenSet:
-    """Images every version is judged on, each (N, 3, S, S) uint8.
+    """Images every version is judged on, each (N, 3, S, S) uint8."""
 
-    Attributes:
-        normal: held-out normal images.
-        anomalous: images with a defect.
-        labels: what each of them is.
-    """
-
-    normal: Tensor
-    anomalous: Tensor
-    labels: GoldenLabels
+    normal: Tensor  # held-out normal images
+    anomalous: Tensor  # images with a defect
+    labels: GoldenLabels  # what each of them is
 
     def with_normal(
         self, images: Tensor, names: Sequence[str], nights: Sequence[str]
     ) -> "GoldenSet":
         """Return the set with more normal images, of the nights they arrived."""
-        labels = replace(
-            self.labels,
-            normal=(*self.labels.normal, *names),
-            nights=(*self.labels.nights, *nights),
-        )
-        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, labels)
+        known = self.labels
+        more = replace(known, normal=(*known.normal, *names), nights=(*known.nights, *nights))
+        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, more)
 
     def with_anomalous(self, other: "GoldenSet") -> "GoldenSet":
         """Return the set with another's anomalous images beside its own."""
@@ -104,81 +87,50 @@ def simulated_golden_set(
     """Make a golden set of held-out normal images and the same images with simulated anomalies.
 
     An anomaly follows from the image's name, its own number and the seed alone, so it stays what
-    it is when other images join.
-
-    Args:
-        normal: (N, 3, S, S) uint8, the judge's.
-        names: of these images.
-        nights: they arrived on, ``YYYY-MM-DD``.
-        seed: of the anomalies.
+    it is when other images join. The normal ones are (N, 3, S, S) uint8, of the split judge.
     """
-    repeats = min(
-        LIMITS.max_simulated_an_image, max(1, LIMITS.max_simulated // max(1, len(normal)))
-    )
-    anomalous_names = tuple(
-        f"{name} simulated {n}" for name in names for n in range(1, repeats + 1)
-    )
+    most = LIMITS.max_simulated // max(1, len(normal))
+    repeats = min(LIMITS.max_simulated_an_image, max(1, most))
+    numbered = tuple(f"{name} simulated {n}" for name in names for n in range(1, repeats + 1))
     anomalous = [
         simulate_anomalies(image[None], _generator(name, seed), STAINS).pixels
-        for image, name in zip(normal.repeat_interleave(repeats, 0), anomalous_names, strict=True)
+        for image, name in zip(normal.repeat_interleave(repeats, 0), numbered, strict=True)
     ]
-    labels = GoldenLabels(
-        kind=SIMULATED,
-        normal=tuple(names),
-        nights=tuple(nights),
-        anomalous=anomalous_names,
-        defects=(SIMULATED,) * len(anomalous_names),
-    )
+    defects = (SIMULATED,) * len(numbered)
+    labels = GoldenLabels(SIMULATED, tuple(names), tuple(nights), numbered, defects)
     return GoldenSet(normal, torch.cat([normal[:0], *anomalous]), labels)
 
 
 def read_golden(
     golden: GoldenImages, size_px: int, limits: ImageLimits, fitted_to: Collection[str] = ()
 ) -> GoldenSet | None:
-    """Read ``golden/normal/`` and every ``golden/<defect>/``.
+    """Read ``golden/normal/`` and every ``golden/<defect>/`` as squares of ``size_px``.
 
-    Args:
-        golden: the golden images of the bucket.
-        size_px: side of the squares.
-        limits: allowed image sizes.
-        fitted_to: SHA-256 of images that a version was fitted to: as normal images they stay out.
-
-    Returns:
-        The set, or None where the bucket holds no real defect. It may have no normal images:
-        ``GoldenSet.with_normal`` adds held-out ones.
+    None where the bucket holds no real defect. Of the normal images those stay out whose SHA-256 is
+    in ``fitted_to``, since a version was fitted to them; ``with_normal`` adds held-out ones.
 
     Raises:
         InvalidImageError: a golden image cannot be read, or lies in no folder.
     """
-    folders = [_folder(golden.prefix, image.key) for image in golden.images]
-    placed = list(zip(golden.images, folders, strict=True))
-    anomalous = [image for image, folder in placed if folder != _NORMAL]
+    placed = [(image, _folder(golden.prefix, image.key)) for image in golden.images]
     normal = [
         image for image, folder in placed if folder == _NORMAL and image.sha256 not in fitted_to
     ]
+    anomalous = [image for image, folder in placed if folder != _NORMAL]
     if not anomalous:
         return None
-    labels = GoldenLabels(
-        kind=REAL,
-        normal=tuple(image.key for image in normal),
-        nights=("",) * len(normal),
-        anomalous=tuple(image.key for image in anomalous),
-        defects=tuple(folder for folder in folders if folder != _NORMAL),
-    )
-    return GoldenSet(
-        _load(golden, normal, size_px, limits), _load(golden, anomalous, size_px, limits), labels
-    )
+    keys, names = tuple(each.key for each in normal), tuple(each.key for each in anomalous)
+    defects = tuple(folder for _, folder in placed if folder != _NORMAL)
+    labels = GoldenLabels(REAL, keys, ("",) * len(keys), names, defects)
+    pixels = [_load(golden, images, size_px, limits) for images in (normal, anomalous)]
+    return GoldenSet(pixels[0], pixels[1], labels)
 
 
 def choose_held_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """Choose the normal images that versions are judged on.
+    """Choose, of learnable rows of manifests, the normal images that versions are judged on.
 
-    Args:
-        rows: learnable rows of manifests.
-
-    Returns:
-        Rows of the judge split, oldest night first: at most 60 of each night, those with the
-        lowest hashes, and of these the newest 500.
+    Those of the split judge, oldest night first: at most 60 of each night, those with the lowest
+    hashes, and of these the newest 500.
     """
     held_out = rows[rows["split"] == JUDGE].sort_values(["night", "sha256"])
     return held_out.groupby("night").head(LIMITS.max_normal_a_night).tail(LIMITS.max_normal)

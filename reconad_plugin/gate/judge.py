@@ -8,63 +8,32 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from reconad_plugin.gate.comparison import (
-    Differences,
-    bootstrap_auroc,
-    find_differences,
-    swap_recalls,
-)
+from reconad_plugin.gate import comparison, rules
+from reconad_plugin.gate.comparison import Differences
 from reconad_plugin.gate.golden import GoldenLabels
 from reconad_plugin.gate.limits import LIMITS
-from reconad_plugin.gate.rules import (
-    Check,
-    false_alarms_bounded,
-    finds_anomalies,
-    first_is_useful,
-    is_better,
-    is_quick,
-    is_small,
-    maps_mark_a_part,
-    maps_say_something,
-    misses_no_more,
-    ranks_no_worse,
-    scores_are_numbers,
-    sees_every_defect,
-)
+from reconad_plugin.gate.rules import Check
 from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
 
 @dataclass(frozen=True)
 class JudgedImages:
-    """How many images a version was judged on.
+    """How many images a version was judged on."""
 
-    Attributes:
-        normal: held-out normal images.
-        recent: those of the last nights, on which false alarms are counted.
-        anomalous: anomalous images by type of defect.
-    """
-
-    normal: int
-    recent: int
-    anomalous: dict[str, int]
+    normal: int  # held-out normal images
+    recent: int  # those of the last nights, on which false alarms are counted
+    anomalous: dict[str, int]  # anomalous images by type of defect
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision and its reasons.
-
-    Attributes:
-        golden_kind: ``real`` or ``simulated`` anomalies.
-        images: how many were judged on.
-        checks: one a rule.
-        differences: from the champion; None for a first version.
-    """
+    """The decision and its reasons."""
 
     is_passed: bool
-    golden_kind: str
-    images: JudgedImages
-    checks: tuple[Check, ...]
-    differences: Differences | None = None
+    golden_kind: str  # `real` or `simulated` anomalies
+    images: JudgedImages  # how many were judged on
+    checks: tuple[Check, ...]  # one a rule
+    differences: Differences | None = None  # from the champion; None for a first version
 
     @property
     def reason(self) -> str:
@@ -94,54 +63,46 @@ def judge(
     target_fpr: float,
     seed: int = 0,
 ) -> Verdict:
-    """Decide whether a challenger may serve.
+    """Decide whether a challenger may serve in place of a champion; None for a first version.
 
-    Args:
-        challenger: the new version's scores on the golden set.
-        champion: the serving version's on the same images; None for a first version.
-        labels: what these images are.
-        target_fpr: the product's wished-for false-positive rate.
-        seed: of the resampling.
+    Both were scored on the same images, which ``labels`` describes; ``target_fpr`` is the share of
+    normal images that the product wants above the threshold; the seed is of the resampling.
 
     Raises:
         UndefinedMetricError: there are no normal or no anomalous images.
     """
-    finite = scores_are_numbers(challenger, champion)
+    finite = rules.scores_are_numbers(challenger, champion)
     if not finite.is_passed:  # the other figures do not exist
         return _verdict([finite], labels)
     checks = [
         finite,
-        maps_say_something(challenger),
-        maps_mark_a_part(challenger),
-        false_alarms_bounded(challenger, labels, target_fpr),
-        finds_anomalies(challenger, champion, labels.kind, target_fpr),
+        rules.maps_say_something(challenger),
+        rules.maps_mark_a_part(challenger),
+        rules.false_alarms_bounded(challenger, labels, target_fpr),
+        rules.finds_anomalies(challenger, champion, labels.kind, target_fpr),
     ]
     differences = None
     if champion is None:
-        last = [first_is_useful(challenger, labels.kind)]
+        last = [rules.first_is_useful(challenger, labels.kind)]
     else:
         random = np.random.default_rng(seed)
-        ranking = bootstrap_auroc(challenger, champion, random)
-        recalls = swap_recalls(challenger, champion, labels.defects, target_fpr, random)
-        differences = find_differences(challenger, champion, labels, target_fpr, ranking)
+        ranking = comparison.bootstrap_auroc(challenger, champion, random)
+        recalls = comparison.swap_recalls(challenger, champion, labels.defects, target_fpr, random)
+        differences = comparison.find_differences(challenger, champion, labels, target_fpr, ranking)
         checks += [
-            ranks_no_worse(challenger, champion, labels.kind, ranking),
-            *(misses_no_more(each, labels.kind) for each in recalls),
-            sees_every_defect(differences, labels.kind),
+            rules.ranks_no_worse(challenger, champion, labels.kind, ranking),
+            *(rules.misses_no_more(each, labels.kind) for each in recalls),
+            rules.sees_every_defect(differences, labels.kind),
         ]
-        last = [is_better(challenger, champion, labels, ranking, recalls[0])]
-    costs = [is_quick(challenger, champion), is_small(challenger, champion)]
+        last = [rules.is_better(challenger, champion, labels, ranking, recalls[0])]
+    costs = [rules.is_quick(challenger, champion), rules.is_small(challenger, champion)]
     return _verdict([*checks, *costs, *last], labels, differences)
 
 
 def _verdict(
     checks: list[Check], labels: GoldenLabels, differences: Differences | None = None
 ) -> Verdict:
-    types = sorted(set(labels.defects))
-    images = JudgedImages(
-        normal=len(labels.normal),
-        recent=int(labels.is_recent.sum()),
-        anomalous={defect: labels.defects.count(defect) for defect in types},
-    )
+    by_type = {defect: labels.defects.count(defect) for defect in sorted(set(labels.defects))}
+    images = JudgedImages(len(labels.normal), int(labels.is_recent.sum()), by_type)
     is_passed = all(check.is_passed for check in checks)
     return Verdict(is_passed, labels.kind, images, tuple(checks), differences)

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from reconad_plugin.gate.comparison import Differences, Ranking, Recall, beyond, unseen
@@ -21,14 +22,11 @@ QUALITY, COST, GAIN = "quality", "cost", "gain"
 
 @dataclass(frozen=True)
 class Check:
-    """One rule with what it saw.
-
-    Attributes:
-        kind: ``quality``: is it at least as good; ``cost``: is it as quick and small; ``gain``:
-            is it worth the change.
-    """
+    """One rule with what it saw."""
 
     rule: str
+    # `quality`: is it at least as good; `cost`: is it as quick and small; `gain`: is it worth the
+    # change
     kind: str
     value: float
     limit: float
@@ -38,47 +36,43 @@ class Check:
 
 def scores_are_numbers(challenger: ScoredGoldenSet, champion: ScoredGoldenSet | None) -> Check:
     """Check that every score is a number; all other figures need this."""
-    wrong = [
-        int((~np.isfinite(scores)).sum())
+    ours, theirs = (
+        0 if each is None else sum(int((~np.isfinite(scores)).sum()) for scores in _scores(each))
         for each in (challenger, champion)
-        if each is not None
-        for scores in (each.normal_scores, each.anomalous_scores)
-    ]
-    return Check(
-        "scores",
-        QUALITY,
-        sum(wrong),
-        0,
-        sum(wrong) == 0,
-        f"{sum(wrong[:2])} of the challenger's scores and {sum(wrong[2:])} of the champion's are "
-        "no numbers (none wanted)",
     )
+    sentence = (
+        f"{ours} of the challenger's scores and {theirs} of the champion's are no numbers "
+        "(none wanted)"
+    )
+    return _at_most("scores", ours + theirs, 0, sentence)
+
+
+def _scores(scored: ScoredGoldenSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return scored.normal_scores, scored.anomalous_scores
+
+
+def _at_least(rule: str, value: float, limit: float, sentence: str) -> Check:
+    return Check(rule, QUALITY, value, limit, value >= limit, sentence)
+
+
+def _at_most(rule: str, value: float, limit: float, sentence: str, kind: str = QUALITY) -> Check:
+    return Check(rule, kind, value, limit, value <= limit, sentence)
 
 
 def maps_say_something(challenger: ScoredGoldenSet) -> Check:
     """Check that maps vary: one that is alike everywhere points at nothing."""
-    return Check(
-        "map_spread",
-        QUALITY,
-        challenger.map_spread,
-        LIMITS.min_map_spread,
-        challenger.map_spread > LIMITS.min_map_spread,
-        f"maps vary by {challenger.map_spread:.3g} of their mean (more than "
-        f"{LIMITS.min_map_spread:g} wanted)",
-    )
+    spread, limit = challenger.map_spread, LIMITS.min_map_spread
+    sentence = f"maps vary by {spread:.3g} of their mean (more than {limit:g} wanted)"
+    return Check("map_spread", QUALITY, spread, limit, spread > limit, sentence)
 
 
 def maps_mark_a_part(challenger: ScoredGoldenSet) -> Check:
     """Check that maps do not mark normal images all over."""
-    return Check(
-        "map_coverage",
-        QUALITY,
-        challenger.map_coverage,
-        LIMITS.max_map_coverage,
-        challenger.map_coverage <= LIMITS.max_map_coverage,
+    sentence = (
         f"{challenger.map_coverage:.1%} of the pixels of normal images lie above half of what "
-        f"anomalous images peak at (at most {LIMITS.max_map_coverage:.0%} wanted)",
+        f"anomalous images peak at (at most {LIMITS.max_map_coverage:.0%} wanted)"
     )
+    return _at_most("map_coverage", challenger.map_coverage, LIMITS.max_map_coverage, sentence)
 
 
 def false_alarms_bounded(
@@ -86,26 +80,18 @@ def false_alarms_bounded(
 ) -> Check:
     """Check that of the normal images of the last nights no more lie above the threshold than it
     promises, but for chance."""
-    flagged = challenger.normal_flagged[labels.is_recent]
-    nights = labels.recent_nights
+    flagged, nights = challenger.normal_flagged[labels.is_recent], labels.recent_nights
     fpr = float(flagged.mean()) if len(flagged) else math.nan
-    chance = exceedance_p_value(
-        int(flagged.sum()),
-        len(flagged),
-        challenger.calibration_images,
-        challenger.calibration_flagged,
-    )
+    calibration = challenger.calibration_images, challenger.calibration_flagged
+    chance = exceedance_p_value(int(flagged.sum()), len(flagged), *calibration)
     over = f"of {len(nights)} nights, {nights[0]} to {nights[-1]}," if nights else "of no night"
-    return Check(
-        "false_alarms",
-        QUALITY,
-        fpr,
-        target_fpr,
-        fpr <= target_fpr or (fpr > target_fpr and chance >= LIMITS.quality_rule_chance),
+    is_passed = fpr <= target_fpr or (fpr > target_fpr and chance >= LIMITS.quality_rule_chance)
+    sentence = (
         f"{fpr:.1%} of {len(flagged)} held-out normal images {over} lie above its threshold, and "
         f"so many are chance with {chance:.2g} (wanted: at most {target_fpr:.1%}, or what chance "
-        f"gives in {LIMITS.quality_rule_chance:.0%} of cases)",
+        f"gives in {LIMITS.quality_rule_chance:.0%} of cases)"
     )
+    return Check("false_alarms", QUALITY, fpr, target_fpr, is_passed, sentence)
 
 
 def finds_anomalies(
@@ -117,109 +103,76 @@ def finds_anomalies(
     if champion is not None:
         found = champion.anomalous_scores > champion.threshold_at(target_fpr)
         limit = LIMITS.min_share_of_recall * float(found.mean())
-    return Check(
-        "recall",
-        QUALITY,
-        challenger.recall,
-        limit,
-        challenger.recall >= limit,
+    sentence = (
         f"{challenger.recall:.1%} of {kind} anomalies lie above its threshold (at least "
-        f"{limit:.1%} wanted)",
+        f"{limit:.1%} wanted)"
     )
+    return _at_least("recall", challenger.recall, limit, sentence)
 
 
 def ranks_no_worse(
     challenger: ScoredGoldenSet, champion: ScoredGoldenSet, kind: str, ranking: Ranking
 ) -> Check:
     """Check that image_AUROC falls short of the champion's by no more than chance gives."""
-    limit = -min(
-        max(LIMITS.auroc_margin, beyond(LIMITS.auroc_rule_chance, ranking)), LIMITS.max_auroc_loss
-    )
+    by_chance = max(LIMITS.auroc_margin, beyond(LIMITS.auroc_rule_chance, ranking))
+    limit = -min(by_chance, LIMITS.max_auroc_loss)
     low, high = ranking.interval
-    return Check(
-        "auroc_no_worse",
-        QUALITY,
-        ranking.value,
-        limit,
-        ranking.value >= limit,
+    sentence = (
         f"image_AUROC {challenger.auroc:.3f} against the champion's {champion.auroc:.3f} on the "
         f"same {kind} anomalies: {ranking.value:+.3f}, 95% between {low:+.3f} and {high:+.3f} (at "
-        f"least {limit:+.3f} wanted)",
+        f"least {limit:+.3f} wanted)"
     )
+    return _at_least("auroc_no_worse", ranking.value, limit, sentence)
 
 
 def misses_no_more(recall: Recall, kind: str) -> Check:
     """Check the same of recall at equal false alarms, of all anomalies or of one type."""
     limit = min(-LIMITS.recall_margin, recall.chance_low)
-    what = f"anomalies of type {recall.defect}" if recall.defect else f"{kind} anomalies"
-    return Check(
-        f"recall_no_worse:{recall.defect}" if recall.defect else "recall_no_worse",
-        QUALITY,
-        recall.difference,
-        limit,
-        recall.difference >= limit,
+    rule, what = "recall_no_worse", f"{kind} anomalies"
+    if recall.defect:
+        rule, what = f"recall_no_worse:{recall.defect}", f"anomalies of type {recall.defect}"
+    sentence = (
         f"at equal false alarms it finds {recall.challenger:.1%} of {recall.images} {what}, the "
         f"champion {recall.champion:.1%}: {recall.difference:+.1%} (at least {limit:+.1%} wanted; "
-        f"chance gives down to {recall.chance_low:+.1%})",
+        f"chance gives down to {recall.chance_low:+.1%})"
     )
+    return _at_least(rule, recall.difference, limit, sentence)
 
 
 def sees_every_defect(differences: Differences, kind: str) -> Check:
     """Check that no defect which the champion finds looks like a normal part."""
     names = ", ".join(differences.newly_missed[:3])
     shown = f" ({names}{', ...' if differences.misses > 3 else ''})" if names else ""
-    return Check(
-        "newly_missed",
-        QUALITY,
-        differences.misses,
-        0,
-        differences.misses == 0,
+    sentence = (
         f"{differences.misses} {kind} anomalies that the champion finds score below half of the "
-        f"normal images{shown} (none wanted)",
+        f"normal images{shown} (none wanted)"
     )
+    return _at_most("newly_missed", differences.misses, 0, sentence)
 
 
 def is_quick(challenger: ScoredGoldenSet, champion: ScoredGoldenSet | None) -> Check:
     """Check that scoring takes no longer than twice the champion's time, or a service can bear."""
     allowed = LIMITS.max_cost_factor * champion.seconds_per_image if champion else 0.0
-    limit = max(LIMITS.free_seconds, allowed)
-    return Check(
-        "latency",
-        COST,
-        challenger.seconds_per_image,
-        limit,
-        challenger.seconds_per_image <= limit,
-        f"scores an image in {challenger.seconds_per_image:.3g} s (at most {limit:.3g} s wanted)",
-    )
+    took, limit = challenger.seconds_per_image, max(LIMITS.free_seconds, allowed)
+    sentence = f"scores an image in {took:.3g} s (at most {limit:.3g} s wanted)"
+    return _at_most("latency", took, limit, sentence, COST)
 
 
 def is_small(challenger: ScoredGoldenSet, champion: ScoredGoldenSet | None) -> Check:
     """Check the same of the size of the weights."""
-    limit = max(
-        LIMITS.free_size_bytes, LIMITS.max_cost_factor * champion.size_bytes if champion else 0
-    )
-    return Check(
-        "size",
-        COST,
-        challenger.size_bytes,
-        limit,
-        challenger.size_bytes <= limit,
-        f"its weights take {challenger.size_bytes / 1e6:.1f} MB (at most {limit / 1e6:.0f} MB "
-        "wanted)",
-    )
+    allowed = LIMITS.max_cost_factor * champion.size_bytes if champion else 0
+    size, limit = challenger.size_bytes, max(LIMITS.free_size_bytes, allowed)
+    sentence = f"its weights take {size / 1e6:.1f} MB (at most {limit / 1e6:.0f} MB wanted)"
+    return _at_most("size", size, limit, sentence, COST)
 
 
 def first_is_useful(challenger: ScoredGoldenSet, kind: str) -> Check:
     """Check that a version which no champion is compared with tells anomalies apart."""
-    return Check(
-        "first_version_auroc",
-        QUALITY,
-        challenger.auroc,
-        LIMITS.first_min_auroc,
-        challenger.auroc >= LIMITS.first_min_auroc,
+    sentence = (
         f"image_AUROC {challenger.auroc:.3f} on {kind} anomalies (at least "
-        f"{LIMITS.first_min_auroc:g} wanted of a first version)",
+        f"{LIMITS.first_min_auroc:g} wanted of a first version)"
     )
+    return _at_least("first_version_auroc", challenger.auroc, LIMITS.first_min_auroc, sentence)
 
 
 def is_better(

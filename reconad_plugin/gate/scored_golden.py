@@ -19,32 +19,20 @@ from reconad_plugin.metrics.image import image_auroc
 
 @dataclass(frozen=True, eq=False)
 class ScoredGoldenSet:
-    """The scores of one version on the N normal and M anomalous images; it was trained on none.
+    """The scores of one version on the N normal and M anomalous images; it was trained on none."""
 
-    Attributes:
-        normal_scores: (N,) higher is more anomalous.
-        normal_flagged: (N,) bool, whether it lies above the version's own threshold.
-        anomalous_scores: (M,).
-        anomalous_flagged: (M,) bool.
-        calibration_images: held-out normal images that the version's threshold came from.
-        calibration_flagged: how many of them lie at or above it.
-        map_spread: standard deviation over mean of a normal image's map; 0 is a map that says
-            the same everywhere.
-        map_coverage: share of normal pixels above half of what anomalous images peak at.
-        seconds_per_image: of scoring.
-        size_bytes: of the weights.
-    """
-
-    normal_scores: NDArray[np.float64]
+    normal_scores: NDArray[np.float64]  # (N,) higher is more anomalous
+    # (N,) bool, whether it lies above the version's own threshold
     normal_flagged: NDArray[np.bool_]
-    anomalous_scores: NDArray[np.float64]
-    anomalous_flagged: NDArray[np.bool_]
-    calibration_images: int
-    calibration_flagged: int
+    anomalous_scores: NDArray[np.float64]  # (M,)
+    anomalous_flagged: NDArray[np.bool_]  # (M,) bool
+    calibration_images: int  # held-out normal images that the version's threshold came from
+    calibration_flagged: int  # how many of them lie at or above it
+    # standard deviation over mean of a normal image's map; 0 is a map that says the same everywhere
     map_spread: float
-    map_coverage: float
-    seconds_per_image: float
-    size_bytes: int
+    map_coverage: float  # share of normal pixels above half of what anomalous images peak at
+    seconds_per_image: float  # of scoring
+    size_bytes: int  # of the weights
 
     @property
     def recall(self) -> float:
@@ -57,13 +45,11 @@ class ScoredGoldenSet:
         return image_auroc(self.normal_scores, self.anomalous_scores)
 
     def threshold_at(self, fpr: float) -> float:
-        """Return the threshold that this share of these normal images lies above, so that two
-        versions are compared alike."""
+        """Return the threshold that this share of these normal images lies above."""
         return float(np.sort(self.normal_scores)[threshold_index(len(self.normal_scores), fpr)])
 
     def normal_share_above(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share of these normal images that score at least this, the image itself
-        counted."""
+        """Return the share of these normal images that score as high, the image itself counted."""
         normal = np.sort(self.normal_scores)
         at_least = len(normal) - np.searchsorted(normal, scores, side="left")
         return (1 + at_least) / (1 + len(normal))
@@ -74,12 +60,7 @@ def score_golden_set(
     golden: GoldenSet,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[ScoredGoldenSet]:
-    """Score the golden set with each detector, at the size that it takes.
-
-    Args:
-        detectors: the versions in question.
-        golden: the same images for every version.
-        clock: in seconds.
+    """Score the same images with each detector, at the size that it takes; the clock is in seconds.
 
     Raises:
         UndefinedMetricError: there are no normal or no anomalous images.
@@ -109,17 +90,13 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         map_spread=_map_spread(normal),
         map_coverage=float((normal.anomaly_map > np.median(anomalous.map_maxima) / 2).mean()),
         seconds_per_image=seconds_per_image,
-        size_bytes=sum(
-            weights.numel() * weights.element_size()
-            for weights in detector.network.state_dict().values()
-        ),
+        size_bytes=sum(each.nbytes for each in detector.network.state_dict().values()),
     )
 
 
 def _map_spread(scores: Scores) -> float:
-    maps = scores.anomaly_map
-    spread = maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)  # (N, S, S) -> (N,)
-    return float(spread.mean())
+    maps = scores.anomaly_map  # (N, S, S)
+    return float((maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)).mean())
 
 
 def _seconds_per_image(

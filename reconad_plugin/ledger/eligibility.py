@@ -150,15 +150,10 @@ def waiting_images(scores: pd.DataFrame, status: Status) -> pd.Series:
 
 @dataclass(frozen=True, eq=False)
 class NightImages:
-    """What is known of a night's images.
+    """What is known of a night's images."""
 
-    Attributes:
-        status: of the night.
-        scores: its table of scores; None where no version scored it.
-    """
-
-    status: Status
-    scores: pd.DataFrame | None = None
+    status: Status  # of the night
+    scores: pd.DataFrame | None = None  # its table of scores; None where no version scored it
 
 
 def choose_training_images(

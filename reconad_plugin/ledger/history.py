@@ -15,43 +15,27 @@ FINETUNE = "finetune"  # purpose of a version that goes on from another one
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """What became of one version.
+    """What became of one version."""
 
-    Attributes:
-        number: as the registry counts, ``"1"``, ``"2"``...
-        run_id: the run that trained it; tells it from another version of the same number.
-        night: the last night that it learnt from, ``YYYY-MM-DD``; empty for one made by hand.
-        purpose: ``train`` or ``finetune``.
-        cause: of the alarm that led to it, or ``none``.
-        state: ``promoted``, ``rejected`` or ``rolled_back``; None before any of these.
-        has_served: whether it is or was the champion.
-        promoted_night: the night that it was let into service on.
-        rolled_back_night: the night that a person took it out of service on.
-    """
-
-    number: str
-    run_id: str
-    night: str
-    purpose: str = ""
-    cause: str = ""
-    state: str | None = None
-    has_served: bool = False
-    promoted_night: str | None = None
-    rolled_back_night: str | None = None
+    number: str  # as the registry counts, `"1"`, `"2"`...
+    run_id: str  # the run that trained it; tells it from another version of the same number
+    night: str  # the last night that it learnt from, `YYYY-MM-DD`; empty for one made by hand
+    purpose: str = ""  # `train` or `finetune`
+    cause: str = ""  # of the alarm that led to it, or `none`
+    state: str | None = None  # `promoted`, `rejected` or `rolled_back`; None before any of these
+    has_served: bool = False  # is or was the champion
+    promoted_night: str | None = None  # the night that it was let into service on
+    rolled_back_night: str | None = None  # the night that a person took it out of service on
 
 
 @dataclass(frozen=True)
 class History:
-    """The versions that a product has or had, oldest first.
+    """The versions that a product has or had, oldest first."""
 
-    Attributes:
-        versions: also those that are no longer in the registry.
-        founding_until: the last night that the first version to serve was trained on,
-            ``YYYY-MM-DD``. Up to it images are normal on the owner's word. None while no version
-            has served; empty where the first was made by hand and names no night.
-    """
-
-    versions: tuple[VersionFacts, ...] = ()
+    versions: tuple[VersionFacts, ...] = ()  # also those that are no longer in the registry
+    # the last night that the first version to serve was trained on, `YYYY-MM-DD`. Up to it images
+    # are normal on the owner's word. None while no version has served; empty where the first was
+    # made by hand and names no night
     founding_until: str | None = None
 
     @property

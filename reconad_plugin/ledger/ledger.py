@@ -5,7 +5,7 @@ Contents are read when they are first asked for, and once.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, Generic, TypeVar
 
 import pandas as pd
@@ -63,53 +63,33 @@ class ByNight(Mapping[date, Content], Generic[Content]):
 
 @dataclass(frozen=True)
 class OpenAlarm:
-    """An alarm that nothing has ended yet.
+    """An alarm that nothing has ended yet."""
 
-    Attributes:
-        cause: of the last night's alarm.
-        since: the night it began, ``YYYY-MM-DD``.
-    """
-
-    cause: str
-    since: str
+    cause: str  # of the last night's alarm
+    since: str  # the night it began, `YYYY-MM-DD`
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What a night is held against.
+    """What a night is held against."""
 
-    Attributes:
-        nights: statistics of every earlier night, oldest first; of founding nights their light.
-        ordinary: those of them that set the level of the charts.
-        new_levels: nights from which on the world as it was then is the normal one.
-    """
-
+    # statistics of every earlier night, oldest first; of founding nights their light
     nights: Sequence[NightStatistics]
-    ordinary: frozenset[str]
-    new_levels: frozenset[str]
+    ordinary: frozenset[str]  # those of them that set the level of the charts
+    new_levels: frozenset[str]  # nights from which on the world as it was then is the normal one
 
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """A snapshot of one product.
+    """A snapshot of one product."""
 
-    Attributes:
-        manifests: of every night that was taken in.
-        records: what the watch said, of every night that it saw.
-        scores: tables of scores of these nights.
-        reviews: what persons were asked and have said, of every night.
-        resolved: nights from which on a person said that the world is normal.
-        golden: SHA-256 of the golden images.
-        history: of the product's versions.
-    """
-
-    manifests: ByNight[pd.DataFrame]
-    records: ByNight[NightRecord]
-    scores: ByNight[pd.DataFrame | None]
-    reviews: ByNight[pd.DataFrame]
-    resolved: frozenset[date]
-    history: History
-    golden: frozenset[str] = frozenset()
+    manifests: ByNight[pd.DataFrame]  # of every night that was taken in
+    records: ByNight[NightRecord]  # what the watch said, of every night that it saw
+    scores: ByNight[pd.DataFrame | None]  # tables of scores of these nights
+    reviews: ByNight[pd.DataFrame]  # what persons were asked and have said, of every night
+    resolved: frozenset[date]  # nights from which on a person said that the world is normal
+    history: History  # of the product's versions
+    golden: frozenset[str] = frozenset()  # SHA-256 of the golden images
 
     def as_of(self, night: date) -> "Ledger":
         """Return what was known when a night ended. Versions are known as they are now."""
@@ -212,14 +192,15 @@ class Ledger:
         """Say whether enough nights with images have come since a version was last trained.
 
         Args:
-            night: the last of them.
+            night: the last of them; it has images.
             every_nights: how many are enough; 0 for never.
         """
         if not every_nights:
             return False
         trained = self.history.last_trained(before=night.isoformat())
         after = date.min if trained is None else date.fromisoformat(trained)
-        return len(self.nights_with_images(night, after)) >= every_nights
+        since = self.nights_with_images(until=night - timedelta(1), after=after)
+        return 1 + len(since) >= every_nights
 
     def late_images(self, night: date) -> int:
         """Count accepted images of a closed night that came when it was closed already."""

@@ -48,17 +48,12 @@ _READERS = 8  # threads; reading waits on the network, decoding releases the int
 
 @dataclass(frozen=True)
 class IntakeRules:
-    """How a night's objects are looked at.
+    """How a night's objects are looked at."""
 
-    Attributes:
-        limits: allowed image sizes.
-        position_pattern: see ``camera_position``.
-        is_closed: a version was already trained on this night before anything watched it; what
-            arrives later has no score to vouch for it, so it takes no side and trains nothing.
-    """
-
-    limits: ImageLimits
-    position_pattern: str | None = None
+    limits: ImageLimits  # allowed image sizes
+    position_pattern: str | None = None  # see `camera_position`
+    # a version was already trained on this night before anything watched it; what arrives later has
+    # no score to vouch for it, so it takes no side and trains nothing
     is_closed: bool = False
 
 

@@ -27,45 +27,28 @@ _JSON = "application/json"
 
 @dataclass(frozen=True)
 class NightRecord:
-    """What the watch saw and decided on a night.
+    """What the watch saw and decided on a night."""
 
-    Attributes:
-        night: ``YYYY-MM-DD``.
-        model_version: the version that scored the night.
-        is_alarm: whether an alarm is open.
-        is_raised: whether a test fails on this night; False where an alarm is only still open.
-        is_new: whether no alarm with this cause was open the night before.
-        since: the night that the alarm began on; None without one, or where it was not kept.
-        cause: of the alarm, or ``none``.
-        also: further causes that are seen, besides.
-        explanation: what happened, what to do, and the numbers that the cause rests on.
-        is_learning: whether fine-tuning is the right answer.
-        is_holding: whether all images of the night wait for a person.
-        statistics: the night in numbers.
-        checks: what the tests say of each statistic.
-        above_threshold: the test of how many images score above the threshold as they came; None,
-            as the next two, in a record that was written before the tests of counts were kept.
-        suspects: the same after matching the light.
-        contrast: the test of how far images stand out from their cells.
-        expected_false_alarms: to be expected in the next year; None where it was not kept.
-    """
-
-    night: str
-    model_version: str
-    is_alarm: bool
-    is_raised: bool
-    is_new: bool
+    night: str  # `YYYY-MM-DD`
+    model_version: str  # the version that scored the night
+    is_alarm: bool  # whether an alarm is open
+    is_raised: bool  # whether a test fails on this night; False where an alarm is only still open
+    is_new: bool  # whether no alarm with this cause was open the night before
+    # the night that the alarm began on; None without one, or where it was not kept
     since: str | None
-    cause: str
-    also: tuple[str, ...]
-    explanation: str
-    is_learning: bool
-    is_holding: bool
-    statistics: NightStatistics
-    checks: Mapping[str, StatisticCheck]
+    cause: str  # of the alarm, or `none`
+    also: tuple[str, ...]  # further causes that are seen, besides
+    explanation: str  # what happened, what to do, and the numbers that the cause rests on
+    is_learning: bool  # whether fine-tuning is the right answer
+    is_holding: bool  # whether all images of the night wait for a person
+    statistics: NightStatistics  # the night in numbers
+    checks: Mapping[str, StatisticCheck]  # what the tests say of each statistic
+    # the test of how many images score above the threshold as they came; None, as the next two, in
+    # a record that was written before the tests of counts were kept
     above_threshold: CountCheck | None = None
-    suspects: CountCheck | None = None
-    contrast: ContrastCheck | None = None
+    suspects: CountCheck | None = None  # the same after matching the light
+    contrast: ContrastCheck | None = None  # the test of how far images stand out from their cells
+    # to be expected in the next year; None where it was not kept
     expected_false_alarms: float | None = None
 
     @classmethod

@@ -70,21 +70,13 @@ FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: no witness against the
 
 @dataclass(frozen=True)
 class Triage:
-    """The cause of a night's alarm.
+    """The cause of a night's alarm."""
 
-    Attributes:
-        is_alarm: whether there is one.
-        cause: ``none``, ``light``, ``camera``, ``process``, ``defects`` or ``unclear``.
-        explanation: what happened, what to do, and the numbers that the cause rests on.
-        also: further causes that are seen, besides.
-        is_raised: whether a test fails tonight; False where an alarm is only still open.
-    """
-
-    is_alarm: bool
-    cause: str
-    explanation: str
-    also: tuple[str, ...] = ()
-    is_raised: bool = True
+    is_alarm: bool  # whether there is one
+    cause: str  # `none`, `light`, `camera`, `process`, `defects` or `unclear`
+    explanation: str  # what happened, what to do, and the numbers that the cause rests on
+    also: tuple[str, ...] = ()  # further causes that are seen, besides
+    is_raised: bool = True  # whether a test fails tonight; False where an alarm is only still open
 
     @property
     def is_learning(self) -> bool:
@@ -99,23 +91,15 @@ class Triage:
 
 @dataclass(frozen=True)
 class _Signs:
-    """What the tests that fail on a night point at.
+    """What the tests that fail on a night point at."""
 
-    Attributes:
-        watch: what all tests say.
-        light: tests of the light that fail.
-        camera: tests of the camera that fail, and that a change of light does not explain.
-        surface: tests of the surface that fail.
-        scores: tests of the scores that fail.
-        is_process: whether the surface looks different in a way that no lamp does.
-    """
-
-    watch: Watch
-    light: list[StatisticCheck]
+    watch: Watch  # what all tests say
+    light: list[StatisticCheck]  # tests of the light that fail
+    # tests of the camera that fail, and that a change of light does not explain
     camera: list[StatisticCheck]
-    surface: list[StatisticCheck]
-    scores: list[StatisticCheck]
-    is_process: bool
+    surface: list[StatisticCheck]  # tests of the surface that fail
+    scores: list[StatisticCheck]  # tests of the scores that fail
+    is_process: bool  # whether the surface looks different in a way that no lamp does
 
     @classmethod
     def of(cls, watch: Watch, still_open: str) -> "_Signs":

@@ -54,17 +54,11 @@ def summarise_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class KnownCells:
-    """Cells of maps as ordinary nights showed them.
+    """Cells of maps as ordinary nights showed them."""
 
-    Attributes:
-        images: of each position that is known, how many images were seen.
-        levels: of each of them, (C,) means of the cells.
-        deviation: (C,) of a cell of one image from others at its position.
-    """
-
-    images: dict[str, int]
-    levels: dict[str, Floats]
-    deviation: Floats
+    images: dict[str, int]  # of each position that is known, how many images were seen
+    levels: dict[str, Floats]  # of each of them, (C,) means of the cells
+    deviation: Floats  # (C,) of a cell of one image from others at its position
 
     def prominences(self, table: pd.DataFrame) -> Floats:
         """Compute how far each image's most prominent cell is above its level, in deviations.

@@ -21,19 +21,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Night:
-    """What the charts see of a night; arrays of the charts' shape.
+    """What the charts see of a night; arrays of the charts' shape."""
 
-    Attributes:
-        day: its number in the calendar.
-        value: NaN where it has none.
-        image_variance: of single images within the night; 0 where it is not known.
-        images: that the values are means of.
-    """
-
-    day: int
-    value: Floats
-    image_variance: Floats
-    images: Floats
+    day: int  # its number in the calendar
+    value: Floats  # NaN where it has none
+    image_variance: Floats  # of single images within the night; 0 where it is not known
+    images: Floats  # that the values are means of
 
 
 @dataclass(frozen=True)
@@ -57,19 +50,12 @@ class _Arrays:
 
 @dataclass(frozen=True)
 class Spread(_Arrays):
-    """How ordinary nights differ from the level that they belong to.
+    """How ordinary nights differ from the level that they belong to."""
 
-    Attributes:
-        squares: sums of the squared deviations.
-        freedom: their degrees of freedom.
-        products: sums of the products of the deviations of neighbouring nights.
-        pairs: of neighbouring nights.
-    """
-
-    squares: Floats
-    freedom: Floats
-    products: Floats
-    pairs: Floats
+    squares: Floats  # sums of the squared deviations
+    freedom: Floats  # their degrees of freedom
+    products: Floats  # sums of the products of the deviations of neighbouring nights
+    pairs: Floats  # of neighbouring nights
 
     def add(self, other: "Spread") -> "Spread":
         """Return the spread of both."""
@@ -99,25 +85,15 @@ class Spread(_Arrays):
 
 @dataclass(frozen=True)
 class LevelSums(_Arrays):
-    """Sums over the ordinary nights of one level, about the first of their values.
+    """Sums over the ordinary nights of one level, about the first of their values."""
 
-    Attributes:
-        first: that value; sums about it keep their digits.
-        nights: how many.
-        values: sums of the values.
-        squares: sums of their squares.
-        pairs: how many neighbouring nights.
-        products: sums of the products of their values.
-        pair_values: sums of both values of each pair.
-    """
-
-    first: Floats
-    nights: Floats
-    values: Floats
-    squares: Floats
-    pairs: Floats
-    products: Floats
-    pair_values: Floats
+    first: Floats  # that value; sums about it keep their digits
+    nights: Floats  # how many
+    values: Floats  # sums of the values
+    squares: Floats  # sums of their squares
+    pairs: Floats  # how many neighbouring nights
+    products: Floats  # sums of the products of their values
+    pair_values: Floats  # sums of both values of each pair
 
     def add(self, value: Floats, before: Floats, where: Mask) -> "LevelSums":
         """Return the sums with another night.
@@ -161,17 +137,11 @@ class LevelSums(_Arrays):
 
 @dataclass(frozen=True)
 class ImageSums(_Arrays):
-    """Sums over all ordinary nights of what single images scatter.
+    """Sums over all ordinary nights of what single images scatter."""
 
-    Attributes:
-        nights: how many.
-        variances: sums of the variances of images.
-        of_means: sums of the part of the nights' variance that comes of few images.
-    """
-
-    nights: Floats
-    variances: Floats
-    of_means: Floats
+    nights: Floats  # how many
+    variances: Floats  # sums of the variances of images
+    of_means: Floats  # sums of the part of the nights' variance that comes of few images
 
     def add(self, night: Night, where: Mask) -> "ImageSums":
         """Return the sums with another night in some charts."""
@@ -184,15 +154,10 @@ class ImageSums(_Arrays):
 
 @dataclass(frozen=True)
 class LastNight:
-    """The value of the newest night, which the next one resembles.
+    """The value of the newest night, which the next one resembles."""
 
-    Attributes:
-        value: NaN where there is none.
-        day: its number in the calendar.
-    """
-
-    value: Floats
-    day: Floats
+    value: Floats  # NaN where there is none
+    day: Floats  # its number in the calendar
 
     @classmethod
     def none(cls, shape: tuple[int, ...]) -> "LastNight":
@@ -214,15 +179,10 @@ class LastNight:
 
 @dataclass(frozen=True)
 class MovingAverage(_Arrays):
-    """Exponentially weighted moving average of scores.
+    """Exponentially weighted moving average of scores."""
 
-    Attributes:
-        value: the average.
-        scores: how many it is of.
-    """
-
-    value: Floats
-    scores: Floats
+    value: Floats  # the average
+    scores: Floats  # how many it is of
 
     def add(self, score: Floats, limit: float) -> "MovingAverage":
         """Return the average with tonight's scores; one that is NaN leaves it.

@@ -40,39 +40,25 @@ _FORGOTTEN_AFTER_DAYS: Final = 7  # a night is predicted from one at most a week
 
 @dataclass(frozen=True)
 class Scores:
-    """What the charts say of a night; arrays of the charts' shape, NaN where there is no test.
+    """What the charts say of a night; arrays of the charts' shape, NaN where there is no test."""
 
-    Attributes:
-        value: tonight's.
-        expected: the level of the ordinary nights before; NaN while there are none.
-        predicted: what was expected of tonight, knowing the night before.
-        effect: distance of tonight from the level, in deviations of ordinary nights.
-        score: standard normal score of the error of the prediction.
-        average: exponentially weighted moving average of the scores up to tonight, over its
-            standard deviation on ordinary nights.
-    """
-
-    value: Floats
-    expected: Floats
-    predicted: Floats
-    effect: Floats
-    score: Floats
+    value: Floats  # tonight's
+    expected: Floats  # the level of the ordinary nights before; NaN while there are none
+    predicted: Floats  # what was expected of tonight, knowing the night before
+    effect: Floats  # distance of tonight from the level, in deviations of ordinary nights
+    score: Floats  # standard normal score of the error of the prediction
+    # exponentially weighted moving average of the scores up to tonight, over its standard deviation
+    # on ordinary nights
     average: Floats
 
 
 @dataclass(frozen=True)
 class _WaitingNight:
-    """A night that is not yet in the charts.
+    """A night that is not yet in the charts."""
 
-    Attributes:
-        number: of all that came.
-        night: its values.
-        where: the charts that it waits for.
-    """
-
-    number: int
-    night: Night
-    where: Mask
+    number: int  # of all that came
+    night: Night  # its values
+    where: Mask  # the charts that it waits for
 
 
 class Charts:

@@ -14,18 +14,12 @@ _MOST_DECIMALS: Final = 6
 
 @dataclass(frozen=True)
 class Words:
-    """How a person speaks of a statistic.
+    """How a person speaks of a statistic."""
 
-    Attributes:
-        name: of the number.
-        higher: what the pictures do where it is higher than on other nights.
-        lower: what they do where it is lower.
-        base: of the logarithm that the statistic is; a person reads the number itself.
-    """
-
-    name: str
-    higher: str
-    lower: str
+    name: str  # of the number
+    higher: str  # what the pictures do where it is higher than on other nights
+    lower: str  # what they do where it is lower
+    # of the logarithm that the statistic is; a person reads the number itself
     base: float | None = None
 
     @property

@@ -26,17 +26,11 @@ _CELLS: Final = 121  # of the Markov chain; more change the limit by less than 0
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of all tests of a product.
+    """Limits of all tests of a product."""
 
-    Attributes:
-        jump: |score| of one night beyond it is an alarm.
-        average: |moving average| beyond it is an alarm, in the average's own deviations.
-        count: a count of images is an alarm when normal nights show so many with a chance below
-            this.
-    """
-
-    jump: float
-    average: float
+    jump: float  # |score| of one night beyond it is an alarm
+    average: float  # |moving average| beyond it is an alarm, in the average's own deviations
+    # a count of images is an alarm when normal nights show so many with a chance below this
     count: float
 
 

@@ -40,27 +40,21 @@ USUAL_IMAGES: Final = 20  # images of a night that weigh as much as the ordinary
 
 @dataclass(frozen=True)
 class Watch:
-    """What the tests say of a night, and how ordinary nights behaved.
+    """What the tests say of a night, and how ordinary nights behaved."""
 
-    Attributes:
-        checks: of each statistic that tonight has, where its positions are known.
-        above_threshold: count of images above the threshold as they came.
-        suspects: the same after matching the light.
-        contrast: how far images stand out from their cells (``watch.contrast``); of none
-            where their positions are not known.
-        ordinary_scores: (N, K) standard normal scores of the ordinary nights that were tested,
-            in order of ``STATISTICS``, those that tonight has; NaN where one was not tested.
-        autocorrelation: (K,) how much a night resembles the one before.
-        is_placed: False where tonight saw no position that the nights before know, so that its
-            statistics cannot be compared.
-    """
-
+    # of each statistic that tonight has, where its positions are known
     checks: dict[str, StatisticCheck]
-    above_threshold: CountCheck
-    suspects: CountCheck
+    above_threshold: CountCheck  # count of images above the threshold as they came
+    suspects: CountCheck  # the same after matching the light
+    # how far images stand out from their cells (`watch.contrast`); of none where their positions
+    # are not known
     contrast: ContrastCheck
+    # (N, K) standard normal scores of the ordinary nights that were tested, in order of
+    # `STATISTICS`, those that tonight has; NaN where one was not tested
     ordinary_scores: NDArray[np.float64]
-    autocorrelation: NDArray[np.float64]
+    autocorrelation: NDArray[np.float64]  # (K,) how much a night resembles the one before
+    # False where tonight saw no position that the nights before know, so that its statistics cannot
+    # be compared
     is_placed: bool = True
 
 

@@ -27,27 +27,17 @@ class TestResult(ABC):
 
 @dataclass(frozen=True)
 class StatisticCheck(TestResult):
-    """What the charts say of one statistic on one night.
+    """What the charts say of one statistic on one night."""
 
-    Attributes:
-        statistic: its name.
-        value: tonight's, as if all positions of the camera had been seen as often as always.
-        expected: level of the ordinary nights before; None while there are none.
-        effect: distance from it in deviations of ordinary nights; None while too few are known.
-        score: standard normal score of tonight, knowing the night before; None likewise.
-        average: moving average of the scores, in its own deviations; None likewise.
-        jump_limit: |score| beyond it is an alarm.
-        average_limit: |average| beyond it is an alarm.
-    """
-
-    statistic: str
-    value: float
-    expected: float | None
+    statistic: str  # its name
+    value: float  # tonight's, as if all positions of the camera had been seen as often as always
+    expected: float | None  # level of the ordinary nights before; None while there are none
+    # distance from it in deviations of ordinary nights; None while too few are known
     effect: float | None
-    score: float | None
-    average: float | None
-    jump_limit: float
-    average_limit: float
+    score: float | None  # standard normal score of tonight, knowing the night before; None likewise
+    average: float | None  # moving average of the scores, in its own deviations; None likewise
+    jump_limit: float  # |score| beyond it is an alarm
+    average_limit: float  # |average| beyond it is an alarm
 
     @property
     def share_of_limit(self) -> float:
@@ -88,21 +78,13 @@ class StatisticCheck(TestResult):
 
 @dataclass(frozen=True)
 class ChanceCheck(TestResult):
-    """What a test of single images says of a night.
+    """What a test of single images says of a night."""
 
-    Attributes:
-        above: images that the test is about.
-        images: images in all.
-        expected_share: of such images on ordinary nights.
-        chance: that an ordinary night is as far out.
-        limit: a chance below it is an alarm.
-    """
-
-    above: int
-    images: int
-    expected_share: float
-    chance: float
-    limit: float
+    above: int  # images that the test is about
+    images: int  # images in all
+    expected_share: float  # of such images on ordinary nights
+    chance: float  # that an ordinary night is as far out
+    limit: float  # a chance below it is an alarm
 
     @property
     def share_of_limit(self) -> float:

@@ -55,19 +55,12 @@ STEADY_DEVIATION: Final[dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Exceedances:
-    """How many of a night's images scored above a calibrated threshold.
+    """How many of a night's images scored above a calibrated threshold."""
 
-    Attributes:
-        above: images above the threshold.
-        images: images in all.
-        calibration_images: held-out normal images that the threshold came from.
-        calibration_above: how many of them lie at or above the threshold.
-    """
-
-    above: int
-    images: int
-    calibration_images: int
-    calibration_above: int
+    above: int  # images above the threshold
+    images: int  # images in all
+    calibration_images: int  # held-out normal images that the threshold came from
+    calibration_above: int  # how many of them lie at or above the threshold
 
     @property
     def share(self) -> float:
@@ -77,60 +70,41 @@ class Exceedances:
 
 @dataclass(frozen=True)
 class Outliers:
-    """How far images of a night stand out from their cells (``reconad_plugin.watch.contrast``).
+    """How far images of a night stand out from their cells (``reconad_plugin.watch.contrast``)."""
 
-    Attributes:
-        above: images with a cell far above what it shows on ordinary nights.
-        images: those at known positions.
-        contrast: logarithm of how much more prominent the highest tenth is than the median image.
-    """
-
-    above: int
-    images: int
+    above: int  # images with a cell far above what it shows on ordinary nights
+    images: int  # those at known positions
+    # logarithm of how much more prominent the highest tenth is than the median image
     contrast: float
 
 
 @dataclass(frozen=True)
 class PositionMeans:
-    """The images of a night that one position of the camera took.
+    """The images of a night that one position of the camera took."""
 
-    Attributes:
-        images: how many.
-        values: their mean of each statistic.
-    """
-
-    images: int
-    values: dict[str, float]
+    images: int  # how many
+    values: dict[str, float]  # their mean of each statistic
 
 
 @dataclass(frozen=True)
 class NightStatistics:
-    """A night as the watch sees it.
+    """A night as the watch sees it."""
 
-    Attributes:
-        night: ``YYYY-MM-DD``.
-        model_version: the version that scored it.
-        values: mean over the images of each of ``STATISTICS`` that the night has.
-        above_threshold: images above the threshold as they came.
-        suspects: images above the threshold after their light was matched to the reference.
-        is_trained_on: whether the version was trained on images of this night or calibrated on
-            them, so that its scores say nothing.
-        deviations: standard deviation of each statistic over the images of a position.
-        positions: what each position of the camera saw; empty where they are not known.
-        images: that were looked at.
-        outliers: None while too few nights are known.
-    """
-
-    night: str
-    model_version: str
-    values: dict[str, float]
-    above_threshold: Exceedances
+    night: str  # `YYYY-MM-DD`
+    model_version: str  # the version that scored it
+    values: dict[str, float]  # mean over the images of each of `STATISTICS` that the night has
+    above_threshold: Exceedances  # images above the threshold as they came
+    # images above the threshold after their light was matched to the reference
     suspects: Exceedances
+    # whether the version was trained on images of this night or calibrated on them, so that its
+    # scores say nothing
     is_trained_on: bool
+    # standard deviation of each statistic over the images of a position
     deviations: dict[str, float] = field(default_factory=dict)
+    # what each position of the camera saw; empty where they are not known
     positions: dict[str, PositionMeans] = field(default_factory=dict)
-    images: int = 0
-    outliers: Outliers | None = None
+    images: int = 0  # that were looked at
+    outliers: Outliers | None = None  # None while too few nights are known
 
     @property
     def as_one_position(self) -> PositionMeans:
