@@ -123,8 +123,7 @@ def check_perplexity(name: str, perplexity: float, size: int) -> None:
 
 
 def _commitment(quantised: Quantised) -> Tensor:
-    error = F.mse_loss(quantised.features, quantised.vectors.detach())
-    return COMMITMENT_WEIGHT * error
+    return COMMITMENT_WEIGHT * F.mse_loss(quantised.features, quantised.vectors.detach())
 
 
 def pretrain_vq(
