@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo platform test check clean help
+.PHONY: setup demo platform test acceptance check clean help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,8 +21,11 @@ demo: setup ## replay fourteen nights; KEEP=1 leaves the servers up
 platform: setup ## bring the demo's servers up again
 	@$(BIN)/reconad platform
 
-test: setup ## all tests, on real servers
-	$(BIN)/python -m pytest
+test: setup ## all tests but the long acceptance, on real servers
+	$(BIN)/python -m pytest -n 2
+
+acceptance: setup ## the whole short demo, the dashboard in a browser, many kills
+	$(BIN)/python -m pytest tests/acceptance
 
 check: setup ## style, types, floors, doctests and unit tests; no servers
 	$(BIN)/ruff format --check .

@@ -12,13 +12,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
+import reconad_plugin
+from flows.commands.json_file import write_json
+from flows.commands.options import BenchmarkOptions
 from reconad_plugin.errors import ConfigError, ReconadError
 
 FOLDER = Path(__file__).resolve().parent
+PACKAGED_TEXTURES = Path(reconad_plugin.__file__).parent / "simulation" / "textures"
 OURS, PEER = "ours", "peer"
 _SIZES_PX = (128, 256)
 
@@ -146,6 +153,10 @@ class Spread:
         """Of at least one value."""
         return cls(min(values), statistics.median(values), max(values))
 
+    def __str__(self) -> str:
+        """Return the three with four digits, for a person."""
+        return " / ".join(f"{value:.4g}" for value in (self.min, self.median, self.max))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -178,6 +189,75 @@ ALONE = {  # without a peer
     "triage": "triage_nights.py",
 }
 READS_DATA = ("replay", "triage")  # of those
+
+
+def run(options: BenchmarkOptions) -> None:
+    """Run a benchmark; print and write what comes of it.
+
+    Raises:
+        ConfigError: there is none of that name, or it needs what was not given.
+        WorkerFailedError: a worker, or a benchmark without a peer, did not end well.
+    """
+    name, data = options.name, options.data
+    if name in ALONE:
+        if data is not None and name not in READS_DATA:
+            raise ConfigError(f"{name} reads no images; got --data: leave it out")
+        run_alone(name, options.json, None if data is None else _folder(data))
+        return
+    if name not in BENCHMARKS:
+        names = ", ".join([*BENCHMARKS, *ALONE])
+        raise ConfigError(f"a benchmark must be one of {names}; got {name!r}")
+    benchmark = BENCHMARKS[name]
+    if benchmark.needs_data and data is None:
+        raise ConfigError(
+            f"{name} needs a folder of images: give --data DIR with train/good and test/..."
+        )
+    ours, peer = build_workers(
+        name,
+        sys.executable,
+        _peer_python(options) if benchmark.needs_peer else None,
+        _folder(options.textures or PACKAGED_TEXTURES),
+        None if data is None else _folder(data),
+    )
+    results = alternate(
+        ours, peer, options.rounds, lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    comparisons = compare(benchmark, results)
+    content = {
+        "benchmark": name,
+        "title": benchmark.title,
+        "unit": benchmark.unit,
+        "rounds": options.rounds,
+        "cores": os.cpu_count(),
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "results": results,
+    }
+    write_json(content, options.json)
+    _print(benchmark, comparisons)
+
+
+def _peer_python(options: BenchmarkOptions) -> str:
+    made = "benchmarks/README.md says how its environment is made"
+    if options.peer_python is None:
+        raise ConfigError(f"{options.name} needs the peer: give --peer-python V/bin/python; {made}")
+    if not os.access(options.peer_python, os.X_OK) or not options.peer_python.is_file():
+        raise ConfigError(f"--peer-python must be a program; got {options.peer_python}: {made}")
+    return str(options.peer_python.absolute())  # unresolved: a link is what makes it a venv's
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ConfigError(f"a benchmark reads a local folder; got {path}: check the path")
+    return path.resolve()
+
+
+def _print(benchmark: Benchmark, comparisons: list[Comparison]) -> None:
+    title = f"{benchmark.title}: min / median / max"
+    table = Table("ours", benchmark.unit, "peer", benchmark.unit, "times faster", title=title)
+    for one in comparisons:
+        ratio = f"{one.ratio:.2f}"
+        table.add_row(one.ours_figure, str(one.ours), one.peer_figure, str(one.peer), ratio)
+    Console().print(table)
 
 
 def run_alone(name: str, json_file: Path | None, data: Path | None = None) -> None:

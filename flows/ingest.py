@@ -12,17 +12,9 @@ from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import fails_clearly, step
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageUnreachableError
-from reconad_plugin.ledger.manifest import (
-    ACCEPTED,
-    DUPLICATE,
-    QUARANTINED,
-    IntakeRules,
-    build_manifest,
-    is_current,
-    read_manifest,
-    write_manifest,
-)
+from reconad_plugin.ledger import manifest as manifests
 
+VERDICTS: Final = (manifests.ACCEPTED, manifests.QUARANTINED, manifests.DUPLICATE)
 REASONS_TOLD: Final = 100  # in one event, which Prefect takes up to 1.5 MB
 
 
@@ -42,7 +34,7 @@ def ingest(product: str, night: date) -> dict[str, int]:
     manifest = take_in(opened, night)
     set_aside(opened, night, manifest)
     counts = manifest["verdict"].value_counts()
-    summary = {name: int(counts.get(name, 0)) for name in (ACCEPTED, QUARANTINED, DUPLICATE)}
+    summary = {name: int(counts.get(name, 0)) for name in VERDICTS}
     get_run_logger().info("night %s: %s", night, summary)
     return summary
 
@@ -54,21 +46,21 @@ def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
 @step(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
 def take_in(product: Product, night: date) -> pd.DataFrame:
     """Make the night's manifest, or keep it where the bucket still holds the same objects."""
-    known = read_manifest(product.store, product.layout, night)
-    pattern = product.settings.position_pattern
-    if known is not None and is_current(product.store, product.layout, known, night, pattern):
+    store, layout, pattern = product.store, product.layout, product.settings.position_pattern
+    known = product.manifest(night)
+    if known is not None and manifests.is_current(store, layout, known, night, pattern):
         return known
-    rules = IntakeRules(product.limits, pattern, read_history(product).is_closed(night))
-    manifest = build_manifest(product.store, product.cache, product.layout, night, rules, known)
+    rules = manifests.IntakeRules(product.limits, pattern, read_history(product).is_closed(night))
+    manifest = manifests.build_manifest(store, product.cache, layout, night, rules, known)
     if len(manifest) or known is not None:
-        write_manifest(product.store, product.layout, night, manifest)
+        manifests.write_manifest(store, layout, night, manifest)
     return manifest
 
 
 @step()
 def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
     """Note why images were quarantined, and tell the platform how many, with the first reasons."""
-    rows = manifest[manifest["verdict"] == QUARANTINED].to_dict("records")
+    rows = manifest[manifest["verdict"] == manifests.QUARANTINED].to_dict("records")
     for row in rows:
         product.records.write_quarantine_note(night, row)
     if rows:

@@ -51,9 +51,8 @@ def monitor(product: str, night: date) -> NightRecord | None:
         get_run_logger().info("night %s has no images to score", night)
         return None
     record = decide(opened, ledger, night, scored)
-    get_run_logger().info(
-        "alarm %s, cause %s: %s", record.is_alarm, record.cause, record.explanation
-    )
+    said = (record.is_alarm, record.cause, record.explanation)
+    get_run_logger().info("alarm %s, cause %s: %s", *said)
     queue_for_review(opened, night, scored, record)
     report(opened, ledger, night, scored, record)
     return record

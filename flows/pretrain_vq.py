@@ -4,13 +4,15 @@ from datetime import date
 
 from prefect import flow
 
-from flows.jobs.nightly_training import TrainingSet, newest_training_set, pretraining_job
-from flows.jobs.pretraining import pretrain_and_log, pretraining_settings
-from flows.jobs.product import Product, open_product
+from flows.jobs.fitting import pretrain_and_log, pretraining_settings
+from flows.jobs.nightly_training import newest_training_set, pretraining_job
+from flows.jobs.product import open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly, step
 from reconad_plugin.config import parse_night
+
+choose_images = step(name="choose_images")(newest_training_set)
 
 
 @flow(name="pretrain-vq", flow_run_name="pretrain-vq {name}")
@@ -54,12 +56,6 @@ def pretrain_vq(
     )
     with one_at_a_time(TRAINING, job.product):
         return pretrain_and_register(job)
-
-
-@step()
-def choose_images(product: Product, night: date | None) -> TrainingSet:
-    """Choose the normal images of a product that may be learnt from."""
-    return newest_training_set(product, night)
 
 
 @step()

@@ -16,7 +16,6 @@ from mlflow_models import alias_log, registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.judge import Verdict
-from reconad_plugin.ledger.manifest import known_nights
 
 
 @flow(name="promote", flow_run_name="promote {product} {night}")
@@ -62,7 +61,7 @@ def gather_golden(
     product: Product, night: date, size_px: int, fitted_to: frozenset[str] = frozenset()
 ) -> GoldenSet:
     """Collect the images that judge; see ``judging.build_golden_set``."""
-    newest = max([night, *known_nights(product.store, product.layout, before=date.max)])
+    newest = max([night, *product.known_nights()])
     rows = open_ledger_to_train(product).as_of(newest).training_images(product.settings.target_fpr)
     return judging.build_golden_set(product, rows, size_px, fitted_to)
 

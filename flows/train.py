@@ -7,13 +7,15 @@ from prefect import flow, get_run_logger
 from flows.jobs.fitting import fit_and_log
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.nightly_training import training_job
-from flows.jobs.product import Product, open_product
+from flows.jobs.product import open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly, step
 from mlflow_models import registry
-from reconad_plugin.config import TrainingSettings, parse_night
+from reconad_plugin.config import parse_night
+
+choose_images = step(name="choose_images")(training_job)
 
 
 @flow(name="train", flow_run_name="train {product} {night}")
@@ -33,18 +35,6 @@ def train(product: str, night: date) -> PromotionOutcome:
     with one_at_a_time(TRAINING, product):
         version = fit_and_register(job)
     return judge_once(product, night, version)
-
-
-@step()
-def choose_images(
-    product: Product,
-    night: date,
-    training: TrainingSettings,
-    base: registry.Version | None = None,
-    cause: str = "none",
-) -> TrainingJob:
-    """Choose what is learnt, from all nights up to this one."""
-    return training_job(product, night, training, base, cause)
 
 
 @step()

@@ -103,9 +103,10 @@ class StorageSettings(_Frozen):
 
 
 class MonitoringSettings(_Frozen):
-    """Where the Evidently workspace is."""
+    """Where the Evidently workspace is, and how much is kept of a night for a person."""
 
     workspace: str = ".reconad/evidently"  # a folder, or the address of an Evidently server
+    report: Literal["full", "lean"] = "full"  # lean: without drawings; the dashboard has its run
 
 
 class TrainingSettings(_Frozen):

@@ -1,44 +1,83 @@
-"""Shared by all tests: real servers, started once, and a factory that delivers pictures."""
+"""Shared by all tests: real servers and the story, both made once, and who runs what where."""
 
-import itertools
-import os
+import tests.environment  # noqa: F401  first: threads are set before torch is imported
+
+# isort: split
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-import reconad_plugin.telemetry  # noqa: F401  first: switches off reporting of what follows
-from flows.platform.servers import EmbeddedPlatform, running_platform, s3_client
+import reconad_plugin.telemetry  # noqa: F401  before MLflow, Prefect and Evidently
+from flows.platform.servers import EmbeddedPlatform, running_platform
 from tests.factory import BUCKET, Factory
 
-# Flows would wait for their logs to reach the server. Set before any test imports Prefect.
-os.environ |= {"PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_LOGGING_TO_API_ENABLED": "false"}
+if TYPE_CHECKING:  # it imports MLflow and Prefect, which unit tests can do without
+    from tests.world import Story
 
-_numbers = itertools.count(1)
+torch.set_num_threads(1)
 
-SETTINGS = """
-[storage]
-bucket = "{bucket}"
-cache_dir = "{cache}"
-[monitoring]
-workspace = "{workspace}"
-[products.{product}]
-model = "ae"
-image_size_px = 32
-first_training_nights = {first_training_nights}
-retrain_every_nights = {retrain_every_nights}
-max_image_pixels = 100_000
-[products.{product}.train]
-steps = 300
-budget_s = 60
-learning_rate = 3e-3
-[products.{product}.finetune]
-steps = 500
-budget_s = 180
-learning_rate = 2e-3
-"""
+NewStore = Callable[[Path], str]
+PLATFORM = "platform"
+OFF_PLATFORM = (  # integration tests that do without it; they and the unit tests go by files
+    "test_alias_log.py",
+    "test_by_hand.py",
+    "test_dsr.py",
+    "test_evaluator.py",
+    "test_evaluator_refusals.py",
+)
+LONG_UNITS = (
+    "test_model_contract.py",
+    "test_dsr_training.py",
+    "test_vq.py",
+    "test_eligibility.py",
+    "test_training_loop.py",
+    "test_phases.py",
+)
+FIRST = (PLATFORM, *OFF_PLATFORM, *LONG_UNITS)  # so that all processes end at about the same time
+
+
+def group_of(nodeid: str) -> str:
+    """Tests of a group run in one process: all that may need the platform, else those of a file."""
+    path = Path(nodeid.split("::")[0])
+    needs_platform = path.parent.name != "unit" and path.name not in OFF_PLATFORM
+    return PLATFORM if needs_platform else path.name
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n``: groups go to the processes one by one, in the order of the collection.
+
+    Not with ``--dist loadgroup``, which marks tests in a way that pytest 9 does not heed.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups first."""
+    places = {group: place for place, group in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(group_of(item.nodeid), len(places)))
+
+
+@pytest.fixture(scope="module")
+def narrow_widths() -> Iterator[None]:
+    """Settings and commands may ask for networks of few weights."""
+    from tests.world import add_narrow_widths
+
+    with pytest.MonkeyPatch.context() as patch:
+        add_narrow_widths(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -59,34 +98,38 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPlatf
         yield running
 
 
-def make_factory(
-    platform: EmbeddedPlatform,
-    folder: Path,
-    environment: pytest.MonkeyPatch,
-    first_training_nights: int = 1,
-    retrain_every_nights: int = 0,
-) -> Factory:
-    """A factory of a new product, whose settings are then the ones in force."""
-    product = f"part{next(_numbers)}"
-    settings = folder / f"{product}.toml"
-    content = SETTINGS.format(
-        bucket=BUCKET,
-        cache=folder / "cache",
-        workspace=folder / "evidently",
-        product=product,
-        first_training_nights=first_training_nights,
-        retrain_every_nights=retrain_every_nights,
-    )
-    settings.write_text(content, encoding="utf-8")
-    environment.setenv("RECONAD_CONFIG", str(settings))
-    return Factory(product, s3_client(platform.environment), settings)
+@pytest.fixture(scope="session")
+def told(platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory) -> "Story":
+    """The story, told once."""
+    from tests.world import run_story
+
+    return run_story(platform, tmp_path_factory.mktemp("story"))
+
+
+@pytest.fixture
+def story(narrow_widths: None, told: "Story", monkeypatch: pytest.MonkeyPatch) -> "Story":
+    """The story for tests that only read it; its settings are in force."""
+    monkeypatch.setenv("RECONAD_CONFIG", str(told.factory.settings))
+    return told
+
+
+@pytest.fixture
+def forked(
+    narrow_widths: None, told: "Story", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Factory]:
+    """Makes copies of the story as of a night, to change."""
+    from tests.world import fork
+
+    return partial(fork, told, folder=tmp_path, environment=monkeypatch)
 
 
 @pytest.fixture
 def new_factory(
-    platform: EmbeddedPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    narrow_widths: None, platform: EmbeddedPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Factory]:
     """Makes factories with their own schedule."""
+    from tests.world import make_factory
+
     return partial(make_factory, platform, tmp_path, monkeypatch)
 
 
@@ -96,15 +139,37 @@ def factory(new_factory: Callable[..., Factory]) -> Factory:
     return new_factory()
 
 
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> NewStore:
+    """Puts an empty MLflow into a folder; its address.
+
+    Its tables are made once, which takes MLflow seconds, and copied.
+    """
+    from mlflow import MlflowClient
+
+    empty = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{empty}").search_experiments()
+
+    def put_into(folder: Path) -> str:
+        shutil.copy(empty, folder / "mlflow.db")
+        return f"sqlite:///{folder}/mlflow.db"
+
+    return put_into
+
+
 @pytest.fixture(scope="module")
-def shared_factory(
-    platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Factory]:
-    """One product for all tests of a file."""
-    with pytest.MonkeyPatch.context() as environment:
-        yield make_factory(platform, tmp_path_factory.mktemp("shared"), environment)
+def desk(
+    narrow_widths: None, tmp_path_factory: pytest.TempPathFactory, new_store: NewStore
+) -> Iterator[Path]:
+    """The folder that commands are typed in, with MLflow in a file."""
+    folder = tmp_path_factory.mktemp("desk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", new_store(folder))
+        yield folder
 
 
-@pytest.fixture(autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+@pytest.fixture
+def mlflow_in_a_file(tmp_path: Path, new_store: NewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An MLflow of this test's own, without a server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", new_store(tmp_path))

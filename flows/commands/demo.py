@@ -1,32 +1,17 @@
 """``reconad demo``: one table, a report, and how to look further."""
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from flows.commands.options import DemoOptions
-from flows.demo.plan import (
-    BUCKET,
-    PRODUCT,
-    DemoNight,
-    full_plan,
-    short_plan,
-    write_settings,
-)
+from flows.commands.platform import stay_up
+from flows.demo.plan import BUCKET, PRODUCT, DemoNight, full_plan, short_plan, write_settings
 from flows.demo.replay import replay
 from flows.platform.servers import running_platform
-from flows.platform.stay import stay_up
 
-_COLUMNS: Final = (
-    ("night", 12),
-    ("images", 7),
-    ("quarantined", 12),
-    ("alarm", 6),
-    ("cause", 27),
-    ("suspects", 9),
-    ("waiting", 8),
-    ("action", 40),
-    ("champion", 9),
-)
+_HEADINGS: Final = "night images quarantined alarm cause suspects waiting action champion"
+_WIDTHS: Final = (12, 7, 12, 6, 27, 9, 8, 40, 9)
 
 
 def run(options: DemoOptions) -> None:
@@ -42,7 +27,7 @@ def run(options: DemoOptions) -> None:
             f"nights of {PRODUCT}; the first training takes a minute.\n",
             flush=True,
         )
-        print("".join(heading.ljust(width) for heading, width in _COLUMNS), flush=True)
+        _print_cells(_HEADINGS.split())
         nights = replay(platform, plan, _print_row)
         from flows.demo.report import write_report  # MLflow is told where it is by then
 
@@ -73,8 +58,12 @@ def _print_row(row: DemoNight) -> None:
         action,
         f"v{row.champion}" if row.champion != "-" else "-",
     )
-    widths = (width for _, width in _COLUMNS)
-    print("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), flush=True)
+    _print_cells(cells)
+
+
+def _print_cells(cells: Sequence[str]) -> None:
+    columns = zip(cells, _WIDTHS, strict=True)
+    print("".join(cell.ljust(width) for cell, width in columns), flush=True)
 
 
 def _truth(nights: list[DemoNight]) -> str:

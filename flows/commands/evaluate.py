@@ -6,9 +6,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import flows.commands.quiet  # noqa: F401  first: before MLflow
-
-# isort: split
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
 from mlflow_models import flavor
@@ -36,9 +33,8 @@ def run(options: EvaluateOptions) -> None:
             table.add_row(name, "no masks")
     by_defect = Table("defect", "images", "image_AUROC", "recall")
     for label, defect in evaluation.defects.items():
-        by_defect.add_row(
-            escape(label), str(defect.images), f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
-        )
+        figures_of = f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
+        by_defect.add_row(escape(label), str(defect.images), *figures_of)
     console = Console()
     console.print(table)
     console.print(by_defect)

@@ -34,6 +34,5 @@ def write_json(content: dict[str, Any], file: Path | None) -> None:
     try:
         file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(
-            f"--json must be a file that can be written; {file}: {error.strerror}. All else is done"
-        ) from None
+        why = f"{file}: {error.strerror}. All else is done"
+        raise ConfigError(f"--json must be a file that can be written; {why}") from None

@@ -1,9 +1,10 @@
 """What each command takes from the command line; each option is declared once.
 
-A class holds the arguments and options of a command. Nothing heavy is imported here, so that the
-help is there at once.
+A class holds the arguments and options of a command, and its docstring is the command's help.
+Nothing heavy is imported here, so that the help is there at once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,44 +15,52 @@ from flows.commands.parse import parse_budget, parse_count, parse_number
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
 
+
+def _option(
+    name: str, metavar: str | None, help: str, parser: Callable[[Any], object] | None = None
+) -> Any:
+    """Declare an option; a switch has no metavar."""
+    return typer.Option(name, metavar=metavar, help=help, parser=parser)
+
+
+def _count(name: str, help: str) -> Any:
+    return _option(name, "N", help, parse_count)
+
+
+def _argument(metavar: str, help: str) -> Any:
+    return typer.Argument(metavar=metavar, help=help)
+
+
 DEMO_STATE: Final = Path(".reconad/demo")
-DEMO_REPORT: Final = Path("demo-report")
+NIGHT: Final = "YYYY-MM-DD"
+ADDRESS: Final = "DIR|s3://.."
+PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
+BUDGET_HELP: Final = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
+RATE_HELP: Final = "(default: the model's; half of it to fine-tune)"
+GEOMETRY_HELP: Final = (
+    "how parts may lie: none (always alike), mirror, rotate, or auto: the pictures tell none from "
+    "mirror"
+)
+PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
+PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
-NIGHT_METAVAR: Final = "YYYY-MM-DD"
-ADDRESS_METAVAR: Final = "DIR|s3://.."
+Text = str | None
+Texts = list[str]
+Count = int | None
+File = Path | None
 
-Product = Annotated[str, typer.Argument(metavar="PRODUCT", help="of reconad.toml")]
-Night = Annotated[str, typer.Argument(metavar="NIGHT", help=NIGHT_METAVAR)]
-ModelUri = Annotated[
-    str, typer.Argument(metavar="MODEL_URI", help="such as models:/reconad-screw/3")
-]
-Data = Annotated[str, typer.Option("--data", metavar=ADDRESS_METAVAR, help="train/good, or flat")]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="write one JSON object there")
-]
-ImageSize = Annotated[
-    int, typer.Option("--image-size", metavar="PX", parser=parse_count, help="of the network")
-]
-Preset = Annotated[
-    str,
-    typer.Option(
-        "--preset", metavar="NAME", help=f"kind of simulated anomalies: {', '.join(PRESETS)}"
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        "--steps", metavar="N", parser=parse_count, help="end after so many steps at the latest"
-    ),
-]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", parser=parse_count, help="of all that is drawn")
-]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1")]
-GivenNight = Annotated[
-    str | None,
-    typer.Option("--night", metavar=NIGHT_METAVAR, help="(default: the last one taken in)"),
-]
+Product = Annotated[str, _argument("PRODUCT", "of reconad.toml")]
+Night = Annotated[str, _argument("NIGHT", NIGHT)]
+ModelUri = Annotated[str, _argument("MODEL_URI", "such as models:/reconad-screw/3")]
+Data = Annotated[str, _option("--data", ADDRESS, "train/good, or flat")]
+Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
+ImageSize = Annotated[int, _option("--image-size", "PX", "of the network", parse_count)]
+Preset = Annotated[str, _option("--preset", "NAME", PRESET_HELP)]
+Steps = Annotated[Count, _count("--steps", "end after so many steps at the latest")]
+Seed = Annotated[int, _count("--seed", "of all that is drawn")]
+Device = Annotated[str, _option("--device", "NAME", "cpu, cuda, cuda:1")]
+GivenNight = Annotated[Text, _option("--night", NIGHT, "(default: the last one taken in)")]
+Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulated anomalies")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,52 +68,17 @@ class TrainingOptions:
     """What a training and a fine-tuning share."""
 
     data: Data
-    product: Annotated[
-        str | None, typer.Option("--product", metavar="NAME", help="name of the registered model")
-    ] = None
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget",
-            metavar="TIME",
-            help="wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)",
-        ),
-    ] = None
+    product: Annotated[Text, _option("--product", "NAME", "name of the registered model")] = None
+    budget: Annotated[Text, _option("--budget", "TIME", BUDGET_HELP)] = None
     steps: Steps = None
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", metavar="N", parser=parse_count, help="images (default: the model's)"
-        ),
-    ] = None
+    batch_size: Annotated[Count, _count("--batch-size", "images (default: the model's)")] = None
     learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--learning-rate",
-            metavar="X",
-            parser=parse_number,
-            help="(default: the model's; half of it to fine-tune)",
-        ),
+        float | None, _option("--learning-rate", "X", RATE_HELP, parse_number)
     ] = None
     preset: Preset = "general"
-    textures: Annotated[
-        str | None,
-        typer.Option(
-            "--textures", metavar=ADDRESS_METAVAR, help="pictures for simulated anomalies"
-        ),
-    ] = None
-    geometry: Annotated[
-        str,
-        typer.Option(
-            "--geometry",
-            metavar="NAME",
-            help="how parts may lie: none (always alike), mirror, rotate, or auto: the pictures "
-            "tell none from mirror",
-        ),
-    ] = "auto"
-    vary_light: Annotated[bool, typer.Option("--vary-light", help="learn under changing lamps")] = (
-        False
-    )
+    textures: Textures = None
+    geometry: Annotated[str, _option("--geometry", "NAME", GEOMETRY_HELP)] = "auto"
+    vary_light: Annotated[bool, _option("--vary-light", None, "learn under changing lamps")] = False
     seed: Seed = 0
     device: Device = "cpu"
     json: Json = None
@@ -130,65 +104,43 @@ class TrainingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(TrainingOptions):
-    """Of ``reconad train``."""
+    """Train on a folder of normal images."""
 
-    model: Annotated[str, typer.Option("--model", metavar="NAME", help=", ".join(MODELS))] = "draem"
+    model: Annotated[str, _option("--model", "NAME", ", ".join(MODELS))] = "draem"
     image_size: ImageSize = 128
     width: Annotated[
-        str | None,
-        typer.Option("--width", metavar="NAME", help="size of the network (default: the least)"),
+        Text, _option("--width", "NAME", "size of the network (default: the least)")
     ] = None
-    option: Annotated[
-        list[str], typer.Option("--option", metavar="NAME=VALUE", help="such as sspcab=true")
-    ] = field(default_factory=list)
+    option: Annotated[Texts, _option("--option", "NAME=VALUE", "such as sspcab=true")] = field(
+        default_factory=list
+    )
     vq: Annotated[
-        str | None,
-        typer.Option(
-            "--vq",
-            metavar="NAME|URI|FILE",
-            help="what dsr stands on (default: it learns its own)",
-        ),
+        Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(TrainingOptions):
-    """Of ``reconad finetune``."""
+    """Go on training a version on new images, and on those it learnt before."""
 
     model_uri: ModelUri
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions:
-    """Of ``reconad pretrain-vq``."""
+    """Train what dsr stands on, for its --vq."""
 
-    data: Annotated[
-        list[str],
-        typer.Option(
-            "--data",
-            metavar=f"{ADDRESS_METAVAR} ...",
-            help="normal images of one or more products: train/good, or flat",
-        ),
-    ]
+    data: Annotated[Texts, _option("--data", f"{ADDRESS} ...", PICTURES_HELP)]
     name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", metavar="NAME", help="of reconad-vq-<name> (default: the first folder's)"
-        ),
+        Text, _option("--name", "NAME", "of reconad-vq-<name> (default: the first folder's)")
     ] = None
-    textures: Annotated[
-        str | None,
-        typer.Option("--textures", metavar=ADDRESS_METAVAR, help="pictures of anything else"),
-    ] = None
-    budget: Annotated[
-        str | None,
-        typer.Option("--budget", metavar="TIME", help="wall-clock time, such as 90s or 15m"),
-    ] = None
+    textures: Annotated[Text, _option("--textures", ADDRESS, "pictures of anything else")] = None
+    budget: Annotated[Text, _option("--budget", "TIME", "wall-clock time, such as 90s or 15m")] = (
+        None
+    )
     steps: Steps = None
     image_size: ImageSize = 256
-    width: Annotated[
-        str | None, typer.Option("--width", metavar="NAME", help="of dsr (default: the least)")
-    ] = None
+    width: Annotated[Text, _option("--width", "NAME", "of dsr (default: the least)")] = None
     seed: Seed = 0
     device: Device = "cpu"
     json: Json = None
@@ -196,50 +148,38 @@ class PretrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """Of ``reconad evaluate``."""
+    """Measure a version on test/good and test/<defect>."""
 
     model_uri: ModelUri
-    data: Annotated[
-        str,
-        typer.Option("--data", metavar=ADDRESS_METAVAR, help="test/good and test/<defect>"),
-    ]
-    protocol: Annotated[
-        str,
-        typer.Option(
-            "--protocol",
-            metavar="NAME",
-            help="what pixel figures count: whole, or centre-crop as DSR's authors do",
-        ),
-    ] = "whole"
+    data: Annotated[str, _option("--data", ADDRESS, "test/good and test/<defect>")]
+    protocol: Annotated[str, _option("--protocol", "NAME", PROTOCOL_HELP)] = "whole"
     json: Json = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """Of ``reconad predict``."""
+    """Score and label picture files."""
 
     model_uri: ModelUri
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="picture files")]
-    maps: Annotated[
-        Path | None, typer.Option("--maps", metavar="DIR", help="write anomaly maps there")
-    ] = None
+    images: Annotated[list[Path], _argument("IMAGE...", "picture files")]
+    maps: Annotated[File, _option("--maps", "DIR", "write anomaly maps there")] = None
     json: Json = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateOptions:
-    """Of ``reconad simulate``."""
+    """Draw a sheet of simulated anomalies, to judge before spending a night."""
 
     data: Data
     preset: Preset = "general"
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder of the sheet")]
+    out: Annotated[Path, _option("--out", "DIR", "folder of the sheet")]
     image_size: ImageSize = 128
     seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightlyOptions:
-    """Of ``reconad nightly``."""
+    """Run one night of a product."""
 
     product: Product
     night: Night
@@ -247,27 +187,21 @@ class NightlyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteOptions:
-    """Of ``reconad promote``."""
+    """Judge the challenger, and let it serve when it is proven better."""
 
     product: Product
-    version: Annotated[
-        int | None,
-        typer.Option(
-            "--version", metavar="N", parser=parse_count, help="becomes the challenger first"
-        ),
-    ] = None
+    version: Annotated[Count, _count("--version", "becomes the challenger first")] = None
     night: GivenNight = None
     json: Json = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackOptions:
-    """Of ``reconad rollback``."""
+    """Put the version that served before back."""
 
     product: Product
     reason: Annotated[
-        str | None,
-        typer.Option("--reason", metavar="TEXT", help="what is wrong with the one that serves"),
+        Text, _option("--reason", "TEXT", "what is wrong with the one that serves")
     ] = None
     night: GivenNight = None
     json: Json = None
@@ -275,7 +209,7 @@ class RollbackOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusOptions:
-    """Of ``reconad status``."""
+    """Show which version serves, and what became of the others."""
 
     product: Product
     json: Json = None
@@ -283,91 +217,68 @@ class StatusOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BackfillOptions:
-    """Of ``reconad backfill``."""
+    """Build a product's dashboard again from S3."""
 
     product: Product
-    first: Annotated[
-        str | None, typer.Option("--from", metavar=NIGHT_METAVAR, help="(default: all)")
-    ] = None
-    last: Annotated[
-        str | None, typer.Option("--to", metavar=NIGHT_METAVAR, help="(default: all)")
-    ] = None
+    first: Annotated[Text, _option("--from", NIGHT, "(default: all)")] = None
+    last: Annotated[Text, _option("--to", NIGHT, "(default: all)")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewOptions:
-    """Of ``reconad review``."""
+    """List images that wait for a person, and decide."""
 
     product: Product
     night: Night
-    normal: Annotated[
-        list[str],
-        typer.Option("--normal", metavar="KEY ...", help="release for learning, or all"),
-    ] = field(default_factory=list)
-    defect: Annotated[
-        list[str],
-        typer.Option("--defect", metavar="KEY ...", help="never learn from, or all"),
-    ] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResolveOptions:
-    """Of ``reconad resolve``."""
-
-    product: Product
-    night: Annotated[
-        str,
-        typer.Argument(metavar="NIGHT", help=f"{NIGHT_METAVAR}, the first night of the new normal"),
-    ]
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="what was found")] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoOptions:
-    """Of ``reconad demo``."""
-
-    keep: Annotated[bool, typer.Option("--keep", help="leave the servers up until Ctrl-C")] = False
-    short: Annotated[
-        bool, typer.Option("--short", help="nine nights and a short first training")
-    ] = False
-    state: Annotated[
-        Path, typer.Option("--state", metavar="DIR", help="servers' folder; emptied")
-    ] = DEMO_STATE
-    report: Annotated[
-        Path, typer.Option("--report", metavar="DIR", help="folder of the report")
-    ] = DEMO_REPORT
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlatformOptions:
-    """Of ``reconad platform``."""
-
-    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="servers' folder")] = (
-        DEMO_STATE
+    normal: Annotated[Texts, _option("--normal", "KEY ...", "release for learning, or all")] = (
+        field(default_factory=list)
+    )
+    defect: Annotated[Texts, _option("--defect", "KEY ...", "never learn from, or all")] = field(
+        default_factory=list
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions:
-    """Of ``reconad benchmark``."""
+class ResolveOptions:
+    """End an alarm: what is seen is normal now."""
 
-    name: Annotated[str, typer.Argument(metavar="NAME", help="see benchmarks/README.md")]
-    peer_python: Annotated[
-        Path | None, typer.Option("--peer-python", metavar="PATH", help="the peer's Python")
-    ] = None
+    product: Product
+    night: Annotated[str, _argument("NIGHT", f"{NIGHT}, the first night of the new normal")]
+    note: Annotated[str, _option("--note", "TEXT", "what was found")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """Replay fourteen real nights on an embedded platform."""
+
+    keep: Annotated[bool, _option("--keep", None, "leave the servers up until Ctrl-C")] = False
+    short: Annotated[bool, _option("--short", None, "nine nights and a short first training")] = (
+        False
+    )
+    state: Annotated[Path, _option("--state", "DIR", "servers' folder; emptied")] = DEMO_STATE
+    report: Annotated[Path, _option("--report", "DIR", "folder of the report")] = Path(
+        "demo-report"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformOptions:
+    """Bring the demo's servers up again, as it left them, until Ctrl-C."""
+
+    state: Annotated[Path, _option("--state", "DIR", "servers' folder")] = DEMO_STATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """Measure ours and a peer by turns (from a checkout)."""
+
+    name: Annotated[str, _argument("NAME", "see benchmarks/README.md")]
+    peer_python: Annotated[File, _option("--peer-python", "PATH", "the peer's Python")] = None
     data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="DIR",
-            help="train/good, test/...; triage and replay: with manifest.csv",
-        ),
+        File, _option("--data", "DIR", "train/good, test/...; triage and replay: with manifest.csv")
     ] = None
     textures: Annotated[
-        Path | None,
-        typer.Option("--textures", metavar="DIR", help="pictures (default: the packaged ones)"),
+        File, _option("--textures", "DIR", "pictures (default: the packaged ones)")
     ] = None
-    rounds: Annotated[
-        int, typer.Option("--rounds", metavar="N", parser=parse_count, help="turns of each side")
-    ] = 3
+    rounds: Annotated[int, _count("--rounds", "turns of each side")] = 3
     json: Json = None

@@ -28,11 +28,7 @@ def parse_budget(text: str) -> float:
 
 
 def parse_count(text: str | int) -> int:
-    """Read a whole number.
-
-    Raises:
-        BadParameter: it is none.
-    """
+    """Read a whole number, or raise ``BadParameter``."""
     try:
         return int(text)
     except ValueError:
@@ -40,11 +36,7 @@ def parse_count(text: str | int) -> int:
 
 
 def parse_number(text: str | float) -> float:
-    """Read a number.
-
-    Raises:
-        BadParameter: it is none.
-    """
+    """Read a number, or raise ``BadParameter``."""
     try:
         return float(text)
     except ValueError:
@@ -67,6 +59,5 @@ def parse_option(text: str) -> tuple[str, bool | float]:
     try:
         return name, float(value)
     except ValueError:
-        raise ConfigError(
-            f"an option must be NAME=VALUE with true, false or a number; got {text!r}"
-        ) from None
+        rule = "an option must be NAME=VALUE with true, false or a number"
+        raise ConfigError(f"{rule}; got {text!r}") from None

@@ -1,9 +1,11 @@
-"""``reconad platform``."""
+"""``reconad platform``, and an embedded platform that stays up for a person."""
+
+import contextlib
+import signal
 
 from flows.commands.options import PlatformOptions
 from flows.demo.plan import BUCKET, PRODUCT
-from flows.platform.servers import SETTINGS_FILE, running_platform
-from flows.platform.stay import stay_up
+from flows.platform.servers import SETTINGS_FILE, EmbeddedPlatform, running_platform
 from reconad_plugin.errors import ConfigError
 
 
@@ -19,3 +21,25 @@ def run(options: PlatformOptions) -> None:
     with running_platform(state, BUCKET, is_fresh=False) as platform:
         platform.deploy()
         stay_up(platform, PRODUCT)
+
+
+def stay_up(platform: EmbeddedPlatform, product: str) -> None:
+    """Say where the platform's pages are and how to look at a product, and wait for Ctrl-C."""
+    dashboards = platform.serve_dashboards()
+    environment = platform.state / "env.sh"
+    print(
+        f"""
+MLflow     {platform.mlflow_url}
+Prefect    {platform.prefect_url}
+Evidently  {dashboards}
+
+In another shell:
+  . {environment}
+  reconad status {product}
+  mlflow models serve -m models:/reconad-{product}@champion --env-manager local --port 5055
+
+Ctrl-C stops them.""",
+        flush=True,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()

@@ -9,9 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-import flows.commands.quiet  # noqa: F401  first: before MLflow
-
-# isort: split
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import PredictOptions
 from flows.commands.result_folder import holds_any, make_folder
@@ -25,11 +22,10 @@ def run(options: PredictOptions) -> None:
     check_writable(options.json)
     predictions = predict(options.model_uri, options.images, options.maps)
     rows = [
-        {"image": str(path), **asdict(prediction), "anomaly_map": None}
+        {"image": str(path)}
+        | {name: value for name, value in asdict(prediction).items() if name != "anomaly_map"}
         for path, prediction in zip(options.images, predictions, strict=True)
     ]
-    for row in rows:
-        del row["anomaly_map"]
     image = Column("image", overflow="fold")  # a name is never cut
     table = Table(image, "pred_score", "label", "p_value")
     for row in rows:

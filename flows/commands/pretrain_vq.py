@@ -5,16 +5,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-import flows.commands.quiet  # noqa: F401  first: before MLflow
-
-# isort: split
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import PretrainOptions
 from flows.commands.parse import parse_budget
 from flows.jobs import by_hand
-from flows.jobs.pretraining import pretraining_settings
+from flows.jobs.fitting import pretraining_settings
 from flows.jobs.training_job import TrainingRun
 from reconad_plugin.networks.base import FoundationNetwork, hash_weights
+from reconad_plugin.networks.quantiser import CodebookUse
 from reconad_plugin.training.report import FoundationReport
 
 
@@ -32,6 +30,9 @@ def run(options: PretrainOptions) -> None:
 
 
 def _report(run: TrainingRun[FoundationNetwork, FoundationReport], file: Path | None) -> None:
+    def codes_of(use: CodebookUse) -> dict[str, float]:
+        return {"codes": use.size, "used": use.used, "perplexity": use.perplexity}
+
     report, network = run.report, run.model
     training = report.training
     result = {
@@ -45,14 +46,7 @@ def _report(run: TrainingRun[FoundationNetwork, FoundationReport], file: Path | 
         "resumed_step": training.resumed_step,
         "ended_by": training.ended_by,
         "elapsed_s": training.elapsed_s,
-        **{
-            f"{level}_codebook": {
-                "codes": use.size,
-                "used": use.used,
-                "perplexity": use.perplexity,
-            }
-            for level, use in report.codebooks.items()
-        },
+        **{f"{level}_codebook": codes_of(use) for level, use in report.codebooks.items()},
         "psnr_db": report.psnr_db,
         "ssim": report.ssim,
     }

@@ -8,7 +8,7 @@ from flows.commands.options import ReviewOptions
 from flows.jobs.product import Product, open_product
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.ledger.manifest import accepted_rows, read_manifest
+from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS
 
 ALL = "all"
@@ -65,7 +65,7 @@ def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame
     Raises:
         ConfigError: a key is none of the night's accepted images.
     """
-    manifest = read_manifest(product.store, product.layout, night)
+    manifest = product.manifest(night)
     accepted = None if manifest is None else accepted_rows([manifest])
     unknown = keys if accepted is None else sorted(set(keys) - set(accepted["key"]))
     if accepted is None or unknown:

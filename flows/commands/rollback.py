@@ -1,8 +1,8 @@
 """``reconad rollback``."""
 
-from flows.commands.given_night import find_night
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import RollbackOptions
+from flows.jobs.product import find_night
 from flows.rollback import NO_REASON, rollback
 from mlflow_models import registry
 
@@ -13,21 +13,18 @@ def run(options: RollbackOptions) -> None:
     reason = " ".join((options.reason or NO_REASON).split())
     night = find_night(options.product, options.night)
     outcome = rollback(options.product, night, reason)
-    tags = registry.version(options.product, outcome.version).tags
+    version = registry.version(options.product, outcome.version)
     serving = registry.number_by_alias(options.product, registry.CHAMPION)
-    write_json(
-        {
-            "product": options.product,
-            "night": tags[registry.ROLLED_BACK_NIGHT_TAG],
-            "outcome": outcome.kind,
-            "version": outcome.version,
-            "reason": tags[registry.REASON_TAG],
-            "champion": serving,
-            "previous_champion": registry.number_by_alias(
-                options.product, registry.PREVIOUS_CHAMPION
-            ),
-        },
-        options.json,
-    )
-    print(f"version {outcome.version} rolled back: {tags[registry.REASON_TAG]}")
+    before = registry.number_by_alias(options.product, registry.PREVIOUS_CHAMPION)
+    result = {
+        "product": options.product,
+        "night": version.rolled_back_night,
+        "outcome": outcome.kind,
+        "version": outcome.version,
+        "reason": version.reason,
+        "champion": serving,
+        "previous_champion": before,
+    }
+    write_json(result, options.json)
+    print(f"version {outcome.version} rolled back: {version.reason}")
     print(f"version {serving} serves again")

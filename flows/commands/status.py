@@ -17,57 +17,37 @@ from flows.jobs.product import Product, open_product
 from mlflow_models import alias_log, registry
 from reconad_plugin.ledger.night_record import NightRecord
 
-_OF_THE_WATCH: Final = (
-    "night",
-    "is_alarm",
-    "since",
-    "cause",
-    "also",
-    "evidence",
-    "expected_false_alarms",
+_OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms"
+_OF_A_MOVE: Final = "version by instead_of reason is_open"
+_OF_A_VERSION: Final = (
+    "night purpose cause state judged_against promoted_night rolled_back_night reason"
 )
 
 
 @dataclass(frozen=True)
 class WatchStatus:
-    """What the watch said last.
-
-    Attributes:
-        record: of the last night that was watched.
-        is_open: whether its alarm is still open; False once it was resolved, or a version that
-            learnt its cause was promoted.
-    """
+    """What the watch said of the last night that was watched."""
 
     record: NightRecord
-    is_open: bool
+    is_open: bool  # the alarm; False once it was resolved, or a version learnt it and was promoted
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in the JSON."""
         content = self.record.to_dict()
-        return {name: content[name] for name in _OF_THE_WATCH} | {"is_open": self.is_open}
+        return {name: content[name] for name in _OF_THE_WATCH.split()} | {"is_open": self.is_open}
 
 
 @dataclass(frozen=True)
 class ProductStatus:
-    """What serves, what served from which night to which, and what became of every version.
-
-    Attributes:
-        product: its name.
-        champion: number of the version that serves; None where none does.
-        previous_champion: that a rollback goes back to; None where there is none.
-        challenger: that waits for the gate; None where none does.
-        watch: what the watch said last; None before the first night.
-        moves: of the champion's alias, oldest first.
-        versions: oldest first.
-    """
+    """What serves, what served from which night to which, and what became of every version."""
 
     product: str
-    champion: str | None
-    previous_champion: str | None
-    challenger: str | None
-    watch: WatchStatus | None
-    moves: Sequence[alias_log.AliasMove]
-    versions: Sequence[registry.Version]
+    champion: str | None  # number of the version that serves
+    previous_champion: str | None  # that a rollback goes back to
+    challenger: str | None  # that waits for the gate
+    watch: WatchStatus | None  # None before the first night
+    moves: Sequence[alias_log.AliasMove]  # of the champion's alias, oldest first
+    versions: Sequence[registry.Version]  # oldest first
 
     @property
     def model(self) -> str:
@@ -90,32 +70,18 @@ class ProductStatus:
             registry.CHALLENGER: self.challenger,
             "watch": None if self.watch is None else self.watch.to_dict(),
             "history": [
-                {
-                    "from": move.night,
-                    "to": end,
-                    "version": move.version,
-                    "by": move.by,
-                    "instead_of": move.instead_of,
-                    "reason": move.reason,
-                    "is_open": move.is_open,
-                }
+                {"from": move.night, "to": end, **_picked(move, _OF_A_MOVE)}
                 for move, end in self.served
             ],
             "versions": [
-                {
-                    "version": version.number,
-                    "night": version.night,
-                    "purpose": version.purpose,
-                    "cause": version.cause,
-                    "state": version.state,
-                    "judged_against": version.judged_against,
-                    "promoted_night": version.promoted_night,
-                    "rolled_back_night": version.rolled_back_night,
-                    "reason": version.reason,
-                }
+                {"version": version.number, **_picked(version, _OF_A_VERSION)}
                 for version in self.versions
             ],
         }
+
+
+def _picked(of: alias_log.AliasMove | registry.Version, names: str) -> dict[str, object]:
+    return {name: getattr(of, name) for name in names.split()}
 
 
 def run(options: StatusOptions) -> None:
@@ -134,14 +100,8 @@ def run(options: StatusOptions) -> None:
     console.print(served)
     versions = Table("version", "night", "learnt by", "cause", "state", "reason", title="Versions")
     for version in status.versions:
-        versions.add_row(
-            version.number,
-            version.night,
-            version.purpose,
-            version.cause,
-            _state(version),
-            escape(version.reason),
-        )
+        cells = (version.number, version.night, version.purpose, version.cause, _state(version))
+        versions.add_row(*cells, escape(version.reason))
     console.print(versions)
 
 

@@ -1,30 +1,61 @@
-"""``reconad train``."""
+"""``reconad train``, and what ``reconad finetune`` shares with it."""
 
-import flows.commands.quiet  # noqa: F401  first: before MLflow
+from pathlib import Path
+from typing import Final
 
-# isort: split
-from flows.commands.json_file import check_writable
+from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import TrainOptions
 from flows.commands.parse import parse_option
-from flows.commands.training import checked, report_training
 from flows.jobs import by_hand
+from flows.jobs.training_job import TrainingRun, checked
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.training.report import TrainingReport
+
+_OF_THE_REPORT: Final = (
+    "steps planned_steps best_step resumed_step ended_by geometry phases elapsed_s"
+)
 
 
 def run(options: TrainOptions) -> None:
     """Train on a folder of normal images."""
     check_writable(options.json)
-    settings = checked(
-        ProductSettings,
-        {
-            "model": options.model,
-            "width": options.width,
-            "options": dict(parse_option(text) for text in options.option),
-            "image_size_px": options.image_size,
-            "seed": options.seed,
-            "vq": options.vq,
-            "train": checked(TrainingSettings, options.training),
-        },
-    )
+    asked = {
+        "model": options.model,
+        "width": options.width,
+        "options": dict(parse_option(text) for text in options.option),
+        "image_size_px": options.image_size,
+        "seed": options.seed,
+        "vq": options.vq,
+        "train": checked(TrainingSettings, options.training),
+    }
+    settings = checked(ProductSettings, asked)
     trained = by_hand.train(options.data, options.product, settings, options.device)
     report_training(trained, options.json)
+
+
+def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | None) -> None:
+    """Print what came of a training, and write it as JSON where a file is given."""
+    report, detector = run.report, run.model
+    calibration = detector.calibration
+    result = {
+        "model_uri": run.version.uri,
+        "run_id": run.version.run_id,
+        "model": detector.model,
+        "architecture": detector.architecture,
+        "parameters": sum(value.numel() for value in detector.network.parameters()),
+        "image_size_px": detector.image_size_px,
+        **{name: getattr(report, name) for name in _OF_THE_REPORT.split()},
+        "images_calibration": len(calibration.normal_scores),
+        "image_threshold": calibration.image_threshold,
+        "supported_fpr": calibration.supported_fpr,
+        "fpr_interval": calibration.fpr_interval,
+        "pixel_threshold": calibration.pixel_threshold,
+    }
+    if report.resumed_step:
+        print(f"went on from step {report.resumed_step}")
+    if report.geometry != "none":
+        print(f"pictures were varied too: {report.geometry} (--geometry none leaves that out)")
+    print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
+    print(run.version.uri)
+    write_json(result, file)  # last: should the disk be full, the version's name has been said

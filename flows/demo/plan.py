@@ -43,61 +43,33 @@ learning_rate = 5e-4
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What the factory does.
+    """What the factory does."""
 
-    Attributes:
-        nights: the real days that are replayed.
-        dimmed_from: the lamp gives ``LAMP_POWER`` of its light from this night on.
-        broken_night: the night with files that are no pictures.
-        train_steps: of the first training.
-        finetune_steps: of a fine-tuning.
-    """
-
-    nights: tuple[date, ...]
-    dimmed_from: date = date(2020, 9, 3)
-    broken_night: date = date(2020, 8, 31)
-    train_steps: int = 500
-    finetune_steps: int = 250
+    nights: tuple[date, ...]  # the real days that are replayed
+    dimmed_from: date = date(2020, 9, 3)  # from here on the lamp gives ``LAMP_POWER`` of its light
+    broken_night: date = date(2020, 8, 31)  # the night with files that are no pictures
+    train_steps: int = 500  # of the first training
+    finetune_steps: int = 250  # of a fine-tuning
 
 
 @dataclass(frozen=True)
 class DemoNight:
-    """One row of the demo's table: what truly happened.
+    """One row of the demo's table: what truly happened."""
 
-    Attributes:
-        night: ``YYYY-MM-DD``.
-        images: accepted.
-        quarantined: refused with a reason.
-        duplicates: same bytes as an image before.
-        is_alarm: whether the watch raised one.
-        cause: its cause.
-        explanation: what happened and why, in words.
-        action: what was done.
-        champion: the version in service afterwards.
-        suspects: images that look anomalous with the light matched.
-        waiting: images on the night's review list.
-        pitted: how many of the pictures show pitting by the data set's labels. The system never
-            sees this.
-        is_simulated: whether the night's defects are simulated.
-        duration_s: wall-clock seconds.
-        record: the night's record, where one was written.
-    """
-
-    night: str
-    images: int
-    quarantined: int
-    duplicates: int
-    is_alarm: bool
+    night: str  # ``YYYY-MM-DD``
+    images: int  # accepted
+    quarantined: int  # refused with a reason
+    duplicates: int  # same bytes as an image before
+    is_alarm: bool  # whether the watch raised one
     cause: str
-    explanation: str
-    action: Action
-    champion: str
-    suspects: int
-    waiting: int
-    pitted: int
-    is_simulated: bool
-    duration_s: float
-    record: NightRecord | None = field(repr=False)
+    explanation: str  # what happened and why, in words
+    action: Action  # what was done
+    champion: str  # the version in service afterwards
+    suspects: int  # images that look anomalous with the light matched
+    waiting: int  # images on the night's review list
+    pitted: int  # pictures with pitting by the data set's labels, which the system never sees
+    is_simulated: bool  # whether the night's defects are simulated
+    record: NightRecord | None = field(repr=False)  # the night's record, where one was written
 
     @property
     def causes(self) -> list[str]:
@@ -130,17 +102,11 @@ def write_settings(platform: EmbeddedPlatform, plan: DemoPlan) -> None:
 
 @dataclass(frozen=True)
 class Label:
-    """One picture of the demo's data.
-
-    Attributes:
-        path: its file.
-        night: the real day it was taken on.
-        is_pitted: whether it shows pitting. For the report alone.
-    """
+    """One picture of the demo's data."""
 
     path: Path
-    night: date
-    is_pitted: bool
+    night: date  # the real day it was taken on
+    is_pitted: bool  # whether it shows pitting. For the report alone
 
 
 def labels() -> Iterator[Label]:

@@ -1,6 +1,6 @@
 """The demo's plots: how the nights went."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ CAUSE_COLOURS: Final = {
 
 
 def plot_story(nights: list[DemoNight], manifests: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Light, scores and suspects of every image over the nights, with alarms and versions.
+    """Plot light, scores and suspects of every image over the nights, with alarms and versions.
 
     Args:
         nights: the rows of the demo's table.
@@ -44,18 +44,16 @@ def plot_story(nights: list[DemoNight], manifests: pd.DataFrame, scores: pd.Data
         threshold = rows["image_threshold"].iloc[0]
         ends = [min(span) - 0.5, max(span) + 0.5]
         score.plot(ends, [threshold] * 2, color=INK, linewidth=1.5)
-        score.annotate(
-            f"threshold v{version}", (ends[0], threshold), (2, 3), textcoords="offset points"
-        )
+        start, name = (ends[0], threshold), f"threshold v{version}"
+        score.annotate(name, start, (2, 3), textcoords="offset points")
     score.set(ylabel="score", yscale="log")
     score.legend(frameon=False, loc="upper left")
 
     watched = scores.groupby("night")[["is_suspect", "is_pitted"]].mean()
     at = np.array([index[night] for night in watched.index])
-    share.bar(
-        at - 0.2, watched["is_pitted"], 0.4, color=GREY, label="pitted by label (not shown to it)"
-    )
-    share.bar(at + 0.2, watched["is_suspect"], 0.4, color=BLUE, label="suspects named by reconad")
+    pitted, suspects = "pitted by label (not shown to it)", "suspects named by reconad"
+    share.bar(at - 0.2, watched["is_pitted"], 0.4, color=GREY, label=pitted)
+    share.bar(at + 0.2, watched["is_suspect"], 0.4, color=BLUE, label=suspects)
     share.set(ylabel="share of the night's images", ylim=(0, 1.05))
     share.legend(frameon=False, loc="upper left")
 
@@ -91,13 +89,6 @@ def _name_events(axes: Axes, nights: list[DemoNight]) -> None:
         if row.champion != before:
             words.append(f"v{row.champion} serves")
             before = row.champion
-        axes.annotate(
-            "\n".join(words),
-            (number, 1.0),
-            (0, 6),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-            color=INK,
-        )
+        style: dict[str, Any] = {"ha": "center", "fontsize": 9, "color": INK}
+        style |= {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate("\n".join(words), (number, 1.0), (0, 6), **style)

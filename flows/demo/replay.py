@@ -7,7 +7,7 @@ of it. The labels of the data set are used for the report alone.
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -36,12 +36,8 @@ def replay(
     """Let the nights arrive and run, one after the other.
 
     Should no real night have been found to hold defects, a night of simulated defects
-    follows, so that this branch is seen too; it is labelled as simulated.
-
-    Args:
-        platform: with deployments and a worker.
-        plan: what the factory does.
-        on_night: called as each night ends.
+    follows, so that this branch is seen too; it is labelled as simulated. The platform has
+    deployments and a worker; ``on_night`` is called as each night ends.
     """
     factory = _Factory(platform, plan)
     nights: list[DemoNight] = []
@@ -62,7 +58,6 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
     from flows.nightly import nightly
     from mlflow_models import registry
 
-    start_s = time.monotonic()
     outcome = nightly(PRODUCT, night)
     record, action = outcome.record, outcome.action
     if record and record.is_learning:
@@ -83,7 +78,6 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
         waiting=int((review["decision"] == "waiting").sum()),
         pitted=pitted,
         is_simulated=is_simulated,
-        duration_s=time.monotonic() - start_s,
         record=record,
     )
 
@@ -95,11 +89,8 @@ def _await_finetuning(night: date) -> Action:
     run = _await_run(night)
     if run is None:
         return Action(ActionKind.EVENT_SENT, remark=", but no fine-tuning started")
-    learnt = [
-        version
-        for version in registry.versions(PRODUCT)
-        if (version.night, version.purpose) == (night.isoformat(), "finetune")
-    ]
+    mine = (night.isoformat(), "finetune")
+    learnt = [each for each in registry.versions(PRODUCT) if (each.night, each.purpose) == mine]
     if not learnt:
         message = run.state.message if run.state else ""
         remark = f" {run.state_name.lower()}: {message}"
@@ -113,12 +104,10 @@ def _await_run(night: date) -> Any:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    start_s = time.monotonic()
+    start_s, finetunings = time.monotonic(), FlowFilter(name=FlowFilterName(any_=["finetune"]))
     with get_client(sync_client=True) as client:
         while True:
-            runs = client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=["finetune"]))
-            )
+            runs = client.read_flow_runs(flow_filter=finetunings)
             mine = [run for run in runs if run.parameters.get("night") == night.isoformat()]
             ended = [run for run in mine if run.state and run.state.is_final()]
             if ended:
@@ -142,8 +131,11 @@ class _Factory:
         for row in self._of(night):
             self._put(night, row.path.name, self._picture(row.path, night))
         if night == self._plan.broken_night:
-            for name, content in self._broken_files(night):
-                self._put(night, name, content)
+            whole = self._of(night)[0].path.read_bytes()
+            self._put(night, "cut-off.jpg", whole[: len(whole) // 2])
+            self._put(night, "empty.jpg", b"")
+            self._put(night, "notes.png", b"Shift handed over, lamp to be replaced on Thursday.\n")
+            self._put(night, "zz-sent-twice.jpg", whole)
 
     def deliver_simulated_defects(self, night: date) -> None:
         """Put a night of normal pictures with simulated defects into the bucket."""
@@ -172,13 +164,6 @@ class _Factory:
         pixels = torch.from_numpy(decode_image(content).astype(np.float32) / 255)
         dimmed = (dim_lamp(pixels, LAMP_POWER) * 255).round().byte().numpy()
         return _to_jpeg(Image.fromarray(dimmed))
-
-    def _broken_files(self, night: date) -> Iterator[tuple[str, bytes]]:
-        whole = self._of(night)[0].path.read_bytes()
-        yield "cut-off.jpg", whole[: len(whole) // 2]
-        yield "empty.jpg", b""
-        yield "notes.png", b"Shift handed over, lamp to be replaced on Thursday.\n"
-        yield "zz-sent-twice.jpg", whole
 
     def _put(self, night: date, name: str, content: bytes) -> None:
         key = f"{PRODUCT}/incoming/{night.isoformat()}/{name}"

@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,9 +18,8 @@ from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import sources_of
-from reconad_plugin.ledger.manifest import accepted_rows, read_manifest
+from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.plots.figures import plot_maps
-from reconad_plugin.store.images import load_images
 
 EXAMPLES: Final = 6  # pictures in a row of examples
 
@@ -71,7 +70,7 @@ def write_report(plan: DemoPlan, nights: list[DemoNight], folder: Path) -> Path:
 def _gather(plan: DemoPlan, nights: list[DemoNight]) -> _Story:
     product = open_product(PRODUCT)
     days = [date.fromisoformat(row.night) for row in nights]
-    manifests = [read_manifest(product.store, product.layout, day) for day in days]
+    manifests = [product.manifest(day) for day in days]
     tables = [product.records.scores(day) for day in days]
     scores = pd.concat([table for table in tables if table is not None], ignore_index=True)
     versions = registry.versions(PRODUCT)
@@ -97,20 +96,21 @@ def _gather(plan: DemoPlan, nights: list[DemoNight]) -> _Story:
 
 
 def _sections(story: _Story) -> Iterator[str]:
+    def section(title: str, content: str) -> str:
+        return f"<h2>{title}</h2><section>{content}</section>"
+
     yield _heading(story)
     yield f"<section>{_night_table(story.nights)}</section>"
-    yield "<h2>How the nights went</h2>"
-    story_plot = plot_story(story.nights, story.manifests, story.scores)
-    yield f"<section>{_picture(story_plot, 'light, scores and suspects over the nights')}</section>"
+    plot = plot_story(story.nights, story.manifests, story.scores)
+    yield section(
+        "How the nights went", _picture(plot, "light, scores and suspects over the nights")
+    )
     yield "<h2>What the versions see</h2>"
     for title, figure in _examples(story):
         yield f"<p>{html.escape(title)}</p><section>{_picture(figure, title)}</section>"
-    yield "<h2>Why each version was let in or kept out</h2>"
-    yield f"<section>{_verdicts(story.versions)}</section>"
-    yield "<h2>What was quarantined or came twice</h2>"
-    yield f"<section>{_not_accepted(story)}</section>"
-    yield "<h2>Where each version comes from</h2>"
-    yield f"<section>{_lineage(story.versions)}</section>"
+    yield section("Why each version was let in or kept out", _verdicts(story.versions))
+    yield section("What was quarantined or came twice", _not_accepted(story))
+    yield section("Where each version comes from", _lineage(story.versions))
 
 
 def _heading(story: _Story) -> str:
@@ -140,10 +140,7 @@ def _heading(story: _Story) -> str:
 
 
 def _night_table(nights: list[DemoNight]) -> str:
-    headings = (
-        "night", "images", "quaran&shy;tined", "alarm, cause", "what happened", "action",
-        "champion", "suspects", "pitted by label",
-    )  # fmt: skip
+    headings = "night|images|quaran&shy;tined|alarm, cause|what happened|action|champion|suspects"
     rows = []
     for row in nights:
         causes = " ".join(
@@ -151,7 +148,6 @@ def _night_table(nights: list[DemoNight]) -> str:
             for cause in row.causes
         )
         refused = f"{row.quarantined}" + (f" + {row.duplicates} dup" if row.duplicates else "")
-        pitted = "simulated" if row.is_simulated else str(row.pitted)
         cells = (
             row.night,
             _number(row.images),
@@ -161,10 +157,10 @@ def _night_table(nights: list[DemoNight]) -> str:
             html.escape(str(row.action)) if row.action.kind is not ActionKind.NONE else "",
             f"v{row.champion}" if row.champion != "-" else "-",
             _number(row.suspects if row.record else ""),
-            _number(pitted),
+            _number("simulated" if row.is_simulated else str(row.pitted)),
         )
-        rows.append("".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in cells))
-    return _table(headings, rows)
+        rows.append(cells)
+    return _table(f"{headings}|pitted by label", rows)
 
 
 def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
@@ -174,31 +170,23 @@ def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
     darker = scores[scores["night"] == dimmed]
     last = story.versions[-1].number
     if len(ordinary):
-        yield (
-            "An ordinary night under the version that served it",
-            _maps(story, ordinary.tail(30), str(ordinary["model_version"].iloc[-1])),
-        )
+        version = str(ordinary["model_version"].iloc[-1])
+        title = "An ordinary night under the version that served it"
+        yield title, _maps(story, ordinary.tail(30), version)
     for number in sorted({"1", last}) if len(darker) else ():
-        yield (
-            f"The first night with the dimmed lamp under version {number}",
-            _maps(story, darker, number),
-        )
+        title = f"The first night with the dimmed lamp under version {number}"
+        yield title, _maps(story, darker, number)
     pitted = scores[scores["is_pitted"] & (scores["night"] >= dimmed)]
     if len(pitted):
         night = pitted["night"].value_counts().index.max()
-        yield (
-            f"Pitted screws of {night} under version {last}: nothing is learnt from them",
-            _maps(story, pitted[pitted["night"] == night], last),
-        )
+        title = f"Pitted screws of {night} under version {last}: nothing is learnt from them"
+        yield title, _maps(story, pitted[pitted["night"] == night], last)
 
 
 def _maps(story: _Story, rows: pd.DataFrame, number: str) -> Figure:
-    product = story.product
     shown = rows.iloc[:: max(1, len(rows) // EXAMPLES)].head(EXAMPLES)
     detector = flavor.load_model(registry.version(PRODUCT, number).uri)
-    images = load_images(
-        product.store, product.cache, shown, detector.image_size_px, product.limits
-    )
+    images = story.product.load_images(shown, detector.image_size_px)
     return plot_maps(detector, images, [f"{row.night}" for row in shown.itertuples()])
 
 
@@ -207,42 +195,40 @@ def _verdicts(versions: list[registry.Version]) -> str:
     for version in versions:
         for check in (version.verdict or {}).get("checks", []):
             passed = "passed" if check["is_passed"] else "<b>failed</b>"
-            rows.append(
-                f"<td>v{version.number} {version.state or ''}</td>"
-                f"<td>{check['rule']}</td><td>{passed}</td><td>{html.escape(check['sentence'])}</td>"
+            name, reason = (
+                f"v{version.number} {version.state or ''}",
+                html.escape(check["sentence"]),
             )
-    return _table(("version", "rule", "", "because"), rows)
+            rows.append((name, check["rule"], passed, reason))
+    return _table("version|rule||because", rows)
 
 
 def _not_accepted(story: _Story) -> str:
-    product, rows = story.product, []
+    rows = []
     for night in story.nights:
-        manifest = read_manifest(product.store, product.layout, date.fromisoformat(night.night))
+        manifest = story.product.manifest(date.fromisoformat(night.night))
         if manifest is None:
             continue
         for row in manifest[manifest["verdict"] != "accepted"].itertuples():
-            rows.append(
-                f"<td>{row.night}</td><td><code>{html.escape(str(row.key))}</code></td>"
-                f"<td>{row.verdict}</td><td>{html.escape(str(row.reason))}</td>"
-            )
-    return _table(("night", "object", "verdict", "reason"), rows)
+            key, reason = html.escape(str(row.key)), html.escape(str(row.reason))
+            rows.append((str(row.night), f"<code>{key}</code>", str(row.verdict), reason))
+    return _table("night|object|verdict|reason", rows)
 
 
 def _lineage(versions: list[registry.Version]) -> str:
     rows = []
     for version in versions:
         named = " ".join(f"<code>{html.escape(uri)}</code>" for uri in sources_of(version))
-        rows.append(
-            f"<td>v{version.number}</td><td>{version.purpose}</td>"
-            f"<td>{version.cause}</td><td><code>{version.run_id}</code></td>"
-            f"<td>{named}</td>"
-        )
-    return _table(("version", "learnt by", "cause", "MLflow run", "manifests"), rows)
+        run = f"<code>{version.run_id}</code>"
+        rows.append((f"v{version.number}", version.purpose, version.cause, run, named))
+    return _table("version|learnt by|cause|MLflow run|manifests", rows)
 
 
-def _table(headings: tuple[str, ...], rows: list[str]) -> str:
-    head = "".join(f"<th>{heading}</th>" for heading in headings)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+def _table(headings: str, rows: Iterable[Sequence[str]]) -> str:
+    """Write a table; its headings stand between bars. A cell may bring its own ``<td>``."""
+    head = "".join(f"<th>{heading}</th>" for heading in headings.split("|"))
+    lines = ("".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in row) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -10,19 +10,11 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from flows.jobs.fitting import fit_and_log
-from flows.jobs.pretraining import pretrain_and_log
+from flows.jobs import training_job as jobs
+from flows.jobs.fitting import fit_and_log, pretrain_and_log
 from flows.jobs.progress import warn
-from flows.jobs.training_job import (
-    FINETUNING,
-    PRETRAINING,
-    TRAINING,
-    BaseVersion,
-    TrainingJob,
-    TrainingRun,
-)
 from mlflow_models import flavor, registry
-from mlflow_models.foundation import find_foundation, registered_name
+from mlflow_models.foundation import registered_name
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
 from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
@@ -31,46 +23,31 @@ from reconad_plugin.images.folder import ImageFolder
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.store.mirror import (
-    CACHE,
-    hash_file,
-    hashes_of_textures,
-    load_files,
-    open_bucket,
-    open_source,
-    sizes_in_words,
-    split_address,
-)
+from reconad_plugin.store import mirror
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 
 def train(
     data: str, product: str | None, settings: ProductSettings, device: str = "cpu"
-) -> TrainingRun[Detector, TrainingReport]:
-    """Train on the normal images of a folder, and register the version.
-
-    Args:
-        data: ``DIR`` or ``s3://bucket/prefix``.
-        product: name of the registered model; the folder's where None.
-        settings: model, size, training.
-        device: where to train.
+) -> jobs.TrainingRun[Detector, TrainingReport]:
+    """Train on the normal images of ``DIR`` or ``s3://bucket/prefix``, and register the version
+    of this product; of the folder's name where it is None.
     """
-    folder = open_source(data)
-    warn(sizes_in_words(folder.train, settings.image_size_px))
-    spec = model_spec(settings.model).foundation
+    folder = mirror.open_source(data)
+    warn(mirror.sizes_in_words(folder.train, settings.image_size_px))
     table = table_of(folder)
-    job = TrainingJob(
+    job = jobs.TrainingJob(
         product=check_product_name(product or name_of(data, "--product")),
-        purpose=TRAINING,
-        run_name=f"{TRAINING} {settings.model}",
+        purpose=jobs.TRAINING,
+        run_name=f"{jobs.TRAINING} {settings.model}",
         settings=settings,
         training=settings.train,
         images=table,
         sources={data: table[IMAGES_COLUMNS]},
         load=partial(_load, table, settings),
-        textures=hashes_of_textures(settings.train.textures),
-        foundation=find_foundation(settings.vq, spec) if settings.vq and spec else None,
+        textures=mirror.hashes_of_textures(settings.train.textures),
+        foundation=jobs.named_foundation(settings),
     )
     return _fit(job, device)
 
@@ -82,7 +59,7 @@ def finetune(
     training: TrainingSettings,
     seed: int = 0,
     device: str = "cpu",
-) -> TrainingRun[Detector, TrainingReport]:
+) -> jobs.TrainingRun[Detector, TrainingReport]:
     """Go on training a version on new normal images, and on the images that it learnt before.
 
     Raises:
@@ -91,7 +68,7 @@ def finetune(
     base = flavor.load_model(model_uri)
     learnt = read_training_images(model_uri)
     learnt = learnt[learnt["split"] != LIGHT_ONLY]
-    given = table_of(open_source(data))
+    given = table_of(mirror.open_source(data))
     old = _still_there(learnt, dict(zip(given["sha256"], given["path"], strict=True)))
     new = given[~given["sha256"].isin(learnt["sha256"])]  # an image never changes its side
     old_train, new_train = (table[table["split"] == TRAIN] for table in (old, new))
@@ -108,53 +85,48 @@ def finetune(
         seed=seed,
     )
     name = product or _registered_product(model_uri) or name_of(data, "--product")
-    job = TrainingJob(
+    job = jobs.TrainingJob(
         product=check_product_name(name),
-        purpose=FINETUNING,
-        run_name=f"{FINETUNING} {settings.model}",
+        purpose=jobs.FINETUNING,
+        run_name=f"{jobs.FINETUNING} {settings.model}",
         settings=settings,
         training=training,
         images=table,
         sources={data: table[IMAGES_COLUMNS].drop_duplicates()},
         load=partial(_load, table, settings),
-        textures=hashes_of_textures(training.textures),
-        base=BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
+        textures=mirror.hashes_of_textures(training.textures),
+        base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
     )
     return _fit(job, device)
 
 
 def pretrain(
     data: Sequence[str], name: str | None, settings: ProductSettings, device: str = "cpu"
-) -> TrainingRun[FoundationNetwork, FoundationReport]:
-    """Pretrain a foundation on the normal images of some folders, and register the version.
-
-    Args:
-        data: each ``DIR`` or ``s3://bucket/prefix``.
-        name: of the foundation; the first folder's where None.
-        settings: see ``jobs.pretraining``.
-        device: where to train.
+) -> jobs.TrainingRun[FoundationNetwork, FoundationReport]:
+    """Pretrain a foundation on the normal images of some folders, each ``DIR`` or
+    ``s3://bucket/prefix``, and register it under this name; the first folder's where it is None.
     """
     name = check_product_name(name or name_of(data[0], "--name"))
-    folders = {address: open_source(address) for address in data}
+    folders = {address: mirror.open_source(address) for address in data}
     pictures = [path for folder in folders.values() for path in folder.train]
-    warn(sizes_in_words(pictures, settings.image_size_px))
+    warn(mirror.sizes_in_words(pictures, settings.image_size_px))
     tables = {address: table_of(folder) for address, folder in folders.items()}
     table = pd.concat(tables.values(), ignore_index=True).drop_duplicates("sha256")
-    job = TrainingJob(
+    job = jobs.TrainingJob(
         product=registered_name(name),
-        purpose=PRETRAINING,
-        run_name=f"{PRETRAINING} {name}",
+        purpose=jobs.PRETRAINING,
+        run_name=f"{jobs.PRETRAINING} {name}",
         settings=settings,
         training=settings.train,
         images=table,
         sources={address: each[IMAGES_COLUMNS] for address, each in tables.items()},
         load=partial(_load, table, settings),
-        textures=hashes_of_textures(settings.train.textures),
+        textures=mirror.hashes_of_textures(settings.train.textures),
     )
     return pretrain_and_log(job, device)
 
 
-def _fit(job: TrainingJob, device: str) -> TrainingRun[Detector, TrainingReport]:
+def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, TrainingReport]:
     registry.versions(job.product)  # MLflow must answer before the training and not after it
     run = fit_and_log(job, device)
     warn(run.warning)
@@ -164,7 +136,7 @@ def _fit(job: TrainingJob, device: str) -> TrainingRun[Detector, TrainingReport]
 def _load(table: pd.DataFrame, settings: ProductSettings) -> NormalImages:
     def of(split: str) -> Tensor:
         paths = [Path(path) for path in table.loc[table["split"] == split, "path"]]
-        return load_files(paths, settings.image_size_px, settings.limits)
+        return mirror.load_files(paths, settings.image_size_px, settings.limits)
 
     return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
 
@@ -174,18 +146,15 @@ def table_of(folder: ImageFolder) -> pd.DataFrame:
 
     No gate judges here, so its side trains as well: four of five images train, one calibrates.
     """
-    paths = {hash_file(path): path for path in folder.train}  # equal files are one image
+    paths = {mirror.hash_file(path): path for path in folder.train}  # equal files are one image
     splits = assign_splits(list(paths), already=0)
     return pd.DataFrame(
-        [
-            {
-                "path": str(path),
-                "uri": str(path.resolve()),
-                "sha256": sha256,
-                "split": CALIBRATION if splits[sha256] == CALIBRATION else TRAIN,
-            }
-            for sha256, path in paths.items()
-        ]
+        {
+            "path": [str(path) for path in paths.values()],
+            "uri": [str(path.resolve()) for path in paths.values()],
+            "sha256": list(paths),
+            "split": [CALIBRATION if splits[each] == CALIBRATION else TRAIN for each in paths],
+        }
     )
 
 
@@ -210,10 +179,10 @@ def _fetch(uri: str, sha256: str) -> Path | None:
     """
     path = Path(uri)
     if uri.startswith("s3://"):
-        bucket, key = split_address(uri)
-        path = CACHE / "s3" / bucket / key.lstrip("/")
+        bucket, key = mirror.split_address(uri)
+        path = mirror.CACHE / "s3" / bucket / key.lstrip("/")
         if not _holds(path, sha256):
-            content = open_bucket(bucket).read_optional(key)
+            content = mirror.open_bucket(bucket).read_optional(key)
             if content is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -221,15 +190,11 @@ def _fetch(uri: str, sha256: str) -> Path | None:
 
 
 def _holds(path: Path, sha256: str) -> bool:
-    return path.is_file() and hash_file(path) == sha256
+    return path.is_file() and mirror.hash_file(path) == sha256
 
 
 def name_of(data: str, option: str) -> str:
-    """Make a product's name of a folder's, or of a bucket's.
-
-    Args:
-        data: ``DIR`` or ``s3://bucket/prefix``.
-        option: where a name can be given instead.
+    """Make a product's name of a folder's, or of a bucket's; ``option`` gives another.
 
     Raises:
         ConfigError: it has no letter or digit that a product's name may have.
@@ -239,7 +204,7 @@ def name_of(data: str, option: str) -> str:
         'lot-2'
     """
     if data.startswith("s3://"):
-        bucket, key = split_address(data)
+        bucket, key = mirror.split_address(data)
         last = key.strip("/").rpartition("/")[2] or bucket
     else:
         last = Path(data).resolve().name

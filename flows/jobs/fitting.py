@@ -1,19 +1,27 @@
-"""One training of a detector, from a job to a registered version."""
+"""One training, or one pretraining of a foundation: from a job to a registered version."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from flows.jobs.progress import progress_bar
-from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun
+from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
+from mlflow_models import registry
+from mlflow_models.foundation import HASH_TAG, log_foundation
 from mlflow_models.tracking import TrainingRecord, log_training
+from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import threshold_warning
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.plots.figures import plot_loss, plot_maps
+from reconad_plugin.errors import ConfigError, NotEnoughImagesError
+from reconad_plugin.networks.base import FoundationNetwork, hash_weights
+from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.plots.figures import plot_loss, plot_maps, plot_reconstructions
 from reconad_plugin.training.checkpoint import remove_checkpoint
-from reconad_plugin.training.fit import fit_detector
+from reconad_plugin.training.fit import check_device, fit_detector, textures_of
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.options import RunOptions
-from reconad_plugin.training.report import TrainingReport
+from reconad_plugin.training.report import FoundationReport, TrainingReport
 
+FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
 _STEPS_OF: Final = ("train", "finetune")  # product settings that are logged as the training's own
 
 
@@ -26,7 +34,6 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
         ConfigError: the device is not there, or the base is another model.
     """
     images = job.load()
-    folder = job.checkpoint_folder
     with progress_bar(job.title) as on_progress:
         detector, report = fit_detector(
             images,
@@ -34,17 +41,67 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
             job.training,
             job.base.load() if job.base else None,
             job.foundation.network if job.foundation else None,
-            RunOptions(device, checkpoint_folder=folder, on_progress=on_progress),
+            RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
         )
     version = log_training(_record(job, images, detector, report), detector)
-    remove_checkpoint(folder)  # not before: a kill while logging must not lose the training
+    remove_checkpoint(job.checkpoint_folder)  # not before: a kill while logging must lose nothing
     return TrainingRun(version, detector, report, threshold_warning(detector.calibration))
+
+
+def pretraining_settings(
+    width: str | None, image_size_px: int, seed: int, training: Mapping[str, object]
+) -> ProductSettings:
+    """Validate what is asked for: the width of the model that is to stand on it, its least where
+    None, and fields of ``TrainingSettings``.
+
+    Raises:
+        ConfigError: a rule is broken.
+    """
+    asked = {"width": width, "image_size_px": image_size_px, "seed": seed}
+    train = checked(TrainingSettings, training)
+    return checked(ProductSettings, {"model": FOUNDED, **asked, "train": train})
+
+
+def pretrain_and_log(
+    job: TrainingJob, device: str = "cpu"
+) -> TrainingRun[FoundationNetwork, FoundationReport]:
+    """Pretrain, or go on with the same pretraining after a kill; log and register the version.
+
+    Raises:
+        NotEnoughImagesError: fewer images than a product needs.
+        CodebookCollapsedError: a codebook is hardly used.
+    """
+    check_device(device)
+    settings, spec = job.settings, model_spec(job.settings.model)
+    if spec.foundation is None:
+        raise ConfigError(f"a foundation is pretrained for a model that has one; got {FOUNDED}")
+    if len(job.images) < settings.min_training_images:
+        raise NotEnoughImagesError(
+            f"pretraining needs at least {settings.min_training_images} normal images; got "
+            f"{len(job.images)}: bring more, of this or of other products"
+        )
+    registry.versions(job.product)  # MLflow must answer before the training and not after it
+    images = job.load()
+    with progress_bar(job.title) as on_progress:
+        network, report = spec.foundation.pretrain(
+            images.train,
+            images.calibration,
+            textures_of(job.training, settings.image_size_px),
+            job.training,
+            settings.seed,
+            spec.foundation_sizes(settings.width),
+            RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
+        )
+    version = log_foundation(_foundation_record(job, images, network, report), network)
+    remove_checkpoint(job.checkpoint_folder)  # not before, as above
+    return TrainingRun(version, network, report)
 
 
 def _record(
     job: TrainingJob, images: NormalImages, detector: Detector, report: TrainingReport
 ) -> TrainingRecord:
     shown = images.calibration[:PICTURES]
+    titles = ["held-out normal"] * len(shown)
     calibration = detector.calibration
     return job.record(
         params={
@@ -72,9 +129,47 @@ def _record(
         curve=report.curve,
         figures={
             "loss.png": plot_loss(report.curve, job.title),
-            "maps.png": plot_maps(
-                detector, shown, ["held-out normal"] * len(shown), "Held-out normal images"
-            ),
+            "maps.png": plot_maps(detector, shown, titles, "Held-out normal images"),
         },
-        tags={},
+    )
+
+
+def _foundation_record(
+    job: TrainingJob, images: NormalImages, network: FoundationNetwork, report: FoundationReport
+) -> TrainingRecord:
+    training, settings = job.training, job.settings
+    figures = {"psnr_db": report.psnr_db, "ssim": report.ssim}
+    for level, use in report.codebooks.items():
+        figures[f"{level}_perplexity"] = use.perplexity
+        figures[f"{level}_usage"] = use.used / use.size
+    shown = images.calibration if len(images.calibration) else images.train
+    normal = shown[:PICTURES].float() / 255
+    unrelated = report.unrelated[:: max(1, len(report.unrelated) // len(normal))][: len(normal)]
+    return job.record(
+        params={
+            **dict(training),
+            **network.sizes,
+            "width": settings.width,
+            "image_size_px": settings.image_size_px,
+            "seed": settings.seed,
+            "planned_steps": report.training.planned_steps,
+            "ended_by": report.training.ended_by,
+            "images_train": len(images.train),
+            "images_held_out": len(images.calibration),
+        },
+        metrics={
+            "elapsed_s": report.training.elapsed_s,
+            "steps": report.training.steps,
+            "resumed_step": report.training.resumed_step,
+            **figures,
+        },
+        curve=report.training.curve,
+        figures={
+            "loss.png": plot_loss(report.training.curve, job.title),
+            "reconstructions.png": plot_reconstructions(network, normal, unrelated, job.title),
+        },
+        tags={
+            HASH_TAG: hash_weights(network),
+            **{f"reconad.{name}": f"{value:.4g}" for name, value in figures.items()},
+        },
     )

@@ -28,7 +28,6 @@ from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.scored_golden import score_golden_set
 from reconad_plugin.plots.figures import plot_disagreement, plot_maps
 from reconad_plugin.store.golden_images import read_golden_images
-from reconad_plugin.store.images import load_images
 
 MAPS_A_KIND: Final = 4  # pictures of normal and of anomalous images in the plot of maps
 MOST_DISAGREEMENTS: Final = 8  # pictures that two versions see differently
@@ -39,16 +38,12 @@ PAGE_DPI: Final = 60  # of a verdict's picture on Prefect's page, about 100 kB
 class PromotionOutcome:
     """What became of a version.
 
-    Attributes:
-        kind: ``promoted``, ``rejected`` or ``rolled_back``.
-        version: its number.
-
     Example:
         >>> str(PromotionOutcome(registry.PROMOTED, "2"))
         'promoted 2'
     """
 
-    kind: str
+    kind: str  # ``promoted``, ``rejected`` or ``rolled_back``
     version: str
 
     def __str__(self) -> str:
@@ -58,17 +53,11 @@ class PromotionOutcome:
 
 @dataclass(frozen=True)
 class Contenders:
-    """The challenger, and the champion that it is judged against.
+    """The challenger, and the champion that it is judged against."""
 
-    Attributes:
-        challenger: the version in question.
-        champion: the version that serves; None before the first.
-        detectors: of the challenger, then of the champion.
-    """
-
-    challenger: registry.Version
-    champion: registry.Version | None
-    detectors: tuple[Detector, ...]
+    challenger: registry.Version  # the version in question
+    champion: registry.Version | None  # the version that serves; None before the first
+    detectors: tuple[Detector, ...]  # of the challenger, then of the champion
 
     @property
     def size_px(self) -> int:
@@ -91,15 +80,12 @@ def outcome_of(version: registry.Version) -> PromotionOutcome | None:
 def choose_contenders(
     product: str, version: int | None, completed: Sequence[alias_log.AliasMove]
 ) -> Contenders | PromotionOutcome:
-    """Choose and load the versions to judge.
+    """Choose and load the versions to judge; return the outcome where the version serves already.
 
     Args:
         product: its name.
         version: becomes the challenger first.
         completed: alias moves of earlier runs that were completed just now.
-
-    Returns:
-        The contenders; or the outcome where the version serves already.
 
     Raises:
         ConfigError: there is no such version.
@@ -148,7 +134,7 @@ def build_golden_set(
             f"the gate needs held-out normal images; {product.name} has none: bring more normal "
             "images"
         )
-    normal = load_images(product.store, product.cache, rows, size_px, product.limits)
+    normal = product.load_images(rows, size_px)
     names, nights = rows["key"].tolist(), rows["night"].tolist()
     if real is not None and len(real.anomalous) >= LIMITS.enough_defects:
         return real.with_normal(normal, names, nights)
@@ -190,19 +176,12 @@ def _plot_disagreement(
     challenger: Detector, champion: Detector, golden: GoldenSet, indices: list[int]
 ) -> Figure:
     """Plot images by their index among normal and then anomalous ones."""
-    titles = ["normal"] * len(golden.normal) + [_title(each) for each in golden.labels.defects]
-    normals = len(golden.normal)
-    images = [
-        golden.normal[index] if index < normals else golden.anomalous[index - normals]
-        for index in indices
-    ]
-    return plot_disagreement(
-        challenger,
-        champion,
-        torch.stack(images),
-        [titles[index] for index in indices],
-        "Where the challenger and the champion differ most",
-    )
+    names = ["normal"] * len(golden.normal) + [_title(each) for each in golden.labels.defects]
+    titles = [names[index] for index in indices]
+    pictures = [*golden.normal, *golden.anomalous]  # views: nothing is copied
+    images = torch.stack([pictures[index] for index in indices])
+    heading = "Where the challenger and the champion differ most"
+    return plot_disagreement(challenger, champion, images, titles, heading)
 
 
 def _title(defect: str) -> str:

@@ -16,7 +16,6 @@ from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import NightRecord
-from reconad_plugin.store.images import load_images
 from reconad_plugin.watch.cause import NONE, find_cause
 from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
@@ -27,19 +26,12 @@ from reconad_plugin.watch.statistics import NightStatistics, summarise_night
 
 @dataclass(frozen=True)
 class ScoredNight:
-    """A night's images with their scores.
+    """A night's images with their scores."""
 
-    Attributes:
-        version: the version that scored them.
-        detector: it, loaded.
-        table: see ``score_table``.
-        statistics: the night as the watch sees it.
-    """
-
-    version: registry.Version
-    detector: Detector
-    table: pd.DataFrame
-    statistics: NightStatistics
+    version: registry.Version  # the version that scored them
+    detector: Detector  # it, loaded
+    table: pd.DataFrame  # see ``score_table``
+    statistics: NightStatistics  # the night as the watch sees it
 
 
 def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | None:
@@ -53,7 +45,7 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
         return None
     version = choose_scorer(product, ledger, night)
     detector = flavor.load_model(version.uri)
-    images = load_images(product.store, product.cache, rows, detector.image_size_px, product.limits)
+    images = product.load_images(rows, detector.image_size_px)
     table = score_table(detector, rows, images, version.number)
     product.records.write_scores(night, table.drop(columns=MAP_CELLS))
     product.records.write_cells(night, summarise_cells(table))
@@ -94,20 +86,10 @@ def decide(product: Product, ledger: Ledger, night: date, scored: ScoredNight) -
     watch = watch_night(baseline.nights, tonight, baseline.ordinary, baseline.new_levels, allowed)
     open_alarm = ledger.open_alarm(before=night)
     triage = find_cause(watch, open_alarm.cause if open_alarm else NONE)
-    expected = expected_false_alarms(
-        watch.ordinary_scores,
-        watch.autocorrelation,
-        len(watch.ordinary_scores),
-        allowed,
-        seed=night.toordinal(),
-    )
-    record = NightRecord.of(
-        tonight,
-        watch,
-        triage,
-        (open_alarm.cause, open_alarm.since) if open_alarm else None,
-        expected,
-    )
+    scores, seed = watch.ordinary_scores, night.toordinal()
+    expected = expected_false_alarms(scores, watch.autocorrelation, len(scores), allowed, seed=seed)
+    before = (open_alarm.cause, open_alarm.since) if open_alarm else None
+    record = NightRecord.of(tonight, watch, triage, before, expected)
     product.records.write_record(night, record)
     return record
 

@@ -27,21 +27,15 @@ class ActionKind(StrEnum):
 class Action:
     """What was done about a night.
 
-    Attributes:
-        kind: which of the actions.
-        outcome: what the gate made of a version, such as ``promoted``.
-        version: the version's number.
-        remark: what else a person is to know; it follows the rest as it is.
-
     Example:
         >>> str(Action(ActionKind.FINETUNED, "promoted", "2"))
         'fine-tuned, promoted 2'
     """
 
-    kind: ActionKind
-    outcome: str = ""
-    version: str = ""
-    remark: str = ""
+    kind: ActionKind  # which of the actions
+    outcome: str = ""  # what the gate made of a version, such as ``promoted``
+    version: str = ""  # the version's number
+    remark: str = ""  # what else a person is to know; it follows the rest as it is
 
     def __str__(self) -> str:
         judged = f", {self.outcome} {self.version}" if self.outcome else ""
@@ -50,20 +44,11 @@ class Action:
 
 @dataclass(frozen=True)
 class NightOutcome:
-    """What came of a night's run.
-
-    Attributes:
-        night: the night.
-        accepted: images that were taken in.
-        quarantined: images that were quarantined with a reason.
-        duplicate: images with the bytes of one before.
-        record: what the watch decided; None where no version watched the night.
-        action: what was done.
-    """
+    """What came of a night's run."""
 
     night: date
-    accepted: int
-    quarantined: int
-    duplicate: int
-    record: NightRecord | None
-    action: Action
+    accepted: int  # images that were taken in
+    quarantined: int  # images that were quarantined with a reason
+    duplicate: int  # images with the bytes of one before
+    record: NightRecord | None  # what the watch decided; None where no version watched the night
+    action: Action  # what was done

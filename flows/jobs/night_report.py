@@ -15,7 +15,6 @@ from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.plots.figures import plot_maps, plot_scores
-from reconad_plugin.store.images import load_images
 from reconad_plugin.watch.explanation import STATISTIC_WORDS, value_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ def publish(
 
     threshold = scored.detector.calibration.image_threshold
     run = dashboard_run(night, scored.table, record, threshold, ledger)
-    html = run.snapshot.get_html_str(as_iframe=False)
+    is_full = product.report == "full"  # drawings take most of a night's time
+    files = {"evidently.html": run.snapshot.get_html_str(as_iframe=False)} if is_full else {}
     add_night(open_workspace(product.workspace), product.name, record, run.snapshot)
     statistics = scored.statistics
     log_night(
@@ -50,29 +50,18 @@ def publish(
             "reconad.model_version": scored.version.number,
             "reconad.evidence": record.explanation,
         },
-        figures=_figures(product, scored, record),
-        files={"evidently.html": html},
+        figures=_figures(product, scored, record) if is_full else {},
+        files=files,
     )
 
 
 def dashboard_run(
-    night: date,
-    table: pd.DataFrame,
-    record: NightRecord,
-    image_threshold: float,
-    ledger: Ledger,
+    night: date, table: pd.DataFrame, record: NightRecord, image_threshold: float, ledger: Ledger
 ) -> "NightRun":
     """Make a night's run of Evidently, from what is kept of the night.
 
     A training, or a promotion, comes after the night's own run, so it is marked on the next
     night with a record: the first that the new version scores.
-
-    Args:
-        night: the night.
-        table: its scores.
-        record: what the watch decided.
-        image_threshold: of the version that scored it.
-        ledger: of the product.
     """
     from monitoring.report import NightRun, run_report
 
@@ -101,20 +90,15 @@ def _reference(ledger: Ledger, night: date) -> pd.DataFrame | None:
 
 def _figures(product: Product, scored: "ScoredNight", record: NightRecord) -> dict[str, Figure]:
     highest = scored.table.nlargest(SHOWN_IMAGES, "matched_score")
-    images = load_images(
-        product.store, product.cache, highest, scored.detector.image_size_px, product.limits
-    )
+    images = product.load_images(highest, scored.detector.image_size_px)
     titles = [Path(key).name[-18:] for key in highest["key"]]
     calibration = scored.detector.calibration
     heading = f"{record.night}: most anomalous with the light matched, cause {record.cause}"
+    scores, usual = scored.table["pred_score"].to_numpy(), calibration.normal_scores
+    title = f"{product.name}, night {record.night}"
     return {
         "maps.png": plot_maps(scored.detector, images, titles, heading),
-        "scores.png": plot_scores(
-            scored.table["pred_score"].to_numpy(),
-            calibration.normal_scores,
-            calibration.image_threshold,
-            f"{product.name}, night {record.night}",
-        ),
+        "scores.png": plot_scores(scores, usual, calibration.image_threshold, title),
     }
 
 

@@ -10,17 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from flows.jobs import training_job as jobs
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
-from flows.jobs.training_job import FINETUNING, PRETRAINING, TRAINING, BaseVersion, TrainingJob
 from mlflow_models import flavor, registry
-from mlflow_models.foundation import Foundation, find_foundation, registered_name
+from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.ledger.manifest import known_nights
 from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
-from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.store.images import load_images
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
@@ -29,19 +26,12 @@ from reconad_plugin.watch.cause import LIGHT
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The images of a product that a training may use, up to a night.
+    """The images of a product that a training may use, up to a night."""
 
-    Attributes:
-        product: whose.
-        night: the last one.
-        rows: of manifests, with ``uri``; ``split`` says what each is for.
-        manifests: address -> manifest of each night.
-    """
-
-    product: Product
-    night: date
-    rows: pd.DataFrame
-    manifests: dict[str, pd.DataFrame]
+    product: Product  # whose
+    night: date  # the last one
+    rows: pd.DataFrame  # of manifests, with ``uri``; ``split`` says what each is for
+    manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
 
     @classmethod
     def read(cls, product: Product, night: date, lit_night: date | None = None) -> "TrainingSet":
@@ -58,9 +48,7 @@ class TrainingSet:
 
     def load(self, rows: pd.DataFrame, size_px: int | None = None) -> Tensor:
         """Load the pixels of some rows: (N, 3, S, S) uint8, by default of the product's size."""
-        product = self.product
-        size_px = size_px or product.settings.image_size_px
-        return load_images(product.store, product.cache, rows, size_px, product.limits)
+        return self.product.load_images(rows, size_px or self.product.settings.image_size_px)
 
 
 def training_job(
@@ -69,15 +57,8 @@ def training_job(
     training: TrainingSettings,
     base: registry.Version | None = None,
     cause: str = "none",
-) -> TrainingJob:
-    """Choose the images of all nights up to this one to train on, or to fine-tune for the night.
-
-    Args:
-        product: whose model.
-        night: the last night that is learnt from.
-        training: steps, budget, learning rate, variations.
-        base: the version to fine-tune, if there is one.
-        cause: of the alarm that led here.
+) -> jobs.TrainingJob:
+    """Choose the images of all nights up to this one to train on, or to fine-tune a base for it.
 
     Raises:
         NotEnoughImagesError: the night has no image that may be learnt from.
@@ -88,8 +69,11 @@ def training_job(
     elif base is not None:
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)
-    purpose = TRAINING if base is None else FINETUNING
-    return TrainingJob(
+    purpose, start = jobs.TRAINING, None
+    if base is not None:
+        purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
+        start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
+    return jobs.TrainingJob(
         product=product.name,
         purpose=purpose,
         run_name=f"{purpose} {night.isoformat()}",
@@ -99,8 +83,8 @@ def training_job(
         sources=chosen.manifests,
         load=partial(_load, chosen, is_finetuning=base is not None, cause=cause),
         textures=textures,
-        base=None if base is None else _base(base),
-        foundation=named_foundation(product.settings) if base is None else None,
+        base=start,
+        foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
         tags={
             registry.NIGHT_TAG: night.isoformat(),
@@ -110,26 +94,13 @@ def training_job(
     )
 
 
-def named_foundation(settings: ProductSettings) -> Foundation | None:
-    """Find what the settings name for the model to stand on, if they name something.
-
-    Raises:
-        ConfigError: there is none of that name.
-        ModelFormatError: it is something else.
-    """
-    spec = model_spec(settings.model).foundation
-    if settings.vq is None or spec is None:
-        return None
-    return find_foundation(settings.vq, spec)
-
-
 def newest_training_set(product: Product, night: date | None) -> TrainingSet:
     """Read what may be learnt of a product up to a night, or up to its last one.
 
     Raises:
         NotEnoughImagesError: it has no night.
     """
-    night = night or max(known_nights(product.store, product.layout, date.max), default=None)
+    night = night or max(product.known_nights(), default=None)
     if night is None:
         raise NotEnoughImagesError(
             f"a product to pretrain on must have a night with images; {product.name} has none: "
@@ -140,14 +111,8 @@ def newest_training_set(product: Product, night: date | None) -> TrainingSet:
 
 def pretraining_job(
     name: str, settings: ProductSettings, sets: Sequence[TrainingSet]
-) -> TrainingJob:
-    """Join what may be learnt of some products to pretrain a foundation on.
-
-    Args:
-        name: of the foundation.
-        settings: see ``jobs.pretraining``.
-        sets: one a product.
-    """
+) -> jobs.TrainingJob:
+    """Join what may be learnt of some products to pretrain the foundation of this name on."""
 
     def load(split: str) -> Tensor:
         size_px = settings.image_size_px
@@ -157,10 +122,10 @@ def pretraining_job(
         train = load(TRAIN)
         return NormalImages(train, load(CALIBRATION), judge=train[:0])
 
-    return TrainingJob(
+    return jobs.TrainingJob(
         product=registered_name(name),
-        purpose=PRETRAINING,
-        run_name=f"{PRETRAINING} {name}",
+        purpose=jobs.PRETRAINING,
+        run_name=f"{jobs.PRETRAINING} {name}",
         settings=settings,
         training=settings.train,
         images=pd.concat([each.rows for each in sets], ignore_index=True),
@@ -182,11 +147,6 @@ def _textures(
     if textures:
         training = training.model_copy(update={"textures": str(folder)})
     return training, textures
-
-
-def _base(version: registry.Version) -> BaseVersion:
-    load = partial(flavor.load_model, version.uri)
-    return BaseVersion(version.number, version.run_id, version.tags, load)
 
 
 def _summary_of(manifests: list[str]) -> str:

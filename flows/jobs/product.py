@@ -1,11 +1,19 @@
 """A product opened for work: its settings, its bucket, its keys and its local cache."""
 
 from dataclasses import dataclass
+from datetime import date
+from typing import Literal
 
-from reconad_plugin.config import ProductSettings, Settings, load_settings
+import pandas as pd
+from torch import Tensor
+
+from reconad_plugin.config import ProductSettings, Settings, load_settings, parse_night
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.ledger.manifest import known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.images import load_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
@@ -17,6 +25,7 @@ class Product:
     name: str
     settings: ProductSettings
     workspace: str
+    report: Literal["full", "lean"]
     store: ObjectStore
     cache: ContentCache
     layout: ProductLayout
@@ -26,6 +35,18 @@ class Product:
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
         return self.settings.limits
+
+    def manifest(self, night: date) -> pd.DataFrame | None:
+        """Read the manifest of a night; None where it was not taken in."""
+        return read_manifest(self.store, self.layout, night)
+
+    def load_images(self, rows: pd.DataFrame, size_px: int) -> Tensor:
+        """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
+        return load_images(self.store, self.cache, rows, size_px, self.limits)
+
+    def known_nights(self) -> list[date]:
+        """Return the nights that were taken in, in order."""
+        return known_nights(self.store, self.layout, before=date.max)
 
 
 def open_product(name: str, settings: Settings | None = None) -> Product:
@@ -41,8 +62,25 @@ def open_product(name: str, settings: Settings | None = None) -> Product:
         name=name,
         settings=product_settings,
         workspace=settings.monitoring.workspace,
+        report=settings.monitoring.report,
         store=store,
         cache=ContentCache(settings.storage.cache_dir),
         layout=layout,
         records=NightRecords(store, layout),
     )
+
+
+def find_night(product: str, night: str | None) -> date:
+    """Return the night that was given, else the last one that was taken in.
+
+    Raises:
+        ConfigError: no night was given, and none was taken in.
+    """
+    if night is not None:
+        return parse_night(night)
+    nights = open_product(product).known_nights()
+    if not nights:
+        raise ConfigError(
+            f"a night is needed, and {product} has taken none in: pass --night YYYY-MM-DD"
+        )
+    return nights[-1]

@@ -9,14 +9,22 @@ from typing import Any, Final, Generic, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
+from pydantic import BaseModel, ValidationError
 
 from mlflow_models import registry
-from mlflow_models.foundation import Foundation, foundation_tags
+from mlflow_models.foundation import Foundation, find_foundation, foundation_tags
 from mlflow_models.tracking import TrainingRecord
-from reconad_plugin.config import FOUNDATION_PREFIX, ProductSettings, TrainingSettings
+from reconad_plugin.config import (
+    FOUNDATION_PREFIX,
+    ProductSettings,
+    TrainingSettings,
+    in_one_line,
+)
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.manifest import manifest_digest
 from reconad_plugin.networks.base import FoundationNetwork
+from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.report import FoundationReport, Progress, TrainingReport
 from reconad_plugin.watch.cause import LIGHT
@@ -28,71 +36,42 @@ PRETRAINING: Final = "pretrain"
 FINGERPRINT_FORMAT: Final = 2
 PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
-_OF_WHAT_IS_LEARNT: Final = {  # settings of a product
-    "model",
-    "width",
-    "options",
-    "image_size_px",
-    "target_fpr",
-    "calibrate_by",
-    "seed",
-}
+_DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 
+Checked = TypeVar("Checked", bound=BaseModel)
 Learnt = TypeVar("Learnt", Detector, FoundationNetwork)
 Report = TypeVar("Report", TrainingReport, FoundationReport)
 
 
 @dataclass(frozen=True)
 class BaseVersion:
-    """The version that a fine-tuning starts from.
+    """The version that a fine-tuning starts from."""
 
-    Attributes:
-        name: as a run shows it.
-        run_id: of the run that trained it; an alias may move, a run stays.
-        tags: what was noted of it.
-        load: loads it.
-    """
-
-    name: str
-    run_id: str
-    tags: Mapping[str, str]
+    name: str  # as a run shows it
+    run_id: str  # of the run that trained it; an alias may move, a run stays
+    tags: Mapping[str, str]  # what was noted of it
     load: Callable[[], Detector]
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is to be learnt, and from what.
+    """What is to be learnt, and from what."""
 
-    Attributes:
-        product: whose model it becomes; of a foundation the name it is registered by.
-        purpose: ``train``, ``finetune`` or ``pretrain``.
-        run_name: as the list of runs shows it.
-        settings: model, size and seed.
-        training: steps, budget, learning rate, variations.
-        images: ``uri``, ``sha256`` and ``split`` of each training image, and where nights are
-            told apart ``night`` and ``position``.
-        sources: address -> table of images there; the run's dataset inputs.
-        load: reads the pixels.
-        textures: name -> hash of the pictures that are no product; none for the packaged ones.
-        base: the version to start from, if there is one.
-        foundation: what the model is to stand on, where it is given; a base has its own.
-        cause: of the alarm that led here, or ``none``.
-        tags: of the run and of the version, besides those of every training.
-    """
-
-    product: str
-    purpose: str
-    run_name: str
-    settings: ProductSettings
-    training: TrainingSettings
+    product: str  # whose model it becomes; of a foundation the name it is registered by
+    purpose: str  # ``train``, ``finetune`` or ``pretrain``
+    run_name: str  # as the list of runs shows it
+    settings: ProductSettings  # model, size and seed
+    training: TrainingSettings  # steps, budget, learning rate, variations
+    # ``uri``, ``sha256`` and ``split`` of each training image, and where nights are told apart
+    # ``night`` and ``position``
     images: pd.DataFrame
-    sources: Mapping[str, pd.DataFrame]
-    load: Callable[[], NormalImages]
-    textures: Mapping[str, str] = field(default_factory=dict)
-    base: BaseVersion | None = None
-    foundation: Foundation | None = None
-    cause: str = "none"
-    tags: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, pd.DataFrame]  # address -> table of images there; the run's inputs
+    load: Callable[[], NormalImages]  # reads the pixels
+    textures: Mapping[str, str] = field(default_factory=dict)  # name -> hash; none: the packaged
+    base: BaseVersion | None = None  # the version to start from, if there is one
+    foundation: Foundation | None = None  # where it is given; a base has its own
+    cause: str = "none"  # of the alarm that led here, or ``none``
+    tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
 
     @property
     def fingerprint(self) -> str:
@@ -103,7 +82,7 @@ class TrainingJob:
             "product": self.product,
             "purpose": self.purpose,
             "images": self.images.reindex(columns=columns).fillna("").to_numpy().tolist(),
-            "settings": self.settings.model_dump(mode="json", include=_OF_WHAT_IS_LEARNT),
+            "settings": self.settings.model_dump(mode="json", include={*_DECISIVE.split()}),
             "training": self.training.model_dump(mode="json", exclude={"textures"}),
             "textures": dict(self.textures),
             "base": self.base.run_id if self.base else None,
@@ -135,7 +114,7 @@ class TrainingJob:
         metrics: Mapping[str, float],
         curve: list[Progress],
         figures: Mapping[str, Figure],
-        tags: Mapping[str, str],
+        tags: Mapping[str, str] | None = None,
     ) -> TrainingRecord:
         """Return what MLflow keeps of this job and of its result."""
         return TrainingRecord(
@@ -152,26 +131,42 @@ class TrainingJob:
                 registry.PURPOSE_TAG: self.purpose,
                 **self.foundation_tags,
                 **self.tags,
-                **tags,
+                **(tags or {}),
             },
         )
 
 
 @dataclass(frozen=True)
 class TrainingRun(Generic[Learnt, Report]):
-    """What came of a training job.
+    """What came of a training job."""
 
-    Attributes:
-        version: as registered.
-        model: a detector, or the network of a foundation.
-        report: steps and figures.
-        warning: what to tell whoever asked for it.
+    version: registry.Version  # as registered
+    model: Learnt  # a detector, or the network of a foundation
+    report: Report  # steps and figures
+    warning: str | None = None  # what to tell whoever asked for it
+
+
+def checked(settings: type[Checked], values: Mapping[str, object]) -> Checked:
+    """Build settings of what was typed.
+
+    Raises:
+        ConfigError: a rule is broken.
     """
+    try:
+        return settings(**values)
+    except ValidationError as error:
+        raise ConfigError(in_one_line(error)) from None
 
-    version: registry.Version
-    model: Learnt
-    report: Report
-    warning: str | None = None
+
+def named_foundation(settings: ProductSettings) -> Foundation | None:
+    """Find what the settings name for the model to stand on, if they name something.
+
+    Raises:
+        ConfigError: there is none of that name.
+        ModelFormatError: it is something else.
+    """
+    spec = model_spec(settings.model).foundation
+    return find_foundation(settings.vq, spec) if settings.vq and spec else None
 
 
 def hash_of(content: Mapping[str, Any]) -> str:
@@ -199,7 +194,6 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "textures": dict(job.textures),
             }
         )
-    settings = job.settings
     content = {
         "purpose": job.purpose,
         "images": (job.images["sha256"] + job.images["split"]).tolist(),
@@ -207,13 +201,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "manifests": [manifest_digest(manifest) for manifest in job.sources.values()],
         "settings": job.training.model_dump(exclude={"textures"} if job.textures else None),
         "textures": dict(job.textures),
-        "model": settings.model,
-        "width": settings.width,
-        "options": settings.options,
-        "image_size_px": settings.image_size_px,
-        "target_fpr": settings.target_fpr,
-        "calibrate_by": settings.calibrate_by,
-        "seed": settings.seed,
+        **{name: getattr(job.settings, name) for name in _DECISIVE.split()},
         "base": job.base.name if job.base else None,
         "cause": job.cause,
         **({"vq": job.foundation.sha256} if job.foundation else {}),

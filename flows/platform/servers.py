@@ -31,15 +31,10 @@ _ACCESS_KEY: Final = "reconad"
 
 @dataclass
 class EmbeddedPlatform:
-    """Servers of one state folder.
+    """Servers of one state folder."""
 
-    Attributes:
-        state: the folder.
-        environment: what a process needs to work with the platform.
-    """
-
-    state: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    state: Path  # the folder
+    environment: dict[str, str] = field(default_factory=dict)  # what a process needs for the work
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _s3_ports: list[int] = field(default_factory=list)
 
@@ -59,10 +54,7 @@ class EmbeddedPlatform:
         return self.state / "evidently"
 
     def start(self, bucket: str) -> None:
-        """Start S3, MLflow and Prefect together and wait until all answer.
-
-        Args:
-            bucket: made in the S3 server.
+        """Start S3 with a bucket, MLflow and Prefect together, and wait until all answer.
 
         Raises:
             PlatformError: a server died or did not answer in time; its log is named.
@@ -104,14 +96,13 @@ class EmbeddedPlatform:
         """
         self._prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
         self._prefect("--no-prompt", "deploy", "--all")
-        self._spawn("worker", [_tool("prefect"), "worker", "start", "--pool", WORK_POOL])
+        self._spawn("worker", ["prefect", "worker", "start", "--pool", WORK_POOL])
 
     def serve_dashboards(self) -> str:
         """Start Evidently's pages; their address."""
         (port,) = free_ports(1)
-        workspace = str(self.evidently_workspace)
-        arguments = ["ui", "--workspace", workspace, "--host", LOOPBACK, "--port", str(port)]
-        self._spawn("evidently", [_tool("evidently"), *arguments])
+        command = ["evidently", "ui", "--workspace", str(self.evidently_workspace), *_listen(port)]
+        self._spawn("evidently", command)
         url = f"http://{LOOPBACK}:{port}"
         self._wait("evidently", lambda: answers(url))
         return url
@@ -138,64 +129,38 @@ class EmbeddedPlatform:
         _write_private(identities, json.dumps({"identities": [identity]}))
         data = self.state / "s3"
         data.mkdir(exist_ok=True)
-        names = ("master", "volume", "filer", "master.grpc", "volume.grpc", "filer.grpc", "s3.grpc")
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
-        self._s3_ports = [port, *ports.values()]
-        self._spawn(
-            "s3",
-            [
-                _tool("weed"),
-                "server",
-                f"-dir={data}",
-                "-s3",
-                f"-s3.port={port}",
-                f"-s3.port.grpc={ports['s3.grpc']}",
-                f"-s3.config={identities}",
-                "-volume.preStopSeconds=0",
-                "-s3.port.iceberg=0",  # these two would take fixed ports
-                "-s3.port.lance=0",
-                f"-ip={LOOPBACK}",
-                f"-ip.bind={LOOPBACK}",
-                f"-master.port={ports['master']}",
-                f"-master.port.grpc={ports['master.grpc']}",
-                f"-volume.port={ports['volume']}",
-                f"-volume.port.grpc={ports['volume.grpc']}",
-                f"-filer.port={ports['filer']}",
-                f"-filer.port.grpc={ports['filer.grpc']}",
-                "-volume.max=10",
-                "-master.telemetry=false",
-            ],
-        )
+        others = [f"{name}.port" for name in ("master", "volume", "filer")]
+        others += [f"{name}.grpc" for name in ("s3.port", *others)]
+        ports = {"s3.port": port, **dict(zip(others, free_ports(len(others)), strict=True))}
+        self._s3_ports = list(ports.values())
+        options = {
+            "dir": data,
+            "s3.config": identities,
+            "s3.port.iceberg": 0,  # these two would take fixed ports
+            "s3.port.lance": 0,
+            "ip": LOOPBACK,
+            "ip.bind": LOOPBACK,
+            "volume.preStopSeconds": 0,
+            "volume.max": 10,
+            "master.telemetry": "false",
+            **ports,
+        }
+        arguments = [f"-{name}={value}" for name, value in options.items()]
+        self._spawn("s3", ["weed", "server", "-s3", *arguments])
         return secret
 
     def _start_mlflow(self, port: int) -> None:
-        (self.state / "mlflow").mkdir(exist_ok=True)
-        self._spawn(
-            "mlflow",
-            [
-                _tool("mlflow"),
-                "server",
-                "--backend-store-uri",
-                f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}",
-                "--artifacts-destination",
-                str(self.state / "mlflow" / "artifacts"),
-                "--host",
-                LOOPBACK,
-                "--port",
-                str(port),
-                "--workers",
-                "1",
-            ],
-            MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
-        )
+        folder = self.state / "mlflow"
+        folder.mkdir(exist_ok=True)
+        command = ["mlflow", "server", *_listen(port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+        command += ["--artifacts-destination", str(folder / "artifacts")]
+        self._spawn("mlflow", command, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
 
     def _start_prefect(self, port: int) -> None:
-        arguments = ["server", "start", "--host", LOOPBACK, "--port", str(port)]
-        self._spawn(
-            "prefect",
-            [_tool("prefect"), *arguments],
-            PREFECT_UI_API_URL=self.environment["PREFECT_API_URL"],
-        )
+        url = self.environment["PREFECT_API_URL"]
+        command = ["prefect", "server", "start", *_listen(port)]
+        self._spawn("prefect", command, PREFECT_UI_API_URL=url)
 
     def _make_bucket(self, bucket: str) -> bool:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -208,16 +173,17 @@ class EmbeddedPlatform:
         return True
 
     def _spawn(self, name: str, command: list[str], **environment: str) -> None:
-        if not Path(command[0]).exists():
+        program = Path(_tool(command[0]))
+        if not program.exists():
             raise PlatformError(
-                f"the embedded platform needs {command[0]}; it is not there: "
+                f"the embedded platform needs {program}; it is not there: "
                 "pip install 'reconad[platform]'"
             )
         logs = self.state / "logs"
         logs.mkdir(exist_ok=True)
         with (logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                command,
+                [program, *command[1:]],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -255,10 +221,9 @@ class EmbeddedPlatform:
 
     def _write_environment(self) -> None:
         """Write a file to source in a shell, so that a person can work with the platform too."""
+        chosen = {name: value for name, value in self.environment.items() if name != "PATH"}
         lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN"]
-        lines += [
-            f"export {name}='{value}'" for name, value in self.environment.items() if name != "PATH"
-        ]
+        lines += [f"export {name}='{value}'" for name, value in chosen.items()]
         lines.append(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"")
         _write_private(self.state / "env.sh", "\n".join(lines) + "\n")
 
@@ -267,12 +232,8 @@ class EmbeddedPlatform:
 def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterator[EmbeddedPlatform]:
     """Run a platform that is stopped at the end, also by Ctrl-C and SIGTERM.
 
-    The environment of this process points to it meanwhile.
-
-    Args:
-        state: folder of everything the servers keep.
-        bucket: made in the S3 server.
-        is_fresh: empty the folder first; otherwise go on with what it holds.
+    The environment of this process points to it meanwhile. A fresh platform empties its folder
+    first; another goes on with what the folder holds.
 
     Raises:
         PlatformError: the folder holds something else, or a server does not start.
@@ -350,6 +311,10 @@ def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
 def _replace_environment(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+
+
+def _listen(port: int) -> list[str]:
+    return ["--host", LOOPBACK, "--port", str(port)]
 
 
 def _tool(name: str) -> str:

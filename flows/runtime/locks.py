@@ -27,15 +27,11 @@ LEASE_S: Final = 60  # after a kill the lock is free again; Prefect's shortest
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was left half-done, and the registry after it was put right.
+    """What was left half-done, and the registry after it was put right."""
 
-    Attributes:
-        moves: the moves of the champion's alias that had been cut off and are completed now.
-        versions: all versions of the product, oldest first.
-    """
-
+    # the moves of the champion's alias that had been cut off and are completed now
     moves: tuple[alias_log.AliasMove, ...]
-    versions: tuple[registry.Version, ...]
+    versions: tuple[registry.Version, ...]  # all versions of the product, oldest first
 
 
 def recover(product: str) -> Recovery:

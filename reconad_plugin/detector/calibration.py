@@ -20,22 +20,16 @@ MIN_CALIBRATION_IMAGES: Final = 2
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scores of held-out normal images, and the thresholds that they allow.
+    """The scores of held-out normal images, and the thresholds that they allow."""
 
-    Attributes:
-        normal_scores: sorted scores of the held-out normal images.
-        image_threshold: an image that scores above it is labelled anomalous.
-        target_fpr: the wished-for share of normal images above the threshold.
-        supported_fpr: the share that this many images can vouch for; larger than the target
-            when there are too few of them (n images vouch for 1 / (n + 1) at best).
-        pixel_threshold: at most ``supported_fpr`` of normal images have any pixel of their map
-            above it; None where the maps were not looked at.
-    """
-
-    normal_scores: tuple[float, ...]
-    image_threshold: float
-    target_fpr: float
+    normal_scores: tuple[float, ...]  # sorted scores of the held-out normal images
+    image_threshold: float  # an image that scores above it is labelled anomalous
+    target_fpr: float  # the wished-for share of normal images above the threshold
+    # the share that this many images can vouch for; larger than the target when there are too few
+    # of them (n images vouch for 1 / (n + 1) at best)
     supported_fpr: float
+    # at most ``supported_fpr`` of normal images have any pixel of their map above it; None where
+    # the maps were not looked at
     pixel_threshold: float | None = None
 
     @property
@@ -151,25 +145,17 @@ def threshold_warning(calibration: Calibration) -> str | None:
 
 @dataclass(frozen=True)
 class ThresholdCheck:
-    """What labelled defects say of a threshold that they had no part in.
+    """What labelled defects say of a threshold that they had no part in."""
 
-    Attributes:
-        found: defects above the threshold.
-        defects: defects in all.
-        recall: the share found.
-        recall_interval: limits of the 95 % confidence interval of the share that would be
-            found of all such defects.
-        is_passed: whether defects are beyond doubt more often above the threshold than normal
-            images may be: the interval lies above that of the false-positive rate.
-        sentence: the same in words.
-    """
-
-    found: int
-    defects: int
-    recall: float
+    found: int  # defects above the threshold
+    defects: int  # defects in all
+    recall: float  # the share found
+    # limits of the 95 % confidence interval of the share that would be found of all such defects
     recall_interval: tuple[float, float]
+    # whether defects are beyond doubt more often above the threshold than normal images may be: the
+    # interval lies above that of the false-positive rate
     is_passed: bool
-    sentence: str
+    sentence: str  # the same in words
 
 
 def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]) -> ThresholdCheck:

@@ -23,17 +23,14 @@ LIGHT_LEVELS: Final = 3
 class CalibrationGroups:
     """Levels of light with a calibration each.
 
-    Attributes:
-        edges: luminances between the levels, in rising order; an image at an edge belongs to
-            the brighter level.
-        calibrations: one a level, the darkest first.
-
     Raises:
         ValueError: there is not one level more than edges, or the edges are no rising numbers.
     """
 
+    # luminances between the levels, in rising order; an image at an edge belongs to the brighter
+    # level
     edges: tuple[float, ...]
-    calibrations: tuple[Calibration, ...]
+    calibrations: tuple[Calibration, ...]  # one a level, the darkest first
 
     def __post_init__(self) -> None:
         is_rising = np.isfinite(self.edges).all() and (np.diff(self.edges) > 0).all()

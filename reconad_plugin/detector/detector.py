@@ -21,15 +21,11 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Scores:
-    """Maps and scores of N images.
+    """Maps and scores of N images."""
 
-    Attributes:
-        pred_score: (N,) higher is more anomalous.
-        anomaly_map: (N, S, S) float32, higher is more anomalous; smoothed over the score window
-            where the network says so.
-    """
-
-    pred_score: NDArray[np.float64]
+    pred_score: NDArray[np.float64]  # (N,) higher is more anomalous
+    # (N, S, S) float32, higher is more anomalous; smoothed over the score window where the network
+    # says so
     anomaly_map: NDArray[np.float32]
 
     @property
@@ -40,19 +36,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What is decided on N images.
+    """What is decided on N images."""
 
-    Attributes:
-        image_threshold: (N,) the threshold that each image was held against.
-        pred_label: (N,) bool, whether its score is above it.
-        p_value: (N,) share of held-out normal images, those of its level of light where there
-            are levels, that score at least this.
-        pixel_threshold: (N,) of each image's map; None for a detector that was saved without.
-    """
-
-    image_threshold: NDArray[np.float64]
-    pred_label: NDArray[np.bool_]
+    image_threshold: NDArray[np.float64]  # (N,) the threshold that each image was held against
+    pred_label: NDArray[np.bool_]  # (N,) bool, whether its score is above it
+    # (N,) share of held-out normal images, those of its level of light where there are levels, that
+    # score at least this
     p_value: NDArray[np.float64]
+    # (N,) of each image's map; None for a detector that was saved without
     pixel_threshold: NDArray[np.float64] | None
 
 
@@ -108,28 +99,17 @@ def score_images(
 
 @dataclass(frozen=True)
 class Detector:
-    """A trained network with all that turns its maps into a decision.
+    """A trained network with all that turns its maps into a decision."""
 
-    Attributes:
-        model: name in the registry of models.
-        architecture: arguments the network was built with, besides the image size.
-        image_size_px: side of the square that the network takes.
-        network: in eval mode.
-        light: the light it was trained under.
-        calibration: thresholds on images as they come.
-        matched_calibration: thresholds on images brought to the reference light.
-        limits: allowed sizes of pictures, as at ingest.
-        light_levels: thresholds by light on images as they come; None: ``calibration`` alone.
-    """
-
-    model: str
-    architecture: dict[str, float]
-    image_size_px: int
-    network: AnomalyNetwork
-    light: LightReference
-    calibration: Calibration
-    matched_calibration: Calibration
-    limits: ImageLimits
+    model: str  # name in the registry of models
+    architecture: dict[str, float]  # arguments the network was built with, besides the image size
+    image_size_px: int  # side of the square that the network takes
+    network: AnomalyNetwork  # in eval mode
+    light: LightReference  # the light it was trained under
+    calibration: Calibration  # thresholds on images as they come
+    matched_calibration: Calibration  # thresholds on images brought to the reference light
+    limits: ImageLimits  # allowed sizes of pictures, as at ingest
+    # thresholds by light on images as they come; None: ``calibration`` alone
     light_levels: CalibrationGroups | None = None
 
     @property

@@ -51,45 +51,33 @@ class ImageFigures(TypedDict):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures on a test split, at the detector's own threshold where one is needed.
+    """Figures on a test split, at the detector's own threshold where one is needed."""
 
-    Attributes:
-        images: number of test images by label.
-        image_threshold: of the detector; where it has thresholds by light, each image is held
-            against that of its own light.
-        image_F1_best: at the threshold that is best for these very images, which is
-            ``image_F1_best_threshold``.
-        fpr: share of normal test images above the threshold.
-        fpr_interval: limits of its 95 % confidence interval.
-        recall: share of defect images above the threshold.
-        recall_interval: limits of its 95 % confidence interval.
-        escape_rate: share of defect images that pass as normal, one less the recall.
-        threshold_check: what the defects say of the threshold, which they have no part in.
-        pixel_AUROC: None, like the other two pixel figures, where a defect has no mask. Masks
-            are brought to the network's square; maps are compared at that size.
-        defects: by kind.
-        protocol: ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256
-            pixels each way of maps and masks, and those of images as always.
-    """
-
-    images: dict[str, int]
+    images: dict[str, int]  # number of test images by label
+    # of the detector; where it has thresholds by light, each image is held against that of its own
+    # light
     image_threshold: float
     image_AUROC: float  # noqa: N815
     image_AP: float  # noqa: N815
     image_F1Score: float  # noqa: N815
+    # at the threshold that is best for these very images, which is ``image_F1_best_threshold``
     image_F1_best: float  # noqa: N815
     image_F1_best_threshold: float  # noqa: N815
-    fpr: float
-    fpr_interval: tuple[float, float]
-    recall: float
-    recall_interval: tuple[float, float]
-    escape_rate: float
-    threshold_check: str
+    fpr: float  # share of normal test images above the threshold
+    fpr_interval: tuple[float, float]  # limits of its 95 % confidence interval
+    recall: float  # share of defect images above the threshold
+    recall_interval: tuple[float, float]  # limits of its 95 % confidence interval
+    escape_rate: float  # share of defect images that pass as normal, one less the recall
+    threshold_check: str  # what the defects say of the threshold, which they have no part in
+    # None, like the other two pixel figures, where a defect has no mask. Masks are brought to the
+    # network's square; maps are compared at that size.
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
     pixel_AUPRO_fpr_limit: float  # noqa: N815
-    defects: dict[str, DefectFigures]
+    defects: dict[str, DefectFigures]  # by kind
+    # ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256 pixels each
+    # way of maps and masks, and those of images as always
     protocol: str
 
 

@@ -22,33 +22,21 @@ MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the th
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of one image.
+    """What is said of one image."""
 
-    Attributes:
-        pred_score: higher is more anomalous; None for a row that could not be read.
-        pred_label: whether the score is above the threshold.
-        image_threshold: the threshold that it was held against, that of its light where there
-            are levels.
-        p_value: share of held-out normal images that score at least this.
-        anomaly_map: base64 of a grey PNG, 0 to ``MAP_FULL_SCALE`` times the threshold, if asked.
-        model_version: the version that answered.
-        error: why the row could not be read, else None.
-    """
-
-    pred_score: float | None
-    pred_label: bool | None
+    pred_score: float | None  # higher is more anomalous; None for a row that could not be read
+    pred_label: bool | None  # whether the score is above the threshold
+    # the threshold that it was held against, that of its light where there are levels
     image_threshold: float
-    p_value: float | None
+    p_value: float | None  # share of held-out normal images that score at least this
+    # base64 of a grey PNG, 0 to ``MAP_FULL_SCALE`` times the threshold, if asked
     anomaly_map: str | None
-    model_version: str
-    error: str | None
+    model_version: str  # the version that answered
+    error: str | None  # why the row could not be read, else None
 
 
 def predict_encoded(
-    detector: Detector,
-    images: Sequence[object],
-    model_version: str,
-    with_map: bool = False,
+    detector: Detector, images: Sequence[object], model_version: str, with_map: bool = False
 ) -> list[Prediction]:
     """Predict base64 pictures, row by row: a bad row has its error, and spoils no other.
 
@@ -78,10 +66,7 @@ def predict_contents(
 
 
 def _predict_chunk(
-    detector: Detector,
-    contents: Sequence[Callable[[], bytes]],
-    model_version: str,
-    with_map: bool,
+    detector: Detector, contents: Sequence[Callable[[], bytes]], model_version: str, with_map: bool
 ) -> list[Prediction]:
     pictures: list[NDArray[np.uint8]] = []
     errors: list[str | None] = []

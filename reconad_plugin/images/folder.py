@@ -17,17 +17,11 @@ PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".w
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One test image.
+    """One test image."""
 
-    Attributes:
-        path: the picture.
-        label: ``good``, or the name of the defect.
-        mask_path: the picture of where the defect is; None for a normal image, and where
-            the folder has no mask.
-    """
-
-    path: Path
-    label: str
+    path: Path  # the picture
+    label: str  # ``good``, or the name of the defect
+    # the picture of where the defect is; None for a normal image, and where the folder has no mask
     mask_path: Path | None
 
     @property
@@ -38,16 +32,11 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The pictures of a folder, sorted by name.
+    """The pictures of a folder, sorted by name."""
 
-    Attributes:
-        root: the folder itself.
-        train: normal images.
-        test: labelled images, by label and then by name; empty for a flat folder.
-    """
-
-    root: Path
-    train: tuple[Path, ...]
+    root: Path  # the folder itself
+    train: tuple[Path, ...]  # normal images
+    # labelled images, by label and then by name; empty for a flat folder
     test: tuple[ImageFile, ...]
 
 

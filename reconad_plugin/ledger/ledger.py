@@ -5,7 +5,7 @@ Contents are read when they are first asked for, and once.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Final, Generic, TypeVar
 
 import pandas as pd
@@ -167,13 +167,14 @@ class Ledger:
         ]
 
     def is_retraining_due(self, night: date, every_nights: int) -> bool:
-        """Say whether enough nights with images, up to this one, have come since a version was last
-        trained; 0 for never."""
+        """Say whether enough nights with images have come since a version was last trained; 0 for
+        never. This night has images, and is the last of them."""
         if not every_nights:
             return False
         trained = self.history.last_trained(before=night.isoformat())
         after = date.min if trained is None else date.fromisoformat(trained)
-        return len(self.nights_with_images(night, after)) >= every_nights
+        since = self.nights_with_images(until=night - timedelta(1), after=after)
+        return 1 + len(since) >= every_nights
 
     def late_images(self, night: date) -> int:
         """Count accepted images of a closed night that came when it was closed already."""

@@ -7,7 +7,7 @@ calibrated on, what any version was trained on.
 from collections.abc import Sequence
 
 TRAIN, CALIBRATION, JUDGE = "train", "calibration", "judge"
-LIGHT_ONLY = "light"  # of a lesson alone, in place of "train": the light is learnt, not the picture
+LIGHT_ONLY = "light"  # in place of "train" where only the light is learnt, not the picture
 
 _TURN = (TRAIN, CALIBRATION, TRAIN, JUDGE, TRAIN)  # so that 10 images already give 6, 2 and 2
 

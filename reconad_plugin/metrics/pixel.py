@@ -154,17 +154,11 @@ class PixelCurves:
 
 @dataclass(frozen=True)
 class _Gains:
-    """What a threshold gains as it falls through the K bins that hold a pixel, highest first.
+    """What a threshold gains as it falls through the K bins that hold a pixel, highest first."""
 
-    Attributes:
-        normal: (K,) number of normal pixels.
-        anomalous: (K,) number of anomalous pixels.
-        overlap: (K,) sum of the shares of regions.
-    """
-
-    normal: NDArray[np.int64]
-    anomalous: NDArray[np.int64]
-    overlap: NDArray[np.float64]
+    normal: NDArray[np.int64]  # (K,) number of normal pixels
+    anomalous: NDArray[np.int64]  # (K,) number of anomalous pixels
+    overlap: NDArray[np.float64]  # (K,) sum of the shares of regions
 
 
 def _find_bins(scores: NDArray[np.float32]) -> NDArray[np.int64]:

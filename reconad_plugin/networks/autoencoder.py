@@ -17,23 +17,16 @@ GRID_PX = 4  # the encoder ends on a GRID_PX x GRID_PX grid
 
 
 class Autoencoder(AnomalyNetwork):
-    """Encoder, bottleneck vector and mirrored decoder, built from ready parts.
-
-    Args:
-        encoder: (B, 3, S, S) -> (B, C, 4, 4).
-        to_latent: (B, C*16) -> (B, latent_dim).
-        from_latent: (B, latent_dim) -> (B, C*16).
-        decoder: (B, C, 4, 4) -> (B, 3, S, S) logits.
-    """
+    """Encoder, bottleneck vector and mirrored decoder, built from ready parts."""
 
     def __init__(
         self, encoder: nn.Module, to_latent: nn.Linear, from_latent: nn.Linear, decoder: nn.Module
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.to_latent = to_latent
-        self.from_latent = from_latent
-        self.decoder = decoder
+        self.encoder = encoder  # (B, 3, S, S) -> (B, C, 4, 4)
+        self.to_latent = to_latent  # (B, C*16) -> (B, latent_dim)
+        self.from_latent = from_latent  # (B, latent_dim) -> (B, C*16)
+        self.decoder = decoder  # (B, C, 4, 4) -> (B, 3, S, S) logits
 
     def encode(self, image: Tensor) -> Tensor:
         """Encode an image: (B, 3, S, S) float in [0, 1] -> (B, latent_dim)."""
@@ -65,10 +58,7 @@ def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128
     """
     encoder, decoder, grid_features = build_encoder_decoder(image_size_px, width)
     return Autoencoder(
-        encoder,
-        nn.Linear(grid_features, latent_dim),
-        nn.Linear(latent_dim, grid_features),
-        decoder,
+        encoder, nn.Linear(grid_features, latent_dim), nn.Linear(latent_dim, grid_features), decoder
     )
 
 

@@ -7,16 +7,12 @@ from torch import Tensor, nn
 
 
 class AnomalyNetwork(nn.Module, ABC):
-    """A module that rebuilds pictures and maps their anomalies.
+    """A module that rebuilds pictures and maps their anomalies."""
 
-    Attributes:
-        smooths_map: whether the map that people see is averaged over the score window, as that
-            of a plain difference of pixels should be.
-        border_is_normal: whether windows at the border take what lies beyond as a map of 0; else
-            it does not count.
-    """
-
+    # whether the map that people see is averaged over the score window, as that of a plain
+    # difference of pixels should be
     smooths_map = True
+    # whether windows at the border take what lies beyond as a map of 0; else it does not count
     border_is_normal = False
 
     @abstractmethod
@@ -48,13 +44,9 @@ class AnomalyNetwork(nn.Module, ABC):
 
 
 class FoundationNetwork(AnomalyNetwork):
-    """A network that others may stand on: it is trained before them, for many products.
+    """A network that others may stand on: it is trained before them, for many products."""
 
-    Attributes:
-        sizes: arguments of its builder by name.
-    """
-
-    sizes: dict[str, int]
+    sizes: dict[str, int]  # arguments of its builder by name
 
 
 def hash_weights(network: nn.Module) -> str:

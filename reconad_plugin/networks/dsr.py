@@ -33,33 +33,17 @@ BOTTLENECK: Final = 64  # channels of the object decoder's
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two pictures of a grid of codes, and where they disagree.
+    """The two pictures of a grid of codes, and where they disagree."""
 
-    Attributes:
-        general: (B, 3, S, S) float32, what the codes show.
-        rebuilt: (B, 3, S, S) float32, what the normal codes show.
-        logits: (B, 2, S, S), normal first; as coarse as the codes.
-        coarse: (B, D, S / 8, S / 8), what the restriction gives, before it is quantised.
-        fine: (B, D, S / 4, S / 4), the same.
-    """
-
-    general: Tensor
-    rebuilt: Tensor
-    logits: Tensor
-    coarse: Tensor
-    fine: Tensor
+    general: Tensor  # (B, 3, S, S) float32, what the codes show
+    rebuilt: Tensor  # (B, 3, S, S) float32, what the normal codes show
+    logits: Tensor  # (B, 2, S, S), normal first; as coarse as the codes
+    coarse: Tensor  # (B, D, S / 8, S / 8), what the restriction gives, before it is quantised
+    fine: Tensor  # (B, D, S / 4, S / 4), the same
 
 
 class Subspaces(AnomalyNetwork):
-    """All of DSR but the upsampler: what the second phase trains.
-
-    Args:
-        vq: the autoencoder of the first phase; stays as it is.
-        coarse_restriction: (B, D, S / 8, S / 8) -> the same.
-        fine_restriction: (B, D, S / 4, S / 4) -> the same.
-        object_decoder: (B, 2 D, S / 4, S / 4) -> (B, 3, S, S).
-        detector: (B, 6, S, S), rebuilt and general picture -> (B, 2, S, S) logits.
-    """
+    """All of DSR but the upsampler: what the second phase trains."""
 
     smooths_map, border_is_normal = False, True  # as in the paper
 
@@ -72,11 +56,11 @@ class Subspaces(AnomalyNetwork):
         detector: nn.Module,
     ) -> None:
         super().__init__()
-        self.vq = vq
-        self.coarse_restriction = coarse_restriction
-        self.fine_restriction = fine_restriction
-        self.object_decoder = object_decoder
-        self.detector = detector
+        self.vq = vq  # the autoencoder of the first phase; stays as it is
+        self.coarse_restriction = coarse_restriction  # (B, D, S / 8, S / 8) -> the same
+        self.fine_restriction = fine_restriction  # (B, D, S / 4, S / 4) -> the same
+        self.object_decoder = object_decoder  # (B, 2 D, S / 4, S / 4) -> (B, 3, S, S)
+        self.detector = detector  # (B, 6, S, S), rebuilt and general picture -> (B, 2, S, S) logits
 
     def forward(self, image: Tensor) -> Comparison:
         """Picture (B, 3, S, S) in standard light -> its codes and the normal ones, compared."""

@@ -23,21 +23,15 @@ INITIAL_STD: Final = 0.02  # of all weights, as in DCGAN
 
 
 class Ganomaly(AnomalyNetwork):
-    """Encoder, decoder and second encoder; inside, pictures are in [-1, 1].
-
-    Args:
-        encoder: (B, 3, S, S) in [-1, 1] -> (B, latent_dim, 1, 1).
-        decoder: (B, latent_dim, 1, 1) -> (B, 3, S, S) in [-1, 1].
-        second_encoder: like the first, with weights of its own.
-    """
+    """Encoder, decoder and second encoder; inside, pictures are in [-1, 1]."""
 
     def __init__(
         self, encoder: nn.Sequential, decoder: nn.Sequential, second_encoder: nn.Sequential
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.second_encoder = second_encoder
+        self.encoder = encoder  # (B, 3, S, S) in [-1, 1] -> (B, latent_dim, 1, 1)
+        self.decoder = decoder  # (B, latent_dim, 1, 1) -> (B, 3, S, S) in [-1, 1]
+        self.second_encoder = second_encoder  # like the first, with weights of its own
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Image (B, 3, S, S) float in [0, 1] -> reconstruction and the latents of both.

@@ -21,31 +21,20 @@ DEAD_BELOW: Final = 0.05  # of the mean use of a code; rarer ones are moved
 
 @dataclass(frozen=True)
 class Quantised:
-    """Features and what became of them.
+    """Features and what became of them."""
 
-    Attributes:
-        features: (B, D, H, W) float32, as they came.
-        vectors: (B, D, H, W) float32, the nearest codes; gradients go through to the features.
-        codes: (B, H, W) long, numbers of these codes.
-    """
-
-    features: Tensor
-    vectors: Tensor
-    codes: Tensor
+    features: Tensor  # (B, D, H, W) float32, as they came
+    vectors: Tensor  # (B, D, H, W) float32, the nearest codes; gradients go through to the features
+    codes: Tensor  # (B, H, W) long, numbers of these codes
 
 
 @dataclass(frozen=True)
 class CodebookUse:
-    """How much of a codebook is in use.
+    """How much of a codebook is in use."""
 
-    Attributes:
-        size: number of codes.
-        used: codes that occur at all.
-        perplexity: how many codes would be as varied if all were equally frequent, 1 to ``size``.
-    """
-
-    size: int
-    used: int
+    size: int  # number of codes
+    used: int  # codes that occur at all
+    # how many codes would be as varied if all were equally frequent, 1 to ``size``
     perplexity: float
 
     @classmethod

@@ -18,37 +18,25 @@ if TYPE_CHECKING:  # torch must not be imported to know which models there are
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training that has losses of its own.
+    """A stretch of a training that has losses of its own."""
 
-    Attributes:
-        name: its name.
-        recipe: class of the recipe, as ``module:attribute``.
-        share: of the time or the steps of a training.
-        is_foundation: whether it learns what the others stand on. Nothing validates it, and
-            where its result is there already it is left out.
-    """
-
-    name: str
-    recipe: str
-    share: float
+    name: str  # its name
+    recipe: str  # class of the recipe, as ``module:attribute``
+    share: float  # of the time or the steps of a training
+    # whether it learns what the others stand on. Nothing validates it, and where its result is
+    # there already it is left out.
     is_foundation: bool = False
 
 
 @dataclass(frozen=True)
 class FoundationSpec:
-    """Where the parts of a foundation are: what a network stands on, its own or a given one.
+    """Where the parts of a foundation are: what a network stands on, its own or a given one."""
 
-    Attributes:
-        part: the submodule of the network that it is.
-        sizes: arguments of the network's builder that follow from it -> their names there.
-        reader: reads one from a file of weights, as ``module:attribute``.
-        pretraining: trains one alone, as ``module:attribute``.
-    """
-
-    part: str
+    part: str  # the submodule of the network that it is
+    # arguments of the network's builder that follow from it -> their names there
     sizes: Mapping[str, str]
-    reader: str
-    pretraining: str
+    reader: str  # reads one from a file of weights, as ``module:attribute``
+    pretraining: str  # trains one alone, as ``module:attribute``
 
     def put_into(self, network: "AnomalyNetwork", foundation: "FoundationNetwork") -> None:
         """Let a network of the foundation's sizes stand on its weights."""
@@ -70,30 +58,22 @@ class FoundationSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Where the parts of one model are, and what can be chosen about it.
+    """Where the parts of one model are, and what can be chosen about it."""
 
-    Attributes:
-        title: its name in sentences.
-        network: builder of the network, as ``module:attribute``.
-        phases: what trains it, one after the other.
-        score_window: side of the window over which the map is averaged before its maximum
-            becomes the image's score, as a share of the image's side.
-        widths: name -> arguments of the builder; the first is the default on a CPU.
-        network_options: names and types of further arguments of the builder.
-        recipe_options: names and types of arguments of the recipe.
-        foundation: what it stands on, if it stands on anything.
-        warning: what to tell whoever trains it.
-    """
-
-    title: str
-    network: str
-    phases: tuple[Phase, ...]
+    title: str  # its name in sentences
+    network: str  # builder of the network, as ``module:attribute``
+    phases: tuple[Phase, ...]  # what trains it, one after the other
+    # side of the window over which the map is averaged before its maximum becomes the image's
+    # score, as a share of the image's side
     score_window: float
+    # name -> arguments of the builder; the first is the default on a CPU
     widths: Mapping[str, Mapping[str, int]]
+    # names and types of further arguments of the builder
     network_options: Mapping[str, type] = field(default_factory=dict)
+    # names and types of arguments of the recipe
     recipe_options: Mapping[str, type] = field(default_factory=dict)
-    foundation: FoundationSpec | None = None
-    warning: str = ""
+    foundation: FoundationSpec | None = None  # what it stands on, if it stands on anything
+    warning: str = ""  # what to tell whoever trains it
 
     @property
     def default_width(self) -> str:

@@ -26,11 +26,7 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        falling: Sequence[int],
-        rising: Sequence[int],
-        convolution: Convolution,
+        self, inputs: int, falling: Sequence[int], rising: Sequence[int], convolution: Convolution
     ) -> None:
         super().__init__()
         self.down = nn.ModuleList(

@@ -20,15 +20,7 @@ LOG_VARIANCE_RANGE: Final = (-16.0, 8.0)
 
 
 class Vae(AnomalyNetwork):
-    """Encoder, Gaussian bottleneck and mirrored decoder, built from ready parts.
-
-    Args:
-        encoder: (B, 3, S, S) -> (B, C, 4, 4).
-        to_mean: (B, C*16) -> (B, latent_dim).
-        to_log_variance: (B, C*16) -> (B, latent_dim).
-        from_latent: (B, latent_dim) -> (B, C*16).
-        decoder: (B, C, 4, 4) -> (B, 3, S, S) logits.
-    """
+    """Encoder, Gaussian bottleneck and mirrored decoder, built from ready parts."""
 
     def __init__(
         self,
@@ -39,11 +31,11 @@ class Vae(AnomalyNetwork):
         decoder: nn.Module,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.to_mean = to_mean
-        self.to_log_variance = to_log_variance
-        self.from_latent = from_latent
-        self.decoder = decoder
+        self.encoder = encoder  # (B, 3, S, S) -> (B, C, 4, 4)
+        self.to_mean = to_mean  # (B, C*16) -> (B, latent_dim)
+        self.to_log_variance = to_log_variance  # (B, C*16) -> (B, latent_dim)
+        self.from_latent = from_latent  # (B, latent_dim) -> (B, C*16)
+        self.decoder = decoder  # (B, C, 4, 4) -> (B, 3, S, S) logits
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encode an image (B, 3, S, S) in [0, 1]: mean and log-variance, (B, latent_dim) each."""

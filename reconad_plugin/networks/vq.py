@@ -26,17 +26,11 @@ COARSE_CELL_PX: Final = 8
 
 @dataclass(frozen=True)
 class VqOutput:
-    """A picture as codes, and what they decode to.
+    """A picture as codes, and what they decode to."""
 
-    Attributes:
-        reconstruction: (B, 3, S, S) float32, in standard light.
-        coarse: on the grid of S / 8.
-        fine: on the grid of S / 4.
-    """
-
-    reconstruction: Tensor
-    coarse: Quantised
-    fine: Quantised
+    reconstruction: Tensor  # (B, 3, S, S) float32, in standard light
+    coarse: Quantised  # on the grid of S / 8
+    fine: Quantised  # on the grid of S / 4
 
 
 class VqAutoencoder(FoundationNetwork):

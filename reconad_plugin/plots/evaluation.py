@@ -19,20 +19,13 @@ WHITE: Final = 255
 
 @dataclass(frozen=True)
 class Example:
-    """One image beside its map.
+    """One image beside its map."""
 
-    Attributes:
-        picture: (H, W, 3) uint8.
-        anomaly_map: (H', W') uint8 as it is served: the threshold is mid-grey. It is stretched
-            over the picture.
-        title: over the picture, one short line.
-        map_title: over the map.
-    """
-
-    picture: NDArray[np.uint8]
+    picture: NDArray[np.uint8]  # (H, W, 3) uint8
+    # (H', W') uint8 as it is served: the threshold is mid-grey. It is stretched over the picture.
     anomaly_map: NDArray[np.uint8]
-    title: str
-    map_title: str
+    title: str  # over the picture, one short line
+    map_title: str  # over the map
 
 
 def plot_roc(

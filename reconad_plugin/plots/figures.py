@@ -174,10 +174,7 @@ def plot_reconstructions(
 
 
 def plot_scores(
-    scores: NDArray[np.float64],
-    calibration_scores: tuple[float, ...],
-    threshold: float,
-    title: str,
+    scores: NDArray[np.float64], calibration_scores: tuple[float, ...], threshold: float, title: str
 ) -> Figure:
     """Plot the scores of tonight's images over those of held-out normal images, with the
     threshold."""

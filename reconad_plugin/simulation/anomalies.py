@@ -40,15 +40,10 @@ _MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
 
 @dataclass(frozen=True)
 class SimulatedAnomalies:
-    """Images with an anomaly each, and where it is.
+    """Images with an anomaly each, and where it is."""
 
-    Attributes:
-        image: (N, 3, S, S) float32 in [0, 1].
-        mask: (N, S, S) bool, never empty.
-    """
-
-    image: Tensor
-    mask: Tensor
+    image: Tensor  # (N, 3, S, S) float32 in [0, 1]
+    mask: Tensor  # (N, S, S) bool, never empty
 
     @property
     def pixels(self) -> Tensor:

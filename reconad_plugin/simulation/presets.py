@@ -8,38 +8,24 @@ from reconad_plugin.errors import ConfigError
 
 @dataclass(frozen=True)
 class Preset:
-    """Shapes, fillings and blending of simulated anomalies.
+    """Shapes, fillings and blending of simulated anomalies."""
 
-    Attributes:
-        shapes: shape -> how often, relative to the others: ``perlin``, ``polygon``, ``stroke``,
-            ``blobs``.
-        fillings: filling -> how often: ``texture`` (a picture of another material, varied),
-            ``noise`` (Gaussian, around the image), ``patch`` (another part of a normal picture),
-            ``shade`` (the same picture, lighter or darker).
-        opacity: range in (0, 1].
-        blurred_share: how many masks get a soft edge.
-        sharpened_share: how many masks are eroded or dilated by a pixel or two.
-        octaves: of Perlin noise.
-        perlin_threshold: range.
-        stroke_width: range, share of the picture's side.
-        stroke_length: range, share of the picture's side.
-        blob_radius: range, share of the picture's side.
-        blob_number: range.
-        polygon_radius: range, share of the picture's side.
-    """
-
+    # shape -> how often, relative to the others: ``perlin``, ``polygon``, ``stroke``, ``blobs``
     shapes: dict[str, float]
+    # filling -> how often: ``texture`` (a picture of another material, varied), ``noise``
+    # (Gaussian, around the image), ``patch`` (another part of a normal picture), ``shade`` (the
+    # same picture, lighter or darker)
     fillings: dict[str, float]
-    opacity: tuple[float, float] = (0.1, 1.0)
-    blurred_share: float = 0.5
-    sharpened_share: float = 0.0
-    octaves: int = 1
-    perlin_threshold: tuple[float, float] = (0.4, 0.6)
-    stroke_width: tuple[float, float] = (0.01, 0.06)
-    stroke_length: tuple[float, float] = (0.1, 0.7)
-    blob_radius: tuple[float, float] = (0.01, 0.06)
-    blob_number: tuple[int, int] = (1, 6)
-    polygon_radius: tuple[float, float] = (0.03, 0.2)
+    opacity: tuple[float, float] = (0.1, 1.0)  # range in (0, 1]
+    blurred_share: float = 0.5  # how many masks get a soft edge
+    sharpened_share: float = 0.0  # how many masks are eroded or dilated by a pixel or two
+    octaves: int = 1  # of Perlin noise
+    perlin_threshold: tuple[float, float] = (0.4, 0.6)  # range
+    stroke_width: tuple[float, float] = (0.01, 0.06)  # range, share of the picture's side
+    stroke_length: tuple[float, float] = (0.1, 0.7)  # range, share of the picture's side
+    blob_radius: tuple[float, float] = (0.01, 0.06)  # range, share of the picture's side
+    blob_number: tuple[int, int] = (1, 6)  # range
+    polygon_radius: tuple[float, float] = (0.03, 0.2)  # range, share of the picture's side
 
 
 PRESETS: Final = {

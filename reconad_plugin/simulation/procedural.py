@@ -86,10 +86,7 @@ def _turned_axes(count: int, size_px: int, generator: Generator) -> tuple[Tensor
     line = (torch.arange(size_px) + 0.5) / size_px - 0.5
     down, across = line.view(1, -1, 1), line.view(1, 1, -1)
     angle = uniform(generator, 0, math.pi, count, 1, 1)
-    return (
-        across * angle.cos() + down * angle.sin(),
-        down * angle.cos() - across * angle.sin(),
-    )
+    return (across * angle.cos() + down * angle.sin(), down * angle.cos() - across * angle.sin())
 
 
 def _wave(axis: Tensor, size_px: int, generator: Generator) -> Tensor:

@@ -19,15 +19,10 @@ PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 
 @dataclass(frozen=True)
 class Textures:
-    """Pictures to fill shapes with, laid out so that single pixels are quick to fetch.
+    """Pictures to fill shapes with, laid out so that single pixels are quick to fetch."""
 
-    Attributes:
-        pixels: (M, S, S, 3) uint8.
-        shares: (M, 3, 256) share of a picture's pixels up to each value.
-    """
-
-    pixels: Tensor
-    shares: Tensor
+    pixels: Tensor  # (M, S, S, 3) uint8
+    shares: Tensor  # (M, 3, 256) share of a picture's pixels up to each value
 
     @classmethod
     def of(cls, images: Tensor) -> "Textures":
@@ -99,28 +94,18 @@ class TextureDraw:
 
     Seven of them map a value to a value: they are composed in one table of 256 entries.
 
-    Attributes:
-        textures: the pictures.
-        number: (B,) which picture each image has.
-        table: (B, 3, 256) what becomes of each value, in [0, 1].
-        sharpness: (B,) weight of the difference to the neighbours.
-        hue: (B,) turn about the grey axis, radians.
-        saturation: (B,) scale of the distance from the grey axis.
-        turn: (B,) rotation, radians.
-        shift: (B, 2) down and across, pixels.
-
     Source: the list and "three of ten": Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021,
     section 3.3; the ranges are ours.
     """
 
-    textures: Textures
-    number: Tensor
-    table: Tensor
-    sharpness: Tensor
-    hue: Tensor
-    saturation: Tensor
-    turn: Tensor
-    shift: Tensor
+    textures: Textures  # the pictures
+    number: Tensor  # (B,) which picture each image has
+    table: Tensor  # (B, 3, 256) what becomes of each value, in [0, 1]
+    sharpness: Tensor  # (B,) weight of the difference to the neighbours
+    hue: Tensor  # (B,) turn about the grey axis, radians
+    saturation: Tensor  # (B,) scale of the distance from the grey axis
+    turn: Tensor  # (B,) rotation, radians
+    shift: Tensor  # (B, 2) down and across, pixels
 
     @classmethod
     def draw(cls, count: int, textures: Textures, generator: Generator) -> "TextureDraw":

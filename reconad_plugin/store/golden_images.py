@@ -24,19 +24,12 @@ class GoldenImage:
 
 @dataclass(frozen=True)
 class GoldenImages:
-    """The golden images as the bucket lists them at one moment; masks are none.
+    """The golden images as the bucket lists them at one moment; masks are none."""
 
-    Attributes:
-        store: the bucket.
-        cache: local bytes by SHA-256.
-        prefix: ``<product>/golden/``.
-        images: in order of key.
-    """
-
-    store: ObjectStore
-    cache: ContentCache
-    prefix: str
-    images: tuple[GoldenImage, ...]
+    store: ObjectStore  # the bucket
+    cache: ContentCache  # local bytes by SHA-256
+    prefix: str  # ``<product>/golden/``
+    images: tuple[GoldenImage, ...]  # in order of key
 
     @property
     def hashes(self) -> dict[str, str]:

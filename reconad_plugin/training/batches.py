@@ -8,15 +8,7 @@ from reconad_plugin.training.augment import vary_geometry, vary_light
 
 
 class Batches:
-    """Round after round in random order; what fills no batch goes into the next round.
-
-    Args:
-        images: (N, 3, S, S) uint8; may be a memory-mapped file.
-        batch_size: images.
-        settings: which variations.
-        generator: of the CPU; the only source of randomness.
-        device: where batches go.
-    """
+    """Round after round in random order; what fills no batch goes into the next round."""
 
     def __init__(
         self,
@@ -26,11 +18,11 @@ class Batches:
         generator: Generator,
         device: str,
     ) -> None:
-        self._images = images
-        self._size = batch_size
-        self._settings = settings
-        self._generator = generator
-        self._device = device
+        self._images = images  # (N, 3, S, S) uint8; may be a memory-mapped file
+        self._size = batch_size  # images
+        self._settings = settings  # which variations
+        self._generator = generator  # of the CPU; the only source of randomness
+        self._device = device  # where batches go
         self.order = torch.empty(0, dtype=torch.long)  # what is left of the rounds
 
     def draw(self) -> Tensor:

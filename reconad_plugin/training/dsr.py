@@ -34,17 +34,11 @@ class CodesRecipe(VqRecipe):
 
 @dataclass(frozen=True)
 class DamagedCodes:
-    """Codes of pictures, some exchanged.
+    """Codes of pictures, some exchanged."""
 
-    Attributes:
-        coarse: (B, S / 8, S / 8) long.
-        fine: (B, S / 4, S / 4) long.
-        mask: (B, S, S) bool, cells whose codes were exchanged, on the coarser grid concerned.
-    """
-
-    coarse: Tensor
-    fine: Tensor
-    mask: Tensor
+    coarse: Tensor  # (B, S / 8, S / 8) long
+    fine: Tensor  # (B, S / 4, S / 4) long
+    mask: Tensor  # (B, S, S) bool, cells whose codes were exchanged, on the coarser grid concerned
 
 
 class SubspacesRecipe(Recipe):

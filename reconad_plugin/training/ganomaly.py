@@ -18,17 +18,12 @@ COLLAPSED_BELOW: Final = 1e-5  # discriminator's loss below which the generator 
 
 
 class Discriminator(nn.Module):
-    """Tells real pictures from rebuilt ones.
-
-    Args:
-        features: (B, 3, S, S) in [-1, 1] -> (B, C, 4, 4).
-        classifier: (B, C, 4, 4) -> (B, 1, 1, 1) logit, positive for real.
-    """
+    """Tells real pictures from rebuilt ones."""
 
     def __init__(self, features: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
-        self.features = features
-        self.classifier = classifier
+        self.features = features  # (B, 3, S, S) in [-1, 1] -> (B, C, 4, 4)
+        self.classifier = classifier  # (B, C, 4, 4) -> (B, 1, 1, 1) logit, positive for real
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Image (B, 3, S, S) float in [0, 1] -> features (B, C, 4, 4) and logit (B,), float32."""
@@ -123,11 +118,7 @@ def _discriminator_like(encoder: nn.Sequential) -> Discriminator:
     discriminator = Discriminator(
         copy.deepcopy(encoder[:-1]),
         nn.utils.skip_init(
-            nn.Conv2d,
-            to_latent.in_channels,
-            1,
-            kernel_size=to_latent.kernel_size,
-            bias=False,
+            nn.Conv2d, to_latent.in_channels, 1, kernel_size=to_latent.kernel_size, bias=False
         ),
     )
     draw_weights(discriminator, Generator().manual_seed(0))

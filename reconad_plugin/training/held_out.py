@@ -21,15 +21,11 @@ _SEED: Final = 20_210_817  # of the simulated anomalies: the same each time
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation on the held-out images found.
+    """What one validation on the held-out images found."""
 
-    Attributes:
-        loss: the recipe's loss on the normal ones; None where there are no images.
-        separation: mean of image_AUROC and pixel_AUROC of simulated anomalies against normal;
-            the weights that do best here are kept.
-    """
-
-    loss: float | None
+    loss: float | None  # the recipe's loss on the normal ones; None where there are no images
+    # mean of image_AUROC and pixel_AUROC of simulated anomalies against normal; the weights that do
+    # best here are kept
     separation: float
 
 

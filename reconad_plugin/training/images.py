@@ -8,17 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class NormalImages:
-    """Normal images by what they are for, each (N, 3, S, S) uint8.
+    """Normal images by what they are for, each (N, 3, S, S) uint8."""
 
-    Attributes:
-        train: the network learns these.
-        calibration: the thresholds come from these.
-        judge: kept for the gate; only counted by a training.
-    """
-
-    train: Tensor
-    calibration: Tensor
-    judge: Tensor
+    train: Tensor  # the network learns these
+    calibration: Tensor  # the thresholds come from these
+    judge: Tensor  # kept for the gate; only counted by a training
 
 
 def oversample(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

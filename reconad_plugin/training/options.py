@@ -15,21 +15,15 @@ def _report_to_nobody(progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a training's run.
+    """Options of a training's run."""
 
-    Attributes:
-        device: ``cpu``, ``cuda``, ``cuda:1``.
-        precision: of the network's arithmetic; the hardware's best where None.
-        checkpoint_folder: where the state is kept and looked for, to go on after a kill; must be
-            this training's own. What is left there at the end the caller removes, when the
-            result is safe.
-        on_progress: called after each step.
-    """
-
-    device: str = "cpu"
+    device: str = "cpu"  # ``cpu``, ``cuda``, ``cuda:1``
+    # of the network's arithmetic; the hardware's best where None
     precision: torch.dtype | None = None
+    # where the state is kept and looked for, to go on after a kill; must be this training's own.
+    # What is left there at the end the caller removes, when the result is safe.
     checkpoint_folder: Path | None = None
-    on_progress: Callable[[Progress], None] = _report_to_nobody
+    on_progress: Callable[[Progress], None] = _report_to_nobody  # called after each step
 
 
 DEFAULTS = RunOptions()

@@ -12,15 +12,10 @@ from reconad_plugin.simulation.textures import Textures
 
 @dataclass(frozen=True)
 class Simulation:
-    """How anomalies are simulated while training.
+    """How anomalies are simulated while training."""
 
-    Attributes:
-        preset: shapes, fillings and blending.
-        textures: pictures to fill shapes with; the packaged ones where None.
-    """
-
-    preset: Preset = PRESETS[DEFAULT_PRESET]
-    textures: Textures | None = None
+    preset: Preset = PRESETS[DEFAULT_PRESET]  # shapes, fillings and blending
+    textures: Textures | None = None  # pictures to fill shapes with; the packaged ones where None
 
 
 class Recipe(nn.Module, ABC):

@@ -35,23 +35,14 @@ def natural_steps(images: int, batch_size: int) -> int:
 
 @dataclass
 class Clock:
-    """Counts steps and seconds, and fits the plan to the budget.
+    """Counts steps and seconds, and fits the plan to the budget."""
 
-    Attributes:
-        planned_steps: length of the schedule. Where a budget binds it follows the pace.
-        step: steps taken.
-        earlier_s: seconds used by an earlier process that this one resumes.
-        budget_s: seconds there are.
-        reserve_s: seconds that are kept for the last validation.
-        wished_steps: the plan where the budget does not bind; infinite to fill the budget.
-    """
-
-    wished_steps: float
-    budget_s: float
-    planned_steps: int = 0
-    step: int = 0
-    earlier_s: float = 0.0
-    reserve_s: float = 0.0
+    wished_steps: float  # the plan where the budget does not bind; infinite to fill the budget
+    budget_s: float  # seconds there are
+    planned_steps: int = 0  # length of the schedule. Where a budget binds it follows the pace.
+    step: int = 0  # steps taken
+    earlier_s: float = 0.0  # seconds used by an earlier process that this one resumes
+    reserve_s: float = 0.0  # seconds that are kept for the last validation
 
     def __post_init__(self) -> None:
         self._start_s = time.monotonic()
@@ -76,11 +67,7 @@ class Clock:
 
     def counts(self) -> dict[str, float]:
         """Return what ``resumed`` needs to go on from here."""
-        return {
-            "step": self.step,
-            "planned_steps": self.planned_steps,
-            "elapsed_s": self.elapsed_s,
-        }
+        return {"step": self.step, "planned_steps": self.planned_steps, "elapsed_s": self.elapsed_s}
 
     def resumed(self, step: int, planned_steps: int, elapsed_s: float) -> "Clock":
         """Return a clock that goes on from the ``counts`` of another."""

@@ -28,23 +28,14 @@ FORMAT: Final = 2  # of the state on disk; another is as none
 
 @dataclass
 class Validations:
-    """What the validations of a training have found so far.
+    """What the validations of a training have found so far."""
 
-    Attributes:
-        best_separation: the highest one.
-        best_loss: the lowest held-out loss that counted as better.
-        best_step: the last step whose averaged weights were as good as the best.
-        since_best: validations since anything was better.
-        last_step: the step of the last one.
-        curve: a point for each.
-    """
-
-    best_separation: float = -math.inf
-    best_loss: float = math.inf
-    best_step: int = 0
-    since_best: int = 0
-    last_step: int = 0
-    curve: list[Progress] = field(default_factory=list)
+    best_separation: float = -math.inf  # the highest one
+    best_loss: float = math.inf  # the lowest held-out loss that counted as better
+    best_step: int = 0  # the last step whose averaged weights were as good as the best
+    since_best: int = 0  # validations since anything was better
+    last_step: int = 0  # the step of the last one
+    curve: list[Progress] = field(default_factory=list)  # a point for each
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Validations":
@@ -67,27 +58,17 @@ class Validations:
 
 @dataclass
 class TrainingState:
-    """All of a training that changes from step to step.
+    """All of a training that changes from step to step."""
 
-    Attributes:
-        recipe: the network and whatever else learns.
-        averaged: running average of the network.
-        optimizer: with its memory.
-        generator: of all that is drawn.
-        batches: the images that are left of the round.
-        clock: steps and seconds.
-        best: the averaged weights to keep; empty before the first validation.
-        validations: what they found.
-    """
-
-    recipe: Recipe
-    averaged: AveragedModel
-    optimizer: torch.optim.Optimizer
-    generator: Generator
-    batches: Batches
-    clock: Clock
+    recipe: Recipe  # the network and whatever else learns
+    averaged: AveragedModel  # running average of the network
+    optimizer: torch.optim.Optimizer  # with its memory
+    generator: Generator  # of all that is drawn
+    batches: Batches  # the images that are left of the round
+    clock: Clock  # steps and seconds
+    # the averaged weights to keep; empty before the first validation
     best: dict[str, Tensor] = field(default_factory=dict)
-    validations: Validations = field(default_factory=Validations)
+    validations: Validations = field(default_factory=Validations)  # what they found
 
     def save(self, folder: Path) -> None:
         """Write the whole state in place of the one before."""

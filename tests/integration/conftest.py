@@ -8,17 +8,18 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import EvaluationResult
 
+from tests.conftest import NewStore
 from tests.labelled import answers_for, labelled_rows
 
 Evaluate = Callable[..., EvaluationResult]
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def experiment(tmp_path_factory: pytest.TempPathFactory, new_store: NewStore) -> Iterator[str]:
     """An experiment in a tracking store of its own."""
     folder = tmp_path_factory.mktemp("tracking")
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        environment.setenv("MLFLOW_TRACKING_URI", new_store(folder))
         artifacts = (folder / "artifacts").as_uri()
         yield MlflowClient().create_experiment("evaluation", artifact_location=artifacts)
 

@@ -1,44 +1,42 @@
-"""Moves of the champion's alias beside one another and after one another, on a real registry."""
+"""Moves of the champion's alias beside one another, after one another and cut off, on a real
+registry in a file."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from mlflow import MlflowClient
 
-from flows.runtime.locks import recover
-from mlflow_models import alias_log, registry
-from mlflow_models.alias_log import PROMOTION, AliasMove
+from mlflow_models import alias_log
+from mlflow_models.alias_log import PROMOTION, ROLLBACK, AliasMove, serving_stack
 from reconad_plugin.errors import PlatformError
-from tests.factory import Factory
+from tests.alias_moves import (
+    LATER,
+    PROMOTED,
+    ROLLED_BACK,
+    VERDICT,
+    bring_in,
+    compete_before_calls,
+    copies,
+    cut_off_before_each_write,
+    put_into_service,
+    state,
+    take_back,
+)
+from tests.world import aliases
 
-VERDICT = {"reason": "better"}
-LATER = "2026-06-09"
+pytestmark = pytest.mark.usefixtures("mlflow_in_a_file")
 
 
 @pytest.fixture
-def product(factory: Factory) -> str:
-    """A product with two registered versions; moves load nothing."""
-    name = registry.model_name(factory.product)
-    MlflowClient().create_registered_model(name)
-    for _ in range(2):
-        MlflowClient().create_model_version(name, "s3://factory/model")
-    return factory.product
+def product(mlflow_in_a_file: None) -> str:
+    """A product with two registered versions; turns move aliases and load nothing."""
+    copies("part", 2)
+    return "part"
 
 
-def put_into_service(product: str, number: str) -> None:
-    alias_log.finish(product, alias_log.promote(product, number, f"2026-06-0{number}", VERDICT))
-
-
-def aliases(product: str) -> tuple[str | None, str | None]:
-    names = registry.CHAMPION, registry.PREVIOUS_CHAMPION
-    champion, previous = (registry.number_by_alias(product, name) for name in names)
-    return champion, previous
-
-
-def test_promoters_of_one_version_leave_each_others_move(
+def test_promoters_of_one_version_leave_each_others_turn(
     product: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second writes its note over the first's; who aborts deletes only its own."""
+    """The second writes its turn over the first's; who withdraws takes only its own away."""
     put_into_service(product, "1")
     note = alias_log._note
     other = AliasMove(2, "2", "1", PROMOTION, "2026-06-08", "better")
@@ -52,9 +50,9 @@ def test_promoters_of_one_version_leave_each_others_move(
         with pytest.raises(PlatformError, match="run this again, which completes it first"):
             alias_log.promote(product, "2", LATER, VERDICT)
 
-    assert aliases(product) == ("1", None)
+    assert aliases(product) == {"champion": "1"}
     assert alias_log.recover(product) == [other]
-    assert aliases(product) == ("2", "1")
+    assert aliases(product) == {"champion": "2", "previous_champion": "1"}
 
 
 def test_a_version_that_served_twice_is_not_gone_back_to(product: str) -> None:
@@ -65,32 +63,66 @@ def test_a_version_that_served_twice_is_not_gone_back_to(product: str) -> None:
 
     move = alias_log.roll_back(product, "1", LATER, "bad")
 
-    assert aliases(product) == ("2", None)
+    assert aliases(product) == {"champion": "2"}
     assert alias_log.apply(product, move)
-    assert aliases(product) == ("2", None)
+    assert aliases(product) == {"champion": "2"}
 
 
-def test_recovering_nothing_asks_for_the_versions_once(
-    product: str, monkeypatch: pytest.MonkeyPatch
+def move(number: int, version: str, instead_of: str | None, by: str = PROMOTION) -> AliasMove:
+    return AliasMove(number, version, instead_of, by, "2026-06-01", "")
+
+
+@pytest.mark.parametrize(
+    ("history", "order"),
+    [
+        pytest.param([], [], id="nothing yet"),
+        pytest.param([move(1, "1", None), move(2, "3", "1")], ["1", "3"], id="two promotions"),
+        pytest.param(
+            [move(1, "1", None), move(2, "2", "1"), move(3, "1", "2", ROLLBACK), move(4, "3", "1")],
+            ["1", "3"],
+            id="a version that was rolled back is out",
+        ),
+        pytest.param(
+            [move(1, "1", None), move(2, "2", "1"), move(3, "4", "1")],
+            ["1", "4"],
+            id="back to the first by hand in between",
+        ),
+        pytest.param([move(1, "2", "1")], ["1", "2"], id="the first was put there by hand"),
+    ],
+)
+def test_versions_stand_behind_one_another(history: list[AliasMove], order: list[str]) -> None:
+    """The history says what a rollback goes back to."""
+    assert serving_stack(history) == order
+
+
+def test_without_a_common_lock_at_most_one_wins() -> None:
+    """One promoter comes in before a call that another makes to the registry: at most one wins,
+    and the loser is told to judge again or to try again. Acceptance takes every call."""
+    assert compete_before_calls(every=7) > 20
+
+
+def test_a_verdict_against_another_champion_is_refused() -> None:
+    """The champion has changed since the verdict, so nothing moves and the message says so."""
+    first, second, third = copies("part", 3)
+    put_into_service("part", first, second)
+    verdict = VERDICT | {"judged_against": first}
+
+    with pytest.raises(PlatformError, match="judged against 1, and 2 serves by now: judge it"):
+        alias_log.promote("part", third, LATER, verdict)
+
+    assert aliases("part") == {"champion": second, "previous_champion": first}
+    assert state("part", third) is None
+
+
+@pytest.mark.parametrize(
+    ("act", "goal"),
+    [
+        pytest.param(bring_in, PROMOTED, id="promotion"),
+        pytest.param(take_back, ROLLED_BACK, id="rollback"),
+    ],
+)
+def test_cut_off_before_any_write_the_next_run_makes_it_whole(
+    act: Callable[[str], None], goal: tuple[dict[str, str], list[str | None]]
 ) -> None:
-    """An ordinary run hands on the one listing that recovery read; after a completed move the
-    versions are as they are then."""
-    listed = []
-    search = MlflowClient.search_model_versions
-
-    def count(*args: Any, **options: Any) -> Any:
-        listed.append(1)
-        return search(*args, **options)
-
-    monkeypatch.setattr(MlflowClient, "search_model_versions", count)
-    put_into_service(product, "1")
-    listed.clear()
-
-    ordinary = recover(product)
-
-    assert (ordinary.moves, len(listed)) == ((), 1)
-    assert [version.number for version in ordinary.versions] == ["1", "2"]
-    alias_log.promote(product, "2", LATER, VERDICT)  # dies before its event
-    completed = recover(product)
-    assert [move.version for move in completed.moves] == ["2"]
-    assert not alias_log.open_moves(completed.versions)
+    """Whichever write it dies before, a whole version serves, and all is as if it had not died."""
+    cut_off_before_each_write("part", act, *goal)

@@ -1,7 +1,6 @@
 """Commands by hand on a folder of pictures, as a person types them, with MLflow in a file."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.command_line import RECONAD
+from tests.command_line import RECONAD, run
+from tests.world import NARROW
 
 FIGURES = {
     "image_AUROC",
@@ -55,28 +55,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that commands are typed in."""
-    return tmp_path_factory.mktemp("desk")
-
-
-def command(desk: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [RECONAD, *map(str, arguments)],
-        cwd=desk,
-        env=environment(desk),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-def environment(desk: Path) -> dict[str, str]:
-    return {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{desk}/mlflow.db"}
-
-
 def read(desk: Path, name: str) -> dict[str, object]:
     return dict(json.loads((desk / name).read_text()))
 
@@ -84,8 +62,8 @@ def read(desk: Path, name: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def trained(desk: Path, parts: Path) -> dict[str, object]:
     """What ``reconad train`` says of a short training."""
-    size = ("--image-size", 32, "--steps", 60)
-    ended = command(desk, "train", "--data", parts, "--model", "ae", *size, "--json", "train.json")
+    size = ("--image-size", 32, "--width", NARROW, "--steps", 150, "--learning-rate", 0.003)
+    ended = run("train", "--data", parts, "--model", "ae", *size, "--json", "train.json")
     assert ended.returncode == 0, ended.stderr
     report = read(desk, "train.json")
     assert ended.stdout.splitlines()[-1] == report["model_uri"]
@@ -95,13 +73,13 @@ def trained(desk: Path, parts: Path) -> dict[str, object]:
 def test_training_registers_a_version_named_after_the_folder(trained: dict[str, object]) -> None:
     """The URI is the last line, and the JSON tells how the training went."""
     assert trained["model_uri"] == "models:/reconad-parts/1"
-    assert (trained["model"], trained["steps"], trained["ended_by"]) == ("ae", 60, "steps")
+    assert (trained["model"], trained["steps"], trained["ended_by"]) == ("ae", 150, "steps")
     assert trained["images_calibration"] == 4
 
 
 def test_evaluation_has_every_figure(desk: Path, parts: Path, trained: dict[str, object]) -> None:
     """Holes as bright as these are found, by image and by pixel."""
-    ended = command(desk, "evaluate", trained["model_uri"], "--data", parts, "--json", "test.json")
+    ended = run("evaluate", trained["model_uri"], "--data", parts, "--json", "test.json")
 
     assert ended.returncode == 0, ended.stderr
     figures = read(desk, "test.json")
@@ -119,8 +97,8 @@ def test_prediction_tells_a_hole_from_a_good_part(
     (desk / "torn.png").write_bytes(b"\x89PNG torn")
     images = (parts / "test" / "good" / "0.png", parts / "test" / "hole" / "0.png", "torn.png")
 
-    ended = command(
-        desk, "predict", trained["model_uri"], *images, "--maps", "maps", "--json", "predicted.json"
+    ended = run(
+        "predict", trained["model_uri"], *images, "--maps", "maps", "--json", "predicted.json"
     )
 
     assert ended.returncode == 0, ended.stderr
@@ -139,8 +117,7 @@ def test_fine_tuning_rehearses_what_was_learnt(
     for seed in range(5):
         save(tmp_path / "darker" / f"{seed}.png", (picture(300 + seed) * 0.7).astype(np.uint8))
 
-    ended = command(
-        desk,
+    ended = run(
         *("finetune", trained["model_uri"], "--data", tmp_path / "darker"),
         *("--steps", 5, "--json", "tuned.json"),
     )
@@ -153,7 +130,7 @@ def test_fine_tuning_rehearses_what_was_learnt(
 
 def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
     """A picture that a person can judge."""
-    ended = command(desk, "simulate", "--data", parts, "--preset", "metal", "--out", "sheets")
+    ended = run("simulate", "--data", parts, "--preset", "metal", "--out", "sheets")
 
     assert ended.returncode == 0, ended.stderr
     with Image.open(desk / "sheets" / "metal.png") as sheet:
@@ -163,17 +140,17 @@ def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
 def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None:
     """kill -9 in mid-training, the same command again: it takes up the checkpoint's step."""
     arguments = ["train", "--data", str(parts), "--model", "ae", "--image-size", "32"]
-    arguments += ["--product", "killed", "--steps", "3000", "--json", "killed.json"]
-    with subprocess.Popen([RECONAD, *arguments], cwd=desk, env=environment(desk)) as process:
+    arguments += ["--product", "killed", "--budget", "14s", "--json", "killed.json"]
+    with subprocess.Popen([RECONAD, *arguments], cwd=desk) as process:
         checkpoint = wait_for_checkpoint(desk)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
 
-    ended = command(desk, *arguments)
+    ended = run(*arguments)
 
     assert ended.returncode == 0, ended.stderr
     report = read(desk, "killed.json")
-    assert 0 < report["resumed_step"] < report["steps"] <= 3000
+    assert 0 < report["resumed_step"] < report["steps"]
     assert not checkpoint.exists()  # nothing is left of a training whose version is registered
 
 
@@ -215,7 +192,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     (folders["broken"] / "torn.png").write_bytes(b"\x89PNG torn")
     filled = [argument.format(parts=parts, **folders) for argument in arguments]
 
-    ended = command(desk, "train", *filled)
+    ended = run("train", *filled)
 
     assert ended.returncode == 2
     assert message in ended.stderr.splitlines()[-1]

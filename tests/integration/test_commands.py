@@ -1,11 +1,12 @@
 """Commands end as the contract says: 0 done, 2 wrong input with one clear line."""
 
-from datetime import date
+from collections.abc import Callable
 
 import pytest
 
-from tests.command_line import run
+from tests.command_line import run, run_process
 from tests.factory import Factory
+from tests.world import LAST_QUIET, NARROW, Story
 
 
 @pytest.mark.parametrize(
@@ -41,33 +42,40 @@ def test_wrong_input_is_one_line_and_exit_code_2(
 
 
 def test_a_missing_bucket_is_one_line_and_exit_code_2(factory: Factory) -> None:
-    """The bucket is named."""
-    text = factory.settings.read_text()
+    """The bucket is named; a process of its own ends so, too, and writes no more."""
+    text = factory.settings.read_text().replace(f'width = "{NARROW}"', "")
     factory.settings.write_text(text.replace('"factory"', '"absent-bucket"'))
 
-    ended = run("nightly", factory.product, "2026-03-01")
+    ended = run_process("nightly", factory.product, "2026-03-01")
 
     assert ended.returncode == 2
     assert "bucket 'absent-bucket' does not exist" in ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
 
 
-def test_a_night_and_its_status_from_the_command_line(factory: Factory) -> None:
-    """One night without a deployment, and the table of versions after it."""
-    factory.deliver(date(2026, 3, 1))
+def test_a_night_from_the_command_line(forked: Callable[..., Factory]) -> None:
+    """One night in a process of its own, without a deployment."""
+    factory = forked(LAST_QUIET, width=None)
 
-    night = run("nightly", factory.product, "2026-03-01")
-    status = run("status", factory.product, COLUMNS="200")
+    night = run_process("nightly", factory.product, LAST_QUIET.isoformat())
 
     assert night.returncode == 0, night.stderr
-    assert "trained, promoted 1" in night.stdout
+    assert "24 accepted, 0 quarantined, 0 duplicate" in night.stdout
+    assert "action       none" in night.stdout
+
+
+def test_status_shows_the_table_of_versions(story: Story) -> None:
+    """What serves, and what became of all versions."""
+    status = run("status", story.product, COLUMNS="200")
+
     assert status.returncode == 0, status.stderr
-    assert "champion" in status.stdout
+    assert "version 2 is the champion" in status.stdout
+    assert "promoted" in status.stdout
 
 
 def test_help_needs_no_platform() -> None:
     """Help answers at once, without any server or settings."""
-    ended = run("--help", RECONAD_CONFIG="/nowhere")
+    ended = run_process("--help", RECONAD_CONFIG="/nowhere")
 
     assert ended.returncode == 0
     assert "nightly" in ended.stdout

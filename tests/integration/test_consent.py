@@ -1,11 +1,13 @@
 """What may be learnt and what judges, when nights are run again or a version was rolled back."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -26,26 +28,27 @@ from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.store.objects import ObjectContent, ObjectStore
 from tests.factory import Factory, normal_picture, to_png, with_scratch
+from tests.world import GATHERED, IMAGES, QUIET, SCRATCHED, TRAINED, Story, fork
 
-FIRST = date(2026, 5, 1)
-SECOND = FIRST + timedelta(1)
-THIRD = FIRST + timedelta(2)
-LATER = FIRST + timedelta(9)
+LATER = SCRATCHED + timedelta(9)
+FIRST, SECOND, THIRD = TRAINED, QUIET, SCRATCHED  # the third of the story is of another world
 VERDICT = {"reason": "better", "checks": []}
 
 
-def run_nights(factory: Factory, *nights: date) -> None:
-    """Deliver quiet nights and run them; the first trains version 1."""
-    for night in nights:
-        factory.deliver(night)
-        nightly(factory.product, night)
-
-
 @pytest.fixture(scope="module")
-def watched(shared_factory: Factory) -> Factory:
-    """A product that version 1 has watched for a night; tests leave these two nights alone."""
-    run_nights(shared_factory, FIRST, SECOND)
-    return shared_factory
+def world(
+    narrow_widths: None, told: Story, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Factory]:
+    """A product that version 1 has watched for a night."""
+    with pytest.MonkeyPatch.context() as environment:
+        yield fork(told, SECOND, tmp_path_factory.mktemp("world"), environment)
+
+
+@pytest.fixture
+def watched(world: Factory, monkeypatch: pytest.MonkeyPatch) -> Factory:
+    """The same for tests that leave its nights as they are."""
+    monkeypatch.setenv("RECONAD_CONFIG", str(world.settings))
+    return world
 
 
 def history(product: str) -> History:
@@ -59,11 +62,14 @@ def learnt_nights(factory: Factory, night: date) -> set[str]:
     return set(TrainingSet.read(opened, night).rows["night"])
 
 
-def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) -> None:
+def test_what_a_rolled_back_version_saw_vouches_for_nothing(
+    forked: Callable[..., Factory],
+) -> None:
     """Its nights teach neither a version nor the watch until the version that serves instead has
     scored them."""
-    run_nights(factory, FIRST, SECOND)
-    assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
+    factory = forked(SECOND)
+    founding = {GATHERED.isoformat(), FIRST.isoformat()}
+    assert learnt_nights(factory, SECOND) == founding | {SECOND.isoformat()}
     client, name = MlflowClient(), registry.model_name(factory.product)
     first = registry.champion(factory.product)
     client.create_model_version(name, first.uri, first.run_id, tags=first.tags)
@@ -71,20 +77,20 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(factory: Factory) ->
     client.set_model_version_tag(name, "1", registry.STATE_TAG, registry.REJECTED)  # judged again
     client.set_model_version_tag(name, "1", registry.ROLLED_BACK_NIGHT_TAG, SECOND.isoformat())
 
-    assert learnt_nights(factory, SECOND) == {FIRST.isoformat()}
-    factory.deliver(THIRD)
+    assert learnt_nights(factory, SECOND) == founding
+    factory.deliver(THIRD, IMAGES)
     held_against = nightly(factory.product, THIRD).record.checks["luminance"].expected
     opened = open_product(factory.product)
-    first = read_manifest(opened.store, opened.layout, FIRST)
-    assert held_against == pytest.approx(first["luminance"].mean())
+    manifests = [read_manifest(opened.store, opened.layout, night) for night in (GATHERED, FIRST)]
+    assert held_against == pytest.approx(pd.concat(manifests)["luminance"].mean())
 
     again = nightly(factory.product, SECOND)
     assert again.record.model_version == "2"
-    assert learnt_nights(factory, SECOND) == {FIRST.isoformat(), SECOND.isoformat()}
+    assert learnt_nights(factory, SECOND) == founding | {SECOND.isoformat()}
 
 
 def test_a_rollback_takes_back_what_a_version_was_promoted_for(
-    factory: Factory, watched: Factory
+    factory: Factory, told: Story
 ) -> None:
     """The light it learnt is no new normal any more, and judged again it stays rolled back."""
     product, opened = factory.product, open_product(factory.product)
@@ -93,7 +99,7 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
         return open_ledger(opened, sync_history(opened)).new_levels(THIRD)
 
     for night in (FIRST, SECOND):
-        register_copy(watched, product, night, {registry.PURPOSE_TAG: "finetune"})
+        register_copy(told, product, night, {registry.PURPOSE_TAG: "finetune"})
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
     assert levels() == {FIRST.isoformat(), SECOND.isoformat()}
@@ -107,12 +113,12 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
 
 
 def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
-    factory: Factory, watched: Factory
+    factory: Factory, told: Story
 ) -> None:
     """The gate refused it and a person let it serve: it is the first, and not the next one."""
     product = factory.product
     for night in (FIRST, THIRD):
-        register_copy(watched, product, night)
+        register_copy(told, product, night)
     alias_log.note_verdict(product, "1", VERDICT)
     alias_log.reject(product, "1")
     name = registry.model_name(product)
@@ -127,12 +133,12 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
 
 
 def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
-    factory: Factory, watched: Factory
+    factory: Factory, told: Story
 ) -> None:
     """By hand in MLflow, against the rollback: what it says of a night vouches for it again."""
     product = factory.product
     for night in (FIRST, SECOND):
-        register_copy(watched, product, night)
+        register_copy(told, product, night)
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
     alias_log.finish(product, alias_log.roll_back(product, "2", THIRD.isoformat(), "bad"))
@@ -146,11 +152,13 @@ def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
     assert registry.champion(product).tags[registry.STATE_TAG] == registry.PROMOTED
 
 
-def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(factory: Factory) -> None:
+def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(
+    forked: Callable[..., Factory],
+) -> None:
     """Version 1 is deleted, then the whole registered model: the defects of a night that nobody
     watched stay out, and a night of the deleted version is scored by the one that serves."""
-    run_nights(factory, FIRST, SECOND)
-    factory.deliver(THIRD, change=with_scratch)
+    factory = forked(SECOND)
+    factory.deliver(THIRD, IMAGES, change=with_scratch)
     ingest(factory.product, THIRD)
     client, name = MlflowClient(), registry.model_name(factory.product)
     first = registry.champion(factory.product)
@@ -164,17 +172,17 @@ def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(factory: Fa
     again = nightly(factory.product, SECOND)
     client.delete_registered_model(name)
 
-    assert before == after == {FIRST.isoformat(), SECOND.isoformat()}
+    assert before == after == {night.isoformat() for night in (GATHERED, FIRST, SECOND)}
     assert again.record is not None
     assert again.record.model_version == "2"
     assert learnt_nights(factory, LATER) == before
 
 
 def register_copy(
-    watched: Factory, product: str, night: date, tags: dict[str, str] | None = None
+    told: Story, product: str, night: date, tags: dict[str, str] | None = None
 ) -> None:
     """A version with a trained model, as if it were of this night."""
-    source = registry.version(watched.product, "1")
+    source = registry.version(told.product, "1")
     client, name = MlflowClient(), registry.model_name(product)
     if not registry.versions(product):
         client.create_registered_model(name)
@@ -187,29 +195,26 @@ def put_into_service(product: str, number: str, night: date) -> None:
     alias_log.finish(product, move)
 
 
-def test_a_night_whose_cause_has_turned_is_told_of_again(watched: Factory) -> None:
+def test_a_night_whose_cause_has_turned_is_told_of_again(forked: Callable[..., Factory]) -> None:
     """A version learnt the night's light; run again with defects it is held, not called learnt."""
-    factory = watched
+    factory = forked(SCRATCHED)
     client, name = MlflowClient(), registry.model_name(factory.product)
     first = registry.champion(factory.product)
     learnt = {
         registry.PURPOSE_TAG: "finetune",
-        registry.NIGHT_TAG: THIRD.isoformat(),
+        registry.NIGHT_TAG: SCRATCHED.isoformat(),
         registry.CAUSE_TAG: "light",
         registry.STATE_TAG: registry.REJECTED,
     }
     client.create_model_version(name, first.uri, first.run_id, tags=learnt)
-    factory.deliver(THIRD, change=with_scratch)
 
-    result = nightly(factory.product, THIRD)
+    result = nightly(factory.product, SCRATCHED)
 
     assert (result.record.cause, str(result.action)) == ("defects", "hold for review")
     opened = open_product(factory.product)
+    ledger = open_ledger(opened, sync_history(opened))
     as_before = replace(result.record, cause="light")
-    assert (
-        str(react(opened, open_ledger(opened, sync_history(opened)), THIRD, as_before))
-        == "fine-tuned, rejected 2"
-    )
+    assert str(react(opened, ledger, SCRATCHED, as_before)) == "fine-tuned, rejected 2"
 
 
 @pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])
@@ -258,7 +263,7 @@ def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_f
     """A night counts when it has an image."""
     factory = new_factory(first_training_nights=2)
     factory.put(FIRST, "cut-off.png", b"\x89PNG")
-    factory.deliver(SECOND)
+    factory.deliver(SECOND, IMAGES)
 
     actions = [str(nightly(factory.product, night).action) for night in (FIRST, SECOND)]
 
@@ -276,7 +281,8 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
     judges = hashes.loc[list(golden.labels.normal), "sha256"]
     without_one = gather_golden(opened, FIRST, 32, frozenset(judges.iloc[:1]))
 
-    assert set(golden.labels.nights) == {FIRST.isoformat(), SECOND.isoformat()}
+    nights = {GATHERED.isoformat(), FIRST.isoformat(), SECOND.isoformat()}
+    assert set(golden.labels.nights) == nights
     assert golden.normal.shape[-1] == 32
     assert fitted
     assert not fitted & set(judges)
@@ -285,7 +291,7 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
 
 def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
     """Up to 59 have simulated anomalies beside them; from sixty on they are enough."""
-    factory.deliver(FIRST)
+    factory.deliver(FIRST, IMAGES)
     ingest(factory.product, FIRST)
     opened = open_product(factory.product)
 
@@ -321,5 +327,5 @@ def test_a_night_that_trains_downloads_each_golden_image_once(
 
     result = nightly(factory.product, FIRST)
 
-    assert result["action"].startswith("trained, ")
+    assert str(result.action).startswith("trained, ")
     assert +downloads == Counter(golden)

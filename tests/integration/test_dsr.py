@@ -1,21 +1,19 @@
 """DSR from the command line: what it stands on first, then the model itself."""
 
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from mlflow import MlflowClient
 from safetensors.torch import save_file
 
-from flows.commands.cli import main
 from mlflow_models import flavor
 from mlflow_models.foundation import HASH_TAG, URI_TAG, find_foundation
 from reconad_plugin.networks.base import hash_weights
 from reconad_plugin.networks.registry import model_spec
+from tests.command_line import run
 from tests.integration.test_by_hand import picture, read, save
+from tests.world import NARROW
 
 Command = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -46,29 +44,14 @@ def other_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that commands are typed in, with MLflow in a file."""
-    folder = tmp_path_factory.mktemp("desk")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def command(desk: Path) -> Command:
-    """Runs a command; its exit code, and the lines of its output and of its errors.
+    """Runs a command; its exit code, and the lines of its output and of its errors."""
 
-    In this process, for a process of its own would import for seconds each time.
-    """
+    def to_lines(*arguments: object) -> tuple[int, list[str], list[str]]:
+        ended = run(*arguments)
+        return ended.returncode, ended.stdout.splitlines(), ended.stderr.splitlines()
 
-    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
-        torch.set_num_threads(1)  # networks of 32 pixels are quickest so
-        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
-            code = main([str(argument) for argument in arguments])
-        return code, out.getvalue().splitlines(), errors.getvalue().splitlines()
-
-    return run
+    return to_lines
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +59,7 @@ def pretrained(command: Command, desk: Path, parts: Path, other_parts: Path) -> 
     """What ``reconad pretrain-vq`` says of a short training on two products."""
     code, said, errors = command(
         *("pretrain-vq", "--data", parts, other_parts, "--name", "metal"),
-        *("--image-size", 32, "--steps", 200, "--json", "vq.json"),
+        *("--image-size", 32, "--width", NARROW, "--steps", 200, "--json", "vq.json"),
     )
     assert code == 0, errors
     figures = read(desk, "vq.json")
@@ -90,8 +73,9 @@ def trained(
 ) -> dict[str, object]:
     """What ``reconad train --model dsr`` says of a short training that stands on it."""
     code, _, errors = command(
-        *("train", "--data", parts, "--model", "dsr", "--vq", "metal", "--image-size", 32),
-        *("--steps", 260, "--batch-size", 16, "--learning-rate", 0.003, "--json", "train.json"),
+        *("train", "--data", parts, "--model", "dsr", "--width", NARROW, "--vq", "metal"),
+        *("--image-size", 32, "--steps", 260, "--batch-size", 16, "--learning-rate", 0.003),
+        *("--json", "train.json"),
     )
     assert code == 0, errors
     return read(desk, "train.json")
@@ -108,7 +92,7 @@ def test_pretraining_is_a_version_with_its_figures(
 ) -> None:
     """Both codebooks are in use; version and run have hash, figures, curve and pictures."""
     assert pretrained["model_uri"] == "models:/reconad-vq-metal/1"
-    assert pretrained["fine_codebook"]["codes"] == 512
+    assert pretrained["fine_codebook"]["codes"] == 64
     version = client.get_model_version("reconad-vq-metal", "1")
     run = client.get_run(version.run_id)
     assert version.tags[HASH_TAG] == pretrained["vq_sha256"]

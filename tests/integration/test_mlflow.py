@@ -7,9 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
@@ -22,14 +21,12 @@ from mlflow.exceptions import MlflowException
 
 from flows.nightly import nightly
 from flows.platform.processes import free_ports
-from flows.platform.servers import EmbeddedPlatform
 from flows.promote import promote
 from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
 from tests.factory import Factory, normal_picture, to_png, with_scratch
-
-NIGHT = date(2026, 5, 1)
+from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story
 
 
 def encoded(seed: int, is_scratched: bool = False) -> str:
@@ -38,32 +35,24 @@ def encoded(seed: int, is_scratched: bool = False) -> str:
     return base64.b64encode(to_png((picture.clip(0, 1) * 255).astype(np.uint8))).decode()
 
 
-@pytest.fixture(scope="module")
-def served(shared_factory: Factory) -> Factory:
-    """A product whose first version is the champion; tests only read it."""
-    return serve_first_version(shared_factory)
-
-
 @pytest.fixture
-def own(factory: Factory) -> Factory:
-    """The same, for a test that changes its versions."""
-    return serve_first_version(factory)
+def own(forked: Callable[..., Factory]) -> Factory:
+    """A product whose first version is the champion, for a test that changes its versions."""
+    return forked(TRAINED)
 
 
-def serve_first_version(factory: Factory) -> Factory:
-    factory.deliver(NIGHT)
-    assert str(nightly(factory.product, NIGHT).action) == "trained, promoted 1"
-    return factory
+def champion_uri(product: Factory | Story) -> str:
+    return f"models:/{registry.model_name(product.product)}@champion"
 
 
-def champion_uri(factory: Factory) -> str:
-    return f"models:/{registry.model_name(factory.product)}@champion"
+def first_uri(story: Story) -> str:
+    return f"models:/{registry.model_name(story.product)}/1"
 
 
-def test_pyfunc_and_native_answer_alike(served: Factory) -> None:
+def test_pyfunc_and_native_answer_alike(story: Story) -> None:
     """The pyfunc's scores are the detector's own, with the version that answered."""
-    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
-    detector = flavor.load_model(champion_uri(served))
+    pyfunc = mlflow.pyfunc.load_model(first_uri(story))
+    detector = flavor.load_model(first_uri(story))
     picture = (normal_picture(np.random.default_rng(5)).clip(0, 1) * 255).astype(np.uint8)
     from reconad_plugin.images.geometry import stack_images
 
@@ -75,9 +64,9 @@ def test_pyfunc_and_native_answer_alike(served: Factory) -> None:
     assert answer["image_threshold"] == detector.calibration.image_threshold
 
 
-def test_a_scratch_scores_above_the_threshold(served: Factory) -> None:
+def test_a_scratch_scores_above_the_threshold(story: Story) -> None:
     """The served model tells a damaged part, and gives its map only when asked."""
-    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    pyfunc = mlflow.pyfunc.load_model(first_uri(story))
     rows = pd.DataFrame({"image": [encoded(6), encoded(6, is_scratched=True)]})
 
     plain = pyfunc.predict(rows)
@@ -88,9 +77,9 @@ def test_a_scratch_scores_above_the_threshold(served: Factory) -> None:
     assert base64.b64decode(with_map["anomaly_map"][1]).startswith(b"\x89PNG")
 
 
-def test_one_bad_row_spoils_no_other(served: Factory) -> None:
+def test_one_bad_row_spoils_no_other(story: Story) -> None:
     """A row that is no picture has its error; the others have their scores."""
-    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    pyfunc = mlflow.pyfunc.load_model(first_uri(story))
 
     answer = pyfunc.predict(pd.DataFrame({"image": [encoded(1), "@@@", encoded(2)]}))
 
@@ -100,9 +89,9 @@ def test_one_bad_row_spoils_no_other(served: Factory) -> None:
     assert answer["pred_score"][0] is not None
 
 
-def test_many_threads_get_the_same_answers(served: Factory) -> None:
+def test_many_threads_get_the_same_answers(story: Story) -> None:
     """Servers call predict from several threads at once."""
-    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    pyfunc = mlflow.pyfunc.load_model(first_uri(story))
     rows = pd.DataFrame({"image": [encoded(seed) for seed in range(6)]})
     expected = pyfunc.predict(rows)["pred_score"]
 
@@ -113,34 +102,37 @@ def test_many_threads_get_the_same_answers(served: Factory) -> None:
         pd.testing.assert_series_equal(answer, expected)
 
 
-def test_a_wrong_column_is_refused_by_the_signature(served: Factory) -> None:
+def test_a_wrong_column_is_refused_by_the_signature(story: Story) -> None:
     """The signature names the column that is missing."""
-    pyfunc = mlflow.pyfunc.load_model(champion_uri(served))
+    pyfunc = mlflow.pyfunc.load_model(first_uri(story))
 
     with pytest.raises(MlflowException, match=r"missing inputs \['image'\]"):
         pyfunc.predict(pd.DataFrame({"picture": [encoded(1)]}))
 
 
-def test_models_hold_no_pickle(served: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_hold_no_pickle(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model loads with unpickling forbidden, and none of its files is a pickle."""
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
-    folder = Path(mlflow.artifacts.download_artifacts(champion_uri(served)))
-    mlflow.pyfunc.load_model(champion_uri(served))
+    folder = Path(mlflow.artifacts.download_artifacts(first_uri(story)))
+    mlflow.pyfunc.load_model(first_uri(story))
 
     names = {file.name for file in folder.rglob("*") if file.is_file()}
     assert {"weights.safetensors", "detector.json", "MLmodel"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
 
 
-def test_a_version_names_its_whole_lineage(served: Factory) -> None:
+def test_a_version_names_its_whole_lineage(story: Story) -> None:
     """From the version one finds the run, its manifests as dataset inputs, curve and pictures."""
-    version = registry.champion(served.product)
-    manifest = f"s3://factory/{served.product}/_reconad/manifests/2026-05-01.parquet"
+    version = registry.version(story.product, "1")
+    manifests = [
+        f"s3://factory/{story.product}/_reconad/manifests/{night}.parquet"
+        for night in (GATHERED, TRAINED)
+    ]
 
-    assert sources_of(version) == [manifest]
+    assert sources_of(version) == manifests
     in_short = json.loads(version.tags[registry.MANIFESTS_TAG])
-    assert in_short == {"first": manifest, "last": manifest, "count": 1}
+    assert in_short == {"first": manifests[0], "last": manifests[1], "count": 2}
     artifacts = {entry.path for entry in MlflowClient().list_artifacts(version.run_id)}
     assert {"loss.png", "maps.png", "gate"} <= artifacts
     assert len(MlflowClient().get_metric_history(version.run_id, "held_out_loss")) >= 10
@@ -156,7 +148,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
     monkeypatch.setattr(registry, "find_by_request", lambda product, *fingerprints: None)
     from flows.train import train
 
-    number = train(own.product, NIGHT).version
+    number = str(train(own.product, TRAINED)).split()[1]
 
     second = flavor.load_model(f"models:/{registry.model_name(own.product)}/{number}")
     assert number == "2"
@@ -184,11 +176,11 @@ def test_an_interrupted_promotion_is_completed_by_the_next(
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", dies)
     with pytest.raises(KeyboardInterrupt):
-        alias_log.promote(own.product, second, "2026-05-02", verdict)
+        alias_log.promote(own.product, second, QUIET.isoformat(), verdict)
     monkeypatch.undo()
 
     assert registry.champion(own.product).number == "1"
-    alias_log.promote(own.product, second, "2026-05-02", verdict)
+    alias_log.promote(own.product, second, QUIET.isoformat(), verdict)
     assert registry.champion(own.product).number == second
     assert registry.version_by_alias(own.product, registry.PREVIOUS_CHAMPION).number == "1"
 
@@ -199,7 +191,7 @@ def test_the_next_night_completes_a_promotion_that_was_cut_off(own: Factory) -> 
     MlflowClient().delete_model_version_tag(name, "1", registry.STATE_TAG)
     MlflowClient().delete_model_version_tag(name, "1", registry.PROMOTED_NIGHT_TAG)
 
-    result = nightly(own.product, NIGHT + timedelta(days=1))
+    result = nightly(own.product, EMPTY_AFTER)
 
     assert str(result.action) == "no images"
     assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
@@ -209,7 +201,7 @@ def test_a_promotion_cut_off_at_its_end_is_completed(own: Factory) -> None:
     """The champion's alias has moved but the challenger's is still there: promoting completes."""
     registry.challenge(own.product, "1")
 
-    outcome = promote(own.product, NIGHT)
+    outcome = promote(own.product, TRAINED)
 
     assert str(outcome) == "promoted 1"
     assert registry.version_by_alias(own.product, registry.CHALLENGER) is None
@@ -226,15 +218,15 @@ def register_copy(factory: Factory) -> str:
 
 
 @pytest.fixture
-def scoring_server(served: Factory, platform: EmbeddedPlatform) -> Iterator[str]:
+def scoring_server(story: Story) -> Iterator[str]:
     """``mlflow models serve`` as the README starts it; its address."""
     (port,) = free_ports(1)
-    log = platform.state / "logs" / "serve.log"
+    log = story.platform.state / "logs" / "serve.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
             [
                 Path(sys.executable).parent / "mlflow", "models", "serve",
-                "-m", champion_uri(served), "--env-manager", "local", "--port", str(port),
+                "-m", first_uri(story), "--env-manager", "local", "--port", str(port),
             ],
             stdout=file,
             stderr=file,

@@ -1,5 +1,6 @@
 """What a night's maps showed is kept in the bucket, and later nights are held against it."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,24 +9,25 @@ from numpy.typing import NDArray
 from flows.ingest import ingest
 from flows.jobs.product import open_product
 from flows.monitor import monitor
-from flows.nightly import nightly
 from reconad_plugin.watch.cause import MAX_DEFECT_HINT
 from reconad_plugin.watch.contrast import LEAST_NIGHTS
 from reconad_plugin.watch.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_PLACE
 from tests.factory import Factory, normal_picture, to_png, with_scratch
+from tests.world import IMAGES, LAST_QUIET, QUIET, QUIET_TOO
 
-TRAINED, ORDINARY = date(2026, 8, 1), 6
-WATCHED = [TRAINED + timedelta(1 + day) for day in range(ORDINARY + 1)]
-IMAGES, SCRATCHED = 24, 4
+NEW = [LAST_QUIET + timedelta(1 + day) for day in range(4)]
+WATCHED = [QUIET, QUIET_TOO, LAST_QUIET, *NEW]  # by one version; a held night between counts not
+FEW_SCRATCHED = 4
 
 
-def test_a_night_is_compared_with_the_cells_of_the_nights_before(factory: Factory) -> None:
+def test_a_night_is_held_against_the_places_of_the_nights_before(
+    forked: Callable[..., Factory],
+) -> None:
     """From the sixth night of a version on; scratched images are counted, and hint at defects."""
-    factory.deliver(TRAINED, 40)
-    nightly(factory.product, TRAINED)
+    factory = forked(LAST_QUIET)
 
-    for night in WATCHED:
-        deliver(factory, night, scratched=SCRATCHED if night == WATCHED[-1] else 0)
+    for night in NEW:
+        deliver(factory, night, scratched=FEW_SCRATCHED if night == NEW[-1] else 0)
         ingest(factory.product, night)
         monitor(factory.product, night)
 
@@ -42,11 +44,11 @@ def test_a_night_is_compared_with_the_cells_of_the_nights_before(factory: Factor
     assert scores is not None
     assert "map_cells" not in scores
     last, before = seen[-1], seen[-2]
-    assert last.contrast.above == SCRATCHED
-    assert last.statistics.outliers.contrast > before.statistics.outliers.contrast
-    assert f"4 of {IMAGES} images stand out from their cell" in last.explanation
-    assert last.contrast.chance <= MAX_DEFECT_HINT  # so few nights raise no alarm
-    assert last.contrast.chance < before.contrast.chance
+    assert last["counts"]["outliers"]["above"] == FEW_SCRATCHED
+    assert last["statistics"]["outliers"]["contrast"] > before["statistics"]["outliers"]["contrast"]
+    assert "4 stand out from their place" in last["evidence"]
+    assert last["counts"]["outliers"]["chance"] <= MAX_DEFECT_HINT  # so few nights raise no alarm
+    assert last["counts"]["outliers"]["chance"] < before["counts"]["outliers"]["chance"]
 
 
 def deliver(factory: Factory, night: date, scratched: int) -> None:

@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from flows.ingest import ingest
 from flows.jobs.product import open_product
 from flows.nightly import nightly
-from flows.platform.servers import EmbeddedPlatform
 from tests.command_line import run
-from tests.conftest import make_factory
 from tests.factory import Factory
+from tests.world import GATHERED, LAST_QUIET, Story, fork
 
-GATHERED = 5
-NIGHTS = [date(2026, 7, 1) + timedelta(day) for day in range(GATHERED + 5)]
-CUT_OFF, FIRST, LAST, AFTER, BACK = NIGHTS[GATHERED:]
+CUT_OFF, FIRST, LAST, AFTER, BACK = [LAST_QUIET + timedelta(1 + day) for day in range(5)]
 
 
 def under_yellower_lamp(image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,17 +25,14 @@ def under_yellower_lamp(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def alarmed(
-    platform: EmbeddedPlatform, tmp_path_factory: pytest.TempPathFactory
+    narrow_widths: None, told: Story, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Factory]:
-    """Nights that a first version learns from, and three under another lamp; the run of the first
-    of these dies after it has taken in the images."""
+    """Quiet nights, and three under another lamp; the run of the first of these dies after it has
+    taken in the images."""
     with pytest.MonkeyPatch.context() as environment:
-        folder = tmp_path_factory.mktemp("watched")
-        factory = make_factory(platform, folder, environment, first_training_nights=GATHERED)
-        text = factory.settings.read_text()
-        factory.settings.write_text(text.replace("steps = 300", "steps = 60"))
-        for night in NIGHTS[: NIGHTS.index(AFTER)]:
-            deliver(factory, night, is_yellower=night >= CUT_OFF)
+        factory = fork(told, LAST_QUIET, tmp_path_factory.mktemp("watched"), environment)
+        for night in (CUT_OFF, FIRST, LAST):
+            deliver(factory, night, is_yellower=True)
             run_night = ingest if night == CUT_OFF else nightly
             run_night(factory.product, night)
         yield factory
@@ -102,7 +96,7 @@ def test_resolving_ends_the_alarm_and_the_new_level_is_ordinary(alarmed: Factory
     product = alarmed.product
     records = open_product(product).records
 
-    unwatched = refused(alarmed, NIGHTS[0])
+    unwatched = refused(alarmed, GATHERED)
     ended = run("resolve", product, FIRST.isoformat(), "--note", "new lamp")
 
     assert "was not watched" in unwatched

@@ -61,6 +61,7 @@ region = "eu-central-1"
 cache_dir = "/var/cache/reconad"
 [monitoring]
 workspace = "http://localhost:8000"
+report = "lean"
 [products.bolt_m8]
 model = "draem"
 width = "small"
@@ -95,6 +96,7 @@ steps = 100
     assert settings.storage.endpoint_url == "http://localhost:8333"
     assert settings.storage.cache_dir == Path("/var/cache/reconad")
     assert settings.monitoring.workspace == "http://localhost:8000"
+    assert settings.monitoring.report == "lean"
     assert (product.train.steps, product.train.learning_rate) == (1000, 2e-3)
     assert product.train.light_augmentation
     assert (product.train.geometric_augmentation, product.train.preset) == ("mirror", "metal")
@@ -364,6 +366,14 @@ def test_unknown_product_says_which_are_known(write, text, known):
         ConfigError, match=rf"got 'screw', known: {known}: add a section \[products.screw\]"
     ):
         settings.product("screw")
+
+
+def test_report_is_full_or_lean(write):
+    """Full where nothing is said; anything else is refused with what there is."""
+    assert load_settings(write(MINIMAL)).monitoring.report == "full"
+
+    with pytest.raises(ConfigError, match=r"monitoring\.report: Input should be 'full' or 'lean'"):
+        load_settings(write(MINIMAL + '[monitoring]\nreport = "short"'))
 
 
 def test_settings_do_not_change(write):

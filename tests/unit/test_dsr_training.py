@@ -233,7 +233,7 @@ def learnt(make_normal):
         network = build_dsr(32, 16, 8, 64, restriction_width=16, unet_width=8)
     network.subspaces.vq.load_state_dict(vq.state_dict())
     simulation = Simulation(PRESETS["electronics"])
-    settings = TrainingSettings(steps=300, batch_size=16, learning_rate=3e-3)
+    settings = TrainingSettings(steps=300, batch_size=8, learning_rate=3e-3)
     train(SubspacesRecipe(network, simulation), images, held_out[:0], settings, seed=0)
     return network
 

@@ -190,21 +190,11 @@ def test_similar_images_use_many_codes(pretrained):
     assert report.training.steps == STEPS
 
 
-def test_pretraining_repeats(pretrained, make_normal, textures):
-    """The same images and seed give the same weights, and the same hash."""
-    settings = TrainingSettings(steps=STEPS, batch_size=8)
-
-    again, report = pretrain_vq(make_normal(50, 1), make_normal(8, 2), textures, settings, 0, SIZES)
-
-    network, first = pretrained
-    assert hash_weights(again) == hash_weights(network)
-    assert (report.codebooks, report.psnr_db) == (first.codebooks, first.psnr_db)
-
-
-def test_killed_pretraining_ends_as_if_it_had_not_been(
+def test_pretraining_repeats_also_when_it_is_killed(
     monkeypatch, pretrained, make_normal, textures, tmp_path
 ):
-    """Codebooks, too, go on where they were, bit by bit."""
+    """The same images and seed give the same weights and hash, bit by bit, and codebooks, too, go
+    on where they were."""
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
     settings = TrainingSettings(steps=STEPS, batch_size=8)
     data = (make_normal(50, 1), make_normal(8, 2), textures, settings, 0, SIZES)
@@ -215,10 +205,12 @@ def test_killed_pretraining_ends_as_if_it_had_not_been(
 
     with pytest.raises(KeyboardInterrupt):
         pretrain_vq(*data, RunOptions(checkpoint_folder=tmp_path, on_progress=kill))
-    resumed, report = pretrain_vq(*data, RunOptions(checkpoint_folder=tmp_path))
+    again, report = pretrain_vq(*data, RunOptions(checkpoint_folder=tmp_path))
 
+    network, first = pretrained
     assert report.training.resumed_step > 0
-    assert hash_weights(resumed) == hash_weights(pretrained[0])
+    assert hash_weights(again) == hash_weights(network)
+    assert (report.codebooks, report.psnr_db) == (first.codebooks, first.psnr_db)
 
 
 @pytest.mark.parametrize("level", ["coarse", "fine"])

@@ -83,7 +83,10 @@ def url(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    """Chromium, which has to be here: a dashboard is not tested without a browser."""
+    """Chromium, which has to be here: a dashboard is not tested without a browser.
+
+    Selenium is told where it and its driver are, and not to ask for others over the net.
+    """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
         pytest.fail("install what this test needs: apt-get install chromium chromium-driver")
@@ -92,9 +95,11 @@ def browser() -> Iterator[webdriver.Chrome]:
     for option in BROWSER_OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    yield browser
-    browser.quit()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SE_OFFLINE", "true")
+        browser = webdriver.Chrome(options=options, service=Service(executable_path=driver))
+        yield browser
+        browser.quit()
 
 
 def open_project(browser: webdriver.Chrome, url: str, folder: Path) -> str:
