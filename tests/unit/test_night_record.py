@@ -5,11 +5,11 @@ import json
 import pytest
 
 from reconad_plugin.ledger.night_record import NightRecord
-from reconad_plugin.watch.results import ContrastCheck, CountCheck
+from reconad_plugin.watch.results import CountCheck
 from tests.night_tables import record
 
 COUNT = CountCheck(above=9, images=40, expected_share=0.01, chance=1e-6, limit=1e-4)
-CONTRAST = ContrastCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
+CONTRAST = CountCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
 KEYS = {
     "night", "model_version", "is_alarm", "is_raised", "is_new", "since", "cause", "also",
     "evidence", "is_learning", "is_holding", "statistics", "checks", "counts",
@@ -48,21 +48,6 @@ def test_the_keys_of_a_record_stay():
         "statistic", "value", "expected", "effect", "score", "average", "jump_limit",
         "average_limit", "is_alarm",
     }  # fmt: skip
-
-
-def test_a_record_of_a_time_when_less_was_kept_is_read():
-    """An alarm without a first night began on its own; no test of counts was kept."""
-    kept = record(cause="light").to_dict()
-    for name in ("is_raised", "is_new", "since", "also", "counts", "expected_false_alarms"):
-        del kept[name]
-    kept["checks"]["luminance"] = {"statistic": "luminance", "p_value": 0.01}
-
-    read = NightRecord.from_json(json.dumps(kept).encode())
-
-    assert (read.is_raised, read.is_new, read.also) == (True, True, ())
-    assert (read.since, read.began, read.open_nights) == (None, read.night, 1)
-    assert read.above_threshold is read.suspects is read.contrast is None
-    assert set(read.checks) == {"sharpness"}
 
 
 @pytest.mark.parametrize(
