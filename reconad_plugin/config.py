@@ -55,7 +55,7 @@ def _known_preset(name: str) -> str:
 
 
 def check_image_size(size_px: int) -> int:
-    """The side of a square that a network can take.
+    """Check the side of a square that a network is to take, and return it.
 
     Raises:
         ConfigError: it is no power of two from 32 to 1024.
@@ -188,7 +188,7 @@ class Settings(_Frozen):
     products: dict[ProductName, ProductSettings]
 
     def product(self, name: str) -> ProductSettings:
-        """The settings of one product.
+        """Return the settings of one product.
 
         Raises:
             ConfigError: the product is not in the file.
@@ -241,7 +241,7 @@ def in_one_line(error: ValidationError) -> str:
 
 
 def check_product_name(name: str) -> str:
-    """The name itself.
+    """Check a product's name, and return it.
 
     Raises:
         ConfigError: it cannot name a product.
@@ -255,7 +255,7 @@ def check_product_name(name: str) -> str:
 
 
 def parse_night(text: str | date) -> date:
-    """A night is named by its date, ``YYYY-MM-DD``.
+    """Read the date, ``YYYY-MM-DD``, that names a night.
 
     Raises:
         ConfigError: the text is no such date.

@@ -206,7 +206,7 @@ def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def _unchanged_rows(
     previous: pd.DataFrame | None, objects: list[ObjectInfo]
 ) -> dict[tuple[str, str], dict[str, object]]:
-    """The accepted rows of objects that are still there, by key and ETag. The others are looked at
+    """Index the accepted rows of objects still there by key and ETag. The others are looked at
     anew: a limit may have been raised since, and the image that a duplicate repeats be gone."""
     if previous is None:
         return {}

@@ -39,7 +39,7 @@ def open_source(data: str, cache: Path = CACHE) -> ImageFolder:
 
 
 def local_folder(address: str, cache: Path = CACHE) -> Path:
-    """A folder as it is; of ``s3://bucket/prefix`` a copy that is brought up to date.
+    """Return a folder as it is; of ``s3://bucket/prefix`` a copy that is brought up to date.
 
     Raises:
         ConfigError: the address has no bucket.
@@ -76,7 +76,7 @@ def hashes_of_textures(address: str | None) -> dict[str, str]:
 
 
 def open_bucket(name: str) -> ObjectStore:
-    """A bucket by name: endpoint, region and credentials come the usual AWS way."""
+    """Open a bucket by name: endpoint, region and credentials come the usual AWS way."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     try:
         storage = StorageSettings(bucket=name, region=region or "us-east-1")
@@ -109,7 +109,7 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
 
 
 def sizes_in_words(paths: Sequence[Path], size_px: int) -> str | None:
-    """A word on pictures of several sizes, and on those that the network sees smaller than they
+    """Describe pictures of several sizes, and those that the network sees smaller than they
     are; None where there are neither. Only headers are read; what is no picture is passed over."""
     sizes = set()
     for path in paths:
