@@ -4,7 +4,7 @@ import numpy as np
 
 from reconad_plugin.watch.cause import find_cause
 from reconad_plugin.watch.night_tests import Watch, chance_of
-from reconad_plugin.watch.results import CountCheck, StatisticCheck
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import STATISTICS, Exceedances
 
 # of 100 held-out images the threshold lets one through
@@ -25,7 +25,7 @@ def count(seen, limit=LIMIT):
 
 def contrast(seen, limit=LIMIT):
     """The test of a contrast that is as rare as such a count."""
-    return CountCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
+    return ContrastCheck(seen.above, seen.images, 0.01, chance_of(seen), limit)
 
 
 def tonight(suspects=FEW, above_threshold=FEW, stand_out=NOT_KNOWN):

@@ -15,7 +15,7 @@ from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE, Triage
 from reconad_plugin.watch.night_tests import Watch
-from reconad_plugin.watch.results import CountCheck, StatisticCheck
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
@@ -23,8 +23,11 @@ REVIEW_COLUMNS: Final = ("key", "sha256", "night", "pred_score", "matched_score"
 
 _PARQUET = "application/vnd.apache.parquet"
 _JSON = "application/json"
-# key in a record's JSON -> field
-_COUNTS: Final = {"alarming": "above_threshold", "suspects": "suspects", "outliers": "contrast"}
+_COUNTS: Final = {  # key in a record's JSON -> field, and its type
+    "alarming": ("above_threshold", CountCheck),
+    "suspects": ("suspects", CountCheck),
+    "outliers": ("contrast", ContrastCheck),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class NightRecord:
     # the test of how many images score above the threshold as they came
     above_threshold: CountCheck | None = None
     suspects: CountCheck | None = None  # the same after matching the light
-    contrast: CountCheck | None = None  # the test of how far images stand out from their cells
+    contrast: ContrastCheck | None = None  # the test of how far images stand out from their cells
     expected_false_alarms: float | None = None  # in the next year
 
     @classmethod
@@ -98,7 +101,7 @@ class NightRecord:
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in the record's JSON."""
-        counts = {key: getattr(self, field) for key, field in _COUNTS.items()}
+        counts = {key: getattr(self, field) for key, (field, _) in _COUNTS.items()}
         return {
             "night": self.night,
             "model_version": self.model_version,
@@ -127,7 +130,9 @@ class NightRecord:
         kept = json.loads(content)
         explanation, counts = kept.pop("evidence"), kept.pop("counts")
         tests = {
-            field: CountCheck(**counts[key]) for key, field in _COUNTS.items() if key in counts
+            field: of_test(**counts[key])
+            for key, (field, of_test) in _COUNTS.items()
+            if key in counts
         }
         checks = kept["checks"].items()
         read = {

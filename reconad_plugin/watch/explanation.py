@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reconad_plugin.watch.results import CountCheck, StatisticCheck
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 
 LEAST_CHANCE: Final = 1e-9  # that is printed; no model of nights holds farther out
 MOST_STATISTICS: Final = 3  # in one sentence, the farthest first
@@ -112,7 +112,7 @@ def _numbers(check: StatisticCheck) -> str:
     return f"{numbers}: {abs(check.effect):.1f} deviations {'up' if check.effect > 0 else 'down'}"
 
 
-def describe_suspects(suspects: CountCheck, contrast: CountCheck) -> str:
+def describe_suspects(suspects: CountCheck, contrast: ContrastCheck) -> str:
     """Say how many images look defective, by either test, each with its own chance."""
     sentence = _count(suspects, "look anomalous with the light matched")
     if contrast.images:

@@ -23,7 +23,7 @@ from reconad_plugin.watch.charts import Charts, Scores
 from reconad_plugin.watch.contrast import LEAST_NIGHTS, chance_of_contrast
 from reconad_plugin.watch.limits import Limits, limits
 from reconad_plugin.watch.positions import images_of, is_placed, night_values
-from reconad_plugin.watch.results import CountCheck, StatisticCheck
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import Exceedances, NightStatistics, Outliers
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
@@ -41,7 +41,7 @@ class Watch:
     suspects: CountCheck  # the same after matching the light
     # how far images stand out from their cells (`watch.contrast`); of none where their positions
     # are not known
-    contrast: CountCheck
+    contrast: ContrastCheck
     # (N, K) standard normal scores of the ordinary nights that were tested, in order of
     # `STATISTICS`, those that tonight has; NaN where one was not tested
     ordinary_scores: NDArray[np.float64]
@@ -178,16 +178,16 @@ def _above_threshold(
 
 def _check_contrast(
     known: Sequence[NightStatistics], tonight: Outliers | None, limit: Limits
-) -> CountCheck:
+) -> ContrastCheck:
     """Hold a night's contrast against that of the ordinary nights of the same version."""
     before = [night.outliers for night in known if night.outliers is not None]
     if tonight is None or len(before) < LEAST_NIGHTS:
-        return CountCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
+        return ContrastCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
     images = np.array([night.images for night in before])
     contrasts = np.array([night.contrast for night in before])
     chance = chance_of_contrast(np.array(tonight.contrast), tonight.images, contrasts, images)
     share = sum(night.above for night in before) / max(1, int(images.sum()))
-    return CountCheck(tonight.above, tonight.images, share, float(chance), limit.count)
+    return ContrastCheck(tonight.above, tonight.images, share, float(chance), limit.count)
 
 
 def _night_effect(known: Sequence[NightStatistics]) -> float:

@@ -61,17 +61,12 @@ class StatisticCheck:
 
 @dataclass(frozen=True)
 class CountCheck:
-    """What a test of single images says of a night.
+    """What the test of a count of images says of a night."""
 
-    Of the test of contrast ``above`` counts the images that stand out from their cells, and
-    ``chance`` is not that of the count: it is that of a contrast as high as tonight's between the
-    highest tenth of the images and the median one.
-    """
-
-    above: int  # images that the test is about
+    above: int  # images that are counted
     images: int  # images in all
     expected_share: float  # of such images on ordinary nights
-    chance: float  # that an ordinary night shows so many, or is as far out
+    chance: float  # that an ordinary night shows so many
     limit: float  # a chance below it is an alarm
 
     @property
@@ -87,3 +82,13 @@ class CountCheck:
     def share(self) -> float:
         """Share of such images; 0 where there are no images."""
         return self.above / self.images if self.images else 0.0
+
+
+@dataclass(frozen=True)
+class ContrastCheck(CountCheck):
+    """What the test of contrast says of a night.
+
+    ``above`` counts the images that stand out from their cells. ``chance`` is not that of the
+    count: it is that of a contrast as high as tonight's between the highest tenth of the images
+    and the median one.
+    """

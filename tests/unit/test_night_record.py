@@ -5,11 +5,11 @@ import json
 import pytest
 
 from reconad_plugin.ledger.night_record import NightRecord
-from reconad_plugin.watch.results import CountCheck
+from reconad_plugin.watch.results import ContrastCheck, CountCheck
 from tests.night_tables import record
 
 COUNT = CountCheck(above=9, images=40, expected_share=0.01, chance=1e-6, limit=1e-4)
-CONTRAST = CountCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
+CONTRAST = ContrastCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
 KEYS = {
     "night", "model_version", "is_alarm", "is_raised", "is_new", "since", "cause", "also",
     "evidence", "is_learning", "is_holding", "statistics", "checks", "counts",

@@ -17,7 +17,7 @@ from reconad_plugin.watch.cause import (
     find_cause,
 )
 from reconad_plugin.watch.night_tests import chance_of
-from reconad_plugin.watch.results import CountCheck
+from reconad_plugin.watch.results import ContrastCheck
 from reconad_plugin.watch.statistics import (
     STATISTICS,
     SURFACE_STATISTIC,
@@ -39,7 +39,7 @@ from tests.watches import (
 )
 
 # most images have a cell far up, and none more than the others
-MOST_STAND_OUT = CountCheck(above=20, images=30, expected_share=0.01, chance=0.5, limit=LIMIT)
+MOST_STAND_OUT = ContrastCheck(above=20, images=30, expected_share=0.01, chance=0.5, limit=LIMIT)
 
 
 def test_examples_are_what_they_are_called():
