@@ -10,8 +10,7 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.simulation.textures import load_textures
 from reconad_plugin.training.draem import DraemRecipe
-from reconad_plugin.training.loop import best_precision, train
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions, best_precision, train
 from reconad_plugin.training.recipe import Simulation
 from reconad_plugin.training.report import Progress
 

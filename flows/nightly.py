@@ -61,7 +61,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     ledger, record = open_ledger(opened, history), None
     if history.founding_until is None:
         action = begin(opened, ledger, night)
-    elif ledger.is_closed(night):
+    elif ledger.history.is_closed(night):
         action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(ledger, night))
     else:
         record = monitor(product, night)

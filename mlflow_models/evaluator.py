@@ -7,7 +7,7 @@ import io
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import mlflow
 import numpy as np
@@ -134,7 +134,7 @@ def _excess(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 def _image_figures(rows: pd.DataFrame) -> dict[str, float]:
     is_normal = (rows["label"] == NORMAL_LABEL).to_numpy()
-    figures = cast("dict[str, float]", image_figures(_scores(rows), _excess(rows), is_normal))
+    figures = image_figures(_scores(rows), _excess(rows), is_normal)
     del figures["image_F1_best_threshold"]  # of these very images: none to work with
     for label, found in rows[~is_normal].groupby("label"):
         figures[f"recall/{label}"] = share_above(_excess(found), 0)

@@ -46,6 +46,11 @@ class Foundation:
         return {URI_TAG: self.uri, HASH_TAG: self.sha256}
 
 
+def weights_tag(network: FoundationNetwork) -> dict[str, str]:
+    """Return what a foundation's own version says of its weights."""
+    return {HASH_TAG: hash_weights(network)}
+
+
 def foundation_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of a version that say what it stands on; none where that is its own."""
     return {name: tags[name] for name in (URI_TAG, HASH_TAG) if name in tags}

@@ -96,26 +96,36 @@ class Version:
         return ROLLED_BACK_NIGHT_TAG in self.tags
 
 
+def training_tags(fingerprint: str, purpose: str) -> dict[str, str]:
+    """Return what a version says of the training that made it."""
+    return {REQUEST_TAG: fingerprint, PURPOSE_TAG: purpose}
+
+
+def night_tags(night: str, cause: str, manifests: str) -> dict[str, str]:
+    """Return what a version says of the night it was trained on, and of what it learnt from."""
+    return {NIGHT_TAG: night, CAUSE_TAG: cause, MANIFESTS_TAG: manifests}
+
+
 def model_name(product: str) -> str:
     """Name of a product's registered model."""
     return f"reconad-{product}"
 
 
 def version_by_alias(product: str, alias: str) -> Version | None:
-    """The version an alias points to, or None."""
+    """Return the version an alias points to, or None."""
     number = number_by_alias(product, alias)
     return None if number is None else version(product, number)
 
 
 def number_by_alias(product: str, alias: str) -> str | None:
-    """The number of the version an alias points to, or None."""
+    """Return the number of the version an alias points to, or None."""
     registered = _registered_model(product)
     found = registered.aliases.get(alias) if registered else None
     return None if found is None else str(found)
 
 
 def champion(product: str) -> Version:
-    """The version in service.
+    """Return the version in service.
 
     Raises:
         NoChampionError: nothing serves yet.

@@ -113,7 +113,7 @@ def trained_on(version: registry.Version) -> frozenset[str]:
 
 
 def log_verdict(
-    version: registry.Version, verdict: dict[str, Any], figures: Mapping[str, Figure]
+    version: registry.Version, verdict: Mapping[str, Any], figures: Mapping[str, Figure]
 ) -> None:
     """Add the gate's verdict to the run of the version it is about."""
     client = MlflowClient()

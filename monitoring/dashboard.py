@@ -3,15 +3,10 @@
 from collections.abc import Collection
 from datetime import date
 from typing import Final, TypeAlias
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from evidently.core.report import Snapshot
-from evidently.sdk.models import (
-    DashboardModel,
-    DashboardPanelPlot,
-    DashboardTabModel,
-    PanelMetric,
-)
+from evidently.sdk.models import DashboardModel, DashboardPanelPlot, DashboardTabModel, PanelMetric
 from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
 from evidently.ui.storage.local.base import LocalState
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
@@ -55,19 +50,15 @@ def add_night(
 ) -> None:
     """Put a night's run on the product's dashboard; a replayed night replaces its run.
 
-    Args:
-        workspace: see ``open_workspace``.
-        product: its project is made with its first night.
-        record: what the watch decided; the newest night's stands in words in the first panel.
-        snapshot: see ``run_report``; its drawings are dropped.
+    The product's project is made with its first night. The newest night's record stands in words in
+    the first panel. The drawings of the snapshot are dropped.
     """
     project = _find_project(workspace, product) or _new_project(workspace, product)
     name = run_name(date.fromisoformat(record.night))
     lean(snapshot)
     if isinstance(workspace, FolderWorkspace):
-        workspace.state.write_snapshot(
-            project.id, _run_id(project, name), snapshot.to_snapshot_model()
-        )
+        content = snapshot.to_snapshot_model()
+        workspace.state.write_snapshot(project.id, uuid5(project.id, name), content)
     else:
         for run_id, known in _server_runs(workspace, project).items():
             if known == name:
@@ -92,7 +83,7 @@ def remove_other_runs(workspace: AnyWorkspace, product: str, nights: Collection[
         return
     names = {run_name(night) for night in nights}
     if isinstance(workspace, FolderWorkspace):
-        kept = {_run_id(project, name) for name in names}
+        kept = {uuid5(project.id, name) for name in names}
         for run_id in workspace.list_runs(project.id):
             if run_id not in kept:
                 workspace.delete_run(project.id, run_id)
@@ -107,9 +98,8 @@ def tonight(record: NightRecord) -> DashboardPanelPlot:
     title, also = f"{record.night}: fine", ""
     if record.is_alarm:
         nights = record.open_nights
-        title = f"{record.night}: ALARM, {record.cause}, " + (
-            "new tonight" if nights == 1 else f"since {record.began} ({nights} nights)"
-        )
+        since = "new tonight" if nights == 1 else f"since {record.began} ({nights} nights)"
+        title = f"{record.night}: ALARM, {record.cause}, {since}"
         also = f"also seen: {', '.join(record.also)}" if record.also else ""
     version = f"scored by version {record.model_version}"
     panel = text_panel(title=title, description=in_sentences(record.explanation, also, version))
@@ -124,10 +114,6 @@ def _renew_first_panel(workspace: AnyWorkspace, project: Project, record: NightR
         if panel.plot_params.get(_NIGHT, "9999") <= record.night:
             dashboard.panels[index] = tonight(record).copy(update={"id": panel.id})
             workspace.save_dashboard(project.id, dashboard)
-
-
-def _run_id(project: Project, name: str) -> UUID:
-    return uuid5(project.id, name)
 
 
 def _server_runs(workspace: RemoteWorkspace, project: Project) -> dict[str, str]:
@@ -153,9 +139,8 @@ def _new_project(workspace: AnyWorkspace, product: str) -> Project:
 
 def _dashboard() -> DashboardModel:
     panels = _panels()
-    return DashboardModel(
-        tabs=[DashboardTabModel(title=TAB, panels=[panel.id for panel in panels])], panels=panels
-    )
+    tab = DashboardTabModel(title=TAB, panels=[panel.id for panel in panels])
+    return DashboardModel(tabs=[tab], panels=panels)
 
 
 def _panels() -> list[DashboardPanelPlot]:
@@ -217,54 +202,46 @@ def _panels() -> list[DashboardPanelPlot]:
             "which are the suspects; and share among the highest scores of normal images",
             _share("pred_label", "above the threshold"),
             _share("is_suspect", "suspects"),
-            _mean("tail_share"),
+            *_means("tail_share"),
         ),
         _lines(
             "Scores as the watch tests them",
             "Rises when the pictures look less normal: mean logarithm of the score, as it came and "
             "with the light matched, and of 1 over the p-value",
-            _mean("log_score"),
-            _mean("log_matched_score"),
-            _mean("surprise"),
+            *_means("log_score", "log_matched_score", "surprise"),
         ),
         _lines(
             "Surface and maps",
             "Contrast over brightness moves when the surface changes; the anomalous share of the "
             "picture falls for a spot and rises for a lamp; both as logarithms",
-            _mean("relative_contrast"),
-            _mean("log_map_extent"),
+            *_means("relative_contrast", "log_map_extent"),
         ),
         _lines("Images a night", None, PanelMetric(legend="images", metric="RowCount")),
         _lines(
             "Light: brightness and clipped pixels",
             "0 is black and 1 is white; clipped pixels are fully dark or fully bright",
-            _mean("luminance"),
-            _mean("clipped_share"),
+            *_means("luminance", "clipped_share"),
         ),
         _lines(
             "Light: colour and evenness",
             "0 is neutral and even, as logarithms: red and blue to green, right to left half, "
             "lower to upper half",
-            _mean("red_green_balance"),
-            _mean("blue_green_balance"),
-            _mean("light_slope_x"),
-            _mean("light_slope_y"),
+            *_means("red_green_balance", "blue_green_balance", "light_slope_x", "light_slope_y"),
         ),
         _lines(
             "Camera: sharpness and noise",
             "Sharpness falls when the lens leaves its focus; both as logarithms",
-            _mean("sharpness"),
-            _mean("noise"),
+            *_means("sharpness", "noise"),
         ),
         _lines(
             "Camera: framing",
             "Where the part lies, as a share of the picture from the upper left, and how far it "
             "spreads; moves when the camera does",
-            _mean("framing_x"),
-            _mean("framing_y"),
-            _mean("framing_spread"),
+            *_means("framing_x", "framing_y", "framing_spread"),
         ),
-        _lines("Camera: resolution", "Number of pixels, as a logarithm of 2", _mean("resolution")),
+        _lines(
+            "Camera: resolution", "Number of pixels, as a logarithm of 2", *_means("resolution")
+        ),
         _lines(
             "Evidently's own drift score",
             "For information, alarms do not use it: normed Wasserstein distance to the ordinary "
@@ -290,9 +267,12 @@ def _column(metric: str, column: str, legend: str) -> PanelMetric:
     return PanelMetric(legend=legend, metric=metric, metric_labels={"column": column})
 
 
-def _mean(statistic: str) -> PanelMetric:
-    return PanelMetric(
-        legend=STATISTIC_WORDS[statistic].measured,
-        metric="NightMean",
-        metric_labels={"statistic": statistic},
-    )
+def _means(*statistics: str) -> list[PanelMetric]:
+    return [
+        PanelMetric(
+            legend=STATISTIC_WORDS[statistic].measured,
+            metric="NightMean",
+            metric_labels={"statistic": statistic},
+        )
+        for statistic in statistics
+    ]

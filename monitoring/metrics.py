@@ -35,8 +35,8 @@ class ImageShare(SingleValueMetric):
 class NightValue(SingleValueMetric):
     """A number that a night has as a whole, such as the version that scored it."""
 
-    # holds that number in every row. The number is no parameter, because Evidently begins a new
-    # line on the dashboard for each value of a parameter
+    # holds the number in every row; as a parameter it would begin a new line on the dashboard with
+    # each value
     column: str
 
 
@@ -77,7 +77,6 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
         return float(images[self.metric.statistic].mean())
 
     def display_name(self) -> str:
-        """Heading of the report's panel."""
         return f"Night's mean of {STATISTIC_WORDS[self.metric.statistic].measured}"
 
 
@@ -89,7 +88,6 @@ class ImageShareCalculation(_TableCalculation[ImageShare]):
         return float(table[self.metric.column].mean())
 
     def display_name(self) -> str:
-        """Heading of the report's panel."""
         return f"Share of images with {self.metric.column}"
 
 
@@ -111,5 +109,4 @@ class NightValueCalculation(_TableCalculation[NightValue]):
         return float(values[0])
 
     def display_name(self) -> str:
-        """Heading of the report's panel."""
         return str(self.metric.column).replace("_", " ").capitalize()

@@ -41,13 +41,10 @@ def run_report(
 ) -> Snapshot:
     """Run Evidently on one night.
 
-    Args:
-        night: stamps the run; naive, as all of a workspace must be.
-        images: the night's table of scores and features, one row an image. Statistics that it
-            has no columns for are left out.
-        values: of the night as a whole, see ``reconad_plugin.ledger.night_values``.
-        reference: images of ordinary nights before, or None. Evidently's own drift score
-            against them is shown for information; alarms are decided over nights.
+    The night stamps the run, naive, as all of a workspace must be. Its table of scores and features
+    has one row an image; statistics that it has no columns for are left out. The values are of the
+    night as a whole, see ``reconad_plugin.ledger.night_values``. Evidently's drift score against a
+    reference, images of ordinary nights before, is shown for information.
     """
     images = images.drop(columns=MAP_CELLS, errors="ignore")  # a vector is no column to Evidently
     statistics = image_statistics(images).mean().dropna()

@@ -13,20 +13,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+import pydantic
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.networks.registry import MODELS
-from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS
+from reconad_plugin.networks.registry import MODELS, model_spec
+from reconad_plugin.simulation.presets import DEFAULT_PRESET
+from reconad_plugin.simulation.presets import preset as find_preset
 
 CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
@@ -47,22 +41,21 @@ def _name_of_no_foundation(name: str) -> str:
 ProductName = Annotated[
     str, StringConstraints(pattern=_NAME_PATTERN), AfterValidator(_name_of_no_foundation)
 ]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _known_model(name: str) -> str:
-    if name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(sorted(MODELS))}; got {name!r}")
+    model_spec(name)
     return name
 
 
 def _known_preset(name: str) -> str:
-    if name not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    find_preset(name)
     return name
 
 
 def check_image_size(size_px: int) -> int:
-    """The side of a square that a network can take.
+    """Check the side of a square that a network is to take, and return it.
 
     Raises:
         ConfigError: it is no power of two from 32 to 1024.
@@ -87,17 +80,16 @@ def _pattern_with_a_group(pattern: str) -> str:
     return pattern
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Frozen(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
 class StorageSettings(_Frozen):
     """Where the images are."""
 
     bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    endpoint_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] | None = (
-        None  # None: AWS_ENDPOINT_URL_S3 where it is set, else AWS
-    )
+    # without one AWS_ENDPOINT_URL_S3 where it is set, else AWS
+    endpoint_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] | None = None
     region: str = "us-east-1"
     cache_dir: Path = Path(".reconad/cache")
 
@@ -117,8 +109,8 @@ class TrainingSettings(_Frozen):
     """
 
     steps: Annotated[int, Field(ge=1)] | None = None
-    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # the model's
+    budget_s: _Positive | None = None
+    learning_rate: _Positive | None = None  # the model's
     batch_size: Annotated[int, Field(ge=2)] | None = None  # the model's; batch norm needs two
     light_augmentation: bool = False
     geometric_augmentation: Literal["auto", "none", "mirror", "rotate"] = "auto"
@@ -131,7 +123,7 @@ class FinetuneSettings(TrainingSettings):
     """A fine-tuning. The light is varied whenever the cause is light, whatever is set here."""
 
     steps: Annotated[int, Field(ge=1)] | None = 300
-    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 300
+    budget_s: _Positive | None = 300
 
 
 class ProductSettings(_Frozen):
@@ -150,12 +142,12 @@ class ProductSettings(_Frozen):
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"
     position_pattern: Annotated[str, AfterValidator(_pattern_with_a_group)] | None = None
-    false_alarms_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    false_alarms_per_year: _Positive = 1.0
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what numpy and torch both take
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
         spec = MODELS[self.model]
         if self.width is not None and self.width not in spec.widths:
@@ -196,7 +188,7 @@ class Settings(_Frozen):
     products: dict[ProductName, ProductSettings]
 
     def product(self, name: str) -> ProductSettings:
-        """The settings of one product.
+        """Return the settings of one product.
 
         Raises:
             ConfigError: the product is not in the file.
@@ -249,7 +241,7 @@ def in_one_line(error: ValidationError) -> str:
 
 
 def check_product_name(name: str) -> str:
-    """The name itself.
+    """Check a product's name, and return it.
 
     Raises:
         ConfigError: it cannot name a product.
@@ -263,7 +255,7 @@ def check_product_name(name: str) -> str:
 
 
 def parse_night(text: str | date) -> date:
-    """A night is named by its date, ``YYYY-MM-DD``.
+    """Read the date, ``YYYY-MM-DD``, that names a night.
 
     Raises:
         ConfigError: the text is no such date.

@@ -2,8 +2,8 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from reconad_plugin.errors import ConfigError
 
@@ -23,7 +23,7 @@ def check_writable(file: Path | None) -> None:
         raise ConfigError(f"--json must be a file that may be written; {file} may not")
 
 
-def write_json(content: dict[str, Any], file: Path | None) -> None:
+def write_json(content: Mapping[str, object], file: Path | None) -> None:
     """Write an object of finite numbers, where a file was asked for.
 
     Raises:

@@ -84,7 +84,7 @@ class TrainingOptions:
     json: Json = None
 
     @property
-    def training(self) -> dict[str, Any]:
+    def training(self) -> dict[str, object]:
         """Fields of ``TrainingSettings``.
 
         Raises:

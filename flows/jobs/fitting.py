@@ -6,19 +6,19 @@ from typing import Final
 from flows.jobs.progress import progress_bar
 from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
 from mlflow_models import registry
-from mlflow_models.foundation import HASH_TAG, log_foundation
+from mlflow_models.foundation import log_foundation, weights_tag
 from mlflow_models.tracking import TrainingRecord, log_training
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import threshold_warning
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
-from reconad_plugin.networks.base import FoundationNetwork, hash_weights
+from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.plots.figures import plot_loss, plot_maps, plot_reconstructions
 from reconad_plugin.training.checkpoint import remove_checkpoint
 from reconad_plugin.training.fit import check_device, fit_detector, textures_of
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
@@ -169,7 +169,7 @@ def _foundation_record(
             "reconstructions.png": plot_reconstructions(network, normal, unrelated, job.title),
         },
         tags={
-            HASH_TAG: hash_weights(network),
+            **weights_tag(network),
             **{f"reconad.{name}": f"{value:.4g}" for name, value in figures.items()},
         },
     )

@@ -73,8 +73,7 @@ class Contenders:
 
 def outcome_of(version: registry.Version) -> PromotionOutcome | None:
     """Return what became of a version that was judged before; None for one that was not."""
-    state = version.tags.get(registry.STATE_TAG)
-    return None if state is None else PromotionOutcome(state, version.number)
+    return PromotionOutcome(version.state, version.number) if version.state else None
 
 
 def choose_contenders(

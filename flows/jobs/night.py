@@ -106,7 +106,7 @@ def queue_for_review(
 
 
 def _kept_cells(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
-    """What the newest of these nights showed; one of a time before that was kept shows nothing."""
+    """Read what the newest of these nights showed, as far as it was kept."""
     nights = [date.fromisoformat(night.night) for night in known[-KNOWN_NIGHTS:]]
     kept = [product.records.cells(night) for night in nights]
     return [cells for cells in kept if cells is not None]

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
-from mlflow_models import registry
 from mlflow_models.tracking import log_night
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
@@ -46,7 +45,7 @@ def publish(
             "share_suspect": statistics.suspects.share,
         },
         tags={
-            registry.CAUSE_TAG: record.cause,
+            "reconad.cause": record.cause,
             "reconad.model_version": scored.version.number,
             "reconad.evidence": record.explanation,
         },

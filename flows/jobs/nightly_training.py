@@ -86,11 +86,7 @@ def training_job(
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
-        tags={
-            registry.NIGHT_TAG: night.isoformat(),
-            registry.CAUSE_TAG: cause,
-            registry.MANIFESTS_TAG: _summary_of(list(chosen.manifests)),
-        },
+        tags=registry.night_tags(night.isoformat(), cause, _summary_of(list(chosen.manifests))),
     )
 
 

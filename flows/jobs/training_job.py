@@ -127,8 +127,7 @@ class TrainingJob:
             images=self.images.drop_duplicates("sha256"),
             figures=figures,
             tags={
-                registry.REQUEST_TAG: self.fingerprint,
-                registry.PURPOSE_TAG: self.purpose,
+                **registry.training_tags(self.fingerprint, self.purpose),
                 **self.foundation_tags,
                 **self.tags,
                 **(tags or {}),

@@ -53,14 +53,8 @@ class Calibration:
         return beta_interval(above, ranks - above)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share of held-out normals that score at least this, the image itself counted.
-
-        Args:
-            scores: (N,) image scores.
-
-        Returns:
-            (N,) in (0, 1]: (1 + number of normals at or above) / (1 + number of normals).
-        """
+        """Return the share of held-out normals that score at least this, the image itself counted:
+        (1 + number of normals at or above) / (1 + number of normals), (N,) in (0, 1]."""
         normals = np.asarray(self.normal_scores)
         at_least = len(normals) - np.searchsorted(normals, scores, side="left")
         return (1 + at_least) / (1 + len(normals))
@@ -159,11 +153,8 @@ class ThresholdCheck:
 
 
 def check_threshold(calibration: Calibration, defect_scores: NDArray[np.float64]) -> ThresholdCheck:
-    """Hold labelled defects against a threshold, which stays as it is.
-
-    Args:
-        calibration: the threshold, from normal images alone.
-        defect_scores: (N,) scores of images with a defect, scored as the normal ones were.
+    """Hold (N,) scores of labelled defects, scored as the normal images were, against a threshold
+    that comes from these alone and stays as it is.
 
     Raises:
         UndefinedMetricError: there is no defect, or a score is not finite.

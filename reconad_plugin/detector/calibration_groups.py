@@ -42,7 +42,7 @@ class CalibrationGroups:
 
     def levels(self, luminance: NDArray[np.float64]) -> NDArray[np.intp]:
         """Find the index of each image's calibration: (N,) mean luma in [0, 1] -> (N,)."""
-        return _levels(self.edges, luminance)
+        return np.searchsorted(self.edges, luminance, side="right")
 
 
 def luminances(images: Tensor) -> NDArray[np.float64]:
@@ -75,7 +75,7 @@ def calibrate_by_light(
     """
     shares = np.arange(1, LIGHT_LEVELS) / LIGHT_LEVELS
     edges = tuple(np.quantile(training_luminances, shares).tolist())
-    level = _levels(edges, held_out_luminances)
+    level = np.searchsorted(edges, held_out_luminances, side="right")
     counts = np.bincount(level, minlength=LIGHT_LEVELS)
     needed = images_needed(target_fpr)
     if counts.min() < needed:
@@ -84,14 +84,8 @@ def calibrate_by_light(
             f"target_fpr {target_fpr:g}; got {', '.join(map(str, counts))} from dark to bright: "
             "bring more normal images"
         )
-    return CalibrationGroups(
-        edges,
-        tuple(
-            calibrate(scores[level == each], target_fpr, map_maxima[level == each])
-            for each in range(LIGHT_LEVELS)
-        ),
-    )
-
-
-def _levels(edges: tuple[float, ...], luminance: NDArray[np.float64]) -> NDArray[np.intp]:
-    return np.searchsorted(edges, luminance, side="right")
+    calibrations = [
+        calibrate(scores[level == each], target_fpr, map_maxima[level == each])
+        for each in range(LIGHT_LEVELS)
+    ]
+    return CalibrationGroups(edges, tuple(calibrations))

@@ -48,19 +48,12 @@ class Decisions:
 
 
 def smooth_map(anomaly_map: Tensor, window_px: int, border_is_normal: bool = False) -> Tensor:
-    """Average a map over a square window.
+    """Average a map (B, S, S) over a square window of an odd side.
 
-    Args:
-        anomaly_map: (B, S, S).
-        window_px: odd side of the window.
-        border_is_normal: whether parts of a window beyond the border count as 0, or not at all.
+    Parts of a window beyond the border count as 0 where the border is normal, else not at all.
     """
     pooled = F.avg_pool2d(
-        anomaly_map[:, None],
-        window_px,
-        stride=1,
-        padding=window_px // 2,
-        count_include_pad=border_is_normal,
+        anomaly_map[:, None], window_px, 1, window_px // 2, count_include_pad=border_is_normal
     )
     return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
 
@@ -126,12 +119,8 @@ class Detector:
         return score_images(self.network, images, self.window_px, light=self.light)
 
     def decide(self, images: Tensor, scores: Scores) -> Decisions:
-        """Hold images as they come against the threshold, that of their light if there is one.
-
-        Args:
-            images: (N, 3, S, S) uint8.
-            scores: of these images, from ``score``.
-        """
+        """Hold (N, 3, S, S) uint8 images, with what ``score`` gives for them, against the
+        threshold, that of their light if there is one."""
         levels = np.zeros(len(images), dtype=np.intp)
         calibrations: tuple[Calibration, ...] = (self.calibration,)
         if self.light_levels is not None:

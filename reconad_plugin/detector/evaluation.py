@@ -1,7 +1,7 @@
 """A detector on labelled test images: the figures that papers and people compare."""
 
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,7 @@ from reconad_plugin.detector.calibration import check_threshold
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.folder import NORMAL_LABEL, ImageFolder, has_masks, load_masks
-from reconad_plugin.metrics.image import (
-    escape_rate,
-    image_ap,
-    image_auroc,
-    image_f1,
-    image_f1_best,
-    share_above,
-    share_interval,
-)
+from reconad_plugin.metrics import image as figures
 from reconad_plugin.metrics.pixel import PixelCurves
 
 AUPRO_FPR_LIMIT: Final = 0.3
@@ -34,19 +26,6 @@ class DefectFigures:
     images: int
     image_AUROC: float  # noqa: N815  the field's name
     recall: float
-
-
-class ImageFigures(TypedDict):
-    """Figures of images; see ``Evaluation``."""
-
-    image_AUROC: float
-    image_AP: float
-    image_F1Score: float
-    image_F1_best: float
-    image_F1_best_threshold: float
-    fpr: float
-    recall: float
-    escape_rate: float
 
 
 @dataclass(frozen=True)
@@ -107,28 +86,26 @@ def evaluate(
             f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
         )
     scores, excess, pixels = _score(detector, folder, images, PROTOCOLS[protocol])
-    normal = scores[is_normal]
     threshold = detector.calibration.image_threshold
+    of_defects = threshold + excess[~is_normal]  # each against the threshold of its own light
+
+    def figures_of(is_kind: NDArray[np.bool_]) -> DefectFigures:
+        auroc = figures.image_auroc(scores[is_normal], scores[is_kind])
+        return DefectFigures(int(is_kind.sum()), auroc, figures.share_above(excess[is_kind], 0))
+
     return Evaluation(
         images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
         image_threshold=threshold,
         **image_figures(scores, excess, is_normal),
-        fpr_interval=share_interval(excess[is_normal], 0),
-        recall_interval=share_interval(excess[~is_normal], 0),
-        threshold_check=check_threshold(  # each image against the threshold of its own light
-            detector.calibration, threshold + excess[~is_normal]
-        ).sentence,
+        fpr_interval=figures.share_interval(excess[is_normal], 0),
+        recall_interval=figures.share_interval(excess[~is_normal], 0),
+        threshold_check=check_threshold(detector.calibration, of_defects).sentence,
         pixel_AUROC=None if pixels is None else pixels.auroc(),
         pixel_AP=None if pixels is None else pixels.ap(),
         pixel_AUPRO=None if pixels is None else pixels.aupro(AUPRO_FPR_LIMIT),
         pixel_AUPRO_fpr_limit=AUPRO_FPR_LIMIT,
         defects={
-            str(label): DefectFigures(
-                images=int((labels == label).sum()),
-                image_AUROC=image_auroc(normal, scores[labels == label]),
-                recall=share_above(excess[labels == label], 0),
-            )
-            for label in np.unique(labels[~is_normal])
+            str(label): figures_of(labels == label) for label in np.unique(labels[~is_normal])
         },
         protocol=protocol,
     )
@@ -136,8 +113,8 @@ def evaluate(
 
 def image_figures(
     scores: NDArray[np.float64], excess: NDArray[np.float64], is_normal: NDArray[np.bool_]
-) -> ImageFigures:
-    """Compute the figures of images, by name.
+) -> dict[str, float]:
+    """Compute the figures of images, by their names in ``Evaluation``.
 
     Args:
         scores: (N,) image scores.
@@ -149,16 +126,16 @@ def image_figures(
     """
     normal, anomalous = scores[is_normal], scores[~is_normal]
     normal_excess, anomalous_excess = excess[is_normal], excess[~is_normal]
-    best_f1, best_threshold = image_f1_best(normal, anomalous)
+    best_f1, best_threshold = figures.image_f1_best(normal, anomalous)
     return {
-        "image_AUROC": image_auroc(normal, anomalous),
-        "image_AP": image_ap(normal, anomalous),
-        "image_F1Score": image_f1(normal_excess, anomalous_excess, 0),
+        "image_AUROC": figures.image_auroc(normal, anomalous),
+        "image_AP": figures.image_ap(normal, anomalous),
+        "image_F1Score": figures.image_f1(normal_excess, anomalous_excess, 0),
         "image_F1_best": best_f1,
         "image_F1_best_threshold": best_threshold,
-        "fpr": share_above(normal_excess, 0),
-        "recall": share_above(anomalous_excess, 0),
-        "escape_rate": escape_rate(anomalous_excess, 0),
+        "fpr": figures.share_above(normal_excess, 0),
+        "recall": figures.share_above(anomalous_excess, 0),
+        "escape_rate": figures.escape_rate(anomalous_excess, 0),
     }
 
 

@@ -5,12 +5,11 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, NotRequired, TypedDict
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
@@ -23,37 +22,6 @@ from reconad_plugin.networks.registry import MODELS
 FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
-
-
-class _LightFile(TypedDict):
-    mean: list[float]
-    deviation: list[float]
-
-
-class _CalibrationFile(TypedDict):
-    normal_scores: list[float]
-    image_threshold: float
-    target_fpr: float
-    supported_fpr: float
-    pixel_threshold: NotRequired[float | None]  # absent in what was saved before there was one
-
-
-class _LightLevelsFile(TypedDict):
-    edges: list[float]
-    calibrations: list[_CalibrationFile]
-
-
-class _DetectorFile(TypedDict):
-    """What ``detector.json`` holds beside its format's version."""
-
-    model: str
-    architecture: dict[str, float]
-    image_size_px: int
-    light: _LightFile
-    calibration: _CalibrationFile
-    matched_calibration: _CalibrationFile
-    limits: dict[str, int]
-    light_levels: NotRequired[_LightLevelsFile | None]
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
@@ -100,22 +68,23 @@ def load_detector(folder: Path) -> Detector:
         raise ModelFormatError(f"{folder} does not fit together: {error}") from None
 
 
-def _build(description: _DetectorFile, weights: dict[str, Tensor]) -> Detector:
-    spec = MODELS[description["model"]]
-    network = spec.build_network(description["image_size_px"], **description["architecture"])
+def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
+    """Build a detector of what ``detector.json`` holds."""
+    names = ("model", "architecture", "image_size_px")
+    model, architecture, image_size_px = (description[name] for name in names)
+    network = MODELS[model].build_network(image_size_px, **architecture)
     network.load_state_dict(weights)
+    light, levels = description["light"], description.get("light_levels")
     return Detector(
-        model=description["model"],
-        architecture=description["architecture"],
-        image_size_px=description["image_size_px"],
-        network=network.eval().to(memory_format=torch.channels_last),
-        light=LightReference(
-            _colours(description["light"]["mean"]), _colours(description["light"]["deviation"])
-        ),
-        calibration=_calibration(description["calibration"]),
-        matched_calibration=_calibration(description["matched_calibration"]),
-        limits=ImageLimits(**description["limits"]),
-        light_levels=_light_levels(description.get("light_levels")),
+        model,
+        architecture,
+        image_size_px,
+        network.eval().to(memory_format=torch.channels_last),
+        LightReference(_colours(light["mean"]), _colours(light["deviation"])),
+        _calibration(description["calibration"]),
+        _calibration(description["matched_calibration"]),
+        ImageLimits(**description["limits"]),
+        None if levels is None else _light_levels(levels),
     )
 
 
@@ -124,14 +93,9 @@ def _colours(values: list[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _calibration(description: _CalibrationFile) -> Calibration:
-    calibration = Calibration(
-        normal_scores=tuple(description["normal_scores"]),
-        image_threshold=description["image_threshold"],
-        target_fpr=description["target_fpr"],
-        supported_fpr=description["supported_fpr"],
-        pixel_threshold=description.get("pixel_threshold"),
-    )
+def _calibration(description: dict[str, Any]) -> Calibration:
+    scores = tuple(description["normal_scores"])
+    calibration = Calibration(**description | {"normal_scores": scores})
     if not math.isfinite(calibration.image_threshold):
         raise ValueError(f"the threshold must be a number; it is {calibration.image_threshold}")
     pixel = calibration.pixel_threshold
@@ -140,10 +104,6 @@ def _calibration(description: _CalibrationFile) -> Calibration:
     return calibration
 
 
-def _light_levels(description: _LightLevelsFile | None) -> CalibrationGroups | None:
-    if description is None:
-        return None
-    return CalibrationGroups(
-        edges=tuple(description["edges"]),
-        calibrations=tuple(_calibration(each) for each in description["calibrations"]),
-    )
+def _light_levels(description: dict[str, Any]) -> CalibrationGroups:
+    calibrations = tuple(_calibration(each) for each in description["calibrations"])
+    return CalibrationGroups(tuple(description["edges"]), calibrations)

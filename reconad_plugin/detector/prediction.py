@@ -38,17 +38,10 @@ class Prediction:
 def predict_encoded(
     detector: Detector, images: Sequence[object], model_version: str, with_map: bool = False
 ) -> list[Prediction]:
-    """Predict base64 pictures, row by row: a bad row has its error, and spoils no other.
-
-    Args:
-        detector: the model.
-        images: base64 text of a picture file each, with or without a ``data:`` prefix.
-        model_version: stands in every row.
-        with_map: whether to encode the maps.
-    """
-    return predict_contents(
-        detector, [partial(decode_base64, each) for each in images], model_version, with_map
-    )
+    """Predict base64 texts of picture files, with or without a ``data:`` prefix, row by row: a bad
+    row has its error, and spoils no other."""
+    contents = [partial(decode_base64, each) for each in images]
+    return predict_contents(detector, contents, model_version, with_map)
 
 
 def predict_contents(
@@ -58,11 +51,10 @@ def predict_contents(
     with_map: bool = False,
 ) -> list[Prediction]:
     """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
-    found: list[Prediction] = []
-    for start in range(0, len(contents), CHUNK):
-        chunk = contents[start : start + CHUNK]
-        found += _predict_chunk(detector, chunk, model_version, with_map)
-    return found
+    chunks = [contents[start : start + CHUNK] for start in range(0, len(contents), CHUNK)]
+    return [
+        row for chunk in chunks for row in _predict_chunk(detector, chunk, model_version, with_map)
+    ]
 
 
 def _predict_chunk(
@@ -79,29 +71,20 @@ def _predict_chunk(
     images = stack_images(pictures, detector.image_size_px)
     scores = detector.score(images)
     decided = detector.decide(images, scores)
-    read = iter(
-        zip(
-            scores.pred_score,
-            decided.pred_label,
-            decided.image_threshold,
-            decided.p_value,
-            scores.anomaly_map,
-            strict=True,
-        )
-    )
+    read = iter(range(len(pictures)))
 
     def row(error: str | None) -> Prediction:
         if error is not None:
             pooled = detector.calibration.image_threshold
             return Prediction(None, None, pooled, None, None, model_version, error)
-        score, label, threshold, p_value, anomaly_map = next(read)
-        encoded_map = encode_map(anomaly_map, threshold) if with_map else None
+        at = next(read)
+        threshold = decided.image_threshold[at]
         return Prediction(
-            pred_score=float(score),
-            pred_label=bool(label),
+            pred_score=float(scores.pred_score[at]),
+            pred_label=bool(decided.pred_label[at]),
             image_threshold=float(threshold),
-            p_value=float(p_value),
-            anomaly_map=encoded_map,
+            p_value=float(decided.p_value[at]),
+            anomaly_map=encode_map(scores.anomaly_map[at], threshold) if with_map else None,
             model_version=model_version,
             error=None,
         )

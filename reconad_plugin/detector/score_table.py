@@ -10,22 +10,9 @@ from torch import Tensor
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.images.features import FEATURES
 
-COLUMNS: Final = (
-    "key",
-    "sha256",
-    "night",
-    "split",
-    "position",
-    "model_version",
-    "pred_score",
-    "pred_label",
-    "p_value",
-    "matched_score",
-    "is_suspect",
-    "map_extent",
-    "map_cells",
-    *FEATURES,
-)
+OF_ROWS: Final = ("key", "sha256", "night", "split", "position")  # from the manifest, as FEATURES
+OF_SCORES: Final = ("pred_score", "pred_label", "p_value", "matched_score", "is_suspect")
+COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 
 CELLS: Final = 16  # of a map along each side; at 128 px a cell is 8 px wide
 FLOOR: Final = 0.01  # of the threshold, below which a cell shows nothing
@@ -53,28 +40,22 @@ def score_table(
     starts = range(0, len(rows), CHUNK_IMAGES)
     scored = [_score(detector, images[start : start + CHUNK_IMAGES]) for start in starts]
     columns = {name: np.concatenate([chunk[name] for chunk in scored]) for name in scored[0]}
-    table = rows[["key", "sha256", "night", "split", "position", *FEATURES]].reset_index(drop=True)
+    table = rows[[*OF_ROWS, *FEATURES]].reset_index(drop=True)
     table = table.assign(**columns | {"map_cells": list(columns["map_cells"])})
     return table.assign(model_version=model_version)[list(COLUMNS)]
 
 
 def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return how much of the picture a map covers: 1 where it is everywhere alike, near 0 for one
-    spot.
+    """Return how much of the picture a map, (N, S, S) and not negative, covers: 1 where it is
+    everywhere alike, near 0 for one spot.
 
     The inverse participation ratio: the square of the sum over the sum of the squares, as a share
     of the pixels. A lamp changes the map everywhere, a defect in one place.
-
-    Args:
-        maps: (N, S, S), not negative.
     """
     flat = maps.reshape(len(maps), -1).astype(np.float64)
-    squares = np.square(flat).sum(1)
-    sums = np.square(flat.sum(1))
-    extent = np.divide(
-        sums, squares, out=np.full(len(maps), flat.shape[1] * 1.0), where=squares > 0
-    )
-    return np.asarray(extent / flat.shape[1])
+    squares, extent = np.square(flat).sum(1), np.full(len(maps), flat.shape[1] * 1.0)
+    np.divide(np.square(flat.sum(1)), squares, out=extent, where=squares > 0)
+    return extent / flat.shape[1]
 
 
 def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
@@ -99,7 +80,6 @@ def _score(detector: Detector, images: Tensor) -> dict[str, NDArray[np.generic]]
     decided = detector.decide(images, scores)
     matched = detector.score_matched(images)
     threshold = detector.matched_calibration.image_threshold
-    cells = map_cells(matched.anomaly_map, threshold)
     return {
         "pred_score": scores.pred_score,
         "pred_label": decided.pred_label,
@@ -107,5 +87,5 @@ def _score(detector: Detector, images: Tensor) -> dict[str, NDArray[np.generic]]
         "matched_score": matched.pred_score,
         "is_suspect": matched.pred_score > threshold,
         "map_extent": map_extent(matched.anomaly_map),
-        "map_cells": cells,
+        "map_cells": map_cells(matched.anomaly_map, threshold),
     }

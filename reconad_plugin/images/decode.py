@@ -81,11 +81,10 @@ def _open(content: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        start = content[:8]
         raise InvalidImageError(
             "not_an_image",
             f"an image must be one of {', '.join(FORMATS)}; got {len(content)} bytes "
-            f"that begin with {start!r}",
+            f"that begin with {content[:8]!r}",
         ) from None
 
 
@@ -111,12 +110,8 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
 
 def _check_complete(content: bytes, file_format: str | None) -> None:
     """Raise for a file that is cut off: Pillow fills the missing end of some with grey."""
-    complete = True
-    if file_format == "PNG":
-        complete = _PNG_END in content[-1024:]
-    elif file_format == "JPEG":
-        complete = b"\xff\xd9" in content[-4096:]
-    if not complete:
+    is_cut_png = file_format == "PNG" and _PNG_END not in content[-1024:]
+    if is_cut_png or (file_format == "JPEG" and b"\xff\xd9" not in content[-4096:]):
         raise InvalidImageError(
             "truncated", f"a {file_format} file must end with its end mark; it is cut off"
         )

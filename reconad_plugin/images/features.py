@@ -9,23 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LIGHT_FEATURES: Final = (
-    "luminance",
-    "contrast",
-    "red_green_balance",
-    "blue_green_balance",
-    "clipped_share",
-    "light_slope_x",
-    "light_slope_y",
-)
-CAMERA_FEATURES: Final = (
-    "sharpness",
-    "noise",
-    "resolution",
-    "framing_x",
-    "framing_y",
-    "framing_spread",
-)
+_BALANCES: Final = ("red_green_balance", "blue_green_balance")
+_SLOPES: Final = ("light_slope_x", "light_slope_y")
+LIGHT_FEATURES: Final = ("luminance", "contrast", *_BALANCES, "clipped_share", *_SLOPES)
+_FRAMINGS: Final = ("framing_x", "framing_y", "framing_spread")
+CAMERA_FEATURES: Final = ("sharpness", "noise", "resolution", *_FRAMINGS)
 FEATURES: Final = (*LIGHT_FEATURES, *CAMERA_FEATURES)
 
 _LUMA_WEIGHTS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
@@ -65,7 +53,7 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
     clipped = ((image >= _BRIGHTEST) | (image <= _DARKEST)).any(-1)
     variance = float(luma.var())
     contrast = float(np.sqrt(variance))
-    x, y, spread = _framing(luma)
+    sharpness = (_mean_square_laplacian(luma) + _LOG_FLOOR**2) / (variance + _LOG_FLOOR)
     return {
         "luminance": float(luma.mean()),
         "contrast": contrast,
@@ -74,14 +62,10 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
         "clipped_share": float(clipped.mean()),
         "light_slope_x": _slope(luma.T),
         "light_slope_y": _slope(luma),
-        "sharpness": float(
-            np.log((_mean_square_laplacian(luma) + _LOG_FLOOR**2) / (variance + _LOG_FLOOR))
-        ),
+        "sharpness": float(np.log(sharpness)),
         "noise": float(np.log((_noise(luma) + _LOG_FLOOR) / (contrast + _LOG_FLOOR))),
         "resolution": float(np.log2(luma.size)),
-        "framing_x": x,
-        "framing_y": y,
-        "framing_spread": spread,
+        **dict(zip(_FRAMINGS, _framing(luma), strict=True)),
     }
 
 
@@ -132,7 +116,6 @@ def _shrink(luma: NDArray[np.floating]) -> NDArray[np.floating]:
 def _mean_square_laplacian(luma: NDArray[np.floating]) -> float:
     if min(luma.shape) < 3:
         return 0.0
-    laplacian = (
-        luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    )
+    beside = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+    laplacian = beside - 4 * luma[1:-1, 1:-1]
     return float(np.square(laplacian).mean())

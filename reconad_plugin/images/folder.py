@@ -80,10 +80,6 @@ def load_masks(files: Sequence[ImageFile], size_px: int) -> NDArray[np.bool_]:
     its pixels falls into one target cell, and a single anomalous pixel sets its cell, so that
     no small defect vanishes; a mask that is smaller than the square repeats its pixels.
 
-    Args:
-        files: N test images; normal ones need no mask.
-        size_px: side of the square.
-
     Returns:
         (N, size_px, size_px) bool, True on defects; all False for a normal image.
 
@@ -130,11 +126,8 @@ def _find_mask(root: Path, label: str, stem: str) -> Path | None:
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
-    return tuple(
-        path
-        for path in _visible(folder)
-        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
-    )
+    named = (path for path in _visible(folder) if path.suffix.lower() in PICTURE_SUFFIXES)
+    return tuple(path for path in named if path.is_file())
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -146,11 +139,8 @@ def _what_else(folder: Path) -> str:
     """Describe a folder without pictures, for the message."""
     folders = [path.name for path in _visible(folder) if path.is_dir()]
     files = [path.name for path in _visible(folder) if not path.is_dir()]
-    found = []
-    if files:
-        found.append(f"{len(files)} other file(s) such as {files[0]!r}")
-    if folders:
-        found.append(f"{len(folders)} folder(s) such as {folders[0]!r}")
+    kinds = (("other file(s)", files), ("folder(s)", folders))
+    found = [f"{len(names)} {kind} such as {names[0]!r}" for kind, names in kinds if names]
     return " and ".join(found) or "nothing"
 
 

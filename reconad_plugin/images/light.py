@@ -28,27 +28,16 @@ class LightReference:
     @classmethod
     def fit(cls, images: Tensor) -> "LightReference":
         """Average the colours of (N, 3, S, S) uint8 training images, picture by picture."""
-        mean, deviation = zip(
-            *(_colour_moments(image[None] / 255) for image in images), strict=True
-        )
-        return cls(
-            mean=tuple(torch.cat(mean).mean(0).flatten().tolist()),
-            deviation=tuple(torch.cat(deviation).mean(0).flatten().tolist()),
-        )
+        moments = zip(*(_colour_moments(image[None] / 255) for image in images), strict=True)
+        mean, deviation = (torch.cat(each).mean(0).flatten().tolist() for each in moments)
+        return cls(tuple(mean), tuple(deviation))
 
     def match(self, image: Tensor) -> Tensor:
-        """Scale and shift each colour of each picture to the reference.
-
-        Args:
-            image: (B, 3, S, S) float in [0, 1].
-
-        Returns:
-            (B, 3, S, S) float in [0, 1].
-        """
+        """Scale and shift each colour of each picture, (B, 3, S, S) float in [0, 1], to the
+        reference."""
         mean, deviation = _colour_moments(image)
-        shape = (1, 3, 1, 1)
-        reference_mean = image.new_tensor(self.mean).view(shape)
-        reference_deviation = image.new_tensor(self.deviation).view(shape)
+        reference_mean = image.new_tensor(self.mean).view(3, 1, 1)
+        reference_deviation = image.new_tensor(self.deviation).view(3, 1, 1)
         matched = (image - mean) / deviation * reference_deviation + reference_mean
         return matched.clamp(0, 1)
 
@@ -56,18 +45,11 @@ class LightReference:
 def change_light(
     images: Tensor, old: Sequence[LightReference], new: Sequence[LightReference]
 ) -> Tensor:
-    """Return pictures as they would look in another light.
+    """Return (N, 3, S, S) uint8 pictures of the mean of the old lights as they would look in that
+    of the new ones.
 
     Each colour is scaled and shifted for all pictures alike, so that what tells them from each
     other stays. No colour is scaled by more than 4.
-
-    Args:
-        images: (N, 3, S, S) uint8.
-        old: the light they were taken in; the mean of these.
-        new: the other light, likewise.
-
-    Returns:
-        (N, 3, S, S) uint8.
     """
     old_mean, old_deviation, new_mean, new_deviation = (
         torch.tensor([getattr(light, name) for light in lights]).mean(0).view(3, 1, 1)

@@ -98,13 +98,10 @@ _WITH_SPARE: Final = (Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE)
 def status_of(
     night: str, record: NightRecord | None, history: History, lit_night: str | None = None
 ) -> Status:
-    """Return what a night is to everything that comes after it.
+    """Return what a night, ``YYYY-MM-DD``, is to everything that comes after it.
 
-    Args:
-        night: ``YYYY-MM-DD``.
-        record: what the watch said of it; None where it never saw it.
-        history: of the product's versions.
-        lit_night: the night whose light a training learns, if there is one.
+    The record is None where the watch never saw it. ``lit_night`` is the night whose light a
+    training learns, if there is one.
     """
     if record is None:
         until = history.founding_until
@@ -119,25 +116,17 @@ def status_of(
 
 
 def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
-    """Say whether a night as a whole may be used.
+    """Say whether a night as a whole may be used, to ``SET_LEVEL``, ``COUNT`` or be ``REFERENCE``.
 
-    Args:
-        status: of the night.
-        use: ``SET_LEVEL``, ``COUNT`` or ``REFERENCE``.
-        is_accepted: whether the world as it was on the night is normal by now: a version that was
-            fine-tuned for it was promoted, or a person resolved it.
+    It is accepted where the world as it was then is normal by now: a version that was fine-tuned
+    for it was promoted, or a person resolved it.
     """
     which = TABLE[status, use]
     return which is Which.ALL or (which is Which.ALL_ONCE_ACCEPTED and is_accepted)
 
 
 def waiting_images(scores: pd.DataFrame, status: Status) -> pd.Series:
-    """Say which images of a night wait for a person: (N,) bool.
-
-    Args:
-        scores: the night's table of scores.
-        status: of the night.
-    """
+    """Say which images of a night's table of scores wait for a person: (N,) bool."""
     which = TABLE[status, Use.REVIEW]
     is_normal = ~scores["is_suspect"] & ~scores["pred_label"]
     return {
@@ -164,15 +153,10 @@ def choose_training_images(
 ) -> pd.DataFrame:
     """Choose the images that a training learns from, is calibrated on and judged by.
 
-    Args:
-        accepted: accepted rows of manifests, without golden images.
-        nights: what is known of each of their nights.
-        reviews: what persons decided, with ``sha256`` and ``decision``.
-        target_fpr: share of normal images that is expected above the threshold.
-
-    Returns:
-        The rows in order of night and key. ``split`` is what each is used for: of a night that
-        lends its light ``light`` stands in place of ``train``.
+    They are chosen of accepted rows of manifests, without golden images, by what is known of each
+    of their nights and by what persons decided (``sha256`` and ``decision``). The rows come back in
+    order of night and key. ``split`` is what each is used for: of a night that lends its light
+    ``light`` stands in place of ``train``. ``target_fpr`` is for ``most_spare``.
     """
     images = _describe(accepted[accepted["split"] != ""], nights)
     decided = {
@@ -248,11 +232,8 @@ def most_spare(normal_images: int, target_fpr: float) -> int:
     Should they be defects, the threshold is still no higher than the highest normal score: of
     ``n`` scores it is the ``ceil((n + 1)(1 - target_fpr))``-th smallest, and with ``k`` images
     that score above ``N`` normal ones it is the score of a normal one where
-    ``(N + k + 1)(1 - target_fpr) <= N``; solved for ``k``.
-
-    Args:
-        normal_images: that a version scored or a person released, of one split.
-        target_fpr: share of normal images that is expected above the threshold.
+    ``(N + k + 1)(1 - target_fpr) <= N``; solved for ``k``. Normal images are those of one split
+    that a version scored or a person released.
     """
     return max(0, int((target_fpr * (normal_images + 1) - 1) / (1 - target_fpr)))
 

@@ -44,15 +44,13 @@ class History:
         return frozenset(each.number for each in self.versions if each.rolled_back_night)
 
     def is_closed(self, night: date) -> bool:
-        """Say whether the first version to serve was already trained on a night."""
+        """Say whether the first version to serve was already trained on a night: what arrives for
+        it from then on has no score to vouch for it."""
         return self.founding_until is not None and night.isoformat() <= self.founding_until
 
     def adapted_nights(self, before: str) -> frozenset[str]:
-        """Return the nights that a version was fine-tuned for which then came into service.
-
-        Args:
-            before: only versions that were promoted before this night count, ``YYYY-MM-DD``.
-        """
+        """Return the nights that a version was fine-tuned for which then came into service, before
+        this night, ``YYYY-MM-DD``."""
         return frozenset(
             each.night
             for each in self.versions
@@ -70,13 +68,9 @@ class History:
 
     def finetuned(self, night: str, cause: str) -> VersionFacts | None:
         """Return the newest judged version that was fine-tuned on a night for a cause, or None."""
-        judged = [
-            each
-            for each in self.versions
-            if (each.purpose, each.night, each.cause) == (FINETUNE, night, cause)
-            and each.state is not None
-        ]
-        return judged[-1] if judged else None
+        wanted = (FINETUNE, night, cause)
+        found = [each for each in self.versions if (each.purpose, each.night, each.cause) == wanted]
+        return next((each for each in reversed(found) if each.state is not None), None)
 
     def updated(self, registered: Iterable[VersionFacts]) -> "History":
         """Take in what the registry says now; what it no longer has stays as it was last seen."""
@@ -87,17 +81,12 @@ class History:
                 each, has_served=each.has_served or before.has_served
             )
         versions = tuple(sorted(known.values(), key=lambda each: int(each.number)))
-        served = [each.night for each in versions if each.has_served]
-        first = served[0] if served else None
+        first = next((each.night for each in versions if each.has_served), None)
         return History(versions, first if self.founding_until is None else self.founding_until)
 
     def to_json(self) -> bytes:
         """Write the history as JSON."""
-        content = {
-            "founding_until": self.founding_until,
-            "versions": [asdict(each) for each in self.versions],
-        }
-        return json.dumps(content, indent=2, sort_keys=True).encode()
+        return json.dumps(asdict(self), indent=2, sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> "History":

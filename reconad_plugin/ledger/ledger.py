@@ -10,14 +10,8 @@ from typing import Final, Generic, TypeVar
 
 import pandas as pd
 
-from reconad_plugin.ledger.eligibility import (
-    NightImages,
-    Status,
-    Use,
-    allows,
-    choose_training_images,
-    status_of,
-)
+from reconad_plugin.ledger import eligibility
+from reconad_plugin.ledger.eligibility import NightImages, Status, Use, allows
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import ACCEPTED, accepted_rows, known_nights, read_manifest
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, NightRecord, NightRecords
@@ -31,12 +25,7 @@ Content = TypeVar("Content")
 
 
 class ByNight(Mapping[date, Content], Generic[Content]):
-    """Contents by night, oldest first, each read when it is first asked for.
-
-    Args:
-        nights: that have one.
-        read: fetches the content of a night; called once a night.
-    """
+    """Contents by night, oldest first, each read once, when it is first asked for."""
 
     def __init__(self, nights: Sequence[date], read: Callable[[date], Content]) -> None:
         self._nights = dict.fromkeys(sorted(nights))
@@ -105,18 +94,11 @@ class Ledger:
     def status(self, night: date, lit_night: date | None = None) -> Status:
         """Return what a night is to everything that comes after it; see ``status_of``."""
         lit = lit_night.isoformat() if lit_night is not None else None
-        return status_of(night.isoformat(), self.records.get(night), self.history, lit)
+        return eligibility.status_of(night.isoformat(), self.records.get(night), self.history, lit)
 
     def training_images(self, target_fpr: float, lit_night: date | None = None) -> pd.DataFrame:
-        """Choose the images of all nights that a training learns from.
-
-        Args:
-            target_fpr: share of normal images that is expected above the threshold.
-            lit_night: the night whose light is to be learnt, if there is one.
-
-        Returns:
-            Rows of manifests; see ``choose_training_images``.
-        """
+        """Choose the images of all nights that a training learns from, with the light of one night
+        where it is to be learnt; see ``choose_training_images``."""
         accepted = accepted_rows(self.manifests.values())
         accepted = accepted[~accepted["sha256"].isin(self.golden)]
         nights = {
@@ -125,7 +107,7 @@ class Ledger:
         }
         reviews = [table for table in self.reviews.values() if len(table)]
         decided = pd.concat(reviews) if reviews else pd.DataFrame(columns=list(REVIEW_COLUMNS))
-        return choose_training_images(accepted, nights, decided, target_fpr)
+        return eligibility.choose_training_images(accepted, nights, decided, target_fpr)
 
     def new_levels(self, night: date) -> frozenset[str]:
         """Return earlier nights from which on the world as it was then is the normal one.
@@ -161,15 +143,11 @@ class Ledger:
     def open_alarm(self, before: date) -> OpenAlarm | None:
         """Return the alarm of the last watched night before another, unless something ended it."""
         nights = [night for night in self.records if night < before]
-        if not nights:
+        last = self.records[nights[-1]] if nights else None
+        if last is None or not last.is_alarm:
             return None
-        last = self.records[nights[-1]]
-        if not last.is_alarm:
-            return None
-        since = last.since or last.night
-        if any(since <= each <= last.night for each in self.new_levels(before)):
-            return None
-        return OpenAlarm(last.cause, since)
+        is_ended = any(last.began <= each <= last.night for each in self.new_levels(before))
+        return None if is_ended else OpenAlarm(last.cause, last.began)
 
     def reference_nights(self, night: date) -> list[date]:
         """Return the newest ordinary nights before a night, newest first, for Evidently."""
@@ -189,12 +167,8 @@ class Ledger:
         ]
 
     def is_retraining_due(self, night: date, every_nights: int) -> bool:
-        """Say whether enough nights with images have come since a version was last trained.
-
-        Args:
-            night: the last of them; it has images.
-            every_nights: how many are enough; 0 for never.
-        """
+        """Say whether enough nights with images have come since a version was last trained; 0 for
+        never. This night has images, and is the last of them."""
         if not every_nights:
             return False
         trained = self.history.last_trained(before=night.isoformat())
@@ -207,13 +181,6 @@ class Ledger:
         manifest = self.manifests.get(night)
         return 0 if manifest is None else int((accepted_rows([manifest])["split"] == "").sum())
 
-    def is_closed(self, night: date) -> bool:
-        """Say whether the first version to serve was already trained on a night.
-
-        What arrives for it from then on has no score to vouch for it.
-        """
-        return self.history.is_closed(night)
-
 
 def read_ledger(
     store: ObjectStore,
@@ -222,14 +189,7 @@ def read_ledger(
     history: History,
     golden: frozenset[str] = frozenset(),
 ) -> Ledger:
-    """Take a snapshot of a product.
-
-    Args:
-        store: the bucket.
-        layout: the product's keys.
-        records: what is kept of its nights.
-        history: of its versions.
-        golden: SHA-256 of its golden images, where a training is to be chosen for.
+    """Take a snapshot of a product; golden images matter where a training is to be chosen for.
 
     Raises:
         StorageError: the bucket cannot be read.

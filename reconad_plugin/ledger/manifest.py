@@ -65,19 +65,12 @@ def build_manifest(
     rules: IntakeRules,
     previous: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Look at every object that arrived for a night.
+    """Look at every object that arrived for a night: one row an object in order of key, with
+    ``COLUMNS``; no rows where nothing arrived.
 
-    Args:
-        store: the bucket.
-        cache: keeps the bytes of accepted images for the steps that follow.
-        layout: the product's keys.
-        night: the night.
-        rules: of the night.
-        previous: the night's manifest so far; accepted objects that stand in it unchanged keep
-            their row, so that late arrivals cost only themselves.
-
-    Returns:
-        One row an object in order of key, with ``COLUMNS``. No rows where nothing arrived.
+    The cache keeps the bytes of accepted images for the steps that follow. Accepted objects that
+    stand unchanged in the night's previous manifest keep their row, so that late arrivals cost only
+    themselves.
 
     Raises:
         StorageError: the bucket is not there, or access is refused.
@@ -105,18 +98,16 @@ def build_manifest(
         if first != row["key"]:
             row |= {"verdict": DUPLICATE, "reason": f"same bytes as {first}"}
         elif row["sha256"] in golden:
-            row |= {
-                "verdict": QUARANTINED,
-                "reason": f"golden: same bytes as {golden[str(row['sha256'])]}, "
-                "which judges versions and never trains them",
-            }
+            same = f"same bytes as {golden[str(row['sha256'])]}"
+            reason = f"golden: {same}, which judges versions and never trains them"
+            row |= {"verdict": QUARANTINED, "reason": reason}
     if not rules.is_closed:
         _deal_out(rows, accepted_before)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.DataFrame | None:
-    """A night's manifest, or None where it has not been written."""
+    """Read a night's manifest, or None where it has not been written."""
     content = store.read_optional(layout.manifest(night))
     if content is None:
         return None
@@ -127,7 +118,7 @@ def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.
 def write_manifest(
     store: ObjectStore, layout: ProductLayout, night: date, manifest: pd.DataFrame
 ) -> str:
-    """Write a night's manifest; its address."""
+    """Write a night's manifest; return its address."""
     key = layout.manifest(night)
     store.write(key, to_parquet(manifest), "application/vnd.apache.parquet")
     return store.uri(key)
@@ -140,8 +131,8 @@ def is_current(
     night: date,
     position_pattern: str | None = None,
 ) -> bool:
-    """Whether a manifest still lists exactly the objects that are there, all of them accepted, at
-    the positions that the pattern tells."""
+    """Say whether a manifest lists exactly the objects that are there, all of them accepted, at the
+    positions that the pattern tells."""
     if (manifest["verdict"] != ACCEPTED).any():
         return False
     incoming = layout.incoming(night)
@@ -154,14 +145,9 @@ def is_current(
 
 
 def camera_position(name: str, pattern: str | None) -> str:
-    r"""Which position of the camera an image was taken from, by its name below the night.
+    r"""Read the position of the camera from an image's name below the night; empty without one.
 
-    Args:
-        name: ``file.jpg`` or ``position/file.jpg``.
-        pattern: a regular expression whose first group is the position; None: the folder is.
-
-    Returns:
-        The position; empty where the name tells none.
+    The first group of the pattern, a regular expression, is the position; None: the folder is.
 
     Example:
         >>> camera_position("left/0001.jpg", None)
@@ -172,19 +158,17 @@ def camera_position(name: str, pattern: str | None) -> str:
     if pattern is None:
         return name.rpartition("/")[0]
     found = re.search(pattern, name)
-    if found is None:
-        return ""
-    return found.group(1) or ""  # an optional group may match nothing
+    return (found and found.group(1)) or ""  # an optional group may match nothing
 
 
 def manifest_digest(manifest: pd.DataFrame) -> str:
-    """A hash of what a manifest says of its images, equal for equal rows."""
+    """Hash what a manifest says of its images, equal for equal rows."""
     rows = manifest[["key", "sha256", "verdict"]].sort_values("key")
     return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
 
 
 def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> list[date]:
-    """Nights that have a manifest and lie before this one, oldest first."""
+    """Return the nights before this one that have a manifest, oldest first."""
     nights = (
         date.fromisoformat(info.key.removeprefix(layout.manifests).removesuffix(".parquet"))
         for info in store.list_objects(layout.manifests)
@@ -193,7 +177,7 @@ def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> lis
 
 
 def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
-    """SHA-256 of every image accepted on another night, with the key it came under."""
+    """Return the SHA-256 of every image accepted on another night, with the key it came under."""
     known: dict[str, str] = {}
     for night in known_nights(store, layout, before=date.max):
         if night == besides:
@@ -206,14 +190,14 @@ def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> di
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:
-    """A table as the bytes of a Parquet file."""
+    """Write a table as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 
 def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The accepted images of several nights, in order of night and key; there may be none."""
+    """Return the accepted images of several nights, if any, in order of night and key."""
     no_rows = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
     table = pd.concat(list(manifests) or [no_rows], ignore_index=True)
     return table[table["verdict"] == ACCEPTED].sort_values(["night", "key"], ignore_index=True)
@@ -222,7 +206,7 @@ def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def _unchanged_rows(
     previous: pd.DataFrame | None, objects: list[ObjectInfo]
 ) -> dict[tuple[str, str], dict[str, object]]:
-    """The accepted rows of objects that are still there, by key and ETag. The others are looked at
+    """Index the accepted rows of objects still there by key and ETag. The others are looked at
     anew: a limit may have been raised since, and the image that a duplicate repeats be gone."""
     if previous is None:
         return {}
@@ -248,20 +232,11 @@ def _inspect_object(
     found = store.read(info.key)
     sha256 = hashlib.sha256(found.content).hexdigest()
     row: dict[str, object] = {
-        "key": info.key,
-        "version_id": found.version_id,
-        "etag": info.etag,
-        "sha256": sha256,
-        "size_bytes": len(found.content),
-        "width_px": 0,
-        "height_px": 0,
-        "night": night.isoformat(),
-        "position": "",
-        "verdict": ACCEPTED,
-        "reason": "",
-        "split": "",
+        "key": info.key, "version_id": found.version_id, "etag": info.etag, "sha256": sha256,
+        "size_bytes": len(found.content), "width_px": 0, "height_px": 0,
+        "night": night.isoformat(), "position": "", "verdict": ACCEPTED, "reason": "", "split": "",
         **dict.fromkeys(FEATURES, float("nan")),
-    }
+    }  # fmt: skip
     try:
         image = decode_image(found.content, limits)
     except InvalidImageError as error:

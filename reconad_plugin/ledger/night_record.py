@@ -15,7 +15,7 @@ from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE, Triage
 from reconad_plugin.watch.night_tests import Watch
-from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck, TestResult
+from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
@@ -23,6 +23,11 @@ REVIEW_COLUMNS: Final = ("key", "sha256", "night", "pred_score", "matched_score"
 
 _PARQUET = "application/vnd.apache.parquet"
 _JSON = "application/json"
+_COUNTS: Final = {  # key in a record's JSON -> field, and its type
+    "alarming": ("above_threshold", CountCheck),
+    "suspects": ("suspects", CountCheck),
+    "outliers": ("contrast", ContrastCheck),
+}
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class NightRecord:
     is_alarm: bool  # whether an alarm is open
     is_raised: bool  # whether a test fails on this night; False where an alarm is only still open
     is_new: bool  # whether no alarm with this cause was open the night before
-    # the night that the alarm began on; None without one, or where it was not kept
-    since: str | None
+    since: str | None  # the night that the alarm began on; None without one
     cause: str  # of the alarm, or `none`
     also: tuple[str, ...]  # further causes that are seen, besides
     explanation: str  # what happened, what to do, and the numbers that the cause rests on
@@ -43,13 +47,11 @@ class NightRecord:
     is_holding: bool  # whether all images of the night wait for a person
     statistics: NightStatistics  # the night in numbers
     checks: Mapping[str, StatisticCheck]  # what the tests say of each statistic
-    # the test of how many images score above the threshold as they came; None, as the next two, in
-    # a record that was written before the tests of counts were kept
+    # the test of how many images score above the threshold as they came
     above_threshold: CountCheck | None = None
     suspects: CountCheck | None = None  # the same after matching the light
     contrast: ContrastCheck | None = None  # the test of how far images stand out from their cells
-    # to be expected in the next year; None where it was not kept
-    expected_false_alarms: float | None = None
+    expected_false_alarms: float | None = None  # in the next year
 
     @classmethod
     def of(
@@ -60,26 +62,15 @@ class NightRecord:
         still_open: tuple[str, str] | None,
         expected_false_alarms: float,
     ) -> "NightRecord":
-        """Put together what the watch decided.
-
-        Args:
-            tonight: the night in numbers.
-            watch: what the tests say of it.
-            triage: the cause.
-            still_open: cause and first night of an alarm that was open the night before, or None.
-            expected_false_alarms: in the next year.
-        """
+        """Put together what the watch decided; ``still_open`` has cause and first night of an alarm
+        that was open the night before."""
         cause_before, since = still_open or (NONE, tonight.night)
         return cls(
             night=tonight.night,
             model_version=tonight.model_version,
-            is_alarm=triage.is_alarm,
-            is_raised=triage.is_raised,
+            **asdict(triage),
             is_new=triage.is_alarm and triage.cause != cause_before,
             since=since if triage.is_alarm else None,
-            cause=triage.cause,
-            also=triage.also,
-            explanation=triage.explanation,
             is_learning=triage.is_learning,
             is_holding=triage.is_holding,
             statistics=tonight,
@@ -96,7 +87,7 @@ class NightRecord:
         return self.since or self.night
 
     @property
-    def results(self) -> list[TestResult]:
+    def results(self) -> list[StatisticCheck | CountCheck]:
         """What each test of the night says, as far as it was kept."""
         of_images = (self.above_threshold, self.suspects, self.contrast)
         return [*self.checks.values(), *(each for each in of_images if each is not None)]
@@ -110,11 +101,7 @@ class NightRecord:
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in the record's JSON."""
-        counts = {
-            "alarming": self.above_threshold,
-            "suspects": self.suspects,
-            "outliers": self.contrast,
-        }
+        counts = {key: getattr(self, field) for key, (field, _) in _COUNTS.items()}
         return {
             "night": self.night,
             "model_version": self.model_version,
@@ -139,36 +126,21 @@ class NightRecord:
 
     @classmethod
     def from_json(cls, content: bytes) -> "NightRecord":
-        """Read a record, also one of a time when less was kept.
-
-        Then an alarm was raised on its night and new, nothing was seen besides its cause, and there
-        were neither charts nor tests of counts.
-        """
+        """Read a record."""
         kept = json.loads(content)
-        counts = kept.get("counts", {})
-        return cls(
-            night=kept["night"],
-            model_version=kept["model_version"],
-            is_alarm=kept["is_alarm"],
-            is_raised=kept.get("is_raised", kept["is_alarm"]),
-            is_new=kept.get("is_new", kept["is_alarm"]),
-            since=kept.get("since"),
-            cause=kept["cause"],
-            also=tuple(kept.get("also", ())),
-            explanation=kept["evidence"],
-            is_learning=kept["is_learning"],
-            is_holding=kept["is_holding"],
-            statistics=NightStatistics.from_dict(kept["statistics"]),
-            checks={
-                name: StatisticCheck.from_dict(check)
-                for name, check in kept["checks"].items()
-                if "jump_limit" in check
-            },
-            above_threshold=CountCheck(**counts["alarming"]) if "alarming" in counts else None,
-            suspects=CountCheck(**counts["suspects"]) if "suspects" in counts else None,
-            contrast=ContrastCheck(**counts["outliers"]) if "outliers" in counts else None,
-            expected_false_alarms=kept.get("expected_false_alarms"),
-        )
+        explanation, counts = kept.pop("evidence"), kept.pop("counts")
+        tests = {
+            field: of_test(**counts[key])
+            for key, (field, of_test) in _COUNTS.items()
+            if key in counts
+        }
+        checks = kept["checks"].items()
+        read = {
+            "also": tuple(kept["also"]),
+            "statistics": NightStatistics.from_dict(kept["statistics"]),
+            "checks": {name: StatisticCheck.from_dict(check) for name, check in checks},
+        }
+        return cls(**kept | read | tests, explanation=explanation)
 
 
 class NightRecords:

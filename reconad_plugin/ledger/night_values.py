@@ -6,33 +6,20 @@ from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import CAUSES
 
 NIGHT_VALUES: Final = (
-    "alarm",
-    *(f"alarm_{cause}" for cause in CAUSES),
-    "open_nights",
-    "farthest",
-    "model_version",
-    "image_threshold",
-    "retrained",
-    "promoted",
-)
+    "alarm", *(f"alarm_{cause}" for cause in CAUSES), "open_nights", "farthest", "model_version",
+    "image_threshold", "retrained", "promoted",
+)  # fmt: skip
 
 
 def night_values(
     record: NightRecord, image_threshold: float, is_retrained: bool, is_promoted: bool
 ) -> dict[str, float]:
-    """Return what a night has as a whole.
+    """Return what a night has as a whole: ``NIGHT_VALUES`` by name.
 
-    Args:
-        record: what the watch decided.
-        image_threshold: of the version that scored the night.
-        is_retrained: whether a version was trained since the night before.
-        is_promoted: whether a version was let into service since the night before.
-
-    Returns:
-        ``NIGHT_VALUES`` by name. ``farthest`` is how far the farthest of all tests is on the way
-        to its limit: above 1 it fails. ``model_version`` is left out where it is no number, as a
-        registered version's is. ``open_nights`` counts from the night that the open alarm
-        began on, and is 0 without an alarm.
+    ``farthest`` is how far the farthest of all tests is on the way to its limit: above 1 it fails.
+    ``model_version`` is left out where it is no number, as a registered version's is.
+    ``open_nights`` counts from the night that the open alarm began on, and is 0 without an alarm.
+    A version was trained or promoted where it was since the night before.
     """
     seen = {record.cause, *record.also} if record.is_alarm else set()
     version = record.model_version

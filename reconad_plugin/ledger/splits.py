@@ -13,13 +13,8 @@ _TURN = (TRAIN, CALIBRATION, TRAIN, JUDGE, TRAIN)  # so that 10 images already g
 
 
 def assign_splits(hashes: Sequence[str], already: int) -> dict[str, str]:
-    """Deal new images out in turn.
-
-    Args:
-        hashes: SHA-256 of the new accepted images. Their order does not matter: they are dealt
-            in order of hash, which has nothing to do with time or camera position.
-        already: accepted images that have their side, of this and earlier nights, where the
-            turn goes on.
+    """Deal new accepted images out in turn, in order of their SHA-256, which has nothing to do with
+    time or camera position. The turn goes on after so many that have their side ``already``.
 
     Example:
         >>> assign_splits(["b7", "a1", "c9"], already=0)

@@ -1,4 +1,8 @@
-"""Figures of images. What is undefined is an error, never a number."""
+"""Figures of images. What is undefined is an error, never a number.
+
+All take the (N,) scores of normal and the (M,) scores of anomalous images, and raise an
+UndefinedMetricError where one of the two is empty, or a score or the threshold is not finite.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,33 +11,17 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from reconad_plugin.errors import UndefinedMetricError
 from reconad_plugin.metrics.intervals import clopper_pearson
 
-
-def image_auroc(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]) -> float:
-    """Return the chance that an anomalous image scores above a normal one.
-
-    Args:
-        normal_scores: (N,) scores of normal images.
-        anomalous_scores: (M,) scores of anomalous images.
-
-    Returns:
-        In [0, 1]; 0.5 is no better than a coin.
-
-    Raises:
-        UndefinedMetricError: one of the two is empty, or a score is not finite.
-    """
-    if not len(normal_scores) or not len(anomalous_scores):
-        raise UndefinedMetricError(
-            "image_AUROC needs normal and anomalous images; got "
-            f"{len(normal_scores)} and {len(anomalous_scores)}"
-        )
-    scores = np.concatenate([normal_scores, anomalous_scores])
-    if not np.isfinite(scores).all():
-        raise UndefinedMetricError("image_AUROC needs finite scores; got NaN or infinity")
-    labels = np.repeat([0, 1], [len(normal_scores), len(anomalous_scores)])
-    return float(roc_auc_score(labels, scores))
+Scores = NDArray[np.float64]
 
 
-def share_above(scores: NDArray[np.float64], threshold: float) -> float:
+def image_auroc(normal_scores: Scores, anomalous_scores: Scores) -> float:
+    """Return the chance that an anomalous image scores above a normal one: in [0, 1]; 0.5 is no
+    better than a coin."""
+    _check_scores("image_AUROC", normal_scores, anomalous_scores)
+    return float(roc_auc_score(*label_scores(normal_scores, anomalous_scores)))
+
+
+def share_above(scores: Scores, threshold: float) -> float:
     """Return the share of scores above a threshold: the false-positive rate on normal images,
     the recall on anomalous ones.
 
@@ -47,13 +35,9 @@ def share_above(scores: NDArray[np.float64], threshold: float) -> float:
     return float((scores > threshold).mean())
 
 
-def share_interval(scores: NDArray[np.float64], threshold: float) -> tuple[float, float]:
-    """Return where the share of all such images above a threshold lies, seen from these: limits
-    of a 95 % confidence interval (``clopper_pearson``).
-
-    Args:
-        scores: (N,) scores of independent images.
-        threshold: set without them.
+def share_interval(scores: Scores, threshold: float) -> tuple[float, float]:
+    """Return where the share of all such images above a threshold lies, seen from the scores of
+    independent images: limits of a 95 % confidence interval (``clopper_pearson``).
 
     Raises:
         UndefinedMetricError: there is no score.
@@ -62,7 +46,7 @@ def share_interval(scores: NDArray[np.float64], threshold: float) -> tuple[float
     return clopper_pearson(above, len(scores))
 
 
-def escape_rate(anomalous_scores: NDArray[np.float64], threshold: float) -> float:
+def escape_rate(anomalous_scores: Scores, threshold: float) -> float:
     """Return the share of anomalous images that pass as normal: those at or below the threshold,
     which is one less the recall.
 
@@ -72,43 +56,20 @@ def escape_rate(anomalous_scores: NDArray[np.float64], threshold: float) -> floa
     return 1 - share_above(anomalous_scores, threshold)
 
 
-def image_ap(normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]) -> float:
-    """Compute the average precision of the ranking of images: the mean over recall of the
-    precision.
-
-    Args:
-        normal_scores: (N,) scores of normal images.
-        anomalous_scores: (M,) scores of anomalous images.
-
-    Returns:
-        In (0, 1]; M / (N + M) is no better than a coin.
-
-    Raises:
-        UndefinedMetricError: one of the two is empty, or a score is not finite.
-    """
+def image_ap(normal_scores: Scores, anomalous_scores: Scores) -> float:
+    """Compute the average precision of the ranking of images, the mean over recall of the
+    precision: in (0, 1]; M / (N + M) is no better than a coin."""
     _check_scores("image_AP", normal_scores, anomalous_scores)
-    scores = np.concatenate([normal_scores, anomalous_scores])
-    labels = np.repeat([0, 1], [len(normal_scores), len(anomalous_scores)])
-    return float(average_precision_score(labels, scores))
+    return float(average_precision_score(*label_scores(normal_scores, anomalous_scores)))
 
 
-def image_f1(
-    normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64], threshold: float
-) -> float:
+def image_f1(normal_scores: Scores, anomalous_scores: Scores, threshold: float) -> float:
     """Compute the harmonic mean of precision and recall of the labels ``score > threshold``.
 
     The threshold is the one that calibration set, not the best one over the test images.
 
-    Args:
-        normal_scores: (N,) scores of normal images.
-        anomalous_scores: (M,) scores of anomalous images.
-        threshold: the calibrated ``image_threshold``.
-
     Returns:
         In [0, 1]; 0 when no anomalous image lies above the threshold.
-
-    Raises:
-        UndefinedMetricError: one of the two is empty, or a score or the threshold is not finite.
     """
     _check_scores("image_F1", normal_scores, anomalous_scores)
     if not np.isfinite(threshold):
@@ -118,24 +79,15 @@ def image_f1(
     return float(2 * hits / (hits + false_alarms + len(anomalous_scores)))
 
 
-def image_f1_best(
-    normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]
-) -> tuple[float, float]:
+def image_f1_best(normal_scores: Scores, anomalous_scores: Scores) -> tuple[float, float]:
     """Find the highest ``image_f1`` of any threshold, and that threshold.
 
     It is chosen on the very images that it is measured on, so it says how well a detector could
     label them, and how it compares with what papers report; it sets no threshold.
 
-    Args:
-        normal_scores: (N,) scores of normal images.
-        anomalous_scores: (M,) scores of anomalous images.
-
     Returns:
         The figure, in (0, 1], and the threshold, the highest one where several do as well: a
         score, or the next number below all scores.
-
-    Raises:
-        UndefinedMetricError: one of the two is empty, or a score is not finite.
     """
     _check_scores("image_F1_best", normal_scores, anomalous_scores)
     scores = np.unique(np.concatenate([normal_scores, anomalous_scores]))
@@ -149,9 +101,15 @@ def image_f1_best(
     return float(f1[best]), float(thresholds[best])
 
 
-def _check_scores(
-    figure: str, normal_scores: NDArray[np.float64], anomalous_scores: NDArray[np.float64]
-) -> None:
+def label_scores(
+    normal_scores: Scores, anomalous_scores: Scores
+) -> tuple[NDArray[np.int64], Scores]:
+    """Join the labels, 1 for anomalous, and the scores of all images: (N + M,) each."""
+    labels = np.repeat([0, 1], [len(normal_scores), len(anomalous_scores)])
+    return labels, np.concatenate([normal_scores, anomalous_scores])
+
+
+def _check_scores(figure: str, normal_scores: Scores, anomalous_scores: Scores) -> None:
     if not len(normal_scores) or not len(anomalous_scores):
         raise UndefinedMetricError(
             f"{figure} needs normal and anomalous images; got "

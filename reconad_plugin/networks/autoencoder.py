@@ -63,11 +63,7 @@ def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128
 
 
 def build_encoder_decoder(image_size_px: int, width: int) -> tuple[nn.Module, nn.Module, int]:
-    """Size what lies on either side of a bottleneck, for square images.
-
-    Args:
-        image_size_px: side of the square input; a power of two of at least 32.
-        width: channels after the first halving; doubles with each halving up to 4x.
+    """Size what lies on either side of a bottleneck; see ``build_autoencoder``.
 
     Returns:
         Encoder (B, 3, S, S) -> (B, C, 4, 4), decoder (B, C, 4, 4) -> (B, 3, S, S) logits, and

@@ -65,14 +65,13 @@ class Reconstructor(nn.Module):
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.encoder = nn.Sequential(pair(_convolution, 3, width))
         for inputs, outputs in pairwise(widths):
-            self.encoder.append(nn.MaxPool2d(2))
-            self.encoder.append(pair(_convolution, inputs, outputs))
+            self.encoder.extend([nn.MaxPool2d(2), pair(_convolution, inputs, outputs)])
         self.predictor = AttentiveBlock(widths[-1]) if sspcab else None
         self.decoder = nn.Sequential()
         rising = [8 * width, 4 * width, 2 * width, width]
         for inputs, outputs in zip(rising, [*rising[1:], width], strict=True):
-            self.decoder.append(enlarge(_convolution, inputs, inputs))
-            self.decoder.append(pair(_convolution, inputs, outputs, middle=inputs))
+            enlarged = enlarge(_convolution, inputs, inputs)
+            self.decoder.extend([enlarged, pair(_convolution, inputs, outputs, middle=inputs)])
         self.decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -85,11 +84,8 @@ class Reconstructor(nn.Module):
 
 
 def build_segmenter(width: int) -> UNet:
-    """Size a segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits.
-
-    Args:
-        width: channels at full resolution; 2, 4, 8, 8 and 8 times that below.
-    """
+    """Size a segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits. It has
+    2, 4, 8, 8 and 8 times the width of full resolution below."""
     falling = [width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
     rising = [8 * width, 8 * width, 4 * width, 2 * width, width, width]
     return UNet(6, falling, rising, _convolution)
@@ -101,14 +97,8 @@ def build_draem(
     segmenter_width: int = 16,
     sspcab: bool = False,
 ) -> Draem:
-    """Size a DRAEM.
-
-    Args:
-        image_size_px: side of the square input; a power of two of at least 32.
-        reconstructor_width: 128 in the paper.
-        segmenter_width: 64 in the paper.
-        sspcab: see ``networks.sspcab``.
-    """
+    """Size a DRAEM for squares whose side is a power of two of at least 32, with or without
+    ``networks.sspcab``; the widths are 128 and 64 in the paper."""
     del image_size_px  # fully convolutional
     return Draem(Reconstructor(reconstructor_width, sspcab), build_segmenter(segmenter_width))
 

@@ -17,15 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.networks import vq as first_stage
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.unet import UNet, enlarge, pair
-from reconad_plugin.networks.vq import (
-    COARSE_CELL_PX,
-    FINE_CELL_PX,
-    VqAutoencoder,
-    residuals,
-    to_picture,
-)
 
 SMALLEST_GRID: Final = 4  # that a restriction network halves its input to
 BOTTLENECK: Final = 64  # channels of the object decoder's
@@ -49,7 +43,7 @@ class Subspaces(AnomalyNetwork):
 
     def __init__(
         self,
-        vq: VqAutoencoder,
+        vq: first_stage.VqAutoencoder,
         coarse_restriction: nn.Module,
         fine_restriction: nn.Module,
         object_decoder: nn.Module,
@@ -147,11 +141,10 @@ class Restriction(nn.Module):
         widths = [width * 2**level for level in range(levels)]
         self.layers = nn.Sequential(pair(_convolution, channels, width))
         for inputs, outputs in pairwise(widths):
-            self.layers.append(nn.MaxPool2d(2))
-            self.layers.append(pair(_convolution, inputs, outputs))
+            self.layers.extend([nn.MaxPool2d(2), pair(_convolution, inputs, outputs)])
         for inputs, outputs in pairwise(widths[::-1]):
-            self.layers.append(enlarge(_convolution, inputs, outputs))
-            self.layers.append(pair(_convolution, outputs, outputs))
+            enlarged = enlarge(_convolution, inputs, outputs)
+            self.layers.extend([enlarged, pair(_convolution, outputs, outputs)])
         self.layers.append(nn.Conv2d(width, channels, kernel_size=3, padding=1))
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -174,31 +167,29 @@ def build_dsr(
     restriction_width: int = 32,
     unet_width: int = 16,
 ) -> Dsr:
-    """Size a DSR.
+    """Size a DSR for squares whose side is a power of two of at least 32.
 
     Args:
-        image_size_px: side of the square input; a power of two of at least 32.
+        image_size_px: the side.
         vq_width: hidden channels of the autoencoder and of the object decoder; 128 in the paper.
         code_dim: length of a code; 128 in the paper.
         codes: of each codebook; 4096 in the paper.
         restriction_width: 128 in the paper.
         unet_width: of detector and upsampler; 64 in the paper.
     """
-    coarse_grid, fine_grid = image_size_px // COARSE_CELL_PX, image_size_px // FINE_CELL_PX
-    return Dsr(
-        Subspaces(
-            VqAutoencoder(vq_width, code_dim, int(codes)),
-            Restriction(code_dim, restriction_width, _levels(coarse_grid)),
-            Restriction(code_dim, restriction_width, _levels(fine_grid)),
-            _object_decoder(2 * code_dim, vq_width),
-            _unet(6, unet_width),
-        ),
-        _unet(8, unet_width),
+
+    def restriction(cell_px: int) -> Restriction:
+        levels = min(3, (image_size_px // cell_px // SMALLEST_GRID).bit_length())
+        return Restriction(code_dim, restriction_width, levels)
+
+    subspaces = Subspaces(
+        first_stage.VqAutoencoder(vq_width, code_dim, int(codes)),
+        restriction(first_stage.COARSE_CELL_PX),
+        restriction(first_stage.FINE_CELL_PX),
+        _object_decoder(2 * code_dim, vq_width),
+        _unet(6, unet_width),
     )
-
-
-def _levels(grid: int) -> int:
-    return min(3, (grid // SMALLEST_GRID).bit_length())
+    return Dsr(subspaces, _unet(8, unet_width))
 
 
 def _object_decoder(channels: int, width: int) -> nn.Sequential:
@@ -217,8 +208,8 @@ def _object_decoder(channels: int, width: int) -> nn.Sequential:
         nn.ConvTranspose2d(BOTTLENECK, BOTTLENECK, kernel_size=4, stride=2, padding=1),
         nn.ReLU(),
         nn.Conv2d(BOTTLENECK, width, kernel_size=3, padding=1),
-        *residuals(width),
-        *to_picture(width),
+        *first_stage.residuals(width),
+        *first_stage.to_picture(width),
     )
 
 

@@ -71,11 +71,8 @@ def build_ganomaly(image_size_px: int, width: int = 64, latent_dim: int = 100) -
     """
     halvings = (image_size_px // GRID_PX).bit_length() - 1
     channels = [min(width * 2**i, width * 8) for i in range(halvings)]
-    network = Ganomaly(
-        _encoder(channels, latent_dim),
-        _decoder(channels, latent_dim),
-        _encoder(channels, latent_dim),
-    )
+    sizes = (channels, latent_dim)
+    network = Ganomaly(_encoder(*sizes), _decoder(*sizes), _encoder(*sizes))
     draw_weights(network)
     return network
 
@@ -86,13 +83,11 @@ def to_signed(image: Tensor) -> Tensor:
 
 
 def draw_weights(module: nn.Module, generator: Generator | None = None) -> None:
-    """Draw the weights of all layers anew, as in DCGAN, and forget the statistics of batches.
+    """Draw the weights of convolutions without bias and BatchNorms anew, in place, as in DCGAN, and
+    forget the statistics of batches.
 
-    Convolutions come from N(0, 0.02), the scales of BatchNorm from N(1, 0.02).
-
-    Args:
-        module: of convolutions without bias and BatchNorms; changed in place.
-        generator: on the CPU; torch's global one where None.
+    Convolutions come from N(0, 0.02), the scales of BatchNorm from N(1, 0.02), and both from a
+    generator on the CPU, or torch's global one.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -115,9 +110,8 @@ def _encoder(channels: list[int], latent_dim: int) -> nn.Sequential:
     """
     encoder = nn.Sequential(_halving(3, channels[0]), nn.LeakyReLU(0.2, inplace=True))
     for inputs, outputs in pairwise(channels):
-        encoder.append(_halving(inputs, outputs))
-        encoder.append(nn.BatchNorm2d(outputs))
-        encoder.append(nn.LeakyReLU(0.2, inplace=True))
+        halving = _halving(inputs, outputs)
+        encoder.extend([halving, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)])
     encoder.append(nn.Conv2d(channels[-1], latent_dim, kernel_size=GRID_PX, bias=False))
     return encoder
 
@@ -130,11 +124,9 @@ def _decoder(channels: list[int], latent_dim: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
     )
     for inputs, outputs in pairwise(rising):
-        decoder.append(_doubling(inputs, outputs))
-        decoder.append(nn.BatchNorm2d(outputs))
-        decoder.append(nn.ReLU(inplace=True))
-    decoder.append(_doubling(rising[-1], 3))
-    decoder.append(nn.Tanh())
+        doubling = _doubling(inputs, outputs)
+        decoder.extend([doubling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)])
+    decoder.extend([_doubling(rising[-1], 3), nn.Tanh()])
     return decoder
 
 

@@ -38,10 +38,6 @@ class FoundationSpec:
     reader: str  # reads one from a file of weights, as ``module:attribute``
     pretraining: str  # trains one alone, as ``module:attribute``
 
-    def put_into(self, network: "AnomalyNetwork", foundation: "FoundationNetwork") -> None:
-        """Let a network of the foundation's sizes stand on its weights."""
-        network.get_submodule(self.part).load_state_dict(foundation.state_dict())
-
     def read(self, file: Path) -> "FoundationNetwork":
         """Read one from a file of weights.
 
@@ -112,14 +108,9 @@ class ModelSpec:
         return max(1, round(self.score_window * image_size_px)) // 2 * 2 + 1
 
 
-def _dsr_widths(vq: int, code_dim: int, codes: int, restriction: int, unet: int) -> dict[str, int]:
-    return {
-        "vq_width": vq,
-        "code_dim": code_dim,
-        "codes": codes,
-        "restriction_width": restriction,
-        "unet_width": unet,
-    }
+def _dsr_widths(*widths: int) -> dict[str, int]:
+    names = ("vq_width", "code_dim", "codes", "restriction_width", "unet_width")
+    return dict(zip(names, widths, strict=True))
 
 
 def _single(recipe: str) -> tuple[Phase, ...]:

@@ -43,11 +43,10 @@ class AttentiveBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Predict; the mean squared difference to what came in is left in ``loss``."""
-        border = self._border
-        padded = F.pad(features, (border,) * 4)
+        padded = F.pad(features, (self._border,) * 4)
         height, width = features.shape[-2:]
         size = self._kernel - 1
-        far = border + border - size
+        far = 2 * self._border - size
         starts = ((0, 0), (0, far), (far, 0), (far, far))
         predicted: Tensor = sum(
             corner(padded[..., top : top + height + size, left : left + width + size])

@@ -60,13 +60,7 @@ class Vae(AnomalyNetwork):
 
 
 def build_vae(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Vae:
-    """Size a variational autoencoder for square images.
-
-    Args:
-        image_size_px: side of the square input; a power of two of at least 32.
-        width: channels after the first halving; doubles with each halving up to 4x.
-        latent_dim: numbers in the bottleneck.
-    """
+    """Size a variational autoencoder; see ``build_autoencoder``."""
     encoder, decoder, grid_features = build_encoder_decoder(image_size_px, width)
     return Vae(
         encoder,

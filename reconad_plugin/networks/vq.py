@@ -40,9 +40,6 @@ class VqAutoencoder(FoundationNetwork):
         width: channels of the hidden layers; 128 in the paper.
         code_dim: length of a code; 128 in the paper.
         codes: number of codes of each codebook; 4096 in the paper.
-
-    Attributes:
-        sizes: these arguments by name.
     """
 
     def __init__(self, width: int, code_dim: int, codes: int) -> None:
@@ -85,9 +82,8 @@ class VqAutoencoder(FoundationNetwork):
 
     def quantise_coarse(self, encoded: Tensor, generator: Generator | None = None) -> Quantised:
         """Quantise what ``fine_encoder`` gives, (B, C, S / 4, S / 4) -> coarse codes."""
-        quantised: Quantised = self.coarse_codebook(
-            self.to_coarse(self.coarse_encoder(encoded)), generator
-        )
+        features = self.to_coarse(self.coarse_encoder(encoded))
+        quantised: Quantised = self.coarse_codebook(features, generator)
         return quantised
 
     def quantise_fine(
@@ -146,13 +142,6 @@ def to_picture(width: int) -> tuple[nn.Module, ...]:
 def build_vq(
     image_size_px: int, width: int = 32, code_dim: int = 32, codes: int = 512
 ) -> VqAutoencoder:
-    """Size a two-level autoencoder.
-
-    Args:
-        image_size_px: side of the square input; a power of two of at least 32.
-        width: see ``VqAutoencoder``.
-        code_dim: see ``VqAutoencoder``.
-        codes: see ``VqAutoencoder``.
-    """
+    """Size a ``VqAutoencoder`` for squares whose side is a power of two of at least 32."""
     del image_size_px  # fully convolutional
     return VqAutoencoder(width, code_dim, int(codes))

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from reconad_plugin.metrics.image import image_ap, image_auroc
-from reconad_plugin.plots.figures import BLUE, GREY, INK, MAP_COLOURS, ORANGE
+from reconad_plugin.metrics.image import Scores, image_ap, image_auroc, label_scores
+from reconad_plugin.plots.figures import BLUE, GREY, INK, MAP_COLOURS, ORANGE, new_axes
 
 EXAMPLES_A_ROW: Final = 4
 WHITE: Final = 255
@@ -28,9 +28,7 @@ class Example:
     map_title: str  # over the map
 
 
-def plot_roc(
-    normal: NDArray[np.float64], anomalous: NDArray[np.float64], false_alarms: int, found: int
-) -> Figure:
+def plot_roc(normal: Scores, anomalous: Scores, false_alarms: int, found: int) -> Figure:
     """Plot recall over the false-positive rate for every threshold, with the labels that were
     given.
 
@@ -40,7 +38,7 @@ def plot_roc(
         false_alarms: how many of the N were labelled anomalous.
         found: how many of the M were.
     """
-    false_positive_rate, recall, _ = roc_curve(*_joined(normal, anomalous))
+    false_positive_rate, recall, _ = roc_curve(*label_scores(normal, anomalous))
     figure, axes = _unit_square("ROC of images", "false-positive rate", "recall")
     auroc = image_auroc(normal, anomalous)
     axes.plot(false_positive_rate, recall, color=BLUE, label=f"image_AUROC {auroc:.3f}")
@@ -51,21 +49,16 @@ def plot_roc(
 
 
 def plot_precision_recall(
-    normal: NDArray[np.float64], anomalous: NDArray[np.float64], false_alarms: int, found: int
+    normal: Scores, anomalous: Scores, false_alarms: int, found: int
 ) -> Figure:
     """Plot precision over recall for every threshold; see ``plot_roc``.
 
     Without any alarm there is no precision to mark.
     """
-    precision, recall, _ = precision_recall_curve(*_joined(normal, anomalous))
+    precision, recall, _ = precision_recall_curve(*label_scores(normal, anomalous))
     figure, axes = _unit_square("Precision and recall of images", "recall", "precision")
-    axes.plot(
-        recall,
-        precision,
-        color=BLUE,
-        drawstyle="steps-post",  # average precision is the area under these steps
-        label=f"image_AP {image_ap(normal, anomalous):.3f}",
-    )
+    label = f"image_AP {image_ap(normal, anomalous):.3f}"  # the area under these steps
+    axes.plot(recall, precision, color=BLUE, drawstyle="steps-post", label=label)
     coin = len(anomalous) / (len(normal) + len(anomalous))
     axes.axhline(coin, color=GREY, linestyle=":", label="no better than a coin")
     if false_alarms + found:
@@ -75,16 +68,13 @@ def plot_precision_recall(
     return figure
 
 
-def plot_labelled_scores(
-    normal: NDArray[np.float64], anomalous: NDArray[np.float64], thresholds: Sequence[float]
-) -> Figure:
+def plot_labelled_scores(normal: Scores, anomalous: Scores, thresholds: Sequence[float]) -> Figure:
     """Plot histograms of the scores of normal and of anomalous images, with the thresholds.
 
     Each of the two is a share of its own images, so that few images of one kind are seen beside
     many of the other.
     """
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(7, 3.2, "Scores by label", "pred_score", "share of its images")
     bins = np.histogram_bin_edges(np.concatenate([normal, anomalous, thresholds]), 40).tolist()
     for scores, colour, name in ((normal, BLUE, "normal"), (anomalous, ORANGE, "anomalous")):
         shares = np.full(len(scores), 1 / len(scores))
@@ -92,20 +82,13 @@ def plot_labelled_scores(
         axes.hist(scores, bins, weights=shares, color=colour, alpha=0.6, label=label)
     for threshold in sorted(thresholds):
         axes.axvline(threshold, color=INK, linestyle="--", label=f"threshold {threshold:.3g}")
-    axes.set(title="Scores by label", xlabel="pred_score", ylabel="share of its images")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def plot_examples(examples: Sequence[Example], heading: str) -> Figure:
-    """Plot each image beside its map, four of these pairs a row.
-
-    Args:
-        examples: at least one.
-        heading: above all.
-    """
+    """Plot each image, at least one, beside its map, four of these pairs a row."""
     pairs = min(len(examples), EXAMPLES_A_ROW)
     rows = -(-len(examples) // pairs)
     side_ratio = max(example.picture.shape[0] / example.picture.shape[1] for example in examples)
@@ -125,20 +108,9 @@ def plot_examples(examples: Sequence[Example], heading: str) -> Figure:
     return figure
 
 
-def _joined(
-    normal: NDArray[np.float64], anomalous: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Join labels, 1 for anomalous, and scores of all images."""
-    labels = np.repeat([0, 1], [len(normal), len(anomalous)])
-    return labels, np.concatenate([normal, anomalous])
-
-
 def _unit_square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.set_aspect("equal")
-    axes.spines[["top", "right"]].set_visible(False)
+    figure, axes = new_axes(4.8, 4.8, title, xlabel, ylabel)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return figure, axes
 
 

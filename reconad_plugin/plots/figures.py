@@ -1,9 +1,11 @@
 """Plots that people look at: the loss, and where a detector sees anomalies."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,13 +21,12 @@ MAP_COLOURS: Final = "inferno"
 
 def plot_loss(curve: list[Progress], title: str) -> Figure:
     """Plot the loss of training and of held-out images over the steps."""
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(7, 3.6, title, "step", "loss")
+    axes.set_yscale("log")
     steps = [point.step for point in curve]
     axes.plot(steps, [point.loss for point in curve], color=GREY, label="training batch")
     held_out = [point.held_out_loss or float("nan") for point in curve]
     axes.plot(steps, held_out, color=BLUE, label="held out")
-    axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     names = [point.phase for point in curve]
     for index in range(len(curve)):  # each phase has a loss of its own
@@ -33,69 +34,38 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
             axes.axvline((steps[index - 1] + steps[index]) / 2, color=INK, linewidth=0.6)
     for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
         axes.text(steps[names.index(name)], 0.98, name, transform=axes.get_xaxis_transform())
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: str = "") -> Figure:
-    """Plot image, reconstruction and anomaly map, one column an image.
+    """Plot (N, 3, S, S) uint8 images, reconstructions and anomaly maps, one column an image.
 
-    Pixels above the pixel threshold are outlined in the map.
-
-    Args:
-        detector: the model.
-        images: (N, 3, S, S) uint8, a few.
-        titles: one an image; the score is added.
-        heading: above all.
+    Pixels above the pixel threshold are outlined in the map, and its title is the score.
     """
     scores = detector.score(images)
     rebuilt = [image for batch in detector.reconstructions(images) for image in batch]
     threshold = detector.calibration.image_threshold
     pixel_threshold = detector.calibration.pixel_threshold
-    figure = Figure(figsize=(2.1 * len(images), 6.6), layout="constrained")
-    figure.suptitle(heading)
-    grid = figure.subplots(3, len(images), squeeze=False)
+    figure, grid = _picture_grid(len(images), ("image", "rebuilt", "anomaly map"), heading)
     for column, title in enumerate(titles):
-        score = scores.pred_score[column]
-        is_anomalous = score > threshold
-        pictures = (_to_hwc(images[column]), rebuilt[column].permute(1, 2, 0).numpy())
-        for axes, picture in zip(grid[:, column], pictures, strict=False):
-            axes.imshow(picture, aspect="auto")
-        grid[2, column].imshow(
-            scores.anomaly_map[column], cmap=MAP_COLOURS, vmin=0, vmax=2 * threshold, aspect="auto"
-        )
-        if pixel_threshold is not None and scores.anomaly_map[column].max() > pixel_threshold:
-            grid[2, column].contour(
-                scores.anomaly_map[column], levels=[pixel_threshold], colors="white", linewidths=0.8
-            )
-        grid[0, column].set_title(title, fontsize=9, color=INK)
-        grid[2, column].set_title(
-            f"{score:.2f} {'anomalous' if is_anomalous else 'normal'}",
-            fontsize=9,
-            color=ORANGE if is_anomalous else INK,
-        )
-    for axes, label in zip(grid[:, 0], ("image", "rebuilt", "anomaly map"), strict=True):
-        axes.set_ylabel(label)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
+        score, shown = scores.pred_score[column], scores.anomaly_map[column]
+        top, middle, bottom = grid[:, column]
+        top.imshow(_to_hwc(images[column]), aspect="auto")
+        top.set_title(title, fontsize=9, color=INK)
+        middle.imshow(_to_hwc(rebuilt[column]), aspect="auto")
+        bottom.imshow(shown, cmap=MAP_COLOURS, vmin=0, vmax=2 * threshold, aspect="auto")
+        if pixel_threshold is not None and shown.max() > pixel_threshold:
+            bottom.contour(shown, levels=[pixel_threshold], colors="white", linewidths=0.8)
+        _title(bottom, f"{score:.2f} {{}}", score > threshold)
     return figure
 
 
 def plot_disagreement(
     challenger: Detector, champion: Detector, images: Tensor, titles: list[str], heading: str
 ) -> Figure:
-    """Plot images and what two versions see in them, one column an image.
-
-    Args:
-        challenger: the new version.
-        champion: the one in service.
-        images: (N, 3, S, S) uint8, a few.
-        titles: one an image.
-        heading: above all.
-    """
-    figure = Figure(figsize=(2.1 * max(len(images), 3), 6.6), layout="constrained")
-    figure.suptitle(heading)
-    grid = figure.subplots(3, len(images), squeeze=False)
+    """Plot (N, 3, S, S) uint8 images and what two versions see in them, one column an image."""
+    labels = ("image", "champion", "challenger")
+    figure, grid = _picture_grid(len(images), labels, heading, fewest=3)
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
         grid[0, column].imshow(_to_hwc(image), aspect="auto")
         grid[0, column].set_title(title, fontsize=9, color=INK)
@@ -108,28 +78,13 @@ def plot_disagreement(
             grid[row], scores.anomaly_map, scores.pred_score, p_values, strict=True
         ):
             axes.imshow(anomaly_map, cmap=MAP_COLOURS, vmin=0, vmax=2 * level, aspect="auto")
-            is_anomalous = score > calibration.image_threshold
-            axes.set_title(
-                f"{'anomalous' if is_anomalous else 'normal'}, p {p_value:.2g}",
-                fontsize=9,
-                color=ORANGE if is_anomalous else INK,
-            )
-    for axes, label in zip(grid[:, 0], ("image", "champion", "challenger"), strict=True):
-        axes.set_ylabel(label)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
+            _title(axes, f"{{}}, p {p_value:.2g}", score > calibration.image_threshold)
     return figure
 
 
 def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: str) -> Figure:
-    """Plot a sheet of normal images, masks and simulated anomalies, four pictures a row.
-
-    Args:
-        images: (N, 3, S, S) uint8.
-        masks: (N, S, S) bool.
-        simulated: (N, 3, S, S) uint8.
-        heading: above all.
-    """
+    """Plot a sheet of normal and simulated images, (N, 3, S, S) uint8, and (N, S, S) bool masks,
+    four of each a row."""
     rows = -(-len(images) // 4)
     figure = Figure(figsize=(16, 1.55 * rows + 0.6), layout="constrained")
     figure.suptitle(heading)
@@ -150,26 +105,15 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
 def plot_reconstructions(
     network: AnomalyNetwork, normal: Tensor, imagery: Tensor, heading: str
 ) -> Figure:
-    """Plot pictures over what a network rebuilds of them, normal images above unrelated imagery.
-
-    Args:
-        network: in eval mode.
-        normal: (N, 3, S, S) float in [0, 1], a few.
-        imagery: (N, 3, S, S) float in [0, 1].
-        heading: above all.
-    """
+    """Plot pictures over what a network in eval mode rebuilds of them, normal images above
+    unrelated imagery: (N, 3, S, S) float in [0, 1] each."""
     with torch.inference_mode():
         rebuilt = [network.reconstruct(pictures) for pictures in (normal, imagery)]
     labels = ("normal", "rebuilt", "unrelated", "rebuilt")
-    rows = (normal, rebuilt[0], imagery, rebuilt[1])
-    figure = Figure(figsize=(2.1 * len(normal), 8.6), layout="constrained")
-    figure.suptitle(heading)
-    grid = figure.subplots(len(rows), len(normal), squeeze=False)
-    for line, label, pictures in zip(grid, labels, rows, strict=True):
-        line[0].set_ylabel(label)
+    figure, grid = _picture_grid(len(normal), labels, heading)
+    for line, pictures in zip(grid, (normal, rebuilt[0], imagery, rebuilt[1]), strict=True):
         for axes, picture in zip(line, pictures, strict=True):
-            axes.imshow(picture.permute(1, 2, 0).numpy(), aspect="auto")  # (3, S, S) -> (S, S, 3)
-            axes.set(xticks=[], yticks=[])
+            axes.imshow(_to_hwc(picture), aspect="auto")
     return figure
 
 
@@ -178,19 +122,47 @@ def plot_scores(
 ) -> Figure:
     """Plot the scores of tonight's images over those of held-out normal images, with the
     threshold."""
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_axes(7, 3.2, title, "pred_score", "density")
     bins = np.histogram_bin_edges(np.concatenate([scores, calibration_scores]), bins=30).tolist()
-    axes.hist(
-        calibration_scores, bins, density=True, color=GREY, alpha=0.6, label="held-out normal"
-    )
-    axes.hist(scores, bins, density=True, color=BLUE, alpha=0.6, label="tonight")
+    shown = ((calibration_scores, GREY, "held-out normal"), (scores, BLUE, "tonight"))
+    for values, colour, label in shown:
+        axes.hist(values, bins, density=True, color=colour, alpha=0.6, label=label)
     axes.axvline(threshold, color=ORANGE, label="threshold")
-    axes.set(title=title, xlabel="pred_score", ylabel="density")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _to_hwc(image: Tensor) -> NDArray[np.uint8]:
+def new_axes(
+    width: float, height: float, title: str, xlabel: str, ylabel: str
+) -> tuple[Figure, Axes]:
+    """Begin a figure of one plot, its size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _picture_grid(
+    columns: int, labels: Sequence[str], heading: str, fewest: int = 1
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Begin a grid of pictures, a row a label, at least as wide as so many columns."""
+    size = (2.1 * max(columns, fewest), 0.6 + 2 * len(labels))  # inches
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(len(labels), columns, squeeze=False)
+    for axes, label in zip(grid[:, 0], labels, strict=True):
+        axes.set_ylabel(label)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+    return figure, grid
+
+
+def _title(axes: Axes, text: str, is_anomalous: bool) -> None:
+    """Write a title with the label in place of its braces, and in its colour."""
+    label, colour = ("anomalous", ORANGE) if is_anomalous else ("normal", INK)
+    axes.set_title(text.format(label), fontsize=9, color=colour)
+
+
+def _to_hwc(image: Tensor) -> NDArray[np.generic]:
     return image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)

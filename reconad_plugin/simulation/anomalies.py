@@ -13,18 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from reconad_plugin.images.light import is_grey
-from reconad_plugin.simulation.masks import (
-    MaskMaker,
-    blob_masks,
-    dilate,
-    erode,
-    perlin_masks,
-    polygon_masks,
-    soften,
-    soften_widely,
-    stroke_masks,
-    uniform,
-)
+from reconad_plugin.simulation import masks
+from reconad_plugin.simulation.masks import dilate, erode, uniform
 from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset
 from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textures
 
@@ -98,7 +88,16 @@ def draw_masks(count: int, size_px: int, generator: Generator, preset: Preset) -
     Returns:
         (count, size_px, size_px) bool on the CPU.
     """
-    makers = _mask_makers(preset)
+    makers: dict[str, masks.MaskMaker] = {
+        "perlin": partial(
+            masks.perlin_masks, octaves=preset.octaves, threshold=preset.perlin_threshold
+        ),
+        "polygon": partial(masks.polygon_masks, radius=preset.polygon_radius),
+        "stroke": partial(
+            masks.stroke_masks, length=preset.stroke_length, width=preset.stroke_width
+        ),
+        "blobs": partial(masks.blob_masks, radius=preset.blob_radius, blobs=preset.blob_number),
+    }
     shape = _choose(preset.shapes, count, generator)
     mask = torch.zeros(count, size_px, size_px, dtype=torch.bool)
     missing = torch.arange(count)
@@ -115,15 +114,6 @@ def draw_masks(count: int, size_px: int, generator: Generator, preset: Preset) -
     middle = slice(size_px // 3, size_px // 2)
     mask[missing, middle, middle] = True
     return mask
-
-
-def _mask_makers(preset: Preset) -> dict[str, MaskMaker]:
-    return {
-        "perlin": partial(perlin_masks, octaves=preset.octaves, threshold=preset.perlin_threshold),
-        "polygon": partial(polygon_masks, radius=preset.polygon_radius),
-        "stroke": partial(stroke_masks, length=preset.stroke_length, width=preset.stroke_width),
-        "blobs": partial(blob_masks, radius=preset.blob_radius, blobs=preset.blob_number),
-    }
 
 
 def _change_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
@@ -148,10 +138,10 @@ def _soften_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
     for blurs in range(1, _MAX_BLURS + 1):
         some = (draw < share * 0.75 * (_MAX_BLURS + 1 - blurs) / _MAX_BLURS).nonzero()[:, 0]
         if len(some):
-            alpha[some] = soften(alpha[some])
+            alpha[some] = masks.soften(alpha[some])
     some = ((draw >= share * 0.75) & (draw < share)).nonzero()[:, 0]
     if len(some):
-        alpha[some] = soften_widely(alpha[some])
+        alpha[some] = masks.soften_widely(alpha[some])
     return alpha
 
 
@@ -206,17 +196,8 @@ def _blend(
 
 
 def _visible_gain(change: Tensor, number: Tensor, count: int) -> Tensor:
-    """Return the gain that makes each anomaly as clear as ``LEAST_CHANGE``: a label must be true to
-    be learnt.
-
-    Args:
-        change: (P, 3), what is added to the pixels.
-        number: (P,), the image of each.
-        count: of images.
-
-    Returns:
-        (P, 1), at least 1.
-    """
+    """Return the gain, (P, 1) and at least 1, that makes each anomaly as clear as ``LEAST_CHANGE``,
+    for changes (P, 3) in the images (P,): a label must be true to be learnt."""
     mean = _mean_change(change, number, count)
     gain = (LEAST_CHANGE / mean.clamp_min(1e-6)).clamp(1, _MAX_GAIN)
     return gain[number][:, None]

@@ -36,14 +36,8 @@ def perlin_masks(
     octaves: int = 1,
     threshold: tuple[float, float] = (0.5, 0.5),
 ) -> Tensor:
-    """Draw stains: turned Perlin noise above a threshold.
-
-    Args:
-        count: how many.
-        size_px: side of the square.
-        generator: the only source of randomness.
-        octaves: of the noise; more make frayed edges.
-        threshold: range that each mask's threshold is drawn from.
+    """Draw stains: turned Perlin noise above a threshold from a range; more octaves make frayed
+    edges.
 
     Source: Zavrtanik, Kristan and Skocaj, "DRAEM", ICCV 2021, section 3.3.
     """
@@ -60,14 +54,7 @@ def perlin_masks(
 def polygon_masks(
     count: int, size_px: int, generator: Generator, radius: tuple[float, float] = (0.04, 0.25)
 ) -> Tensor:
-    """Draw random simple polygons of 4 to 12 corners around a point.
-
-    Args:
-        count: how many.
-        size_px: side of the square.
-        generator: the only source of randomness.
-        radius: range of the distance of corners from the middle, as a share of the side.
-    """
+    """Draw random simple polygons of 4 to 12 corners around a point, at distances from a range."""
     low, high = VERTICES
     corners = torch.randint(low, high + 1, (count, 1), generator=generator)
     corner = torch.arange(high).expand(count, high) % corners  # beyond the last: the first again
@@ -101,15 +88,8 @@ def stroke_masks(
     length: tuple[float, float] = (0.1, 0.7),
     width: tuple[float, float] = (0.02, 0.08),
 ) -> Tensor:
-    """Draw brush strokes: a bent line of even width.
-
-    Args:
-        count: how many.
-        size_px: side of the square.
-        generator: the only source of randomness.
-        length: range, as a share of the side.
-        width: range, as a share of the side; never thinner than a pixel.
-    """
+    """Draw brush strokes: a bent line of even width, never thinner than a pixel, each of a length
+    and a width from a range."""
     along = torch.linspace(-0.5, 0.5, STROKE_POINTS)
     reach = uniform(generator, *length, count, 1)
     heading = uniform(generator, 0, math.pi, count, 1)
@@ -135,15 +115,8 @@ def blob_masks(
     radius: tuple[float, float] = (0.01, 0.05),
     blobs: tuple[int, int] = (1, 6),
 ) -> Tensor:
-    """Draw scattered round blobs that flow together where they touch.
-
-    Args:
-        count: how many masks.
-        size_px: side of the square.
-        generator: the only source of randomness.
-        radius: range, as a share of the side; never smaller than a pixel.
-        blobs: range of their number, at most ``BLOBS``.
-    """
+    """Draw scattered round blobs, never smaller than a pixel, that flow together where they touch;
+    radius and number, at most ``BLOBS``, are from a range."""
     number = torch.randint(blobs[0], blobs[1] + 1, (count, 1), generator=generator)
     centre = uniform(generator, 0, 1, count, 1, 2)
     spread = uniform(generator, 0.03, 0.4, count, 1, 1)

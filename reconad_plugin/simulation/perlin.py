@@ -65,11 +65,8 @@ def _one_octave(cells: Tensor, size_px: int, generator: Generator) -> Tensor:
 
 @cache
 def _axis_tables(size_px: int, finest: int) -> Tensor:
-    """Return the fade weight, and weight times way, of each pixel to each grid line.
-
-    Returns:
-        (2, finest + 1, size_px, finest + 1), the second axis by number of cells.
-    """
+    """Return the fade weight, and weight times way, of each pixel to each grid line:
+    (2, finest + 1, size_px, finest + 1), the second axis by number of cells."""
     cells = torch.arange(finest + 1).view(-1, 1, 1)
     pixel = (torch.arange(size_px) + 0.5).view(1, -1, 1) / size_px
     way = pixel * cells - torch.arange(finest + 1).view(1, 1, -1)

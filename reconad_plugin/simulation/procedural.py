@@ -21,16 +21,8 @@ FieldMaker = Callable[[int, int, Generator], Tensor]
 
 
 def procedural_patterns(count: int, size_px: int, generator: Generator) -> Tensor:
-    """Draw random patterns, each between two random colours.
-
-    Args:
-        count: how many.
-        size_px: side of the square.
-        generator: of the CPU; the only source of randomness.
-
-    Returns:
-        (count, 3, size_px, size_px) float32 in [0, 1] on the CPU.
-    """
+    """Draw random patterns, each between two random colours: (count, 3, size_px, size_px) float32
+    in [0, 1] on the CPU, as the generator is."""
     kind = torch.randint(len(FIELDS), (count,), generator=generator)
     field = torch.empty(count, 1, size_px, size_px)
     for number, make in enumerate(FIELDS.values()):

@@ -27,12 +27,8 @@ class Textures:
     @classmethod
     def of(cls, images: Tensor) -> "Textures":
         """Make textures from (M, 3, S, S) uint8 pictures."""
-        values = torch.stack(
-            [
-                torch.bincount(colour, minlength=256)
-                for colour in images.reshape(len(images) * 3, -1)
-            ]
-        )
+        colours = images.reshape(len(images) * 3, -1)
+        values = torch.stack([torch.bincount(colour, minlength=256) for colour in colours])
         shares = values.view(-1, 3, 256).float().cumsum(2)
         return cls(images.permute(0, 2, 3, 1).contiguous(), shares / shares[..., -1:])
 
@@ -158,11 +154,8 @@ class TextureDraw:
         grey = colour.mean(1, keepdim=True)
         across = (colour.roll(1, 1) - colour.roll(-1, 1)) / 3**0.5
         along = (self.saturation * self.hue.cos())[image, None]
-        return (
-            grey
-            + along * (colour - grey)
-            + (self.saturation * self.hue.sin())[image, None] * across
-        )
+        turned = (self.saturation * self.hue.sin())[image, None]
+        return grey + along * (colour - grey) + turned * across
 
 
 def _value_table(share: Tensor, chosen: Tensor, generator: Generator) -> Tensor:

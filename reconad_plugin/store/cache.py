@@ -1,9 +1,11 @@
 """Bytes of images on the local disk, found by their SHA-256."""
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from reconad_plugin.errors import StorageError
 
@@ -48,3 +50,12 @@ def write_whole(path: Path, content: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Read what is noted of each key; empty where no note can be read, so that all is fetched."""
+    try:
+        note: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return note

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from reconad_plugin.store.cache import ContentCache, write_whole
+from reconad_plugin.store.cache import ContentCache, read_note, write_whole
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
@@ -46,36 +44,24 @@ def read_golden_images(
 ) -> GoldenImages:
     """List the golden images; download those that are new or changed since they were last listed.
 
-    Args:
-        store: the bucket.
-        cache: keeps the bytes, and a note of each key's ETag and SHA-256.
-        layout: the product's keys.
+    The cache keeps the bytes, and a note of each key's ETag and SHA-256.
 
     Raises:
         StorageError: the bucket cannot be read.
     """
     note = cache.folder / "golden" / store.bucket / f"{layout.product}.json"
-    before = _read_note(note)
+    before = read_note(note)  # key -> ETag and SHA-256
     found = {}
     for info in store.list_objects(layout.golden):
         if info.key.removeprefix(layout.golden).startswith(_MASKS):
             continue
-        etag, sha256 = before.get(info.key, ("", ""))
+        etag, sha256 = before.get(info.key, ["", ""])
         if not etag or etag != info.etag:
             content = store.read(info.key).content
             sha256 = hashlib.sha256(content).hexdigest()
             cache.put(sha256, content)
         found[info.key] = GoldenImage(info.key, info.etag, sha256)
-    now = {key: (image.etag, image.sha256) for key, image in found.items()}
+    now = {key: [image.etag, image.sha256] for key, image in found.items()}
     if now != before:
         write_whole(note, json.dumps(now).encode())
     return GoldenImages(store, cache, layout.golden, tuple(found.values()))
-
-
-def _read_note(note: Path) -> Mapping[str, tuple[str, str]]:
-    """Read key -> ETag and SHA-256; empty where no note can be read, so that all is downloaded."""
-    try:
-        content = json.loads(note.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return {key: (etag, sha256) for key, (etag, sha256) in content.items()}

@@ -15,14 +15,8 @@ from reconad_plugin.store.pixels import PixelCache
 def load_images(
     store: ObjectStore, cache: ContentCache, rows: pd.DataFrame, size_px: int, limits: ImageLimits
 ) -> Tensor:
-    """Load the pixels of the images of some rows, decoded once.
-
-    Args:
-        store: the bucket, asked for what the caches do not have.
-        cache: local bytes by SHA-256; pixels are kept beside them.
-        rows: accepted rows of manifests.
-        size_px: side of the square.
-        limits: as at ingest.
+    """Load the pixels of the images of accepted rows of manifests, decoded once; the bucket is
+    asked for what the caches do not have.
 
     Returns:
         (N, 3, size_px, size_px) uint8 in [0, 255], in the order of the rows.

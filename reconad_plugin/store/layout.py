@@ -41,11 +41,11 @@ class ProductLayout:
         return self._own("manifests/")
 
     def manifest(self, night: date) -> str:
-        """The night's manifest."""
+        """Name the night's manifest."""
         return self._own(f"manifests/{night.isoformat()}.parquet")
 
     def quarantine(self, night: date, key: str) -> str:
-        """The note that says why an image was set aside."""
+        """Name the note that says why an image was quarantined."""
         name = key.removeprefix(self.incoming(night))
         return self._own(f"quarantine/{night.isoformat()}/{name}.json")
 
@@ -54,11 +54,11 @@ class ProductLayout:
         return self._own(f"scores/{night.isoformat()}.parquet")
 
     def cells(self, night: date) -> str:
-        """What each cell of the night's maps showed, by position of the camera."""
+        """Name the table of what each cell of the night's maps showed, by camera position."""
         return self._own(f"places/{night.isoformat()}.parquet")
 
     def review(self, night: date) -> str:
-        """The night's images that wait for a person, and what the person said."""
+        """Name the table of images that wait for a person, and what the person said."""
         return self._own(f"reviews/{night.isoformat()}.parquet")
 
     @property
@@ -77,7 +77,7 @@ class ProductLayout:
         return self._own("nights/")
 
     def night_record(self, night: date) -> str:
-        """What the night's monitoring saw and decided."""
+        """Name the record of what the watch saw and decided."""
         return self._own(f"nights/{night.isoformat()}.json")
 
     @property
@@ -86,7 +86,7 @@ class ProductLayout:
         return self._own("resolutions/")
 
     def resolution(self, night: date) -> str:
-        """A person's word that the world as it was on a night is normal from then on."""
+        """Name a person's word that the world as it was on a night is normal from then on."""
         return self._own(f"resolutions/{night.isoformat()}.json")
 
     def _own(self, name: str) -> str:

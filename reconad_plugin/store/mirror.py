@@ -20,6 +20,7 @@ from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.simulation.textures import texture_files
+from reconad_plugin.store.cache import read_note, write_whole
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
 
@@ -28,18 +29,17 @@ _ETAGS = ".etags.json"
 
 
 def open_source(data: str, cache: Path = CACHE) -> ImageFolder:
-    """The images behind ``DIR`` or ``s3://bucket/prefix``; the latter are copied beside the cache.
+    """Read the images behind ``DIR`` or ``s3://bucket/prefix``; the latter are copied beside the
+    cache.
 
     Raises:
-        ConfigError: there is no such folder, or the address has no bucket.
-        NotEnoughImagesError: there is no picture to train on.
-        StorageError: the bucket cannot be read.
+        ReconadError: see ``local_folder`` and ``read_folder``.
     """
     return read_folder(local_folder(data, cache))
 
 
 def local_folder(address: str, cache: Path = CACHE) -> Path:
-    """A folder as it is; of ``s3://bucket/prefix`` a copy that is brought up to date.
+    """Return a folder as it is; of ``s3://bucket/prefix`` a copy that is brought up to date.
 
     Raises:
         ConfigError: the address has no bucket.
@@ -76,7 +76,7 @@ def hashes_of_textures(address: str | None) -> dict[str, str]:
 
 
 def open_bucket(name: str) -> ObjectStore:
-    """A bucket by name: endpoint, region and credentials come the usual AWS way."""
+    """Open a bucket by name: endpoint, region and credentials come the usual AWS way."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     try:
         storage = StorageSettings(bucket=name, region=region or "us-east-1")
@@ -109,13 +109,8 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
 
 
 def sizes_in_words(paths: Sequence[Path], size_px: int) -> str | None:
-    """A word on pictures of several sizes, and on those that the network sees smaller than they
-    are; None where there are neither. Only headers are read.
-
-    Args:
-        paths: picture files; those that are none are passed over.
-        size_px: side of the square that the network sees.
-    """
+    """Describe pictures of several sizes, and those that the network sees smaller than they
+    are; None where there are neither. Only headers are read; what is no picture is passed over."""
     sizes = set()
     for path in paths:
         with suppress(OSError, ValueError, SyntaxError), Image.open(path) as picture:
@@ -152,7 +147,7 @@ def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]
         raise ConfigError(f"a prefix must not hold '..'; got {prefix!r}")
     folder.mkdir(parents=True, exist_ok=True)
     noted = folder / _ETAGS
-    before = _read_note(noted)
+    before = read_note(noted)  # name -> ETag at the last copy
     now: dict[str, str] = {}
     for info in store.list_objects(prefix):
         name = info.key.removeprefix(prefix)
@@ -169,9 +164,7 @@ def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]
         if before.get(name) != etag or not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(store.read(f"{prefix}{name}").content)
-    unfinished = folder / f"{_ETAGS}.new"
-    unfinished.write_text(json.dumps(now), encoding="utf-8")
-    unfinished.replace(noted)  # a run that is killed leaves the old note or the new one
+    write_whole(noted, json.dumps(now).encode())
     return now
 
 
@@ -183,15 +176,6 @@ def _check_names(prefix: str, names: set[str]) -> None:
                     "a file and a folder of one name cannot be copied to a disk; in the bucket "
                     f"{prefix}{parent} is a file, and {prefix}{name} lies in it: rename one"
                 )
-
-
-def _read_note(noted: Path) -> dict[str, str]:
-    """Name -> ETag at the last copy; empty where no note can be read, so that all is fetched."""
-    try:
-        note: dict[str, str] = json.loads(noted.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return note
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

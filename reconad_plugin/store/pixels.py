@@ -58,9 +58,9 @@ class PixelCache:
                 rows = self._rows()
         wanted = [rows[name] for name in hashes]
         stored = np.memmap(self._pixels, np.uint8, "c", shape=(len(rows), *self._shape))
-        if wanted == list(range(wanted[0], wanted[0] + len(wanted))):
-            return torch.from_numpy(stored[wanted[0] : wanted[0] + len(wanted)])
-        return torch.from_numpy(stored[wanted])
+        first, end = wanted[0], wanted[0] + len(wanted)
+        in_a_row = wanted == list(range(first, end))
+        return torch.from_numpy(stored[first:end] if in_a_row else stored[wanted])
 
     def _rows(self) -> dict[str, int]:
         content = self._hashes.read_bytes() if self._hashes.exists() else b""

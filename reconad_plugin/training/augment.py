@@ -20,12 +20,8 @@ TURNED_SHARE: Final = 1 / 3  # of the pictures of parts that may lie at any angl
 
 
 def vary_light(image: Tensor, generator: Generator) -> Tensor:
-    """Change lamp power, colour temperature and contrast, picture by picture.
-
-    Args:
-        image: (B, 3, S, S) float in [0, 1].
-        generator: the only source of randomness.
-    """
+    """Change lamp power, colour temperature and contrast, picture by picture, of (B, 3, S, S) float
+    in [0, 1]."""
     batch = len(image)
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
@@ -41,10 +37,7 @@ def vary_light(image: Tensor, generator: Generator) -> Tensor:
 
 
 def choose_geometry(images: Tensor) -> str:
-    """How parts may lie, as far as their pictures tell: ``mirror`` or ``none``.
-
-    Args:
-        images: (N, 3, S, S) uint8 normal images; 256 of them, spread evenly, tell.
+    """How parts may lie, as far as (N, 3, S, S) uint8 normal images, 256 of them at most, tell.
 
     Returns:
         ``mirror`` where parts lie both ways, left to right and upside down. ``none`` where what
@@ -62,11 +55,8 @@ def choose_geometry(images: Tensor) -> str:
 
 
 def common_asymmetry(images: Tensor, axis: int) -> float:
-    """Share of what tells pictures from their mirror images that all of them have in common.
-
-    Args:
-        images: (N, C, H, W), at least two.
-        axis: along which they are mirrored.
+    """Share of what tells (N, C, H, W) pictures, at least two, from their mirror images along an
+    axis that all of them have in common.
 
     Returns:
         About 1 for pictures that are all alike, about 0 where as many lie one way as the other;
@@ -82,15 +72,11 @@ def common_asymmetry(images: Tensor, axis: int) -> float:
 
 
 def vary_geometry(image: Tensor, kind: str, generator: Generator) -> Tensor:
-    """Mirror pictures, or turn them too, picture by picture.
+    """Mirror (B, 3, S, S) pictures, or turn them too, picture by picture.
 
-    Args:
-        image: (B, 3, S, S).
-        kind: ``none`` for a fixed camera over parts that always lie alike; ``mirror`` for parts
-            that may lie mirrored, left to right and upside down; ``rotate`` for parts that may
-            lie at any angle: mirrored, and a third of them turned, as the corners of a turned
-            picture are made up.
-        generator: the only source of randomness.
+    The kind is ``none`` for a fixed camera over parts that always lie alike; ``mirror`` for parts
+    that may lie mirrored, left to right and upside down; ``rotate`` for parts that may lie at any
+    angle: mirrored, and a third of them turned, as the corners of a turned picture are made up.
     """
     if kind == "none":
         return image

@@ -6,6 +6,7 @@ as a whole, so a kill in mid-write leaves the one before.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ CHECKPOINT_FILE: Final = "training.safetensors"
 _NUMBERS: Final = "reconad"
 
 
-def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+def write_checkpoint(
+    folder: Path, tensors: dict[str, Tensor], numbers: Mapping[str, object]
+) -> None:
     """Write tensors and JSON-able numbers; the folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f"{CHECKPOINT_FILE}.{os.getpid()}"

@@ -104,9 +104,8 @@ class SubspacesRecipe(Recipe):
             fine_codes = fine_codes.clone()
             fine_codes[some] = vq.quantise_fine(encoded[some], vectors).codes
         fine_codes = exchange_codes(fine_codes, fine_mask, self._rankings[1], generator)
-        marked = torch.where(
-            on_coarse[:, None, None], _pixels(coarse_mask, size_px), _pixels(fine_mask, size_px)
-        )
+        masks = _pixels(coarse_mask, size_px), _pixels(fine_mask, size_px)
+        marked = torch.where(on_coarse[:, None, None], *masks)
         return DamagedCodes(coarse_codes, fine_codes, marked), coarse.vectors, fine.vectors
 
 
@@ -137,17 +136,12 @@ class UpsamplerRecipe(Recipe):
 
 
 def exchange_codes(codes: Tensor, mask: Tensor, ranking: Tensor, generator: Generator) -> Tensor:
-    """Exchange the codes of some cells for others that are neither too near nor too far.
+    """Exchange the codes (B, H, W) of the cells in a mask for others that are neither too near nor
+    too far in a ranking (K, K), for each code all codes by distance, itself first.
 
-    Args:
-        codes: (B, H, W) long.
-        mask: (B, H, W) bool, the cells.
-        ranking: (K, K), for each code all codes by distance, itself first.
-        generator: of the CPU. It draws each image's share of the codes, and the codes of the
-            cells from that share without the nearest.
-
-    Distances are those from the code that stood there, where the authors' code takes them from the
-    feature that led to it: the codebook is frozen, so one ranking serves for all pictures.
+    The generator draws each image's share of the codes, and the codes of the cells from that share
+    without the nearest. Distances are those from the code that stood there, where the authors' code
+    takes them from the feature that led to it: the codebook is frozen, so one ranking serves all.
     """
     low, high = FARTHEST_SHARE
     share = low + (high - low) * torch.rand(len(codes), generator=generator)

@@ -9,12 +9,8 @@ from typing import Final
 import torch
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, calibrate
-from reconad_plugin.detector.calibration_groups import (
-    CalibrationGroups,
-    calibrate_by_light,
-    luminances,
-)
 from reconad_plugin.detector.detector import Detector, Scores, score_images
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
@@ -24,14 +20,12 @@ from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
 from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import DEFAULTS, RunOptions
+from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import TrainingReport
 
-FINETUNE_LEARNING_RATE_SHARE: Final = (
-    0.5  # of the model's learning rate, when it starts from a version
-)
+FINETUNE_LEARNING_RATE_SHARE: Final = 0.5  # of the model's, when it starts from a version
 
 
 def fit_detector(
@@ -88,11 +82,9 @@ def fit_detector(
             recipe.learning_rate *= FINETUNE_LEARNING_RATE_SHARE
         return recipe
 
-    recipes = {
-        phase: partial(begin, phase)
-        for phase in spec.phases
-        if not phase.is_foundation or (base is None and foundation is None)
-    }
+    is_founded = base is not None or foundation is not None
+    phases = [phase for phase in spec.phases if not (phase.is_foundation and is_founded)]
+    recipes = {phase: partial(begin, phase) for phase in phases}
     report = train_phases(network, recipes, images, training, product.seed, window_px, options)
     network = network.to("cpu")
     light = LightReference.fit(images.train)
@@ -114,13 +106,13 @@ def fit_detector(
 
 def _light_levels(
     images: NormalImages, held_out: Scores, product: ProductSettings
-) -> CalibrationGroups | None:
+) -> by_light.CalibrationGroups | None:
     if product.calibrate_by == "none":
         return None
     try:
-        return calibrate_by_light(
-            luminances(images.train),
-            luminances(images.calibration),
+        return by_light.calibrate_by_light(
+            by_light.luminances(images.train),
+            by_light.luminances(images.calibration),
             held_out.pred_score,
             product.target_fpr,
             held_out.map_maxima,
@@ -173,7 +165,7 @@ def _network(
         torch.manual_seed(product.seed)
         network = spec.build_network(product.image_size_px, **architecture)
     if foundation is not None and spec.foundation is not None:
-        spec.foundation.put_into(network, foundation)
+        network.get_submodule(spec.foundation.part).load_state_dict(foundation.state_dict())
     return network
 
 
@@ -189,6 +181,5 @@ def textures_of(training: TrainingSettings, size_px: int) -> Textures:
         NotEnoughImagesError: the folder holds no picture.
         StorageError: the bucket cannot be read.
     """
-    if training.textures is None:
-        return load_textures(size_px, PACKAGED_TEXTURES)
-    return load_textures(size_px, local_folder(training.textures))
+    given = training.textures
+    return load_textures(size_px, PACKAGED_TEXTURES if given is None else local_folder(given))

@@ -77,18 +77,11 @@ class GanomalyRecipe(Recipe):
         adversarial = F.mse_loss(self._features_without_trace(rebuilt), real_features.detach())
         contextual = F.l1_loss(to_signed(rebuilt), to_signed(image))
         latent_error = F.mse_loss(second_latent, latent)
-        generator_loss = (
-            ADVERSARIAL_WEIGHT * adversarial
-            + CONTEXTUAL_WEIGHT * contextual
-            + LATENT_WEIGHT * latent_error
-        )
-        return {
-            "total": generator_loss + discriminator_loss,
-            "adversarial": adversarial,
-            "contextual": contextual,
-            "latent": latent_error,
-            "discriminator": discriminator_loss,
-        }
+        generator_loss = ADVERSARIAL_WEIGHT * adversarial + CONTEXTUAL_WEIGHT * contextual
+        generator_loss = generator_loss + LATENT_WEIGHT * latent_error
+        losses = {"adversarial": adversarial, "contextual": contextual, "latent": latent_error}
+        total = generator_loss + discriminator_loss
+        return {"total": total, **losses, "discriminator": discriminator_loss}
 
     def _discriminate(self, image: Tensor, rebuilt: Tensor) -> tuple[Tensor, Tensor]:
         """Features of real pictures, and the mean cross-entropy of real and rebuilt ones."""
@@ -102,10 +95,8 @@ class GanomalyRecipe(Recipe):
         """Compute the discriminator's features, with gradients for the image alone."""
         weights = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         statistics = {name: value.clone() for name, value in self.discriminator.named_buffers()}
-        features: Tensor
-        features, _ = torch.func.functional_call(
-            self.discriminator, {**weights, **statistics}, (image,)
-        )
+        frozen = {**weights, **statistics}
+        features: Tensor = torch.func.functional_call(self.discriminator, frozen, (image,))[0]
         return features
 
 

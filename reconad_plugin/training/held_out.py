@@ -30,29 +30,19 @@ class Validation:
 
 
 class HeldOut:
-    """Held-out normal images with their simulated counterparts, made once.
-
-    Args:
-        images: (M, 3, S, S) uint8 normal images, at least one; ``MAX_IMAGES`` of them
-            count, spread evenly.
-        recipe: gives the simulation.
-        window_px: side of the score window.
-        device: where the network is.
-    """
+    """Held-out normal images, (M, 3, S, S) uint8, at least one, with their simulated counterparts,
+    made once. ``MAX_IMAGES`` of them count, spread evenly."""
 
     def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:
         chosen = torch.linspace(0, len(images) - 1, min(len(images), MAX_IMAGES))
         self._normal = images[chosen.round().long()]  # old and new nights alike
+        generator, simulation = Generator().manual_seed(_SEED), recipe.simulation
         simulated = simulate_anomalies(
-            self._normal,
-            Generator().manual_seed(_SEED),
-            recipe.simulation.preset,
-            recipe.simulation.textures,
+            self._normal, generator, simulation.preset, simulation.textures
         )
         self._anomalous = simulated.pixels
         self._mask = torch.cat([torch.zeros_like(simulated.mask), simulated.mask]).numpy()
-        self._window_px = window_px
-        self._device = device
+        self._window_px, self._device = window_px, device
 
     def validate(self, recipe: Recipe) -> Validation:
         """Measure a recipe's network in eval mode; it is left in training mode."""

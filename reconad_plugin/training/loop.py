@@ -7,7 +7,9 @@ stay finite.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -19,7 +21,6 @@ from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
 from reconad_plugin.training.augment import choose_geometry
 from reconad_plugin.training.batches import Batches
 from reconad_plugin.training.held_out import HeldOut, Validation
-from reconad_plugin.training.options import DEFAULTS, RunOptions
 from reconad_plugin.training.recipe import Recipe
 from reconad_plugin.training.report import Progress, TrainingReport
 from reconad_plugin.training.schedule import Clock
@@ -30,6 +31,22 @@ VALIDATIONS_SHARE: Final = 0.1  # of a budget that binds, at most
 PATIENCE_VALIDATIONS: Final = 10  # without a better one, until a training stops early
 CHECKPOINT_EVERY_S: Final = 10.0
 CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How and where one training runs. What it learns does not depend on any of this."""
+
+    device: str = "cpu"  # ``cpu``, ``cuda``, ``cuda:1``
+    # of the network's arithmetic; the hardware's best where None
+    precision: torch.dtype | None = None
+    # where the state is kept and looked for, to go on after a kill; must be this training's own.
+    # What is left there at the end the caller removes, when the result is safe.
+    checkpoint_folder: Path | None = None
+    on_progress: Callable[[Progress], None] = lambda progress: None  # called after each step
+
+
+DEFAULTS = RunOptions()
 
 
 def best_precision(device: str) -> torch.dtype:
@@ -72,8 +89,23 @@ def train(
     """
     if len(images) == 0:
         raise NotEnoughImagesError("training needs at least one image; got none")
-    run = _Run(recipe, images, held_out, settings, seed, window_px, options)
-    while run.state.clock.goes_on() and not run.is_stale():
+    if settings.geometric_augmentation == "auto":
+        chosen = choose_geometry(images)
+        settings = settings.model_copy(update={"geometric_augmentation": chosen})
+    device, batch_size = options.device, settings.batch_size or recipe.batch_size
+    recipe = recipe.to(device).to(memory_format=torch.channels_last).train()
+    rate, generator = settings.learning_rate or recipe.learning_rate, Generator().manual_seed(seed)
+    state = TrainingState(
+        recipe,
+        AveragedModel(recipe.network, multi_avg_fn=_average_weights, use_buffers=True),
+        torch.optim.Adam(recipe.parameters(), lr=rate, betas=recipe.betas, fused=True),
+        generator,
+        Batches(images, batch_size, settings, generator, device),
+        Clock.of(settings, len(images), batch_size),
+    )
+    validator = HeldOut(held_out, recipe, window_px, device) if len(held_out) else None
+    run = _Run(state, validator, settings, options)
+    while state.clock.goes_on() and not run.is_stale():
         options.on_progress(run.step())
     return run.finish()
 
@@ -83,36 +115,15 @@ class _Run:
 
     def __init__(
         self,
-        recipe: Recipe,
-        images: Tensor,
-        held_out: Tensor,
+        state: TrainingState,
+        held_out: HeldOut | None,
         settings: TrainingSettings,
-        seed: int,
-        window_px: int,
         options: RunOptions,
     ) -> None:
-        self.options = options
-        device = options.device
-        recipe = recipe.to(device).to(memory_format=torch.channels_last).train()
-        batch_size = settings.batch_size or recipe.batch_size
-        if settings.geometric_augmentation == "auto":
-            chosen = choose_geometry(images)
-            settings = settings.model_copy(update={"geometric_augmentation": chosen})
-        self.settings = settings
-        self.precision = options.precision or best_precision(device)
-        self.learning_rate = settings.learning_rate or recipe.learning_rate
-        generator = Generator().manual_seed(seed)
-        self.held_out = HeldOut(held_out, recipe, window_px, device) if len(held_out) else None
-        self.state = TrainingState(
-            recipe,
-            AveragedModel(recipe.network, multi_avg_fn=_average_weights, use_buffers=True),
-            torch.optim.Adam(
-                recipe.parameters(), lr=self.learning_rate, betas=recipe.betas, fused=True
-            ),
-            generator,
-            Batches(images, batch_size, settings, generator, device),
-            Clock.of(settings, len(images), batch_size),
-        )
+        self.state, self.held_out = state, held_out
+        self.settings, self.options = settings, options
+        self.precision = options.precision or best_precision(options.device)
+        self.learning_rate = settings.learning_rate or state.recipe.learning_rate
         if options.checkpoint_folder is not None:
             self.state.load(options.checkpoint_folder)
         self.resumed_step = self.state.clock.step
@@ -137,25 +148,17 @@ class _Run:
         state.averaged.update_parameters(state.recipe.network)
         clock.tick()
         found = self._validate() if self._is_time_to_validate() else None
-        progress = Progress(
-            clock.step,
-            clock.planned_steps,
-            clock.elapsed_s,
-            value,
-            found.loss if found else None,
-            found.separation if found else None,
-        )
+        progress = Progress(clock.step, clock.planned_steps, clock.elapsed_s, value)
         if found is not None:
+            progress = replace(progress, held_out_loss=found.loss, separation=found.separation)
             state.validations.curve.append(progress)
         self._keep_state()
         return progress
 
     def is_stale(self) -> bool:
         """Tell whether validations have long found nothing better."""
-        return (
-            self.settings.early_stopping
-            and self.state.validations.since_best >= PATIENCE_VALIDATIONS
-        )
+        since_best = self.state.validations.since_best
+        return self.settings.early_stopping and since_best >= PATIENCE_VALIDATIONS
 
     def finish(self) -> TrainingReport:
         """Leave the network with its best weights."""

@@ -7,6 +7,7 @@ that none is trained twice. What is left there at the end the caller removes.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,7 @@ from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Phase
 from reconad_plugin.training.checkpoint import read_checkpoint, write_checkpoint
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.loop import train
-from reconad_plugin.training.options import DEFAULTS, RunOptions
+from reconad_plugin.training.loop import DEFAULTS, RunOptions, train
 from reconad_plugin.training.recipe import Recipe
 from reconad_plugin.training.report import Progress, TrainingReport
 from reconad_plugin.training.schedule import LONGEST_S, natural_steps
@@ -66,19 +66,11 @@ def train_phases(
         report = None if folder is None else _read_ended(folder, network)
         if report is None:
             recipe = recipes[phase]()
-            report = train(
-                recipe,
-                images.train,
-                images.calibration[:0] if phase.is_foundation else images.calibration,
-                _own_settings(phases[number:], settings, done, recipe, len(images.train)),
-                seed,
-                window_px,
-                replace(
-                    options,
-                    checkpoint_folder=folder,
-                    on_progress=partial(_report, _Whole(phases, done), options.on_progress),
-                ),
-            )
+            held_out = images.calibration[:0] if phase.is_foundation else images.calibration
+            own = _own_settings(phases[number:], settings, done, recipe, len(images.train))
+            report_whole = partial(_report, _Whole(phases, done), options.on_progress)
+            run = replace(options, checkpoint_folder=folder, on_progress=report_whole)
+            report = train(recipe, images.train, held_out, own, seed, window_px, run)
             recipe.check()
             if folder is not None and number + 1 < len(phases):
                 write_checkpoint(folder, network.state_dict(), {_REPORT: asdict(report)})
@@ -112,12 +104,7 @@ def _own_settings(
 
 
 class _Whole:
-    """Steps and seconds of a phase as those of the training as a whole.
-
-    Args:
-        phases: all of them.
-        done: reports of those before; the next one is meant.
-    """
+    """Steps and seconds of the phase after those that are done as those of the whole training."""
 
     def __init__(self, phases: Sequence[Phase], done: Sequence[TrainingReport]) -> None:
         self.phase = phases[len(done)]
@@ -145,21 +132,17 @@ def _report(whole: _Whole, on_progress: Callable[[Progress], None], progress: Pr
 
 
 def _in_one(phases: Sequence[Phase], done: Sequence[TrainingReport]) -> TrainingReport:
-    before = sum(report.steps for report in done[:-1])
-    return TrainingReport(
-        steps=sum(report.steps for report in done),
+    last, steps = done[-1], sum(report.steps for report in done)
+    curves = [map(_Whole(phases, done[:at]).of, report.curve) for at, report in enumerate(done)]
+    return replace(
+        last,
+        steps=steps,
         planned_steps=sum(report.planned_steps for report in done),
         elapsed_s=sum(report.elapsed_s for report in done),
-        ended_by=done[-1].ended_by,
-        best_step=before + done[-1].best_step,
+        best_step=steps - last.steps + last.best_step,
         resumed_step=sum(report.resumed_step for report in done),
-        curve=[
-            _Whole(phases, done[:number]).of(point)
-            for number, report in enumerate(done)
-            for point in report.curve
-        ],
+        curve=list(chain.from_iterable(curves)),
         phases={phase.name: report.steps for phase, report in zip(phases, done, strict=True)},
-        geometry=done[-1].geometry,
     )
 
 

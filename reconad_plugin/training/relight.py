@@ -26,14 +26,7 @@ def relight(images: Tensor, old: PositionLights, new: PositionLights) -> Tensor:
 
     The two lights are compared at the positions that both nights have seen, where there are
     any, so that a night that saw more of the dark positions is not taken for a darker one.
-
-    Args:
-        images: (N, 3, S, S) uint8.
-        old: the light of their night.
-        new: the light of the other.
-
-    Returns:
-        (N, 3, S, S) uint8.
+    Pictures are (N, 3, S, S) uint8.
     """
     common = sorted(old.keys() & new.keys())
     before = [old[position] for position in common] or list(old.values())

@@ -3,19 +3,14 @@
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Generator, Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from reconad_plugin.training import checkpoint
 from reconad_plugin.training.batches import Batches
-from reconad_plugin.training.checkpoint import (
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    write_checkpoint,
-)
 from reconad_plugin.training.held_out import Validation
 from reconad_plugin.training.recipe import Recipe
 from reconad_plugin.training.report import Progress
@@ -36,11 +31,6 @@ class Validations:
     since_best: int = 0  # validations since anything was better
     last_step: int = 0  # the step of the last one
     curve: list[Progress] = field(default_factory=list)  # a point for each
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Validations":
-        """Read what ``asdict`` wrote."""
-        return cls(**{**content, "curve": [Progress(**point) for point in content["curve"]]})
 
     def note(self, found: Validation, step: int) -> bool:
         """Note a validation; whether its weights are as good as the best: later is better then."""
@@ -75,23 +65,20 @@ class TrainingState:
         parts = {
             "recipe": self.recipe.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer),
+            "optimizer": checkpoint.optimizer_tensors(self.optimizer),
             "best": self.best,
             "drawn": {"generator": self.generator.get_state(), "order": self.batches.order},
         }
         tensors = {
             f"{part}/{name}": tensor for part, of in parts.items() for name, tensor in of.items()
         }
-        numbers = {
-            "format": FORMAT,
-            "clock": self.clock.counts(),
-            "validations": asdict(self.validations),
-        }
-        write_checkpoint(folder, tensors, numbers)
+        found = asdict(self.validations)
+        numbers = {"format": FORMAT, "clock": self.clock.counts(), "validations": found}
+        checkpoint.write_checkpoint(folder, tensors, numbers)
 
     def load(self, folder: Path) -> bool:
         """Go on from the state in a folder; False where there is none that can be read."""
-        found = read_checkpoint(folder)
+        found = checkpoint.read_checkpoint(folder)
         if found is None or found[1].get("format") != FORMAT:
             return False
         parts: dict[str, dict[str, Tensor]] = {"best": {}, "optimizer": {}}
@@ -100,10 +87,11 @@ class TrainingState:
             parts.setdefault(part, {})[name] = tensor
         self.recipe.load_state_dict(parts["recipe"])
         self.averaged.load_state_dict(parts["averaged"])
-        restore_optimizer(self.optimizer, parts["optimizer"])
+        checkpoint.restore_optimizer(self.optimizer, parts["optimizer"])
         self.generator.set_state(parts["drawn"]["generator"])
         self.batches.order = parts["drawn"]["order"]
         self.best = parts["best"]
         self.clock = self.clock.resumed(**found[1]["clock"])
-        self.validations = Validations.from_dict(found[1]["validations"])
+        self.validations = Validations(**found[1]["validations"])
+        self.validations.curve = [Progress(**point) for point in found[1]["validations"]["curve"]]
         return True

@@ -11,13 +11,12 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError
 from reconad_plugin.images.light import STANDARD_DEVIATION, is_grey, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.quantiser import CodebookUse, Quantised, Quantiser
-from reconad_plugin.networks.vq import VqAutoencoder, VqOutput, build_vq
+from reconad_plugin.networks.quantiser import CodebookUse, Quantised
+from reconad_plugin.networks.vq import VqAutoencoder, build_vq
 from reconad_plugin.simulation.procedural import procedural_patterns
 from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textures
-from reconad_plugin.training.loop import train
+from reconad_plugin.training.loop import DEFAULTS, RunOptions, train
 from reconad_plugin.training.losses import ssim_map
-from reconad_plugin.training.options import DEFAULTS, RunOptions
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
@@ -62,12 +61,8 @@ class VqRecipe(Recipe):
         coarse, fine = _commitment(seen.coarse), _commitment(seen.fine)
         if self.training:
             check_codebooks(network)
-        return {
-            "total": squared + coarse + fine,
-            "squared_error": squared,
-            "coarse_commitment": coarse,
-            "fine_commitment": fine,
-        }
+        losses = {"squared_error": squared, "coarse_commitment": coarse, "fine_commitment": fine}
+        return {"total": squared + coarse + fine, **losses}
 
     def check(self) -> None:
         """See ``Recipe``.
@@ -75,9 +70,7 @@ class VqRecipe(Recipe):
         Raises:
             CodebookCollapsedError: a codebook was hardly used.
         """
-        network = cast(VqAutoencoder, self.network)
-        for name, codebook in codebooks(network).items():
-            check_perplexity(name, codebook.perplexity, codebook.size)
+        check_codebooks(cast(VqAutoencoder, self.network), settled_after=0)
 
     def _mix(self, image: Tensor, generator: Generator) -> Tensor:
         count, size_px = round(IMAGERY_SHARE * len(image)), image.shape[-1]
@@ -102,19 +95,15 @@ def draw_imagery(count: int, textures: Textures, generator: Generator) -> Tensor
     return torch.cat([patterns, varied])
 
 
-def codebooks(network: VqAutoencoder) -> dict[str, Quantiser]:
-    """Both codebooks by name."""
-    return {"coarse": network.coarse_codebook, "fine": network.fine_codebook}
-
-
-def check_codebooks(network: VqAutoencoder) -> None:
-    """Check the perplexities of a training that is under way; the first batches are let pass.
+def check_codebooks(network: VqAutoencoder, settled_after: int = SETTLED_AFTER) -> None:
+    """Check the perplexities of codebooks that have learnt from so many batches.
 
     Raises:
         CodebookCollapsedError: see ``check_perplexity``.
     """
-    for name, codebook in codebooks(network).items():
-        if codebook.batches >= SETTLED_AFTER:
+    codebooks = {"coarse": network.coarse_codebook, "fine": network.fine_codebook}
+    for name, codebook in codebooks.items():
+        if codebook.batches >= settled_after:
             check_perplexity(name, codebook.perplexity, codebook.size)
 
 
@@ -134,8 +123,7 @@ def check_perplexity(name: str, perplexity: float, size: int) -> None:
 
 
 def _commitment(quantised: Quantised) -> Tensor:
-    error = F.mse_loss(quantised.features, quantised.vectors.detach())
-    return COMMITMENT_WEIGHT * error
+    return COMMITMENT_WEIGHT * F.mse_loss(quantised.features, quantised.vectors.detach())
 
 
 def pretrain_vq(
@@ -183,23 +171,16 @@ def measure_vq(
     chosen = torch.linspace(0, len(images) - 1, min(len(images), MEASURED_IMAGES)).round().long()
     normal = images[chosen].float() / 255
     imagery = draw_imagery(len(normal), textures.to("cpu"), Generator().manual_seed(_MEASURED_SEED))
+    pictures = torch.cat([normal, imagery]).split(MEASURED_AT_ONCE)
     with torch.inference_mode():
-        rebuilt = torch.cat(
-            [network.reconstruct(batch) for batch in normal.split(MEASURED_AT_ONCE)]
-        )
-        seen: list[VqOutput] = [
-            network(standard_light(batch, like=batch))
-            for batch in torch.cat([normal, imagery]).split(MEASURED_AT_ONCE)
-        ]
+        rebuilt = torch.cat([network.reconstruct(some) for some in normal.split(MEASURED_AT_ONCE)])
+        seen = [network(standard_light(some, like=some)) for some in pictures]
     squared = (rebuilt - normal).square().mean((1, 2, 3))  # (N, 3, S, S) -> (N,)
     size = network.coarse_codebook.size
-    return FoundationReport(
-        training,
-        {
-            "coarse": CodebookUse.of(torch.cat([each.coarse.codes for each in seen]), size),
-            "fine": CodebookUse.of(torch.cat([each.fine.codes for each in seen]), size),
-        },
-        float(-10 * squared.clamp_min(1e-10).log10().mean()),
-        float(ssim_map(rebuilt, normal).mean()),
-        imagery,
-    )
+    uses = {
+        "coarse": CodebookUse.of(torch.cat([each.coarse.codes for each in seen]), size),
+        "fine": CodebookUse.of(torch.cat([each.fine.codes for each in seen]), size),
+    }
+    psnr_db = float(-10 * squared.clamp_min(1e-10).log10().mean())
+    ssim = float(ssim_map(rebuilt, normal).mean())
+    return FoundationReport(training, uses, psnr_db, ssim, imagery)

@@ -10,31 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reconad_plugin.watch.explanation import (
-    describe_count,
-    describe_moves,
-    describe_suspects,
-    in_sentences,
-    names_of,
-)
+from reconad_plugin.watch import explanation as words
+from reconad_plugin.watch import statistics
 from reconad_plugin.watch.night_tests import Watch
 from reconad_plugin.watch.results import StatisticCheck
-from reconad_plugin.watch.statistics import (
-    CAMERA_STATISTICS,
-    LIGHT_STATISTICS,
-    MATCHED_SCORE_STATISTIC,
-    SCORE_STATISTICS,
-    SURFACE_STATISTIC,
-)
 
-NONE, LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR = (
-    "none",
-    "light",
-    "camera",
-    "process",
-    "defects",
-    "unclear",
-)
+NONE, UNCLEAR, DEFECTS = "none", "unclear", "defects"
+LIGHT, CAMERA, PROCESS = "light", "camera", "process"
 CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
@@ -104,13 +86,15 @@ class _Signs:
     @classmethod
     def of(cls, watch: Watch, still_open: str) -> "_Signs":
         checks = watch.checks
-        light = _failing(checks, LIGHT_STATISTICS)
-        camera = _failing(checks, CAMERA_STATISTICS)
+        light = _failing(checks, statistics.LIGHT_STATISTICS)
+        camera = _failing(checks, statistics.CAMERA_STATISTICS)
         if light and still_open != CAMERA:
             camera = [check for check in camera if check.statistic != FOLLOWS_LIGHT]
-        surface = _failing(checks, (SURFACE_STATISTIC,))
+        surface = _failing(checks, (statistics.SURFACE_STATISTIC,))
         is_process = bool(surface or light) and _is_of_the_surface(checks)
-        return cls(watch, light, camera, surface, _failing(checks, SCORE_STATISTICS), is_process)
+        return cls(
+            watch, light, camera, surface, _failing(checks, statistics.SCORE_STATISTICS), is_process
+        )
 
     @property
     def moved(self) -> list[StatisticCheck]:
@@ -171,12 +155,8 @@ class _Signs:
 
 
 def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
-    """Name the cause of a night's alarm.
-
-    Args:
-        watch: what the tests say of the night.
-        still_open: cause of an alarm of the night before that nobody has resolved.
-    """
+    """Name the cause of a night's alarm, where ``still_open`` is the cause of an alarm of the night
+    before that nobody has resolved."""
     signs = _Signs.of(watch, still_open)
     if not signs.is_alarm:
         return _quiet(watch, still_open)
@@ -188,40 +168,40 @@ def find_cause(watch: Watch, still_open: str = NONE) -> Triage:
 def _explain(cause: str, signs: _Signs) -> str:
     """Say what happened, what to do, and the numbers of the images."""
     happened, besides = _happened(cause, signs)
-    suspects = describe_suspects(signs.watch.suspects, signs.watch.contrast)
-    return in_sentences(*happened, ADVICE[cause], suspects, besides)
+    suspects = words.describe_suspects(signs.watch.suspects, signs.watch.contrast)
+    return words.in_sentences(*happened, ADVICE[cause], suspects, besides)
 
 
 def _happened(cause: str, signs: _Signs) -> tuple[list[str], str]:
     """Say what happened, and what there is besides."""
-    count = describe_count(signs.watch.above_threshold)
+    count = words.describe_count(signs.watch.above_threshold)
     if cause == DEFECTS:
-        besides = f"besides, {describe_moves(signs.moved)}" if signs.moved else ""
+        besides = f"besides, {words.describe_moves(signs.moved)}" if signs.moved else ""
         return ["images look defective as on no ordinary night"], besides
     if cause == CAMERA:
         others = signs.light + signs.surface
-        besides = f"besides, {describe_moves(others)}" if others else ""
+        besides = f"besides, {words.describe_moves(others)}" if others else ""
         if signs.is_masked:
             besides = "a camera that moved makes any image look so"
-        return [describe_moves(signs.camera)], besides
+        return [words.describe_moves(signs.camera)], besides
     if cause == UNCLEAR:
         moved = signs.moved if signs.is_hinted else signs.scores
-        what = describe_moves(moved) if moved else count
+        what = words.describe_moves(moved) if moved else count
         return [f"{what}, and defects cannot be ruled out"], ""
     if signs.is_process:
-        return [describe_moves(signs.surface + signs.light), "no lamp alone does that"], ""
+        return [words.describe_moves(signs.surface + signs.light), "no lamp alone does that"], ""
     if cause == LIGHT:
-        return [describe_moves(signs.light)], ""
-    what = describe_moves(signs.scores) if signs.scores else count
+        return [words.describe_moves(signs.light)], ""
+    what = words.describe_moves(signs.scores) if signs.scores else count
     return [f"light and camera are as before, but {what}"], ""
 
 
 def _quiet(watch: Watch, still_open: str) -> Triage:
     unsettled = [check for check in watch.checks.values() if not check.is_settled]
-    suspects = describe_suspects(watch.suspects, watch.contrast)
+    suspects = words.describe_suspects(watch.suspects, watch.contrast)
     if still_open != NONE and (unsettled or not watch.is_placed):
-        remains = describe_moves(unsettled) if unsettled else _UNPLACED
-        explanation = in_sentences(
+        remains = words.describe_moves(unsettled) if unsettled else _UNPLACED
+        explanation = words.in_sentences(
             f"the alarm about {still_open} stays open: no test fails tonight, but {remains}",
             _HELD if still_open in HOLDING_CAUSES else "",
             "it ends when the nights are as before, or with `reconad resolve`",
@@ -229,7 +209,7 @@ def _quiet(watch: Watch, still_open: str) -> Triage:
         )
         return Triage(True, still_open, explanation, is_raised=False)
     ended = "" if still_open == NONE else f"the alarm about {still_open} has ended"
-    return Triage(False, NONE, in_sentences(ended, _compared(watch), suspects))
+    return Triage(False, NONE, words.in_sentences(ended, _compared(watch), suspects))
 
 
 def _compared(watch: Watch) -> str:
@@ -241,13 +221,14 @@ def _compared(watch: Watch) -> str:
         return "there are too few nights to compare with"
     if not unknown:
         return "all is as on other nights"
-    return f"all is as on other nights but what is not known well enough yet: {names_of(unknown)}"
+    names = words.names_of(unknown)
+    return f"all is as on other nights but what is not known well enough yet: {names}"
 
 
 def _is_of_the_surface(checks: Mapping[str, StatisticCheck]) -> bool:
     """Whether contrast did not follow the brightness as it does when a lamp changes."""
-    surface, luminance = _move(checks, SURFACE_STATISTIC), _log_move(checks, "luminance")
-    check = checks.get(SURFACE_STATISTIC)
+    surface, luminance = _move(checks, statistics.SURFACE_STATISTIC), _log_move(checks, "luminance")
+    check = checks.get(statistics.SURFACE_STATISTIC)
     is_sure = check is not None and check.effect is not None and abs(check.effect) > 2
     return is_sure and abs(surface) > SURFACE_SHARE * abs(luminance)
 
@@ -257,12 +238,12 @@ def _rose_without_light(checks: Mapping[str, StatisticCheck]) -> bool:
 
     What a lamp has clipped no matching brings back: then the rise is the light's.
     """
-    check, clipped = checks.get(MATCHED_SCORE_STATISTIC), checks.get(CLIPPING_STATISTIC)
+    check, clipped = checks.get(statistics.MATCHED_SCORE_STATISTIC), checks.get(CLIPPING_STATISTIC)
     if check is None or not check.is_alarm:
         return False
     if clipped is not None and clipped.is_alarm and _move(checks, CLIPPING_STATISTIC) > 0:
         return False
-    matched, raw = _move(checks, MATCHED_SCORE_STATISTIC), _move(checks, "log_score")
+    matched, raw = _move(checks, statistics.MATCHED_SCORE_STATISTIC), _move(checks, "log_score")
     return matched > 0 and matched > UNMATCHED_SHARE * raw
 
 
@@ -278,10 +259,8 @@ def _log_move(checks: Mapping[str, StatisticCheck], statistic: str) -> float:
     return math.log(check.value / check.expected)
 
 
-def _failing(
-    checks: Mapping[str, StatisticCheck], statistics: tuple[str, ...]
-) -> list[StatisticCheck]:
-    return [checks[name] for name in statistics if name in checks and checks[name].is_alarm]
+def _failing(checks: Mapping[str, StatisticCheck], names: tuple[str, ...]) -> list[StatisticCheck]:
+    return [checks[name] for name in names if name in checks and checks[name].is_alarm]
 
 
 def _is_alike(watch: Watch) -> bool:

@@ -27,12 +27,9 @@ Floats = NDArray[np.float64]
 def summarise_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Reduce a night's maps to what later nights need of them.
 
-    Args:
-        table: see ``statistics.summarise_night``; ``map_cells`` has a vector an image.
-
-    Returns:
-        One row a position: ``position``, ``images``, and for each cell the ``means`` over them and
-        the sums of squared deviations, ``squares``.
+    The table is that of ``statistics.summarise_night``, with a vector an image in ``map_cells``.
+    What comes back has one row a position: ``position``, ``images``, and for each cell the
+    ``means`` over them and the sums of squared deviations, ``squares``.
 
     Raises:
         ValueError: the table has no cells.
@@ -42,14 +39,8 @@ def summarise_cells(table: pd.DataFrame) -> pd.DataFrame:
     images = np.bincount(group)
     means = _sums(cells, group, len(names)) / images[:, None]
     squares = _sums(np.square(cells - means[group]), group, len(names))
-    return pd.DataFrame(
-        {
-            "position": names,
-            "images": images,
-            "means": list(means.astype(np.float32)),
-            "squares": list(squares.astype(np.float32)),
-        }
-    )
+    sums = {"means": list(means.astype(np.float32)), "squares": list(squares.astype(np.float32))}
+    return pd.DataFrame({"position": names, "images": images, **sums})
 
 
 @dataclass(frozen=True)
@@ -61,14 +52,8 @@ class KnownCells:
     deviation: Floats  # (C,) of a cell of one image from others at its position
 
     def prominences(self, table: pd.DataFrame) -> Floats:
-        """Compute how far each image's most prominent cell is above its level, in deviations.
-
-        Args:
-            table: see ``summarise_cells``.
-
-        Returns:
-            (N,) of the images at known positions.
-        """
+        """Compute how far each image's most prominent cell is above its level, in deviations: (N,)
+        of the images at known positions."""
         position = _positions(table)
         is_known = np.isin(position, list(self.levels))
         if not is_known.any():
@@ -81,14 +66,10 @@ class KnownCells:
 
 
 def known_cells(nights: Sequence[pd.DataFrame]) -> KnownCells | None:
-    """Put ordinary nights together.
+    """Put ordinary nights of ``summarise_cells`` together, scored by the same version; the newest
+    thirty count. The oldest comes first.
 
-    Args:
-        nights: of ``summarise_cells``, oldest first, scored by the same version. The newest
-            thirty count.
-
-    Returns:
-        None where no position was seen on two nights, or there are too few images for a deviation.
+    None where no position was seen on two nights, or there are too few images for a deviation.
     """
     if not nights:
         return None

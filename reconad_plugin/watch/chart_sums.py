@@ -60,10 +60,7 @@ class Spread(_Arrays):
     def add(self, other: "Spread") -> "Spread":
         """Return the spread of both."""
         return Spread(
-            self.squares + other.squares,
-            self.freedom + other.freedom,
-            self.products + other.products,
-            self.pairs + other.pairs,
+            *(getattr(self, each.name) + getattr(other, each.name) for each in fields(self))
         )
 
     @property
@@ -96,13 +93,8 @@ class LevelSums(_Arrays):
     pair_values: Floats  # sums of both values of each pair
 
     def add(self, value: Floats, before: Floats, where: Mask) -> "LevelSums":
-        """Return the sums with another night.
-
-        Args:
-            value: the night's.
-            before: that of the calendar night before; NaN where there is none.
-            where: the charts that take the night in.
-        """
+        """Return the sums with a night's values in some charts; those of the calendar night before
+        are NaN where there is none."""
         first = np.where(where & (self.nights == 0), value, self.first)
         known = np.where(where, value - first, 0)
         is_pair = where & np.isfinite(before)
@@ -185,24 +177,16 @@ class MovingAverage(_Arrays):
     scores: Floats  # how many it is of
 
     def add(self, score: Floats, limit: float) -> "MovingAverage":
-        """Return the average with tonight's scores; one that is NaN leaves it.
-
-        Args:
-            score: tonight's.
-            limit: a score beyond it counts as much as this.
-        """
+        """Return the average with tonight's scores: one that is NaN leaves it, and one beyond the
+        limit counts as much as this."""
         is_known = np.isfinite(score)
         heeded = np.clip(np.where(is_known, score, 0), -limit, limit)
         value = (1 - EWMA_WEIGHT) * self.value + EWMA_WEIGHT * heeded
         return MovingAverage(np.where(is_known, value, self.value), self.scores + is_known)
 
     def in_deviations(self, nights: Floats) -> Floats:
-        """Return the average over its standard deviation on ordinary nights.
-
-        Args:
-            nights: that the level comes from. All scores of the average were held against levels
-                that err alike.
-        """
+        """Return the average over its standard deviation on ordinary nights, where the level comes
+        from so many. All scores of the average were held against levels that err alike."""
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.sqrt(ewma_variance(self.scores) + ewma_mass(self.scores) ** 2 / nights)
             return np.asarray(self.value / spread)

@@ -19,17 +19,8 @@ from typing import Final
 import numpy as np
 from scipy.special import ndtri, stdtr
 
-from reconad_plugin.watch.chart_sums import (
-    PRIOR_PAIRS,
-    Floats,
-    ImageSums,
-    LastNight,
-    LevelSums,
-    Mask,
-    MovingAverage,
-    Night,
-    Spread,
-)
+from reconad_plugin.watch import chart_sums as sums
+from reconad_plugin.watch.chart_sums import Floats, Mask, Night, Spread
 
 MIN_DEGREES_OF_FREEDOM: Final = 3  # four nights before the first that is tested
 MAX_SCORE: Final = 8.0  # beyond it the normal distribution's tail is zero in floats
@@ -72,12 +63,12 @@ class Charts:
     def __init__(self, steady_deviation: Floats) -> None:
         shape = np.shape(steady_deviation)
         self._steady_variance = np.square(steady_deviation)
-        self._present = LevelSums.zeros(shape)
+        self._present = sums.LevelSums.zeros(shape)
         self._past = Spread.zeros(shape)  # of all levels before the present one
-        self._images = ImageSums.zeros(shape)
-        self._average = MovingAverage.zeros(shape)
-        self._newest = LastNight.none(shape)  # that came
-        self._newest_known = LastNight.none(shape)  # that is in the sums
+        self._images = sums.ImageSums.zeros(shape)
+        self._average = sums.MovingAverage.zeros(shape)
+        self._newest = sums.LastNight.none(shape)  # that came
+        self._newest_known = sums.LastNight.none(shape)  # that is in the sums
         self._waiting: list[_WaitingNight] = []
         self._number = 0  # of nights that came
         self._came = np.zeros(shape, np.int64)  # since the level was reset
@@ -99,10 +90,8 @@ class Charts:
     def score(self, night: Night, limit: float) -> Scores:
         """Hold a night against the nights before, and take its score into the average.
 
-        Args:
-            night: its values.
-            limit: of a jump; a score beyond it counts as much as this in the average, so that
-                one night far out does not look like a lasting shift.
+        A score beyond the limit of a jump counts as much as this in the average, so that one night
+        far out does not look like a lasting shift.
         """
         level, spread, nights = self.level, self._spread, self._present.nights
         resemblance = spread.autocorrelation
@@ -110,7 +99,9 @@ class Charts:
         carried, before = self._carried(night.day, level, resemblance)
         with np.errstate(divide="ignore", invalid="ignore"):
             of_level = variance * (1 + resemblance) / (1 - resemblance) / nights
-            of_carried = np.square(before) * (1 - resemblance**2) / (spread.pairs + PRIOR_PAIRS)
+            of_carried = (
+                np.square(before) * (1 - resemblance**2) / (spread.pairs + sums.PRIOR_PAIRS)
+            )
             error = (
                 variance * (1 - carried**2)
                 + np.square(1 - carried) * of_level

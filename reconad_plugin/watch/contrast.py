@@ -31,26 +31,13 @@ Floats = NDArray[np.float64]
 def with_outliers(
     tonight: NightStatistics, table: pd.DataFrame, known: KnownCells | None
 ) -> NightStatistics:
-    """Return a night's statistics with its outliers among them.
-
-    Args:
-        tonight: what ``summarise_night`` made of the table.
-        table: the night's images, with their ``map_cells``.
-        known: what ordinary nights showed; None: that is not known yet.
-    """
+    """Return what ``summarise_night`` made of a table with the outliers among it."""
     return replace(tonight, outliers=find_outliers(table, known))
 
 
 def find_outliers(table: pd.DataFrame, known: KnownCells | None) -> Outliers | None:
-    """Compare a night's images with what their cells show, and with one another.
-
-    Args:
-        table: see ``with_outliers``.
-        known: see ``with_outliers``.
-
-    Returns:
-        None where fewer than twenty images are at positions that are known.
-    """
+    """Compare a night's images, by their ``map_cells``, with what ordinary nights showed there, and
+    with one another; None where fewer than twenty images are at positions that are known."""
     prominences = np.zeros(0) if known is None else known.prominences(table)
     if len(prominences) < FEWEST_IMAGES:
         return None
@@ -61,12 +48,8 @@ def find_outliers(table: pd.DataFrame, known: KnownCells | None) -> Outliers | N
 def contrast(prominences: Floats) -> Floats:
     """Compute how much more prominent a night's highest tenth is than its median image.
 
-    Args:
-        prominences: (..., N) deviations.
-
-    Returns:
-        (...) logarithm of the ratio. The tenth's mean is geometric, as single images scatter by
-        factors: that keeps the tail of ordinary nights short.
+    From (..., N) deviations comes the (...) logarithm of the ratio. The tenth's mean is geometric,
+    as single images scatter by factors: that keeps the tail of ordinary nights short.
     """
     logarithms = np.sort(np.log(np.maximum(prominences, LEAST_PROMINENCE)), axis=-1)[..., ::-1]
     images = HIGHEST_SHARE * prominences.shape[-1]
@@ -78,16 +61,9 @@ def contrast(prominences: Floats) -> Floats:
 def chance_of_contrast(tonight: Floats, images: int, known: Floats, known_images: Floats) -> Floats:
     """Compute the chance that an ordinary night has such a contrast.
 
-    Student's t of tonight against the nights before. A night with fewer images is less certain.
-
-    Args:
-        tonight: (...) contrasts.
-        images: of tonight.
-        known: (T, ...) those of nights before; NaN for one that is not ordinary.
-        known_images: (T,) how many images they had.
-
-    Returns:
-        (...) 1 where fewer than three nights are known.
+    Student's t of tonight, (...), against the nights before, (T, ...), NaN for one that is not
+    ordinary. A night with fewer images, of (T,), is less certain. With fewer than three known
+    nights the chance is 1.
     """
     uncertain = 1 / known_images + NIGHT_EFFECT**2  # of each night, in the variance of an image
     weight = np.isfinite(known) / uncertain.reshape(-1, *[1] * tonight.ndim)

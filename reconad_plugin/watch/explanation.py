@@ -19,8 +19,7 @@ class Words:
     name: str  # of the number
     higher: str  # what the pictures do where it is higher than on other nights
     lower: str  # what they do where it is lower
-    # of the logarithm that the statistic is; a person reads the number itself
-    base: float | None = None
+    base: float | None = None  # of the logarithm that the statistic is; a person reads the number
 
     @property
     def measured(self) -> str:
@@ -28,53 +27,37 @@ class Words:
         return self.name if self.base is None else f"log {self.name}"
 
 
+# fmt: off
 STATISTIC_WORDS: Final[dict[str, Words]] = {
     "luminance": Words("brightness", "are brighter", "are darker"),
     "red_green_balance": Words("red to green", "are redder", "are less red", math.e),
     "blue_green_balance": Words("blue to green", "are bluer", "are less blue", math.e),
-    "clipped_share": Words(
-        "share of clipped pixels", "have more clipped pixels", "have fewer clipped pixels"
-    ),
-    "light_slope_x": Words(
-        "right half to left half",
-        "are lit more from the right",
-        "are lit more from the left",
-        math.e,
-    ),
-    "light_slope_y": Words(
-        "lower half to upper half", "are lit more from below", "are lit more from above", math.e
-    ),
-    "relative_contrast": Words(
-        "contrast to brightness", "have more contrast", "have less contrast", math.e
-    ),
+    "clipped_share": Words("share of clipped pixels",
+        "have more clipped pixels", "have fewer clipped pixels"),
+    "light_slope_x": Words("right half to left half",
+        "are lit more from the right", "are lit more from the left", math.e),
+    "light_slope_y": Words("lower half to upper half",
+        "are lit more from below", "are lit more from above", math.e),
+    "relative_contrast": Words("contrast to brightness",
+        "have more contrast", "have less contrast", math.e),
     "sharpness": Words("sharpness", "are sharper", "are less sharp", math.e),
     "noise": Words("noise to contrast", "are noisier", "are less noisy", math.e),
     "resolution": Words("pixels", "have more pixels", "have fewer pixels", 2.0),
-    "framing_x": Words(
-        "centre from the left", "show the part farther right", "show the part farther left"
-    ),
+    "framing_x": Words("centre from the left",
+        "show the part farther right", "show the part farther left"),
     "framing_y": Words("centre from the top", "show the part lower", "show the part higher"),
     "framing_spread": Words("spread of the part", "show the part larger", "show the part smaller"),
     "log_score": Words("score", "look more anomalous", "look less anomalous", math.e),
-    "log_matched_score": Words(
-        "score with the light matched",
+    "log_matched_score": Words("score with the light matched",
         "look more anomalous with the light matched",
-        "look less anomalous with the light matched",
-        math.e,
-    ),
-    "tail_share": Words(
-        "share with a p-value of at most 0.1",
-        "have high scores more often",
-        "have high scores less often",
-    ),
+        "look less anomalous with the light matched", math.e),
+    "tail_share": Words("share with a p-value of at most 0.1",
+        "have high scores more often", "have high scores less often"),
     "surprise": Words("surprise", "look less ordinary", "look more ordinary"),
-    "log_map_extent": Words(
-        "anomalous share of the picture",
-        "are anomalous over more of the picture",
-        "are anomalous over less of the picture",
-        math.e,
-    ),
+    "log_map_extent": Words("anomalous share of the picture",
+        "are anomalous over more of the picture", "are anomalous over less of the picture", math.e),
 }
+# fmt: on
 
 
 def value_of(statistic: str, value: float) -> float:
@@ -99,8 +82,7 @@ def usually(value: float, expected: float) -> str:
 def describe_moves(checks: Sequence[StatisticCheck]) -> str:
     """Say what the pictures do that they do not do on other nights; the farthest first.
 
-    Args:
-        checks: at least one, of statistics whose level is known.
+    There must be at least one check, all of statistics whose level is known.
     """
     farthest = sorted(checks, key=lambda check: -abs(check.effect or 0))[:MOST_STATISTICS]
     clauses = [_clause(check, is_first=check is farthest[0]) for check in farthest]
@@ -132,10 +114,7 @@ def _numbers(check: StatisticCheck) -> str:
 
 def describe_suspects(suspects: CountCheck, contrast: ContrastCheck) -> str:
     """Say how many images look defective, by either test, each with its own chance."""
-    sentence = (
-        f"{suspects.above} of {suspects.images} images look anomalous with the light matched "
-        f"(chance of so many on an ordinary night: {_chance(suspects.chance)})"
-    )
+    sentence = _count(suspects, "look anomalous with the light matched")
     if contrast.images:
         sentence += (
             f"; {contrast.above} of {contrast.images} images stand out from their cell, and such a "
@@ -146,10 +125,12 @@ def describe_suspects(suspects: CountCheck, contrast: ContrastCheck) -> str:
 
 def describe_count(count: CountCheck) -> str:
     """Say how many images score above the threshold as they came."""
-    return (
-        f"{count.above} of {count.images} images score above the threshold "
-        f"(chance of so many on an ordinary night: {_chance(count.chance)})"
-    )
+    return _count(count, "score above the threshold")
+
+
+def _count(count: CountCheck, what: str) -> str:
+    chance = f"chance of so many on an ordinary night: {_chance(count.chance)}"
+    return f"{count.above} of {count.images} images {what} ({chance})"
 
 
 def names_of(checks: Sequence[StatisticCheck]) -> str:

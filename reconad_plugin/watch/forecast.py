@@ -30,13 +30,8 @@ def expected_false_alarms(
 ) -> float:
     """Forecast the false alarms of the next year, over all statistics and counts of images.
 
-    Args:
-        ordinary_scores: (N, K) standard normal scores of ordinary nights.
-        autocorrelation: (K,) see ``Watch``.
-        nights_known: ordinary nights so far; the made-up years begin with as many.
-        false_alarms_per_year: that the limits allow.
-        seed: of the made-up years.
-        years: how many are made up.
+    From (N, K) standard normal scores of ordinary nights and (K,) autocorrelations, see ``Watch``,
+    years are made up that begin with as many ordinary nights as are known so far.
     """
     generator = np.random.default_rng(seed)
     statistics = len(autocorrelation)
@@ -48,16 +43,14 @@ def expected_false_alarms(
     is_open, alarms = np.zeros(years, bool), np.zeros(years)
     before = min(nights_known, MOST_NIGHTS_BEFORE)
     for day in range(before + NIGHTS_A_YEAR):
-        state = autocorrelation * state + np.sqrt(1 - autocorrelation**2) * _draw(
-            known, shape, generator
-        )
+        drawn = _draw(known, shape, generator)
+        state = autocorrelation * state + np.sqrt(1 - autocorrelation**2) * drawn
         night = Night(day, state, ones, many)
         checked = charts.score(night, limit.jump)
         is_alarm, is_settled = alarms_of(checked.score, checked.average, limit.jump, limit.average)
         is_counted = day >= before
         alarms += is_counted & is_alarm & ~is_open
-        is_open = is_alarm | (is_open & ~is_settled)
-        is_open &= is_counted
+        is_open = is_counted & (is_alarm | (is_open & ~is_settled))
         charts.update(night, np.broadcast_to(~is_open[:, None], shape))
     return float(alarms.mean()) + COUNT_TESTS * limit.count * NIGHTS_A_YEAR
 

@@ -36,12 +36,8 @@ class Limits:
 
 @lru_cache(maxsize=64)
 def limits(false_alarms_per_year: float, statistics: int) -> Limits:
-    """Limits that allow so many false alarms a year over all tests of a product.
-
-    Args:
-        false_alarms_per_year: above 0.
-        statistics: how many are tested a night.
-    """
+    """Find the limits that allow so many false alarms a year, above 0, over all tests of a product
+    that tests so many statistics a night."""
     a_night = false_alarms_per_year / NIGHTS_A_YEAR
     a_statistic = a_night / statistics
     return Limits(
@@ -52,21 +48,18 @@ def limits(false_alarms_per_year: float, statistics: int) -> Limits:
 
 
 def ewma_mass(tested: np.ndarray) -> np.ndarray:
-    """Sum of the weights of so many scores in the moving average."""
+    """Sum up the weights of so many scores in the moving average."""
     return np.asarray(1 - (1 - EWMA_WEIGHT) ** tested)
 
 
 def ewma_variance(tested: np.ndarray) -> np.ndarray:
-    """Variance of the moving average of so many independent standard scores."""
+    """Compute the variance of the moving average of so many independent standard scores."""
     return np.asarray(EWMA_WEIGHT / (2 - EWMA_WEIGHT) * (1 - (1 - EWMA_WEIGHT) ** (2 * tested)))
 
 
 def nights_between_alarms(limit: float) -> float:
-    """Mean nights until the moving average of standard scores passes its limit.
-
-    Args:
-        limit: in the average's own deviations.
-    """
+    """Compute the mean nights until the moving average of standard scores passes its limit, which
+    is in the average's own deviations."""
     edge = limit * math.sqrt(EWMA_WEIGHT / (2 - EWMA_WEIGHT))
     borders = np.linspace(-edge, edge, _CELLS + 1)
     middles = (borders[1:] + borders[:-1]) / 2

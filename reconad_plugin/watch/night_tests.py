@@ -17,21 +17,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from reconad_plugin.metrics.intervals import beta_binomial_tail
+from reconad_plugin.watch import statistics
 from reconad_plugin.watch.chart_sums import Night
 from reconad_plugin.watch.charts import Charts, Scores
 from reconad_plugin.watch.contrast import LEAST_NIGHTS, chance_of_contrast
 from reconad_plugin.watch.limits import Limits, limits
 from reconad_plugin.watch.positions import images_of, is_placed, night_values
 from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
-from reconad_plugin.watch.statistics import (
-    MATCHED_SCORE_STATISTIC,
-    SCORE_STATISTICS,
-    STATISTICS,
-    STEADY_DEVIATION,
-    Exceedances,
-    NightStatistics,
-    Outliers,
-)
+from reconad_plugin.watch.statistics import Exceedances, NightStatistics, Outliers
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
 NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that belief
@@ -75,19 +68,18 @@ def watch_night(
             it was promoted, or a person said so.
         false_alarms_per_year: allowed for this product over all its tests.
     """
-    names = [name for name in STATISTICS if name in tonight.values]
+    names = [name for name in statistics.STATISTICS if name in tonight.values]
     limit = limits(false_alarms_per_year, max(1, len(names)))
     nights = [*history, tonight]
-    is_normal = np.array(
-        [night.night in ordinary or night.night in new_levels for night in history] + [False]
-    )
+    normal = {*ordinary, *new_levels}
+    is_normal = np.array([night.night in normal for night in history] + [False])
     baseline = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
     found = [_values(nights, baseline[:, k], name) for k, name in enumerate(names)]
     values = np.stack([value for value, _ in found], axis=1)
     images = np.maximum(1, np.stack([count for _, count in found], axis=1))
     image_variances = _image_variances(nights, baseline, names)
-    is_score = np.array([name in SCORE_STATISTICS for name in names])
-    charts = Charts(np.array([STEADY_DEVIATION[name] for name in names]))
+    is_score = np.array([name in statistics.SCORE_STATISTICS for name in names])
+    charts = Charts(np.array([statistics.STEADY_DEVIATION[name] for name in names]))
     scores: list[NDArray[np.float64]] = []
     scored_by: str | None = None
     for index, night in enumerate(nights):
@@ -98,17 +90,13 @@ def watch_night(
             if not scored_by:  # nights before the first version are normal on the owner's word
                 charts.admit_waiting()
             scored_by = night.model_version
-        measured = Night(
-            date.fromisoformat(night.night).toordinal(),
-            values[index],
-            image_variances[index],
-            images[index],
-        )
+        day = date.fromisoformat(night.night).toordinal()
+        measured = Night(day, values[index], image_variances[index], images[index])
         tested = charts.score(measured, limit.jump)
         charts.update(measured, baseline[index])
         if is_normal[index]:
             scores.append(tested.score)
-    known = comparable(history, {*ordinary, *new_levels}, tonight.model_version)
+    known = comparable(history, normal, tonight.model_version)
     unresolved = comparable(history, ordinary, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
@@ -119,28 +107,20 @@ def watch_night(
         },
         above_threshold=_check_count(*_above_threshold(known, tonight, new_levels), effect, limit),
         suspects=_check_count(
-            [night.suspects for night in unresolved], tonight.suspects, effect, limit
+            [each.suspects for each in unresolved], tonight.suspects, effect, limit
         ),
         contrast=_check_contrast(unresolved, tonight.outliers, limit),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
-        is_placed=is_placed(
-            [night for night, known in zip(history, is_normal, strict=False) if known], tonight
-        ),
+        is_placed=is_placed([night for night in history if night.night in normal], tonight),
     )
 
 
 def comparable(
     history: Sequence[NightStatistics], normal: Collection[str], version: str
 ) -> list[NightStatistics]:
-    """Nights whose images a night can be held against one by one: normal ones that the same
-    version scored and did not learn from.
-
-    Args:
-        history: earlier nights.
-        normal: nights of them that count as normal.
-        version: that scored the night.
-    """
+    """Choose the nights whose images a night can be held against one by one: normal ones that the
+    same version scored and did not learn from."""
     return [
         night
         for night in history
@@ -149,15 +129,11 @@ def comparable(
 
 
 def chance_of(seen: Exceedances, night_effect: float = NIGHT_EFFECT) -> float:
-    """Chance that a normal night shows so many images above the threshold.
+    """Compute the chance that a normal night shows so many images above the threshold.
 
     The share above a threshold is known from the calibration's images as well as their number
-    allows, and differs from night to night: both widen a beta-binomial law.
-
-    Args:
-        seen: the night's count, and that of normal images before; with none of either nothing is
-            out of the ordinary.
-        night_effect: deviation between nights, in deviations of single images.
+    allows, and differs from night to night, by ``night_effect`` deviations of single images: both
+    widen a beta-binomial law. With no images of either nothing is out of the ordinary.
     """
     if not seen.images or not seen.calibration_images:
         return 1.0
@@ -179,13 +155,9 @@ def _check_count(
         calibration_images=tonight.calibration_images + sum(night.images for night in known),
         calibration_above=tonight.calibration_above + sum(night.above for night in known),
     )
-    return CountCheck(
-        above=tonight.above,
-        images=tonight.images,
-        expected_share=pooled.calibration_above / max(1, pooled.calibration_images),
-        chance=chance_of(pooled, night_effect),
-        limit=limit.count,
-    )
+    share = pooled.calibration_above / max(1, pooled.calibration_images)
+    chance = chance_of(pooled, night_effect)
+    return CountCheck(tonight.above, tonight.images, share, chance, limit.count)
 
 
 def _above_threshold(
@@ -211,26 +183,16 @@ def _check_contrast(
     before = [night.outliers for night in known if night.outliers is not None]
     if tonight is None or len(before) < LEAST_NIGHTS:
         return ContrastCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
-    images = sum(night.images for night in before)
-    return ContrastCheck(
-        above=tonight.above,
-        images=tonight.images,
-        expected_share=sum(night.above for night in before) / max(1, images),
-        chance=float(
-            chance_of_contrast(
-                np.array(tonight.contrast),
-                tonight.images,
-                np.array([night.contrast for night in before]),
-                np.array([night.images for night in before]),
-            )
-        ),
-        limit=limit.count,
-    )
+    images = np.array([night.images for night in before])
+    contrasts = np.array([night.contrast for night in before])
+    chance = chance_of_contrast(np.array(tonight.contrast), tonight.images, contrasts, images)
+    share = sum(night.above for night in before) / max(1, int(images.sum()))
+    return ContrastCheck(tonight.above, tonight.images, share, float(chance), limit.count)
 
 
 def _night_effect(known: Sequence[NightStatistics]) -> float:
     """Deviation between nights of the matched score, in deviations of single images."""
-    name = MATCHED_SCORE_STATISTIC
+    name = statistics.MATCHED_SCORE_STATISTIC
     seen = [night for night in known if name in night.values and night.deviations.get(name)]
     believed, weight = NIGHT_EFFECT**2, NIGHT_EFFECT_NIGHTS
     freedom = len(seen) - 1
@@ -247,17 +209,15 @@ def _baseline(
     nights: Sequence[NightStatistics], is_normal: NDArray[np.bool_], name: str
 ) -> NDArray[np.bool_]:
     """Whether each night is one of those that a statistic is held against."""
-    if name not in SCORE_STATISTICS:
-        return is_normal
     is_unseen = np.array([not night.is_trained_on for night in nights])
-    return np.asarray(is_normal & is_unseen)
+    return np.asarray(is_normal & is_unseen) if name in statistics.SCORE_STATISTICS else is_normal
 
 
 def _values(
     nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Night values and images; scores of each version by themselves."""
-    if name not in SCORE_STATISTICS:
+    if name not in statistics.SCORE_STATISTICS:
         return night_values(nights, baseline, name)
     values, images = np.full(len(nights), np.nan), np.zeros(len(nights))
     for version in {night.model_version for night in nights}:
@@ -284,17 +244,9 @@ def _image_variances(
 
 
 def _check(tested: Scores, chart: int, name: str, limit: Limits) -> StatisticCheck:
-    return StatisticCheck(
-        statistic=name,
-        value=float(tested.value[chart]),
-        expected=_or_none(tested.expected[chart]),
-        effect=_or_none(tested.effect[chart]),
-        score=_or_none(tested.score[chart]),
-        average=_or_none(tested.average[chart]),
-        jump_limit=limit.jump,
-        average_limit=limit.average,
+    found = (tested.expected, tested.effect, tested.score, tested.average)
+    expected, effect, score, average = (
+        float(each[chart]) if math.isfinite(each[chart]) else None for each in found
     )
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    value = float(tested.value[chart])
+    return StatisticCheck(name, value, expected, effect, score, average, limit.jump, limit.average)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from reconad_plugin.watch.statistics import NightStatistics
+from reconad_plugin.watch.statistics import NightStatistics, PositionMeans
 
 LEAST_NIGHTS: Final = 2  # that a position must have been seen on before it counts
 
@@ -23,33 +23,21 @@ Floats = NDArray[np.float64]
 def night_values(
     nights: Sequence[NightStatistics], baseline: NDArray[np.bool_], statistic: str
 ) -> tuple[Floats, Floats]:
-    """Compute the value of each night, and how many images it is of.
+    """Compute the value of each of T nights, and how many images it is of.
 
-    Args:
-        nights: T nights that are compared with one another.
-        baseline: (T,) those that the levels of the positions come from.
-        statistic: its name.
-
-    Returns:
-        (T,) values, NaN where a night has none, or none at a position that is known; plain means
-        where no night names two positions. (T,) images.
+    The levels of the positions come from the nights of the (T,) baseline. Of the (T,) values one is
+    NaN where a night has none, or none at a position that is known; they are plain means where no
+    night names two positions.
     """
     plain = np.array([night.values.get(statistic, np.nan) for night in nights])
     names = sorted({name for night in nights for name in night.positions})
     all_images = np.array([images_of(night) for night in nights], dtype=float)
     if len(names) < 2:
         return plain, all_images
-    cells = [night.positions for night in nights]
-    values = np.array(
-        [
-            [cell[name].values.get(statistic, np.nan) if name in cell else np.nan for name in names]
-            for cell in cells
-        ]
-    )  # (T, P)
-    images = np.array(
-        [[cell[name].images if name in cell else 0 for name in names] for cell in cells],
-        dtype=float,
-    )
+    nothing = PositionMeans(0, {})
+    seen = [[night.positions.get(name, nothing) for name in names] for night in nights]
+    values = np.array([[means.values.get(statistic, np.nan) for means in night] for night in seen])
+    images = np.array([[means.images for means in night] for night in seen], dtype=float)  # (T, P)
     images = np.where(np.isfinite(values), images, 0)
     values = np.where(images > 0, values, 0)
     known = ((images > 0) & baseline[:, None]).sum(0) >= LEAST_NIGHTS  # (P,)
@@ -64,7 +52,7 @@ def night_values(
 
 
 def images_of(night: NightStatistics) -> int:
-    """How many images a night's values are of."""
+    """Count the images that a night's values are of."""
     at_positions = sum(means.images for means in night.positions.values())
     return max(1, at_positions or night.images)
 
@@ -81,14 +69,8 @@ def _position_levels(values: Floats, images: Floats) -> Floats:
 
     The effects are eliminated. Levels are known but for a constant, also one for each group of
     positions that no night has seen together with others. It is that of the values themselves, as
-    if the nights of each group were alike on average.
-
-    Args:
-        values: (T, P).
-        images: (T, P) weights; 0 where a night has not seen a position.
-
-    Returns:
-        (P,)
+    if the nights of each group were alike on average. Values are (T, P), and so are the images as
+    their weights, 0 where a night has not seen a position; levels are (P,).
     """
     of_night = images.sum(1)
     seen = of_night > 0

@@ -1,7 +1,6 @@
-"""What the tests say of a night: a record for each kind of test, with a common face."""
+"""What the tests say of a night: a record for each kind of test."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -11,22 +10,8 @@ from reconad_plugin.watch.limits import SETTLED_SHARE
 _SMALLEST_CHANCE: Final = 1e-300  # its logarithm is taken
 
 
-class TestResult(ABC):
-    """What one test says of a night."""
-
-    @property
-    @abstractmethod
-    def share_of_limit(self) -> float:
-        """How far the night is on the way to the test's limit; above 1 the test fails."""
-
-    @property
-    @abstractmethod
-    def is_alarm(self) -> bool:
-        """Whether the test fails."""
-
-
 @dataclass(frozen=True)
-class StatisticCheck(TestResult):
+class StatisticCheck:
     """What the charts say of one statistic on one night."""
 
     statistic: str  # its name
@@ -48,23 +33,21 @@ class StatisticCheck(TestResult):
     @property
     def is_jump(self) -> bool:
         """Whether tonight alone is out of the ordinary."""
-        return self.score is not None and abs(self.score) > self.jump_limit
+        return abs(self.score or 0) > self.jump_limit
 
     @property
     def is_shift(self) -> bool:
         """Whether the nights up to tonight drift away."""
-        return self.average is not None and abs(self.average) > self.average_limit
+        return abs(self.average or 0) > self.average_limit
 
     @property
     def is_alarm(self) -> bool:
-        """Jump or lasting shift."""
         return self.is_jump or self.is_shift
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left of an earlier alarm."""
-        is_near = self.average is None or abs(self.average) < SETTLED_SHARE * self.average_limit
-        return is_near and not self.is_jump
+        return not self.is_jump and abs(self.average or 0) < SETTLED_SHARE * self.average_limit
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in a record's JSON."""
@@ -77,23 +60,22 @@ class StatisticCheck(TestResult):
 
 
 @dataclass(frozen=True)
-class ChanceCheck(TestResult):
-    """What a test of single images says of a night."""
+class CountCheck:
+    """What the test of a count of images says of a night."""
 
-    above: int  # images that the test is about
+    above: int  # images that are counted
     images: int  # images in all
     expected_share: float  # of such images on ordinary nights
-    chance: float  # that an ordinary night is as far out
+    chance: float  # that an ordinary night shows so many
     limit: float  # a chance below it is an alarm
 
     @property
     def share_of_limit(self) -> float:
-        """On the scale of the chance's logarithm."""
+        """How far the night is on the way, on the scale of the chance's logarithm."""
         return math.log(max(self.chance, _SMALLEST_CHANCE)) / math.log(self.limit)
 
     @property
     def is_alarm(self) -> bool:
-        """Farther out than ordinary nights ever are."""
         return self.chance < self.limit
 
     @property
@@ -103,14 +85,10 @@ class ChanceCheck(TestResult):
 
 
 @dataclass(frozen=True)
-class CountCheck(ChanceCheck):
-    """How many images are above a threshold; ``chance`` is that of so many or more."""
+class ContrastCheck(CountCheck):
+    """What the test of contrast says of a night.
 
-
-@dataclass(frozen=True)
-class ContrastCheck(ChanceCheck):
-    """How much more some images of a night stand out from their cells than the others.
-
-    ``above`` counts the images that stand out. ``chance`` is not that of the count: it is that of
-    a contrast as high as tonight's between the highest tenth of the images and the median one.
+    ``above`` counts the images that stand out from their cells. ``chance`` is not that of the
+    count: it is that of a contrast as high as tonight's between the highest tenth of the images
+    and the median one.
     """

@@ -20,37 +20,21 @@ MATCHED_SCORE_STATISTIC: Final = "log_matched_score"
 LIGHT_STATISTICS: Final = tuple(name for name in LIGHT_FEATURES if name != CONTRAST)
 CAMERA_STATISTICS: Final = CAMERA_FEATURES
 SCORE_STATISTICS: Final = (
-    "log_score",
-    MATCHED_SCORE_STATISTIC,
-    "tail_share",
-    "surprise",
-    "log_map_extent",
-)
+    "log_score", MATCHED_SCORE_STATISTIC, "tail_share", "surprise", "log_map_extent",
+)  # fmt: skip
 STATISTICS: Final = (*LIGHT_STATISTICS, SURFACE_STATISTIC, *CAMERA_STATISTICS, *SCORE_STATISTICS)
 TAIL_P_VALUE: Final = 0.1
 
 # Night-to-night deviation below which a statistic is taken as steady: changes of a few times
 # this are not worth waking anyone for, however regular the nights before were.
 STEADY_DEVIATION: Final[dict[str, float]] = {
-    "luminance": 0.002,
-    "red_green_balance": 0.005,
-    "blue_green_balance": 0.005,
-    "clipped_share": 0.005,
-    "light_slope_x": 0.005,
-    "light_slope_y": 0.005,
-    SURFACE_STATISTIC: 0.01,
-    "sharpness": 0.03,
-    "noise": 0.03,
-    "resolution": 0.01,
-    "framing_x": 0.002,
-    "framing_y": 0.002,
-    "framing_spread": 0.001,
-    "log_score": 0.03,
-    MATCHED_SCORE_STATISTIC: 0.03,
-    "tail_share": 0.02,
-    "surprise": 0.05,
-    "log_map_extent": 0.03,
-}
+    "luminance": 0.002, "red_green_balance": 0.005, "blue_green_balance": 0.005,
+    "clipped_share": 0.005, "light_slope_x": 0.005, "light_slope_y": 0.005, SURFACE_STATISTIC: 0.01,
+    "sharpness": 0.03, "noise": 0.03, "resolution": 0.01,
+    "framing_x": 0.002, "framing_y": 0.002, "framing_spread": 0.001,
+    "log_score": 0.03, MATCHED_SCORE_STATISTIC: 0.03,
+    "tail_share": 0.02, "surprise": 0.05, "log_map_extent": 0.03,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,11 +90,6 @@ class NightStatistics:
     images: int = 0  # that were looked at
     outliers: Outliers | None = None  # None while too few nights are known
 
-    @property
-    def as_one_position(self) -> PositionMeans:
-        """Means over all images, whatever their position."""
-        return PositionMeans(self.images, self.values)
-
     def to_dict(self) -> dict[str, object]:
         """Return what stands in a record's JSON."""
         content = asdict(self)
@@ -119,24 +98,16 @@ class NightStatistics:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "NightStatistics":
-        """Read what stands in a record's JSON, also of a time when there were no positions."""
-        others = {name: value for name, value in content.items() if name != "alarming"}
-        positions = {
-            position: PositionMeans(**means)
-            for position, means in content.get("positions", {}).items()
+        """Read what stands in a record's JSON."""
+        means, outliers = content["positions"].items(), content["outliers"]
+        read = {
+            "above_threshold": Exceedances(**content["alarming"]),
+            "suspects": Exceedances(**content["suspects"]),
+            "positions": {position: PositionMeans(**values) for position, values in means},
+            "outliers": Outliers(**outliers) if outliers else None,
         }
-        outliers = content.get("outliers")
-        if outliers and "contrast" not in outliers:  # of a time when scores alone were compared
-            outliers = None
-        return cls(
-            **others
-            | {
-                "above_threshold": Exceedances(**content["alarming"]),
-                "suspects": Exceedances(**content["suspects"]),
-                "positions": positions,
-                "outliers": Outliers(**outliers) if outliers else None,
-            }
-        )
+        others = {name: value for name, value in content.items() if name != "alarming"}
+        return cls(**others | read)
 
 
 def summarise_night(
@@ -150,17 +121,11 @@ def summarise_night(
 ) -> NightStatistics:
     """Reduce the night's table of images to its statistics.
 
-    Args:
-        night: ``YYYY-MM-DD``.
-        table: one row an image: ``pred_score``, ``matched_score`` and ``model_version``; besides,
-            as far as they are known, ``p_value``, ``map_extent``, ``position``, and the features
-            of light and camera. At least one row. Whether a nightly batch or a served model wrote
-            it makes no difference.
-        calibration_scores: held-out normal scores of the version that scored the table.
-        image_threshold: its threshold.
-        matched_calibration_scores: the same after matching the light.
-        matched_threshold: the same after matching the light.
-        is_trained_on: whether the version was trained on this night.
+    The table has one row an image, at least one: ``pred_score``, ``matched_score`` and
+    ``model_version``; besides, as far as they are known, ``p_value``, ``map_extent``, ``position``,
+    and the features of light and camera. Whether a nightly batch or a served model wrote it makes
+    no difference. Held-out normal scores and threshold are those of the version that scored it, as
+    the images came and after matching the light.
 
     Raises:
         ValueError: the table is empty.
@@ -179,20 +144,15 @@ def summarise_night(
 
 
 def describe_light(night: str, table: pd.DataFrame) -> NightStatistics:
-    """Reduce a night before any version served to its light and camera.
-
-    Args:
-        night: ``YYYY-MM-DD``.
-        table: one row an image with the features of light and camera.
-    """
+    """Reduce a night before any version served to its light and camera; the table has one row an
+    image with the features of these."""
     return _reduce(night, table)
 
 
 def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
     """Compute the statistics of each image: a row an image, a column a statistic.
 
-    Args:
-        table: see ``summarise_night``; statistics that it has no columns for are left out.
+    Those that the table has no columns for are left out; see ``summarise_night``.
     """
     columns = {
         name: table[name] for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS) if name in table

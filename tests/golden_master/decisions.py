@@ -98,7 +98,7 @@ def _ask_for_night(product: Product, ledger: Ledger, night: date) -> Json:
     return {
         "scored_by": record.model_version if record else None,
         "would_be_scored": None if manifest is None else _scoring(product, ledger, night),
-        "is_closed": ledger.is_closed(night),
+        "is_closed": ledger.history.is_closed(night),
         "alarm_open_before": alarm and [alarm.cause, alarm.since],
         "new_levels": sorted(ledger.new_levels(night)),
         "waiting": _reviewed(product.records.review(night)),

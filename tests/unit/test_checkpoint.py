@@ -17,8 +17,7 @@ from reconad_plugin.training.checkpoint import (
     restore_optimizer,
     write_checkpoint,
 )
-from reconad_plugin.training.loop import train
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions, train
 from reconad_plugin.training.recipe import Simulation
 
 STEPS = 14
@@ -181,7 +180,7 @@ def test_checkpoints_are_written_now_and_then(learn, tmp_path, monkeypatch):
     """Within the first half minute there is none, and no more than the share of time allows."""
     written = []
     monkeypatch.setattr(loop, "VALIDATIONS", 1)
-    monkeypatch.setattr(state, "write_checkpoint", lambda *parts: written.append(parts))
+    monkeypatch.setattr(state.checkpoint, "write_checkpoint", lambda *parts: written.append(parts))
     learn("ae", tmp_path)
     assert written == []
 

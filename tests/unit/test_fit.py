@@ -15,7 +15,7 @@ from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.training import phases
 from reconad_plugin.training.fit import FINETUNE_LEARNING_RATE_SHARE, fit_detector
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 

@@ -9,7 +9,7 @@ from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training import loop
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models"),

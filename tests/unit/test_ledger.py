@@ -185,6 +185,6 @@ def test_late_images_of_a_closed_night_are_counted():
     known = replace(known, manifests=by_night({day(0): late}))
 
     assert known.late_images(day(0)) == 2
-    assert known.is_closed(day(0))
-    assert not known.is_closed(day(1))
+    assert known.history.is_closed(day(0))
+    assert not known.history.is_closed(day(1))
     assert known.late_images(day(5)) == 0

@@ -208,15 +208,3 @@ def test_night_survives_json(table, is_trained_on):
     again = NightStatistics.from_dict(json.loads(json.dumps(night.to_dict())))
 
     assert again == night
-
-
-def test_record_of_a_time_without_positions_is_read(table):
-    """An older record has neither positions nor deviations nor the number of images."""
-    content = summarise(table).to_dict()
-    for name in ("positions", "deviations", "images"):
-        del content[name]
-
-    again = NightStatistics.from_dict(content)
-
-    assert (again.positions, again.deviations, again.images) == ({}, {}, 0)
-    assert again.values == summarise(table).values

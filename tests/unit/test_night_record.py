@@ -50,21 +50,6 @@ def test_the_keys_of_a_record_stay():
     }  # fmt: skip
 
 
-def test_a_record_of_a_time_when_less_was_kept_is_read():
-    """An alarm without a first night began on its own; no test of counts was kept."""
-    kept = record(cause="light").to_dict()
-    for name in ("is_raised", "is_new", "since", "also", "counts", "expected_false_alarms"):
-        del kept[name]
-    kept["checks"]["luminance"] = {"statistic": "luminance", "p_value": 0.01}
-
-    read = NightRecord.from_json(json.dumps(kept).encode())
-
-    assert (read.is_raised, read.is_new, read.also) == (True, True, ())
-    assert (read.since, read.began, read.open_nights) == (None, read.night, 1)
-    assert read.above_threshold is read.suspects is read.contrast is None
-    assert set(read.checks) == {"sharpness"}
-
-
 @pytest.mark.parametrize(
     ("since", "nights"), [(None, 1), ("2026-03-05", 1), ("2026-03-03", 3)], ids=str
 )

@@ -18,7 +18,7 @@ from reconad_plugin.training import loop, phases
 from reconad_plugin.training.checkpoint import CHECKPOINT_FILE, remove_checkpoint
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Simulation
 from reconad_plugin.training.report import TrainingReport

@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reconad_plugin.detector.evaluation import evaluate
+from reconad_plugin.detector import evaluation
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.store.mirror import load_files
 
 SIZE_PX = 32
+
+
+def evaluate(detector, folder, *protocol):
+    """The figures of a detector on the test split of a folder."""
+    paths = [file.path for file in folder.test]
+    images = load_files(paths, detector.image_size_px, detector.limits)
+    return evaluation.evaluate(detector, folder, images, *protocol)
 
 
 class Brightness(AnomalyNetwork):

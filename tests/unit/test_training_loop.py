@@ -15,8 +15,7 @@ from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training import loop, schedule
 from reconad_plugin.training.held_out import Validation
-from reconad_plugin.training.loop import PATIENCE_VALIDATIONS, VALIDATIONS, train
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import PATIENCE_VALIDATIONS, VALIDATIONS, RunOptions, train
 from reconad_plugin.training.recipe import Recipe, Simulation
 
 

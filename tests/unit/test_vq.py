@@ -15,7 +15,7 @@ from reconad_plugin.networks.vq import build_vq
 from reconad_plugin.networks.vq_weights import _PUBLISHED, read_vq
 from reconad_plugin.simulation.textures import Textures, load_textures
 from reconad_plugin.training import loop
-from reconad_plugin.training.options import RunOptions
+from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.recipe import Simulation
 from reconad_plugin.training.vq import (
     SETTLED_AFTER,
