@@ -44,11 +44,11 @@ def test_a_night_is_held_against_the_places_of_the_nights_before(
     assert scores is not None
     assert "map_cells" not in scores
     last, before = seen[-1], seen[-2]
-    assert last["counts"]["outliers"]["above"] == FEW_SCRATCHED
-    assert last["statistics"]["outliers"]["contrast"] > before["statistics"]["outliers"]["contrast"]
-    assert "4 stand out from their place" in last["evidence"]
-    assert last["counts"]["outliers"]["chance"] <= MAX_DEFECT_HINT  # so few nights raise no alarm
-    assert last["counts"]["outliers"]["chance"] < before["counts"]["outliers"]["chance"]
+    assert last.contrast.above == FEW_SCRATCHED
+    assert last.statistics.outliers.contrast > before.statistics.outliers.contrast
+    assert "4 of 24 images stand out from their cell" in last.explanation
+    assert last.contrast.chance <= MAX_DEFECT_HINT  # so few nights raise no alarm
+    assert last.contrast.chance < before.contrast.chance
 
 
 def deliver(factory: Factory, night: date, scratched: int) -> None:
