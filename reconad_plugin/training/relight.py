@@ -17,7 +17,7 @@ def position_lights(images: Tensor, positions: Sequence[str]) -> PositionLights:
         images: (N, 3, S, S) uint8, all of the night.
         positions: (N,) of the images; all empty where they are not known.
     """
-    indices = pd.Series(range(len(images))).groupby(list(positions)).groups
+    indices = pd.Series(range(len(images))).groupby(pd.Series(list(positions), dtype=str)).groups
     return {str(position): LightReference.fit(images[list(at)]) for position, at in indices.items()}
 
 

@@ -213,7 +213,7 @@ def _watch(product: Product, ledger: Ledger, night: date, record: NightRecord) -
 
 def _counted_as(night: NightStatistics) -> str:
     by = f"scored by {night.model_version}" if night.model_version else "its light alone"
-    return f"{by}{', trained on' * night.is_trained_on}"
+    return f"{by}{', trained on' * night.is_trained_on}, {night.images} images"
 
 
 def _report(product: Product, ledger: Ledger, night: date, record: NightRecord) -> Json:

@@ -16,7 +16,6 @@ A history is a folder of ``data/``, named after its product:
 This module knows nothing of reconad but that its model is called ``reconad-<product>``.
 """
 
-import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -34,7 +33,6 @@ DATA = Path(__file__).parent / "data"
 PRODUCTS = ("story_part", "ball_screw")
 
 TABLES = "tables.tar.xz"
-KEPT = ("manifests/", "scores/", "nights/", "reviews/", "resolutions/", "places/")
 NOWHERE = "s3://nowhere/model"  # no decision reads a version's weights
 
 HEAD = """\
@@ -102,32 +100,6 @@ def write_settings(product: str, folder: Path) -> Path:
     return path
 
 
-def freeze(product: str, name: str, nights: list[date], kept: tuple[str, ...] = KEPT) -> None:
-    """Keep the present moment of a product as the checkpoint that follows those that are there."""
-    known: dict[str, bytes] = {}
-    for earlier in checkpoints(product):
-        known |= earlier.objects()
-    folder = DATA / product / name
-    folder.mkdir(parents=True)
-    new = {
-        key: content for key, content in _read_bucket(product, kept) if known.get(key) != content
-    }
-    for key, content in new.items():
-        if not key.endswith(".parquet"):
-            path = folder / "bucket" / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    tables = [key for key in new if key.endswith(".parquet")]
-    if tables:
-        with tarfile.open(folder / TABLES, "w:xz", preset=9) as archive:
-            for key in tables:
-                member = tarfile.TarInfo(key)
-                member.size = len(new[key])
-                archive.addfile(member, io.BytesIO(new[key]))
-    _write_json(folder / "registry.json", read_registry(model_name(product)))
-    _write_json(folder / "nights.json", [night.isoformat() for night in nights])
-
-
 def model_name(product: str) -> str:
     """Name of a product's registered model."""
     return f"reconad-{product}"
@@ -173,24 +145,5 @@ def write_registry(name: str, facts: dict[str, Any]) -> None:
         client.set_registered_model_alias(name, alias, str(number))
 
 
-def _read_bucket(product: str, kept: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """What decisions read of the product's side of the bucket, by key without its name."""
-    client = boto3.client("s3")
-    prefixes = ["golden/", *(f"_reconad/{kind}" for kind in kept)]
-    for prefix in prefixes:
-        pages = client.get_paginator("list_objects_v2").paginate(
-            Bucket=BUCKET, Prefix=f"{product}/{prefix}"
-        )
-        for page in pages:
-            for entry in page.get("Contents", []):
-                if not entry["Key"].endswith("/"):
-                    content = client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
-                    yield entry["Key"].removeprefix(f"{product}/"), content
-
-
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text("utf-8"))
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")

@@ -108,7 +108,7 @@ def test_a_raised_limit_takes_the_picture_in(factory: Factory) -> None:
     factory.put(NIGHT, "large.png", to_png(np.zeros((400, 400, 3), np.uint8)))
     before = ingest(factory.product, NIGHT)
     text = factory.settings.read_text()
-    factory.settings.write_text(text.replace("max_image_pixels = 100_000", ""))
+    factory.settings.write_text(text.replace("max_image_pixels = 100000", ""))
 
     after = ingest(factory.product, NIGHT)
 
