@@ -31,7 +31,7 @@ def processes_under(state: Path) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(900)  # trainings of 450 steps, on a processor without bfloat16 too
+@pytest.mark.timeout(1300)  # trainings of 450 steps, on a processor without bfloat16 too
 def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
     """Train, quiet, light and fine-tuning by the event, defects held; a report; nothing left."""
     state, report = tmp_path / "state", tmp_path / "report"
@@ -42,7 +42,7 @@ def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
         text=True,
         check=False,
         env=ENVIRONMENT,
-        timeout=840,
+        timeout=1200,
     )
 
     output = ended.stdout + ended.stderr
