@@ -36,7 +36,7 @@ steps = {train_steps}
 budget_s = 600
 [products.ball_screw.finetune]
 steps = {finetune_steps}
-budget_s = 300
+budget_s = 600
 learning_rate = 5e-4
 """
 

@@ -26,7 +26,7 @@ from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import PRESETS
 
 JPEG_QUALITY: Final = 95
-FINETUNE_TIMEOUT_S: Final = 600
+FINETUNE_TIMEOUT_S: Final = 900
 FINETUNE_START_TIMEOUT_S: Final = 90
 
 
