@@ -155,8 +155,8 @@ class ProductSettings(_Frozen):
                 f"width of {self.model} must be one of {', '.join(spec.widths)}; got {self.width!r}"
             )
         if self.vq is not None and spec.foundation is None:
-            standing = ", ".join(name for name, each in MODELS.items() if each.foundation)
-            raise ValueError(f"vq belongs to {standing}; got it with {self.model}: leave it out")
+            founded = ", ".join(name for name, each in MODELS.items() if each.foundation)
+            raise ValueError(f"vq belongs to {founded}; got it with {self.model}: leave it out")
         known = {**spec.network_options, **spec.recipe_options}
         unknown = sorted(set(self.options) - set(known))
         if unknown:

@@ -15,7 +15,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.plots.figures import plot_simulation
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import preset as find_preset
-from reconad_plugin.store.mirror import load_files, open_source, sizes_in_words
+from reconad_plugin.store.mirror import describe_sizes, load_files, open_source
 
 SHEET_IMAGES: Final = 12
 
@@ -40,7 +40,7 @@ def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path
         )
     make_folder(out)
     paths = list(folder.train)[:SHEET_IMAGES]
-    warn(sizes_in_words(paths, size_px))
+    warn(describe_sizes(paths, size_px))
     repeated = [paths[number % len(paths)] for number in range(SHEET_IMAGES)]
     images = load_files(repeated, size_px, ImageLimits())
     simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))

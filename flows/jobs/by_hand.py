@@ -20,7 +20,7 @@ from reconad_plugin.config import ProductSettings, TrainingSettings, check_produ
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import ImageFolder
-from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN, assign_splits
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.store import mirror
@@ -35,7 +35,7 @@ def train(
     of this product; of the folder's name where it is None.
     """
     folder = mirror.open_source(data)
-    warn(mirror.sizes_in_words(folder.train, settings.image_size_px))
+    warn(mirror.describe_sizes(folder.train, settings.image_size_px))
     table = table_of(folder)
     job = jobs.TrainingJob(
         product=check_product_name(product or name_of(data, "--product")),
@@ -67,7 +67,7 @@ def finetune(
     """
     base = flavor.load_model(model_uri)
     learnt = read_training_images(model_uri)
-    learnt = learnt[learnt["split"] != LIGHT_ONLY]
+    learnt = learnt[learnt["split"] != BORROWED_LIGHT]
     given = table_of(mirror.open_source(data))
     old = _still_there(learnt, dict(zip(given["sha256"], given["path"], strict=True)))
     new = given[~given["sha256"].isin(learnt["sha256"])]  # an image never changes its side
@@ -109,7 +109,7 @@ def pretrain(
     name = check_product_name(name or name_of(data[0], "--name"))
     folders = {address: mirror.open_source(address) for address in data}
     pictures = [path for folder in folders.values() for path in folder.train]
-    warn(mirror.sizes_in_words(pictures, settings.image_size_px))
+    warn(mirror.describe_sizes(pictures, settings.image_size_px))
     tables = {address: table_of(folder) for address, folder in folders.items()}
     table = pd.concat(tables.values(), ignore_index=True).drop_duplicates("sha256")
     job = jobs.TrainingJob(

@@ -17,7 +17,7 @@ from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
@@ -34,10 +34,10 @@ class TrainingSet:
     manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
 
     @classmethod
-    def read(cls, product: Product, night: date, lit_night: date | None = None) -> "TrainingSet":
+    def read(cls, product: Product, night: date, light_from: date | None = None) -> "TrainingSet":
         """Read what may be used up to a night; see ``Ledger.training_images``."""
         ledger = open_ledger_to_train(product).as_of(night)
-        rows = ledger.training_images(product.settings.target_fpr, lit_night)
+        rows = ledger.training_images(product.settings.target_fpr, light_from)
         uri, layout = product.store.uri, product.layout
         manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
         return cls(product, night, rows.assign(uri=rows["key"].map(uri)), manifests)
@@ -160,18 +160,18 @@ def _check_is_new(product: Product, night: str, rows: pd.DataFrame) -> None:
         )
 
 
-def _check_light(product: Product, lit_night: str, rows: pd.DataFrame) -> None:
+def _check_light(product: Product, light_from: str, rows: pd.DataFrame) -> None:
     """Raise where nothing tells a night's light, or nothing can be brought to it."""
-    is_tonight, split = rows["night"] == lit_night, rows["split"]
-    if not (is_tonight & split.isin([TRAIN, LIGHT_ONLY])).any():
+    is_tonight, split = rows["night"] == light_from, rows["split"]
+    if not (is_tonight & split.isin([TRAIN, BORROWED_LIGHT])).any():
         raise NotEnoughImagesError(
             f"a change of light is learnt from at least one image of the night that does not wait "
-            f"for a person; {product.name} {lit_night} has none: review its images first"
+            f"for a person; {product.name} {light_from} has none: review its images first"
         )
     if not (~is_tonight & (split == TRAIN)).any():
         raise NotEnoughImagesError(
             f"a change of light is learnt on earlier normal images; {product.name} has none before "
-            f"{lit_night}: release its images with `reconad review`, and train"
+            f"{light_from}: release its images with `reconad review`, and train"
         )
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING, NightRecord
-from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.watch.cause import HOLDING_CAUSES, LIGHT, PROCESS
 
 
@@ -31,7 +31,7 @@ class Status(StrEnum):
     FOUNDING = "founding"  # of the first version to serve, or before it: the owner vouches
     ORDINARY = "ordinary"  # watched, and no alarm
     LIGHT = "light"  # an alarm about light; other trainings do not learn this light
-    LENDING = "light, lent"  # the same night, in the one training that learns its light
+    BORROWED = "light, borrowed"  # the same night, in the one training that learns its light
     PROCESS = "process"  # an alarm about process
     HELD = "held"  # an alarm about camera or defects, or an unclear one: a person decides
     ROLLED_BACK = "rolled back"  # scored by a version that was taken out of service since
@@ -44,7 +44,7 @@ class Use(StrEnum):
     TRAIN = "train"
     CALIBRATE = "calibrate"
     JUDGE = "judge"
-    LEND_LIGHT = "lend its light"  # images of the split train: their light is learnt alone
+    BORROW_LIGHT = "borrow its light"  # images of the split train: their light is learnt alone
     SET_LEVEL = "set the level of charts"
     COUNT = "count"  # its images above a threshold stand beside those of later nights
     REFERENCE = "be Evidently's reference"
@@ -67,7 +67,7 @@ class Which(StrEnum):
 
 N = Which.NONE
 _COLUMNS: Final = (
-    Use.TRAIN, Use.CALIBRATE, Use.JUDGE, Use.LEND_LIGHT,
+    Use.TRAIN, Use.CALIBRATE, Use.JUDGE, Use.BORROW_LIGHT,
     Use.SET_LEVEL, Use.COUNT, Use.REFERENCE, Use.REVIEW,
 )  # fmt: skip
 _ALL, _NORMAL, _MATCHED = Which.ALL, Which.NORMAL, Which.MATCHED
@@ -75,11 +75,11 @@ _N_SPARE, _M_SPARE, _ONCE = (
     Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE, Which.ALL_ONCE_ACCEPTED,
 )  # fmt: skip
 _ROWS: Final = {
-    #                   train    calibrate judge     lend      level  count  reference review
+    #                   train    calibrate judge     borrow    level  count  reference review
     Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,     N,    N),
     Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,        _ALL,  _ALL,  _ALL, Which.ABNORMAL),
     Status.LIGHT:       (N,       N,        _M_SPARE, N,        _ONCE, _ONCE, N,    Which.SUSPECT),
-    Status.LENDING:     (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, _ONCE, N,    Which.SUSPECT),
+    Status.BORROWED:     (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, _ONCE, N,    Which.SUSPECT),
     Status.PROCESS:     (_NORMAL, _N_SPARE, _N_SPARE, N,        _ONCE, _ONCE, N,    Which.ABNORMAL),
     Status.HELD:        (N,       N,        N,        N,        _ONCE, _ONCE, N,    _ALL),
     Status.ROLLED_BACK: (N,       N,        N,        N,        _ONCE, _ONCE, N,    N),
@@ -96,11 +96,11 @@ _WITH_SPARE: Final = (Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE)
 
 
 def status_of(
-    night: str, record: NightRecord | None, history: History, lit_night: str | None = None
+    night: str, record: NightRecord | None, history: History, light_from: str | None = None
 ) -> Status:
     """Return what a night, ``YYYY-MM-DD``, is to everything that comes after it.
 
-    The record is None where the watch never saw it. ``lit_night`` is the night whose light a
+    The record is None where the watch never saw it. ``light_from`` is the night whose light a
     training learns, if there is one.
     """
     if record is None:
@@ -111,7 +111,7 @@ def status_of(
     if record.cause in HOLDING_CAUSES:
         return Status.HELD
     if record.cause == LIGHT:
-        return Status.LENDING if night == lit_night else Status.LIGHT
+        return Status.BORROWED if night == light_from else Status.LIGHT
     return Status.PROCESS if record.cause == PROCESS else Status.ORDINARY
 
 
@@ -155,7 +155,7 @@ def choose_training_images(
 
     They are chosen of accepted rows of manifests, without golden images, by what is known of each
     of their nights and by what persons decided (``sha256`` and ``decision``). The rows come back in
-    order of night and key. ``split`` is what each is used for: of a night that lends its light
+    order of night and key. ``split`` is what each is used for: of a night whose light is borrowed
     ``light`` stands in place of ``train``. ``target_fpr`` is for ``most_spare``.
     """
     images = _describe(accepted[accepted["split"] != ""], nights)
@@ -163,8 +163,8 @@ def choose_training_images(
         decision: images["sha256"].isin(reviews.loc[reviews["decision"] == decision, "sha256"])
         for decision in (NORMAL, DEFECT, WAITING)
     }
-    is_lent = (images["use"] == Use.LEND_LIGHT) & ~decided[NORMAL]
-    images["split"] = images["split"].mask(is_lent, LIGHT_ONLY)
+    is_borrowed = (images["use"] == Use.BORROW_LIGHT) & ~decided[NORMAL]
+    images["split"] = images["split"].mask(is_borrowed, BORROWED_LIGHT)
     is_chosen = (images["is_taken"] | decided[NORMAL]) & ~decided[DEFECT] & ~decided[WAITING]
     is_counted = is_chosen & (images["is_scored"] | decided[NORMAL])
     is_spare = images["may_spare"] & ~images["is_below"] & ~decided[NORMAL] & ~decided[DEFECT]
@@ -191,8 +191,8 @@ def _describe(rows: pd.DataFrame, nights: Mapping[str, NightImages]) -> pd.DataF
 def _describe_night(rows: pd.DataFrame, night: NightImages) -> pd.DataFrame:
     status = night.status
     use = rows["split"].map(_USE_OF_SPLIT)
-    if TABLE[status, Use.LEND_LIGHT] is not Which.NONE:
-        use = use.mask(use == Use.TRAIN, Use.LEND_LIGHT)
+    if TABLE[status, Use.BORROW_LIGHT] is not Which.NONE:
+        use = use.mask(use == Use.TRAIN, Use.BORROW_LIGHT)
     which = use.map(lambda each: TABLE[status, each])
     is_scored, is_normal, is_matched = _found(rows, night.scores)
     is_by_light = which.isin([Which.MATCHED, Which.MATCHED_AND_SPARE])

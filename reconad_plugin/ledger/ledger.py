@@ -91,18 +91,19 @@ class Ledger:
             resolved=frozenset(each for each in self.resolved if each <= night),
         )
 
-    def status(self, night: date, lit_night: date | None = None) -> Status:
+    def status(self, night: date, light_from: date | None = None) -> Status:
         """Return what a night is to everything that comes after it; see ``status_of``."""
-        lit = lit_night.isoformat() if lit_night is not None else None
-        return eligibility.status_of(night.isoformat(), self.records.get(night), self.history, lit)
+        borrowed = light_from.isoformat() if light_from is not None else None
+        record = self.records.get(night)
+        return eligibility.status_of(night.isoformat(), record, self.history, borrowed)
 
-    def training_images(self, target_fpr: float, lit_night: date | None = None) -> pd.DataFrame:
+    def training_images(self, target_fpr: float, light_from: date | None = None) -> pd.DataFrame:
         """Choose the images of all nights that a training learns from, with the light of one night
         where it is to be learnt; see ``choose_training_images``."""
         accepted = accepted_rows(self.manifests.values())
         accepted = accepted[~accepted["sha256"].isin(self.golden)]
         nights = {
-            night.isoformat(): NightImages(self.status(night, lit_night), self.scores.get(night))
+            night.isoformat(): NightImages(self.status(night, light_from), self.scores.get(night))
             for night in self.manifests
         }
         reviews = [table for table in self.reviews.values() if len(table)]

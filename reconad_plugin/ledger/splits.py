@@ -7,7 +7,7 @@ calibrated on, what any version was trained on.
 from collections.abc import Sequence
 
 TRAIN, CALIBRATION, JUDGE = "train", "calibration", "judge"
-LIGHT_ONLY = "light"  # in place of "train" where only the light is learnt, not the picture
+BORROWED_LIGHT = "light"  # in place of "train" where only the light is learnt, not the picture
 
 _TURN = (TRAIN, CALIBRATION, TRAIN, JUDGE, TRAIN)  # so that 10 images already give 6, 2 and 2
 

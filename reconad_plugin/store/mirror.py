@@ -108,7 +108,7 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
     return PixelCache(cache, size_px).load([hash_file(path) for path in paths], decode)
 
 
-def sizes_in_words(paths: Sequence[Path], size_px: int) -> str | None:
+def describe_sizes(paths: Sequence[Path], size_px: int) -> str | None:
     """Describe pictures of several sizes, and those that the network sees smaller than they
     are; None where there are neither. Only headers are read; what is no picture is passed over."""
     sizes = set()

@@ -285,9 +285,9 @@ def _lesson(flow: ModuleType, product: Product, ledger: Ledger, night: date) -> 
         job = reached.found
     known = ledger.as_of(night)
     status = {day: known.status(day) for day in known.records}
-    lit_night = night if job.cause == LIGHT else None
+    light_from = night if job.cause == LIGHT else None
     with patch.object(eligibility, "most_spare", lambda *_: 0):
-        certain = known.training_images(product.settings.target_fpr, lit_night)
+        certain = known.training_images(product.settings.target_fpr, light_from)
     learnt = training.find_version(job)
     return {
         "held_nights": [

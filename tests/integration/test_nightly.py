@@ -20,7 +20,7 @@ from mlflow_models.tracking import read_training_images
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
 from reconad_plugin.ledger.manifest import read_manifest
-from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import (
     DIMMED,
@@ -159,7 +159,7 @@ def test_a_dimmed_lamp_is_named_and_learnt(story: Story) -> None:
     assert not next_night.record.is_alarm, next_night.record.explanation
     learnt = read_training_images(champion.uri)
     of_dimmed = learnt.loc[learnt["uri"].str.contains(DIMMED.isoformat()), "split"]
-    assert set(of_dimmed) == {LIGHT_ONLY, CALIBRATION, JUDGE}
+    assert set(of_dimmed) == {BORROWED_LIGHT, CALIBRATION, JUDGE}
     shown_pictures = int(MlflowClient().get_run(champion.run_id).data.params["images_train"])
     assert shown_pictures == 2 * (learnt["split"] == TRAIN).sum()
     shown = {each.path for each in MlflowClient().list_artifacts(champion.run_id, "gate")}

@@ -23,7 +23,7 @@ from reconad_plugin.ledger.eligibility import (
     waiting_images,
 )
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS, WAITING
-from reconad_plugin.ledger.splits import CALIBRATION, JUDGE, LIGHT_ONLY, TRAIN
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIRST, SECOND, THIRD = "2024-05-01", "2024-05-02", "2024-05-03"
@@ -121,15 +121,15 @@ def one_of_each_split(*names):
     return rows, scored(*((name, True, False) for name in names))
 
 
-def test_night_of_light_lends_its_light_and_not_its_pictures():
+def test_light_of_a_night_is_borrowed_and_not_its_pictures():
     """Beside a change of light a defect can hide, so no picture is learnt that nobody released;
     thresholds and the gate see the night as it was."""
     rows, table = one_of_each_split(*"bcde")
 
-    lent = choose(rows, {SECOND: (Status.LENDING, table)}, reviewed(c=NORMAL))
+    chosen = choose(rows, {SECOND: (Status.BORROWED, table)}, reviewed(c=NORMAL))
 
-    assert lent["sha256"].tolist() == list("abcde")
-    assert lent["split"].tolist() == [TRAIN, LIGHT_ONLY, TRAIN, CALIBRATION, JUDGE]
+    assert chosen["sha256"].tolist() == list("abcde")
+    assert chosen["split"].tolist() == [TRAIN, BORROWED_LIGHT, TRAIN, CALIBRATION, JUDGE]
     assert rows["split"].tolist() == [TRAIN, TRAIN, TRAIN, CALIBRATION, JUDGE]
 
 
@@ -137,10 +137,10 @@ def test_light_that_is_not_learnt_calibrates_nothing():
     """In the training of another night a night of light judges, and a person's word counts."""
     rows, table = one_of_each_split(*"bcde")
 
-    lent = choose(rows, {SECOND: (Status.LIGHT, table)}, reviewed(c=NORMAL))
+    chosen = choose(rows, {SECOND: (Status.LIGHT, table)}, reviewed(c=NORMAL))
 
-    assert lent["sha256"].tolist() == ["a", "c", "e"]
-    assert lent["split"].tolist() == [TRAIN, TRAIN, JUDGE]
+    assert chosen["sha256"].tolist() == ["a", "c", "e"]
+    assert chosen["split"].tolist() == [TRAIN, TRAIN, JUDGE]
 
 
 def test_held_night_gives_only_what_a_person_released():
@@ -390,13 +390,13 @@ def test_a_defect_is_never_learnt(nights, target_fpr):
         is_founding = image["status"] is Status.FOUNDING
         if image["decision"] == NORMAL:
             continue
-        if split in (TRAIN, LIGHT_ONLY):
+        if split in (TRAIN, BORROWED_LIGHT):
             assert image["decision"] is None
             assert is_founding or not (image["is_late"] or image["is_suspect"])
-            is_lent = split == LIGHT_ONLY
-            assert is_founding or is_lent or not image["pred_label"]
+            is_borrowed = split == BORROWED_LIGHT
+            assert is_founding or is_borrowed or not image["pred_label"]
             assert image["status"] not in (Status.HELD, Status.ROLLED_BACK, Status.UNWATCHED)
-            assert (image["status"] is Status.LENDING) == is_lent
+            assert (image["status"] is Status.BORROWED) == is_borrowed
         else:
             assert image["status"] not in (Status.HELD, Status.ROLLED_BACK, Status.UNWATCHED)
             assert is_founding or not image["is_late"]

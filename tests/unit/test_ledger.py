@@ -80,7 +80,7 @@ def test_status_of_each_night():
         Status.UNWATCHED,
         Status.HELD,
     ]
-    assert known.status(day(2), lit_night=day(2)) is Status.LENDING
+    assert known.status(day(2), light_from=day(2)) is Status.BORROWED
     bad = VersionFacts("3", "run", "", rolled_back_night="2026-05-09")
     after = replace(known, history=replace(FOUNDED, versions=(bad,)))
     assert {after.status(day(n)) for n in (1, 2, 3, 4, 6)} == {Status.ROLLED_BACK}

@@ -14,11 +14,11 @@ from reconad_plugin.images.geometry import to_square
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.store import mirror
 from reconad_plugin.store.mirror import (
+    describe_sizes,
     hash_file,
     load_files,
     local_folder,
     open_source,
-    sizes_in_words,
     split_address,
 )
 
@@ -350,9 +350,9 @@ def test_pictures_of_several_sizes_are_told(tmp_path, png):
         Image.new("RGB", size).save(paths[-1])
     (tmp_path / "broken.png").write_bytes(b"no picture")
 
-    assert sizes_in_words([*paths[:2], tmp_path / "broken.png"], 32) is None
-    assert sizes_in_words([tmp_path / "broken.png"], 32) is None
-    assert sizes_in_words(paths, 128) == (
+    assert describe_sizes([*paths[:2], tmp_path / "broken.png"], 32) is None
+    assert describe_sizes([tmp_path / "broken.png"], 32) is None
+    assert describe_sizes(paths, 128) == (
         "3 pictures have 2 sizes, from 24 x 20 to 100 x 30: each is resized to the same square"
     )
 
@@ -362,8 +362,8 @@ def test_pictures_that_the_network_sees_smaller_are_told(tmp_path):
     path = tmp_path / "wide.png"
     Image.new("RGB", (512, 208)).save(path)
 
-    assert sizes_in_words([path], 512) is None
-    assert sizes_in_words([path], 128) == (
+    assert describe_sizes([path], 512) is None
+    assert describe_sizes([path], 128) == (
         "pictures of 512 x 208 are seen at 128 x 128: one pixel there is 4.0 x 1.6 of theirs. "
         "For smaller defects give a larger image size"
     )
