@@ -1,4 +1,5 @@
-"""What the code decides, as plain JSON. The one module of the golden master that knows the code.
+"""What the code decides, as plain JSON. With `trainings`, `aliases` and `answers` beside it, it is
+all of the golden master that knows the code.
 
 Where functions move or get other names, this module follows, and what it answers must not change:
 it asks the same questions, and says the answers in the same words. It calls what the flows call.
@@ -10,49 +11,33 @@ Every answer for a night is as of that night: of the bucket what earlier nights 
 night itself. The registry has no "as of" in today's code; its facts are those of the checkpoint.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import date
-from pathlib import PurePosixPath
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
-import torch
 from prefect.logging import disable_run_logger
 
 import monitoring.report
-from flows import finetune, nightly, promote, train
+from flows import finetune, nightly, train
 from flows.commands import status
-from flows.jobs import judging, night_report, nightly_training
 from flows.jobs import night as jobs
-from flows.jobs import training_job as training
+from flows.jobs import night_report
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import open_ledger, see_history
-from flows.jobs.product import Product, open_product
+from flows.jobs.product import Product
 from mlflow_models import alias_log, registry
 from reconad_plugin.errors import ReconadError
-from reconad_plugin.ledger import eligibility
-from reconad_plugin.ledger.eligibility import Status
 from reconad_plugin.ledger.ledger import Ledger
-from reconad_plugin.ledger.night_record import NightRecord, NightRecords
-from reconad_plugin.watch.cause import LIGHT
+from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.statistics import NightStatistics
-from tests.golden_master.history import model_name, read_registry, write_registry
+from tests.golden_master.aliases import adopted, rolled_back
+from tests.golden_master.answers import Json, ReachedError, Unwritten, nothing, opened, reviewed
+from tests.golden_master.trainings import judging_images, training_of
 
-Json = dict[str, Any]
 RETRAINING_INTERVALS = (2, 4, 8)  # nights; asked for besides the product's own
-SCRATCH = "scratch"  # added to a product's name: a copy of its registry that may be written to
-
-
-class _ReachedError(Exception):
-    """Raised in place of what would follow a decision."""
-
-    def __init__(self, found: Any) -> None:
-        super().__init__(found)
-        self.found = found
 
 
 def ask_for_product(name: str) -> Json:
@@ -61,7 +46,7 @@ def ask_for_product(name: str) -> Json:
     It writes to copies of the product's registered model, so nothing may be remembered meanwhile.
     """
     found = status.read_status(name).to_dict()
-    versions, history = registry.versions(name), see_history(_opened(name))
+    versions, history = registry.versions(name), see_history(opened(name))
     order = alias_log.serving_stack(move for move in alias_log.moves(name) if not move.is_open)
     return {
         "aliases": {
@@ -78,15 +63,15 @@ def ask_for_product(name: str) -> Json:
         and {part: found["watch"][part] for part in ("night", "is_alarm", "is_open", "since")},
         "trusted_until": history.founding_until,
         "withdrawn": sorted(history.rolled_back),
-        "judging": _judging(_opened(name)),
-        "adopted": _adopted(name),
-        "rolled_back_one_by_one": _rolled_back(name),
+        "judging": judging_images(opened(name)),
+        "adopted": adopted(name),
+        "rolled_back_one_by_one": rolled_back(name),
     }
 
 
 def ask_for_nights(name: str, nights: list[date]) -> Json:
     """What holds for each night; one may not have come yet."""
-    product = _opened(name)
+    product = opened(name)
     with disable_run_logger():
         ledger = open_ledger(product, see_history(product))
         return {night.isoformat(): _ask_for_night(product, ledger, night) for night in nights}
@@ -101,15 +86,15 @@ def _ask_for_night(product: Product, ledger: Ledger, night: date) -> Json:
         "is_closed": ledger.history.is_closed(night),
         "alarm_open_before": alarm and [alarm.cause, alarm.since],
         "new_levels": sorted(ledger.new_levels(night)),
-        "waiting": _reviewed(product.records.review(night)),
+        "waiting": reviewed(product.records.review(night)),
         "watch": None if record is None else _watch(product, ledger, night, record),
         "report": None if record is None else _report(product, ledger, night, record),
         "action": _action(product, night, record, manifest),
         "retraining_is_due_after": [
             nights for nights in RETRAINING_INTERVALS if ledger.is_retraining_due(night, nights)
         ],
-        "scheduled_training": _lesson(train, product, ledger, night),
-        "fine_tuning": _lesson(finetune, product, ledger, night),
+        "scheduled_training": training_of(train, product, ledger, night),
+        "fine_tuning": training_of(finetune, product, ledger, night),
     }
 
 
@@ -128,22 +113,22 @@ def _scoring(product: Product, ledger: Ledger, night: date) -> Json | None:
         )
 
     def summarise(*_: Any, is_trained_on: bool) -> None:
-        raise _ReachedError(is_trained_on)
+        raise ReachedError(is_trained_on)
 
-    product = replace(product, records=_Unwritten(product))
+    product = replace(product, records=Unwritten(product))
     try:
         with (
             patch.object(jobs.flavor, "load_model", load),
-            patch.object(Product, "load_images", _nothing),
+            patch.object(Product, "load_images", nothing),
             patch.multiple(
                 jobs,
                 score_table=lambda *_: pd.DataFrame({"map_cells": []}),
-                summarise_cells=_nothing,
+                summarise_cells=nothing,
                 summarise_night=summarise,
             ),
         ):
             jobs.score_night(product, ledger, night)
-    except _ReachedError as reached:
+    except ReachedError as reached:
         return {"by": asked[-1], "is_trained_on": reached.found}
     except ReconadError as error:
         return {"refused": type(error).__name__}
@@ -153,7 +138,7 @@ def _scoring(product: Product, ledger: Ledger, night: date) -> Json | None:
 def _watch(product: Product, ledger: Ledger, night: date, record: NightRecord) -> Json:
     """The watch of a night again, from the scores and statistics that are kept of it."""
     told: Json = {}
-    records = _Unwritten(product)
+    records = Unwritten(product)
     product = replace(product, records=records)
     scored = jobs.ScoredNight(
         version=registry.version(product.name, record.model_version),
@@ -181,7 +166,7 @@ def _watch(product: Product, ledger: Ledger, night: date, record: NightRecord) -
         watch_night=watch_night,
         comparable=comparable,
         with_outliers=lambda tonight, *_: tonight,
-        expected_false_alarms=_nothing,
+        expected_false_alarms=nothing,
     ):
         again = jobs.decide(product, ledger, night, scored)
         jobs.queue_for_review(product, night, scored, again)
@@ -207,7 +192,7 @@ def _watch(product: Product, ledger: Ledger, night: date, record: NightRecord) -
             )
         },
         "is_placed": result.is_placed,
-        "asked_for": _reviewed(records.asked_for),
+        "asked_for": reviewed(records.asked_for),
     }
 
 
@@ -227,7 +212,7 @@ def _report(product: Product, ledger: Ledger, night: date, record: NightRecord) 
         told.update(marks)
 
     with (
-        patch.multiple(monitoring.report, run_report=run_report, NightRun=_nothing),
+        patch.multiple(monitoring.report, run_report=run_report, NightRun=nothing),
         patch.object(night_report, "night_values", night_values),
     ):
         night_report.dashboard_run(night, ledger.scores.get(night), record, 0.0, ledger)
@@ -246,7 +231,7 @@ def _action(
 
     def watch(*_: Any) -> NightRecord | None:
         if record is None and counts.get("accepted"):
-            raise _ReachedError("it is scored and watched first")
+            raise ReachedError("it is scored and watched first")
         return record
 
     with patch.multiple(
@@ -257,193 +242,9 @@ def _action(
         ingest=lambda *_: {verdict: int(counts.get(verdict, 0)) for verdict in verdicts},
         monitor=watch,
         train=lambda *_: PromotionOutcome("a", "version"),
-        emit=_nothing,
+        emit=nothing,
     ):
         try:
             return str(nightly.nightly.fn.__wrapped__(product.name, night).action)
-        except _ReachedError as reached:
+        except ReachedError as reached:
             return str(reached.found)
-
-
-# --- learning and judging
-
-
-def _lesson(flow: ModuleType, product: Product, ledger: Ledger, night: date) -> Json:
-    """What a training or a fine-tuning of the night would learn, or that it is refused."""
-    try:
-        with patch.multiple(
-            flow,
-            open_product=lambda _: product,
-            choose_images=nightly_training.training_job,
-            one_at_a_time=lambda *_: nullcontext(),
-            fit_and_register=_reach,
-        ):
-            getattr(flow, flow.__name__.rpartition(".")[2]).fn.__wrapped__(product.name, night)
-    except ReconadError as error:
-        return {"refused": type(error).__name__}
-    except _ReachedError as reached:
-        job = reached.found
-    known = ledger.as_of(night)
-    status = {day: known.status(day) for day in known.records}
-    light_from = night if job.cause == LIGHT else None
-    with patch.object(eligibility, "most_spare", lambda *_: 0):
-        certain = known.training_images(product.settings.target_fpr, light_from)
-    learnt = training.find_version(job)
-    return {
-        "held_nights": [
-            day.isoformat() for day in status if status[day] in (Status.HELD, Status.ROLLED_BACK)
-        ],
-        "relit_nights": [
-            day.isoformat() for day, record in known.records.items() if record.cause == LIGHT
-        ],
-        "trusted_until": known.history.founding_until or night.isoformat(),
-        "spare": _by_night_and_split(job.images[~job.images["key"].isin(certain["key"])]),
-        "purpose": job.purpose,
-        "cause": job.cause,
-        "base": job.base.name if job.base else None,
-        "varies_light": job.training.light_augmentation,
-        "images": _by_night_and_split(job.images),
-        "pictures": _pictures(job),
-        "learnt_before_as": learnt.number if learnt else None,
-    }
-
-
-def _pictures(job: training.TrainingJob) -> str:
-    """How many pictures train, calibrate and judge, repeated and relit ones among them."""
-
-    def load(_: Product, rows: pd.DataFrame, size_px: int) -> torch.Tensor:
-        shades = torch.arange(3 * 8 * 8, dtype=torch.uint8).reshape(3, 8, 8)
-        return shades.repeat(len(rows), 1, 1, 1)
-
-    with patch.object(Product, "load_images", load):
-        images = job.load()
-    return f"{len(images.train)}, {len(images.calibration)}, {len(images.judge)}"
-
-
-def _judging(product: Product) -> Json | None:
-    """The normal images of nights that versions are judged on; None before there is one."""
-
-    def simulate(normal: Any, names: list[str], nights: list[str], *_: Any) -> None:
-        raise _ReachedError(pd.DataFrame({"key": names, "night": nights, "split": "judge"}))
-
-    with (
-        patch.object(Product, "load_images", _nothing),
-        patch.multiple(
-            judging,
-            read_golden_images=_nothing,
-            read_golden=_nothing,
-            simulated_golden_set=simulate,
-        ),
-    ):
-        try:
-            promote.gather_golden.__wrapped__(product, date.min, 32)
-        except _ReachedError as reached:
-            return _by_night_and_split(reached.found)
-        except ReconadError:
-            return None
-    raise AssertionError("without a golden set anomalies are simulated")
-
-
-def _adopted(name: str) -> Json:
-    """What changes in the registry where a run finds the champion as it is now."""
-    with _copied(name, "adopt") as copy:
-        before = _tags(copy)
-        alias_log.adopt_champion(copy)
-        after = _tags(copy)
-    return {
-        number: {
-            tag: [before[number].get(tag), tags.get(tag)]
-            for tag in sorted(tags.keys() | before[number].keys())
-            if before[number].get(tag) != tags.get(tag)
-        }
-        for number, tags in after.items()
-        if tags != before[number]
-    }
-
-
-def _rolled_back(name: str) -> list[str]:
-    """The champion, and the versions that rollbacks go back to, one after the other."""
-    champions = []
-    with _copied(name, "rollback") as copy:
-        while (serving := registry.number_by_alias(copy, registry.CHAMPION)) is not None:
-            previous = registry.number_by_alias(copy, registry.PREVIOUS_CHAMPION)
-            champions.append(f"{serving} before it {previous}")
-            try:
-                move = alias_log.roll_back(copy, serving, "2030-01-01", "bad")
-            except ReconadError:
-                break
-            alias_log.finish(copy, move)
-    return champions
-
-
-@contextmanager
-def _copied(name: str, purpose: str) -> Iterator[str]:
-    """A product whose registered model is a copy, for as long as it is needed."""
-    copy = f"{name}_{SCRATCH}_{purpose}"
-    facts = read_registry(model_name(name))
-    write_registry(model_name(copy), facts)
-    try:
-        yield copy
-    finally:
-        if facts["versions"]:
-            registry.MlflowClient().delete_registered_model(model_name(copy))
-
-
-def _tags(name: str) -> dict[str, dict[str, str]]:
-    return {version.number: version.tags for version in registry.versions(name)}
-
-
-# --- in short
-
-
-def _opened(name: str) -> Product:
-    product = open_product(name)
-    return replace(product, records=_Unwritten(product))
-
-
-class _Unwritten(NightRecords):
-    """The records of a product; what is written is kept here in place of the bucket."""
-
-    def __init__(self, product: Product) -> None:
-        super().__init__(product.store, product.layout)
-        self.asked_for = pd.DataFrame({"key": [], "night": [], "why": [], "decision": []})
-
-    def write_scores(self, *_: Any) -> None: ...
-
-    def write_cells(self, *_: Any) -> None: ...
-
-    def write_history(self, *_: Any) -> None: ...
-
-    def write_record(self, *_: Any) -> None: ...
-
-    def write_review(self, night: date, table: pd.DataFrame) -> None:
-        self.asked_for = table
-
-
-def _reviewed(table: pd.DataFrame) -> Json:
-    """Decision -> why it is asked for -> images."""
-    return {
-        decision: {why: _names(same["key"]) for why, same in rows.groupby("why")}
-        for decision, rows in table.groupby("decision")
-    }
-
-
-def _by_night_and_split(rows: pd.DataFrame) -> Json:
-    """Night -> split -> images."""
-    return {
-        night: {split: _names(same["key"]) for split, same in of_night.groupby("split")}
-        for night, of_night in rows.groupby("night")
-    }
-
-
-def _names(keys: Iterable[str]) -> str:
-    """Names of files in one line."""
-    return " ".join(sorted(PurePosixPath(key).stem for key in keys))
-
-
-def _reach(found: Any) -> None:
-    raise _ReachedError(found)
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    return None
