@@ -58,11 +58,11 @@ def ask_for_product(name: str) -> Json:
             for turn in found["history"]
         ],
         "open_turns": len(alias_log.open_moves(versions)),
-        "standing": order,
+        "serving_stack": order,
         "last_watched": found["watch"]
         and {part: found["watch"][part] for part in ("night", "is_alarm", "is_open", "since")},
-        "trusted_until": history.founding_until,
-        "withdrawn": sorted(history.rolled_back),
+        "founding_until": history.founding_until,
+        "rolled_back": sorted(history.rolled_back),
         "judging": judging_images(opened(name)),
         "adopted": adopted(name),
         "rolled_back_one_by_one": rolled_back(name),

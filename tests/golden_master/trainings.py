@@ -46,10 +46,10 @@ def training_of(flow: ModuleType, product: Product, ledger: Ledger, night: date)
         "held_nights": [
             day.isoformat() for day in status if status[day] in (Status.HELD, Status.ROLLED_BACK)
         ],
-        "relit_nights": [
+        "nights_of_light": [
             day.isoformat() for day, record in known.records.items() if record.cause == LIGHT
         ],
-        "trusted_until": known.history.founding_until or night.isoformat(),
+        "founding_until": known.history.founding_until or night.isoformat(),
         "spare": by_night_and_split(job.images[~job.images["key"].isin(certain["key"])]),
         "purpose": job.purpose,
         "cause": job.cause,
@@ -62,7 +62,7 @@ def training_of(flow: ModuleType, product: Product, ledger: Ledger, night: date)
 
 
 def _pictures(job: training.TrainingJob) -> str:
-    """How many pictures train, calibrate and judge, repeated and relit ones among them."""
+    """How many pictures train, calibrate and judge; repeated ones count again."""
 
     def load(_: Product, rows: pd.DataFrame, size_px: int) -> torch.Tensor:
         shades = torch.arange(3 * 8 * 8, dtype=torch.uint8).reshape(3, 8, 8)
