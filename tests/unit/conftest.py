@@ -17,6 +17,7 @@ from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.training import loop
 
 SIZE_PX = 32
 TINY_WIDTHS = {
@@ -44,6 +45,20 @@ def tiny_models() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, sizes in TINY_WIDTHS.items():
             patch.setitem(MODELS, name, replace(MODELS[name], widths={"tiny": sizes}))
+        yield
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, id=name) for name in MODELS])
+def model(request: pytest.FixtureRequest) -> str:
+    """Each model's name in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def few_validations() -> Iterator[None]:
+    """Two validations a training; the loop has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "VALIDATIONS", 2)
         yield
 
 

@@ -5,14 +5,12 @@ import torch
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.networks.registry import MODELS
-from reconad_plugin.training import loop
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
 
 pytestmark = [
-    pytest.mark.usefixtures("tiny_models"),
+    pytest.mark.usefixtures("tiny_models", "few_validations"),
     pytest.mark.filterwarnings("ignore:GANomaly is a baseline"),
 ]
 
@@ -20,16 +18,10 @@ SIZE_PX = 32
 A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
 
 
-@pytest.fixture(autouse=True)
-def few_looks(monkeypatch):
-    """One look a training; the loop has tests of its own."""
-    monkeypatch.setattr(loop, "VALIDATIONS", 1)
-
-
-@pytest.fixture(params=[pytest.param(name, id=name) for name in MODELS])
-def product(request):
+@pytest.fixture(scope="module")
+def product(model):
     """A product of each model in turn."""
-    return ProductSettings(model=request.param, image_size_px=SIZE_PX, target_fpr=0.1)
+    return ProductSettings(model=model, image_size_px=SIZE_PX, target_fpr=0.1)
 
 
 @pytest.fixture(scope="module")
