@@ -15,6 +15,7 @@ from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.plots.figures import plot_loss, plot_maps, plot_reconstructions
+from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.checkpoint import remove_checkpoint
 from reconad_plugin.training.fit import check_device, fit_detector, textures_of
 from reconad_plugin.training.images import NormalImages
@@ -30,6 +31,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
 
     Raises:
         NotEnoughImagesError: too few images.
+        StorageError: the bucket of the textures cannot be read.
         TrainingDivergedError: the loss is not a number.
         ConfigError: the device is not there, or the base is another model.
     """
@@ -38,7 +40,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
         detector, report = fit_detector(
             images,
             job.settings,
-            job.training,
+            _with_local_textures(job.training),
             job.base.load() if job.base else None,
             job.foundation.network if job.foundation else None,
             RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
@@ -82,12 +84,13 @@ def pretrain_and_log(
         )
     registry.versions(job.product)  # MLflow must answer before the training and not after it
     images = job.load()
+    training = _with_local_textures(job.training)
     with progress_bar(job.title) as on_progress:
         network, report = spec.foundation.pretrain(
             images.train,
             images.calibration,
-            textures_of(job.training, settings.image_size_px),
-            job.training,
+            textures_of(training, settings.image_size_px),
+            training,
             settings.seed,
             spec.foundation_sizes(settings.width),
             RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
@@ -95,6 +98,13 @@ def pretrain_and_log(
     version = log_foundation(_foundation_record(job, images, network, report), network)
     remove_checkpoint(job.checkpoint_folder)  # not before, as above
     return TrainingRun(version, network, report)
+
+
+def _with_local_textures(training: TrainingSettings) -> TrainingSettings:
+    """Name the folder of this machine that an address of textures is copied to."""
+    if training.textures is None:
+        return training
+    return training.model_copy(update={"textures": str(local_folder(training.textures))})
 
 
 def _record(

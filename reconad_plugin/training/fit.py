@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -18,7 +19,6 @@ from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
-from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
@@ -41,7 +41,7 @@ def fit_detector(
     Args:
         images: normal images; the judge's part is not touched here.
         product: model, size, rates and seed.
-        training: steps, budget, learning rate, variations.
+        training: steps, budget, learning rate, variations; textures in a folder of this machine.
         base: start from this detector's weights instead of random ones.
         foundation: what the model is to stand on, of any size, instead of learning that first; a
             base has its own.
@@ -177,9 +177,12 @@ def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float])
 def textures_of(training: TrainingSettings, size_px: int) -> Textures:
     """Return the pictures that a training draws textures from.
 
+    Args:
+        training: its ``textures`` are a folder of this machine, or None for the packaged ones.
+        size_px: side they are resized to.
+
     Raises:
         NotEnoughImagesError: the folder holds no picture.
-        StorageError: the bucket cannot be read.
     """
     given = training.textures
-    return load_textures(size_px, PACKAGED_TEXTURES if given is None else local_folder(given))
+    return load_textures(size_px, PACKAGED_TEXTURES if given is None else Path(given))
