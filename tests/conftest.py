@@ -83,7 +83,12 @@ def narrow_widths() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPlatform]:
     """S3, MLflow and Prefect, for the whole session."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_HOME,
+        temporary_settings,
+    )
 
     state = tmp_path_factory.mktemp("platform") / "state"
     with (
@@ -92,6 +97,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPlatf
             {
                 PREFECT_API_URL: running.environment["PREFECT_API_URL"],
                 PREFECT_HOME: running.environment["PREFECT_HOME"],
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # a flow waits for its sleep at the end
             }
         ),
     ):
