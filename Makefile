@@ -25,7 +25,7 @@ test: setup ## all tests but the long acceptance, on real servers
 	$(BIN)/python -m pytest -n 2
 
 acceptance: setup ## the whole short demo, the dashboard in a browser, many kills
-	$(BIN)/python -m pytest tests/acceptance
+	$(BIN)/python -m pytest -n 2 tests/acceptance
 
 check: setup ## style, types, floors, doctests and unit tests; no servers
 	$(BIN)/ruff format --check .

@@ -23,7 +23,9 @@ torch.set_num_threads(1)
 
 NewStore = Callable[[Path], str]
 PLATFORM = "platform"
-OFF_PLATFORM = (  # integration tests that do without it; they and the unit tests go by files
+OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tests go by files
+    "test_demo.py",
+    "test_dashboard.py",
     "test_alias_log.py",
     "test_by_hand.py",
     "test_dsr.py",
@@ -33,6 +35,7 @@ OFF_PLATFORM = (  # integration tests that do without it; they and the unit test
 LONG_UNITS = (
     "test_model_contract.py",
     "test_dsr_training.py",
+    "test_network_contract.py",
     "test_vq.py",
     "test_eligibility.py",
     "test_training_loop.py",

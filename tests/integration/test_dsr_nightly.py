@@ -18,7 +18,7 @@ def test_nightly_run_trains_dsr_on_what_was_pretrained(factory: Factory) -> None
     """A product's own flow pretrains once, its first night trains on that, and the version can
     score the next one. So short a training seldom passes the gate, so it serves by hand;
     acceptance has a longer one."""
-    settings = factory.settings.read_text().replace("steps = 250", "steps = 60")
+    settings = factory.settings.read_text().replace("steps = 250", "steps = 30")
     settings = settings.replace('model = "ae"', f'model = "dsr"\nvq = "{factory.product}"')
     for night in (NIGHT, NIGHT.replace(day=2)):
         factory.deliver(night, IMAGES)

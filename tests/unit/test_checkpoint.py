@@ -20,8 +20,8 @@ from reconad_plugin.training.checkpoint import (
 from reconad_plugin.training.loop import RunOptions, train
 from reconad_plugin.training.recipe import Simulation
 
-STEPS = 14
-KILLED_AT = 8
+STEPS = 9
+KILLED_AT = 5
 
 
 class KilledError(Exception):

@@ -29,7 +29,7 @@ SIZE_PX = 32
 A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
 LEARNING = {  # enough for the planted square in any arithmetic, and little more
     "ganomaly": {"steps": 150, "batch_size": 8, "learning_rate": 2e-3},
-    "dsr": {"steps": 800, "batch_size": 16, "learning_rate": 3e-3, "preset": "electronics"},
+    "dsr": {"steps": 800, "batch_size": 8, "learning_rate": 3e-3, "preset": "electronics"},
     "draem": {"steps": 200, "batch_size": 8, "learning_rate": 2e-3, "preset": "electronics"},
 }
 USUAL = {"steps": 150, "batch_size": 8, "learning_rate": 3e-3}
@@ -42,9 +42,10 @@ def product(model):
 
 
 @pytest.fixture(scope="module")
-def normal(make_normal):
-    """Normal images by what they are for."""
-    return NormalImages(make_normal(16, 1), make_normal(9, 2), make_normal(4, 3))
+def normal(model, make_normal):
+    """Normal images by what they are for; DSR learns its codes from more of them."""
+    images = 32 if model == "dsr" else 16
+    return NormalImages(make_normal(images, 1), make_normal(9, 2), make_normal(4, 3))
 
 
 @pytest.fixture(scope="module")
