@@ -17,7 +17,7 @@ from evidently.core.report import Context
 
 from reconad_plugin.errors import UndefinedMetricError
 from reconad_plugin.watch.explanation import STATISTIC_WORDS
-from reconad_plugin.watch.statistics import image_statistics
+from reconad_plugin.watch.statistics import image_statistic, known_statistics
 
 
 class NightMean(SingleValueMetric):
@@ -67,14 +67,14 @@ class NightMeanCalculation(_TableCalculation[NightMean]):
         Raises:
             UndefinedMetricError: the table lacks the columns that the statistic is made of.
         """
-        images = image_statistics(table)
-        if self.metric.statistic not in images:
-            allowed = ", ".join(map(str, images))
+        known = known_statistics(table)
+        if self.metric.statistic not in known:
+            allowed = ", ".join(known)
             raise UndefinedMetricError(
                 f"a statistic must be one that the table allows: {allowed}; got "
                 f"{self.metric.statistic!r}: add the columns that it is made of"
             )
-        return float(images[self.metric.statistic].mean())
+        return float(image_statistic(table, self.metric.statistic).mean())
 
     def display_name(self) -> str:
         return f"Night's mean of {STATISTIC_WORDS[self.metric.statistic].measured}"

@@ -5,7 +5,7 @@ operator and its machine, so a night counts once however many images it has.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -154,21 +154,19 @@ def image_statistics(table: pd.DataFrame) -> pd.DataFrame:
 
     Those that the table has no columns for are left out; see ``summarise_night``.
     """
-    columns = {
-        name: table[name] for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS) if name in table
-    }
-    if {CONTRAST, "luminance"} <= set(table):
-        columns[SURFACE_STATISTIC] = _log(table[CONTRAST]) - _log(table["luminance"])
-    if "pred_score" in table:
-        columns["log_score"] = _log(table["pred_score"])
-    if "matched_score" in table:
-        columns[MATCHED_SCORE_STATISTIC] = _log(table["matched_score"])
-    if "p_value" in table:
-        columns["tail_share"] = (table["p_value"] <= TAIL_P_VALUE).astype(float)
-        columns["surprise"] = -_log(table["p_value"])
-    if "map_extent" in table:
-        columns["log_map_extent"] = _log(table["map_extent"])
-    return pd.DataFrame(columns, index=table.index).astype(float)
+    found = {name: image_statistic(table, name) for name in known_statistics(table)}
+    return pd.DataFrame(found, index=table.index)
+
+
+def known_statistics(table: pd.DataFrame) -> list[str]:
+    """Return the statistics that a table has the columns for."""
+    return [name for name, (columns, _) in _MADE_OF.items() if set(columns) <= set(table)]
+
+
+def image_statistic(table: pd.DataFrame, name: str) -> pd.Series:
+    """Compute one of the ``known_statistics`` of each image."""
+    columns, make = _MADE_OF[name]
+    return make(*(table[column] for column in columns)).astype(float)
 
 
 def _reduce(night: str, table: pd.DataFrame) -> NightStatistics:
@@ -204,7 +202,7 @@ def _finite(values: pd.Series) -> dict[str, float]:
 
 
 def _log(values: pd.Series) -> pd.Series:
-    return pd.Series(np.log(values.clip(lower=1e-12)), index=values.index)
+    return pd.Series(np.log(np.maximum(values.to_numpy(float), 1e-12)), index=values.index)
 
 
 def _exceedances(
@@ -216,3 +214,18 @@ def _exceedances(
         calibration_images=len(calibration_scores),
         calibration_above=sum(score >= threshold for score in calibration_scores),
     )
+
+
+# statistic -> the columns of a table that it is made of, and how
+_MADE_OF: Final[dict[str, tuple[tuple[str, ...], Callable[..., pd.Series]]]] = {
+    **{name: ((name,), lambda column: column) for name in (*LIGHT_STATISTICS, *CAMERA_STATISTICS)},
+    SURFACE_STATISTIC: (
+        (CONTRAST, "luminance"),
+        lambda contrast, luminance: _log(contrast) - _log(luminance),
+    ),
+    "log_score": (("pred_score",), _log),
+    MATCHED_SCORE_STATISTIC: (("matched_score",), _log),
+    "tail_share": (("p_value",), lambda p_value: p_value <= TAIL_P_VALUE),
+    "surprise": (("p_value",), lambda p_value: -_log(p_value)),
+    "log_map_extent": (("map_extent",), _log),
+}
