@@ -155,7 +155,8 @@ def measure_large_night() -> dict[str, float]:
     start = perf_counter()
     tonight = summarise(large, scores)
     summarised = perf_counter()
-    watch_night(history, tonight, {night.night for night in history}, (), 1.0)
+    names = {night.night for night in history}
+    watch_night(history, tonight, names, names, (), 1.0)
     watched = perf_counter()
     snapshot = run_report(large.night, large.table, large.values, reference)
     reported = perf_counter()

@@ -93,7 +93,7 @@ def _replay(
         places = known_cells([shown[night.night] for night in known])
         tonight = with_outliers(summary, table, places)
         shown[str(day)] = summarise_cells(table)
-        watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
+        watch = watch_night(history, tonight, ordinary, ordinary, (), FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)
         if found.is_alarm:

@@ -147,7 +147,7 @@ def one_night(
         images = pd.concat([images, _draw(table.query(kind.defects), defects, random)])
     tonight = _night(options.history, images, scored, places)
     ordinary = {night.night for night in history}
-    watch = watch_night(history, tonight, ordinary, (), FALSE_ALARMS_PER_YEAR)
+    watch = watch_night(history, tonight, ordinary, ordinary, (), FALSE_ALARMS_PER_YEAR)
     found = find_cause(watch)
     return {
         "defect_share": share,

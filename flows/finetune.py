@@ -5,6 +5,7 @@ from datetime import date
 from prefect import flow, get_run_logger
 
 from flows.jobs.judging import PromotionOutcome
+from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.product import open_product
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
@@ -13,7 +14,9 @@ from flows.train import choose_images, fit_and_register
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT, NONE
+from reconad_plugin.ledger.eligibility import LEARNABLE, Status
+from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.watch.cause import LIGHT
 
 
 @flow(name="finetune", flow_run_name="finetune {product} {night}")
@@ -33,17 +36,15 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
         What became of it: ``promoted <version>`` or ``rejected <version>``.
 
     Raises:
-        ConfigError: the night has no alarm that may be learnt from.
+        ConfigError: the night has no alarm that may be learnt from, or must be run again first.
     """
     night = parse_night(night)
     opened = open_product(product)
     record = opened.records.record(night)
-    cause = NONE if record is None else record.cause
-    if record is None or cause not in LEARNING_CAUSES:
-        raise ConfigError(
-            f"only a drift with the cause {' or '.join(LEARNING_CAUSES)} is learnt from; "
-            f"{product} {night} has {cause!r}: review its images first"
-        )
+    status = open_ledger(opened, sync_history(opened)).status(night)
+    if record is None or status not in LEARNABLE:
+        raise ConfigError(_refusal(product, night, record, status))
+    cause = record.cause
     get_run_logger().info("cause %s, event %s", cause, event_id or "none")
     base = registry.version(product, record.model_version)  # the one that served the night
     settings = opened.settings.finetune
@@ -53,3 +54,18 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
     with one_at_a_time(TRAINING, product):
         version = fit_and_register(job)
     return judge_once(product, night, version)
+
+
+def _refusal(product: str, night: date, record: NightRecord | None, status: Status) -> str:
+    """Say why a night is not learnt from, and what to do."""
+    rule = f"only a drift with the cause {' or '.join(LEARNABLE)} is learnt from"
+    if record is None:
+        found = f"was not watched: run `reconad nightly {product} {night}` first"
+    elif status is Status.ROLLED_BACK:
+        found = (
+            f"was scored by version {record.model_version}, which was rolled back: run "
+            f"`reconad nightly {product} {night}` again"
+        )
+    else:
+        found = f"has {record.cause!r}: review its images first"
+    return f"{rule}; {product} {night} {found}"

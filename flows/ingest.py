@@ -1,7 +1,7 @@
 """Take in a night: every object gets its row, none is lost."""
 
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from prefect import flow, get_run_logger
@@ -9,13 +9,12 @@ from prefect import flow, get_run_logger
 from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import IMAGES_QUARANTINED, emit
-from flows.runtime.steps import fails_clearly, step
+from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from reconad_plugin.config import parse_night
-from reconad_plugin.errors import StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests
 
 VERDICTS: Final = (manifests.ACCEPTED, manifests.QUARANTINED, manifests.DUPLICATE)
-REASONS_TOLD: Final = 100  # in one event, which Prefect takes up to 1.5 MB
+MOST_REASONS: Final = 100  # in one event, which Prefect takes up to 1.5 MB
 
 
 @flow(name="ingest", flow_run_name="ingest {product} {night}")
@@ -32,18 +31,14 @@ def ingest(product: str, night: date) -> dict[str, int]:
     night = parse_night(night)
     opened = open_product(product)
     manifest = take_in(opened, night)
-    set_aside(opened, night, manifest)
+    report_quarantined(opened, night, manifest)
     counts = manifest["verdict"].value_counts()
     summary = {name: int(counts.get(name, 0)) for name in VERDICTS}
     get_run_logger().info("night %s: %s", night, summary)
     return summary
 
 
-def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
-    return isinstance(state.result(raise_on_failure=False), StorageUnreachableError)
-
-
-@step(retries=2, retry_delay_seconds=10, retry_condition_fn=_is_worth_retrying)
+@step(**STORAGE_RETRIES)
 def take_in(product: Product, night: date) -> pd.DataFrame:
     """Make the night's manifest, or keep it where the bucket still holds the same objects."""
     store, layout, pattern = product.store, product.layout, product.settings.position_pattern
@@ -58,12 +53,12 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
 
 
 @step()
-def set_aside(product: Product, night: date, manifest: pd.DataFrame) -> None:
-    """Note why images were quarantined, and tell the platform how many, with the first reasons."""
+def report_quarantined(product: Product, night: date, manifest: pd.DataFrame) -> None:
+    """Note why images were quarantined, and emit how many, with the first reasons."""
     rows = manifest[manifest["verdict"] == manifests.QUARANTINED].to_dict("records")
     for row in rows:
         product.records.write_quarantine_note(night, row)
     if rows:
-        reasons = {row["key"]: row["reason"] for row in rows[:REASONS_TOLD]}
+        reasons = {row["key"]: row["reason"] for row in rows[:MOST_REASONS]}
         payload = {"night": night.isoformat(), "images": len(rows), "reasons": reasons}
         emit(IMAGES_QUARANTINED, product.name, payload)

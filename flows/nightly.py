@@ -8,6 +8,7 @@ import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its imp
 # isort: split
 import argparse
 import sys
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -22,9 +23,11 @@ from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
 from flows.runtime.events import DRIFT_DETECTED, emit
 from flows.runtime.locks import recover
-from flows.runtime.steps import fails_clearly
+from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from flows.train import train
+from mlflow_models import registry
 from reconad_plugin.config import parse_night
+from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
@@ -34,7 +37,7 @@ def _run_name() -> str:
     return f"nightly {flow_run.parameters['product']} {night}"
 
 
-TOLD_OF_DRIFT: Final = ("night", "cause", "also", "evidence", "is_new", "since", "model_version")
+DRIFT_PAYLOAD: Final = ("night", "cause", "also", "evidence", "is_new", "since", "model_version")
 
 
 @flow(name="nightly", flow_run_name=_run_name)
@@ -56,7 +59,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     """
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
-    history = sync_history(opened, recover(product).versions)
+    history = know_versions(opened, recover(product).versions)
     arrived = ingest(product, night)
     ledger, record = open_ledger(opened, history), None
     if history.founding_until is None:
@@ -70,6 +73,12 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     return NightOutcome(night, **arrived, record=record, action=action)
 
 
+@step(**STORAGE_RETRIES)
+def know_versions(product: Product, versions: Sequence[registry.Version]) -> History:
+    """Take the registry's versions into the history; see ``sync_history``."""
+    return sync_history(product, versions)
+
+
 def _too_late(ledger: Ledger, night: date) -> str:
     """Describe images that arrived after the first version had been trained on their night."""
     late = ledger.late_images(night)
@@ -77,7 +86,7 @@ def _too_late(ledger: Ledger, night: date) -> str:
 
 
 def begin(product: Product, ledger: Ledger, night: date) -> Action:
-    """Before any version serves: gather images, then train and promote the first."""
+    """Gather images before any version serves, then train and promote the first."""
     nights = len(ledger.nights_with_images(until=night))
     needed = product.settings.first_training_nights
     if nights < needed:
@@ -91,17 +100,17 @@ def judged(kind: ActionKind, outcome: PromotionOutcome) -> Action:
 
 
 def react(product: Product, ledger: Ledger, night: date, record: NightRecord | None) -> Action:
-    """After the watch: tell of drift, hold for a person, retrain when it is time, or nothing."""
+    """Act after the watch: emit drift, hold for a person, retrain when it is time, or nothing."""
     if record is None:
         return Action(ActionKind.NO_IMAGES)
     if record.is_alarm:
         learnt = ledger.history.finetuned(night.isoformat(), record.cause)
-        if learnt is not None:  # the night is run again
+        if learnt is not None and registry.is_registered(product.name, learnt):  # run again
             return Action(ActionKind.FINETUNED, learnt.state or "", learnt.number)
         if not record.is_raised:
             return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
         content = record.to_dict()
-        payload = {name: content[name] for name in TOLD_OF_DRIFT}
+        payload = {name: content[name] for name in DRIFT_PAYLOAD}
         emit(DRIFT_DETECTED, product.name, payload, cause=record.cause)
         return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
     if ledger.is_retraining_due(night, product.settings.retrain_every_nights):

@@ -42,6 +42,8 @@ def promote(product: str, night: date, version: int | None = None) -> PromotionO
     opened = open_product(product)
     with one_at_a_time(JUDGING, product):
         completed = recover(product).moves
+        if completed:
+            sync_history(opened)
         contenders = judging.choose_contenders(product, version, completed)
         if isinstance(contenders, PromotionOutcome):
             return contenders
@@ -58,7 +60,7 @@ def judge_once(product: str, night: date, version: registry.Version) -> Promotio
 
 @step()
 def gather_golden(
-    product: Product, night: date, size_px: int, fitted_to: frozenset[str] = frozenset()
+    product: Product, night: date, size_px: int, fitted_to: frozenset[str]
 ) -> GoldenSet:
     """Collect the images that judge; see ``judging.build_golden_set``."""
     newest = max([night, *product.known_nights()])
@@ -90,8 +92,8 @@ def carry_out(
         with one_at_a_time(MOVING, product.name):
             move = alias_log.promote(product.name, number, night.isoformat(), content)
             emit_alias_move(product.name, move)
-            alias_log.finish(product.name, move)
             sync_history(product)
+            alias_log.finish(product.name, move)
         outcome = PromotionOutcome(registry.PROMOTED, number)
     else:
         alias_log.note_verdict(product.name, number, content)

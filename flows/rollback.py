@@ -33,13 +33,16 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> PromotionOut
     night = parse_night(night)
     opened = open_product(product)
     bad = registry.champion(product).number
-    for move in recover(product).moves:
+    completed = recover(product).moves
+    if completed:
+        sync_history(opened)
+    for move in completed:
         if move.by == registry.ROLLBACK:
             return PromotionOutcome(registry.ROLLED_BACK, str(move.instead_of))
     with one_at_a_time(MOVING, product):
         move = alias_log.roll_back(product, bad, night.isoformat(), reason)
         emit_alias_move(product, move)
+        sync_history(opened)  # were it last and failed, a second try would roll back another one
         alias_log.finish(product, move)
-        sync_history(opened)
     get_run_logger().info("version %s rolled back, %s serves: %s", bad, move.version, reason)
     return PromotionOutcome(registry.ROLLED_BACK, bad)

@@ -55,6 +55,11 @@ def _read_label(row: int, value: Any) -> str:
 
 
 def read_column(features: Any, column: str) -> NDArray[np.object_]:
+    """Read a column of the data as it is: (N,) objects.
+
+    Raises:
+        ConfigError: the data is no DataFrame, or has no such column.
+    """
     if not isinstance(features, pd.DataFrame) or column not in features:
         found = list(features) if isinstance(features, pd.DataFrame) else type(features).__name__
         raise ConfigError(f"the data must be a DataFrame with the column {column!r}; got {found}")

@@ -152,10 +152,10 @@ def _pixel_figures(
     whites = normals = 0
     for start in range(0, len(rows), evaluation_rows.BATCH_ROWS):
         batch = rows[start : start + evaluation_rows.BATCH_ROWS]
-        places = batch["row"].tolist()
-        greys = _decode_maps(maps[places].tolist())
+        indices = batch["row"].tolist()
+        greys = _decode_maps(maps[indices].tolist())
         is_defect = _decode_masks(
-            masks[places].tolist(), batch["label"].tolist(), places, greys.shape[-1]
+            masks[indices].tolist(), batch["label"].tolist(), indices, greys.shape[-1]
         )
         unit = MAP_FULL_SCALE / plots.WHITE * batch["image_threshold"].to_numpy(np.float32)
         curves.update(greys * unit.astype(np.float32)[:, None, None], is_defect)
@@ -192,14 +192,14 @@ def _decode_masks(
 ) -> NDArray[np.bool_]:
     """Decode (N, size_px, size_px), True on defects."""
     masks = np.zeros((len(encoded), size_px, size_px), dtype=np.bool_)
-    for place, (text, label) in enumerate(zip(encoded, labels, strict=True)):
+    for index, (text, label) in enumerate(zip(encoded, labels, strict=True)):
         if label == NORMAL_LABEL:
             continue
         try:
             mask = decode_mask(decode_base64(text, "a mask"))
         except InvalidImageError as error:
-            raise InvalidImageError(error.reason, f"mask of row {rows[place]}: {error}") from None
-        masks[place] = shrink_mask(mask, size_px)
+            raise InvalidImageError(error.reason, f"mask of row {rows[index]}: {error}") from None
+        masks[index] = shrink_mask(mask, size_px)
     return masks
 
 

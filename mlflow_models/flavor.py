@@ -112,14 +112,14 @@ def save_model(
     env._PythonEnv.current().to_yaml(str(folder / env._PYTHON_ENV_FILE_NAME))
 
 
-def log_model(detector: Detector, name: str = "model", **log_options: Any) -> ModelInfo:
+def log_model(detector: Detector, **log_options: Any) -> ModelInfo:
     """Log a detector to the active run.
 
     ``log_options`` are those of ``mlflow.models.Model.log`` and ``save_model``, such as
     ``registered_model_name``, ``input_example`` and ``metadata``.
     """
     this_module = sys.modules[__name__]
-    return Model.log(None, this_module, name=name, detector=detector, **log_options)
+    return Model.log(None, this_module, name="model", detector=detector, **log_options)
 
 
 def load_model(model_uri: str) -> Detector:

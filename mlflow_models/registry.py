@@ -19,10 +19,12 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS_CHAMPION: Final = "previous_champion"
 
-REQUEST_TAG: Final = "reconad.request"  # fingerprint of its training job
+FINGERPRINT_TAG: Final = "reconad.request"  # of its training job
 NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
+MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version that scored it
+EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
 MANIFESTS_TAG: Final = "reconad.manifests"
 STATE_TAG: Final = "reconad.state"  # promoted, rejected, rolled_back
 VERDICT_TAG: Final = "reconad.verdict"
@@ -98,7 +100,7 @@ class Version:
 
 def training_tags(fingerprint: str, purpose: str) -> dict[str, str]:
     """Return what a version says of the training that made it."""
-    return {REQUEST_TAG: fingerprint, PURPOSE_TAG: purpose}
+    return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose}
 
 
 def night_tags(night: str, cause: str, manifests: str) -> dict[str, str]:
@@ -106,8 +108,14 @@ def night_tags(night: str, cause: str, manifests: str) -> dict[str, str]:
     return {NIGHT_TAG: night, CAUSE_TAG: cause, MANIFESTS_TAG: manifests}
 
 
+def watch_tags(cause: str, model_version: str, explanation: str) -> dict[str, str]:
+    """Return what the run of a night says of the watch: the cause of its alarm, the version that
+    scored it, and the explanation."""
+    return {CAUSE_TAG: cause, MODEL_VERSION_TAG: model_version, EVIDENCE_TAG: explanation}
+
+
 def model_name(product: str) -> str:
-    """Name of a product's registered model."""
+    """Return the name of a product's registered model."""
     return f"reconad-{product}"
 
 
@@ -134,12 +142,12 @@ def champion(product: str) -> Version:
         return serving
     raise NoChampionError(
         f"{model_name(product)} has no version with the alias {CHAMPION!r}: "
-        f"train one with nightly/{product}"
+        f"train one with train/{product}"
     )
 
 
 def version(product: str, number: str) -> Version:
-    """One version by its number.
+    """Return a version by its number.
 
     Raises:
         ConfigError: there is no such version.
@@ -156,11 +164,18 @@ def version(product: str, number: str) -> Version:
 
 
 def versions(product: str) -> list[Version]:
-    """All versions, oldest first."""
-    if _registered_model(product) is None:
-        return []
-    found = MlflowClient().search_model_versions(f"name = '{model_name(product)}'")
+    """List all versions, oldest first; none where there is no registered model yet."""
+    try:
+        found = MlflowClient().search_model_versions(f"name = '{model_name(product)}'")
+    except MlflowException as error:
+        raise outage(error) or error from None
     return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
+
+
+def is_registered(product: str, known: VersionFacts) -> bool:
+    """Say whether the registry still has a version; one of the same number can be another."""
+    wanted = known.number, known.run_id
+    return any((each.number, each.run_id) == wanted for each in versions(product))
 
 
 def read_facts(product: str, entries: Iterable[Version] | None = None) -> list[VersionFacts]:
@@ -182,9 +197,9 @@ def read_facts(product: str, entries: Iterable[Version] | None = None) -> list[V
     ]
 
 
-def find_by_request(product: str, *fingerprints: str) -> Version | None:
+def find_by_fingerprint(product: str, *fingerprints: str) -> Version | None:
     """Return the newest version of a training job with one of these fingerprints, or None."""
-    same = [entry for entry in versions(product) if entry.tags.get(REQUEST_TAG) in fingerprints]
+    same = [entry for entry in versions(product) if entry.tags.get(FINGERPRINT_TAG) in fingerprints]
     return same[-1] if same else None
 
 

@@ -133,7 +133,7 @@ def log_night(
     files: Mapping[str, str],
 ) -> str:
     """Log a night's monitoring as one run: figures by name, plots, and text files; its run id."""
-    with _product_run(product, f"night {night}", {"reconad.night": night, **tags}) as run:
+    with _product_run(product, f"night {night}", {registry.NIGHT_TAG: night, **tags}) as run:
         mlflow.log_metrics(dict(metrics))
         for file_name, figure in figures.items():
             mlflow.log_figure(figure, file_name)

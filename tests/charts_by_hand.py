@@ -13,17 +13,17 @@ LENT_FREEDOM = 4
 NAMES = ("expected", "predicted", "effect", "score")
 
 
-def judge_by_hand(nights, taught, starts, steady, limit):
+def judge_by_hand(nights, is_ordinary, starts, steady, limit):
     """What charts must say of each night; see ``Charts`` and ``Scores``.
 
     Args:
         nights: in their order.
-        taught: whether each is ordinary.
+        is_ordinary: whether each is ordinary.
         starts: places of the nights that begin a new level.
         steady: deviation of each chart.
         limit: of a jump.
     """
-    judged = [_judge(nights, taught, starts, steady, place) for place in range(len(nights))]
+    judged = [_judge(nights, is_ordinary, starts, steady, place) for place in range(len(nights))]
     answers = []
     for place, charts in enumerate(judged):
         answer = {name: [chart[name] for chart in charts] for name in NAMES}
@@ -35,12 +35,12 @@ def judge_by_hand(nights, taught, starts, steady, limit):
     return answers
 
 
-def _judge(nights, taught, starts, steady, place):
+def _judge(nights, is_ordinary, starts, steady, place):
     """Each chart's level, prediction, effect and score of the night at a place."""
-    segments = _segments_learnt(nights, taught, starts, place)
+    segments = _segments_learnt(nights, is_ordinary, starts, place)
     every = [night for segment in segments for night in segment]
     tonight, before = nights[place], nights[place - 1] if place else None
-    if place in starts or not taught[place - 1]:  # of an odd night nothing is carried over
+    if place in starts or not is_ordinary[place - 1]:  # of an odd night nothing is carried over
         before = None
     charts = range(len(steady))
     likeness = [_likeness(segments, k) for k in charts]
@@ -78,7 +78,7 @@ def _judge(nights, taught, starts, steady, place):
     return answers
 
 
-def _segments_learnt(nights, taught, starts, place):
+def _segments_learnt(nights, is_ordinary, starts, place):
     """Ordinary nights before a place, segment by segment, without the last that still wait."""
     borders = [0, *sorted(start for start in starts if start <= place), place]
     segments = []
@@ -86,7 +86,7 @@ def _segments_learnt(nights, taught, starts, place):
         is_last = first == borders[-2]
         came = end - first
         end -= min(7, came // 5) if is_last else 0
-        segments.append([nights[at] for at in range(first, end) if taught[at]])
+        segments.append([nights[at] for at in range(first, end) if is_ordinary[at]])
     return segments
 
 

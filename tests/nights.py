@@ -54,7 +54,8 @@ def watch(nights, ordinary=None, new_levels=(), rate=1.0):
     *history, tonight = nights
     if ordinary is None:
         ordinary = {past.night for past in history}
-    return watch_night(history, tonight, ordinary, new_levels, rate)
+    normal = {*ordinary, *new_levels}
+    return watch_night(history, tonight, normal, ordinary, new_levels, rate)
 
 
 def check(nights, ordinary=None, new_levels=(), rate=1.0):

@@ -9,7 +9,7 @@ from rich.table import Table
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
 from mlflow_models import flavor
-from reconad_plugin.detector.evaluation import evaluate
+from reconad_plugin.detector.evaluation import check_evaluable, evaluate
 from reconad_plugin.store.mirror import load_files, open_source
 
 
@@ -18,6 +18,7 @@ def run(options: EvaluateOptions) -> None:
     check_writable(options.json)
     detector = flavor.load_model(options.model_uri)
     folder = open_source(options.data)
+    check_evaluable(folder, options.protocol)
     paths = [file.path for file in folder.test]
     images = load_files(paths, detector.image_size_px, detector.limits)
     evaluation = evaluate(detector, folder, images, options.protocol)

@@ -101,7 +101,7 @@ def finetune(
 
 
 def pretrain(
-    data: Sequence[str], name: str | None, settings: ProductSettings, device: str = "cpu"
+    data: Sequence[str], name: str | None, settings: ProductSettings, device: str
 ) -> jobs.TrainingRun[FoundationNetwork, FoundationReport]:
     """Pretrain a foundation on the normal images of some folders, each ``DIR`` or
     ``s3://bucket/prefix``, and register it under this name; the first folder's where it is None.

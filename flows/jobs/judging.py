@@ -110,7 +110,7 @@ def choose_contenders(
 
 
 def build_golden_set(
-    product: Product, rows: pd.DataFrame, size_px: int, fitted_to: frozenset[str] = frozenset()
+    product: Product, rows: pd.DataFrame, size_px: int, fitted_to: frozenset[str]
 ) -> GoldenSet:
     """Collect the golden images of the bucket and held-out normal images, and simulate anomalies
     on these where the bucket has few defects or none.

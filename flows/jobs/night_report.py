@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
+from mlflow_models.registry import watch_tags
 from mlflow_models.tracking import log_night
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
@@ -44,11 +45,7 @@ def publish(
             "share_above_threshold": statistics.above_threshold.share,
             "share_suspect": statistics.suspects.share,
         },
-        tags={
-            "reconad.cause": record.cause,
-            "reconad.model_version": scored.version.number,
-            "reconad.evidence": record.explanation,
-        },
+        tags=watch_tags(record.cause, scored.version.number, record.explanation),
         figures=_figures(product, scored, record) if is_full else {},
         files=files,
     )

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from torch import Tensor
 
-from reconad_plugin.config import ProductSettings, Settings, load_settings, parse_night
+from reconad_plugin.config import ProductSettings, load_settings, parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.manifest import known_nights, read_manifest
@@ -49,13 +49,13 @@ class Product:
         return known_nights(self.store, self.layout, before=date.max)
 
 
-def open_product(name: str, settings: Settings | None = None) -> Product:
+def open_product(name: str) -> Product:
     """Open a product that stands in the settings file.
 
     Raises:
         ConfigError: it does not, or the file breaks a rule.
     """
-    settings = settings or load_settings()
+    settings = load_settings()
     product_settings = settings.product(name)
     store, layout = ObjectStore(settings.storage), ProductLayout(name)
     return Product(

@@ -18,19 +18,20 @@ from reconad_plugin.config import (
     FOUNDATION_PREFIX,
     ProductSettings,
     TrainingSettings,
-    in_one_line,
+    one_line,
 )
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.ledger.history import FINETUNE
 from reconad_plugin.ledger.manifest import manifest_digest
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.report import FoundationReport, Progress, TrainingReport
-from reconad_plugin.watch.cause import LIGHT
+from reconad_plugin.watch.cause import LIGHT, NONE
 
 TRAINING: Final = "train"
-FINETUNING: Final = "finetune"
+FINETUNING: Final = FINETUNE
 PRETRAINING: Final = "pretrain"
 
 FINGERPRINT_FORMAT: Final = 2
@@ -70,7 +71,7 @@ class TrainingJob:
     textures: Mapping[str, str] = field(default_factory=dict)  # name -> hash; none: the packaged
     base: BaseVersion | None = None  # the version to start from, if there is one
     foundation: Foundation | None = None  # where it is given; a base has its own
-    cause: str = "none"  # of the alarm that led here, or ``none``
+    cause: str = NONE  # of the alarm that led here, or ``none``
     tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
 
     @property
@@ -154,7 +155,7 @@ def checked(settings: type[Checked], values: Mapping[str, object]) -> Checked:
     try:
         return settings(**values)
     except ValidationError as error:
-        raise ConfigError(in_one_line(error)) from None
+        raise ConfigError(one_line(error)) from None
 
 
 def named_foundation(settings: ProductSettings) -> Foundation | None:
@@ -175,7 +176,7 @@ def hash_of(content: Mapping[str, Any]) -> str:
 
 def find_version(job: TrainingJob) -> registry.Version | None:
     """Find the version that the same job led to before."""
-    return registry.find_by_request(job.product, job.fingerprint, earlier_fingerprint(job))
+    return registry.find_by_fingerprint(job.product, job.fingerprint, earlier_fingerprint(job))
 
 
 def earlier_fingerprint(job: TrainingJob) -> str:

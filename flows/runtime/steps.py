@@ -7,7 +7,7 @@ finds it there when a run that died is started again.
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,10 +15,22 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 import reconad_plugin.telemetry  # noqa: F401  every flow imports this module, before MLflow and Evidently
-from reconad_plugin.errors import ReconadError
+from reconad_plugin.errors import ReconadError, StorageUnreachableError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), StorageUnreachableError)
+
+
+# of a step that may be the first to find the bucket out of reach
+STORAGE_RETRIES: Final[dict[str, Any]] = {
+    "retries": 2,
+    "retry_delay_seconds": 10,
+    "retry_condition_fn": _is_worth_retrying,
+}
 
 
 def fails_clearly(step: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconad_plugin.errors import NotEnoughImagesError, UndefinedMetricError
-from reconad_plugin.metrics.intervals import beta_interval, clopper_pearson
+from reconad_plugin.metrics.intervals import beta_interval, clopper_pearson, share_at_least
 
 MIN_CALIBRATION_IMAGES: Final = 2
 
@@ -55,9 +55,7 @@ class Calibration:
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the share of held-out normals that score at least this, the image itself counted:
         (1 + number of normals at or above) / (1 + number of normals), (N,) in (0, 1]."""
-        normals = np.asarray(self.normal_scores)
-        at_least = len(normals) - np.searchsorted(normals, scores, side="left")
-        return (1 + at_least) / (1 + len(normals))
+        return share_at_least(self.normal_scores, scores)
 
     @property
     def scores_at_threshold(self) -> int:

@@ -42,7 +42,7 @@ class CalibrationGroups:
 
     def levels(self, luminance: NDArray[np.float64]) -> NDArray[np.intp]:
         """Find the index of each image's calibration: (N,) mean luma in [0, 1] -> (N,)."""
-        return np.searchsorted(self.edges, luminance, side="right")
+        return _find_levels(self.edges, luminance)
 
 
 def luminances(images: Tensor) -> NDArray[np.float64]:
@@ -75,7 +75,7 @@ def calibrate_by_light(
     """
     shares = np.arange(1, LIGHT_LEVELS) / LIGHT_LEVELS
     edges = tuple(np.quantile(training_luminances, shares).tolist())
-    level = np.searchsorted(edges, held_out_luminances, side="right")
+    level = _find_levels(edges, held_out_luminances)
     counts = np.bincount(level, minlength=LIGHT_LEVELS)
     needed = images_needed(target_fpr)
     if counts.min() < needed:
@@ -89,3 +89,8 @@ def calibrate_by_light(
         for each in range(LIGHT_LEVELS)
     ]
     return CalibrationGroups(edges, tuple(calibrations))
+
+
+def _find_levels(edges: tuple[float, ...], luminance: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Find the level of each image, the darkest is 0; an image at an edge is of the brighter."""
+    return np.searchsorted(edges, luminance, side="right")

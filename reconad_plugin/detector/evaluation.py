@@ -60,6 +60,23 @@ class Evaluation:
     protocol: str
 
 
+def check_evaluable(folder: ImageFolder, protocol: str) -> None:
+    """Check what can be known before a picture is decoded; see ``evaluate``.
+
+    Raises:
+        ConfigError: no protocol has this name.
+        NotEnoughImagesError: it has no normal or no defect images.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    normal = sum(file.label == NORMAL_LABEL for file in folder.test)
+    if not 0 < normal < len(folder.test):
+        raise NotEnoughImagesError(
+            "an evaluation needs normal and defect images in test/good and test/<defect>; "
+            f"{folder.root} has {normal} and {len(folder.test) - normal}"
+        )
+
+
 def evaluate(
     detector: Detector, folder: ImageFolder, images: Tensor, protocol: str = "whole"
 ) -> Evaluation:
@@ -76,15 +93,9 @@ def evaluate(
         NotEnoughImagesError: it has no normal or no defect images.
         InvalidImageError: a picture or a mask cannot be read.
     """
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    check_evaluable(folder, protocol)
     labels = np.array([file.label for file in folder.test])
     is_normal = labels == NORMAL_LABEL
-    if is_normal.all() or not is_normal.any():
-        raise NotEnoughImagesError(
-            "an evaluation needs normal and defect images in test/good and test/<defect>; "
-            f"{folder.root} has {int(is_normal.sum())} and {int((~is_normal).sum())}"
-        )
     scores, excess, pixels = _score(detector, folder, images, PROTOCOLS[protocol])
     threshold = detector.calibration.image_threshold
     of_defects = threshold + excess[~is_normal]  # each against the threshold of its own light

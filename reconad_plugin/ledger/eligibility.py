@@ -9,9 +9,12 @@ single images go before it, in this order:
 3. A person's word on an image holds: a defect is used for nothing, and one that was released is
    used by its split, whatever its night was.
 4. An image that waits for a person is used for nothing, but may be a spare.
+
+``reconad train`` and ``reconad finetune`` by hand learn the images that they are given, and ask
+none of this.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -22,7 +25,7 @@ import pandas as pd
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING, NightRecord
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
-from reconad_plugin.watch.cause import HOLDING_CAUSES, LIGHT, PROCESS
+from reconad_plugin.watch.cause import HOLDING_CAUSES, LEARNING_CAUSES, LIGHT, PROCESS
 
 
 class Status(StrEnum):
@@ -45,8 +48,8 @@ class Use(StrEnum):
     CALIBRATE = "calibrate"
     JUDGE = "judge"
     BORROW_LIGHT = "borrow its light"  # images of the split train: their light is learnt alone
-    SET_LEVEL = "set the level of charts"
-    COUNT = "count"  # its images above a threshold stand beside those of later nights
+    SET_LEVEL = "set the level"  # of the charts, and of the share above the threshold
+    COUNT_SUSPECTS = "count suspects"  # they, and its contrast, stand beside those of later nights
     REFERENCE = "be Evidently's reference"
     REVIEW = "wait for review"  # asked of a person on the night itself
 
@@ -68,28 +71,31 @@ class Which(StrEnum):
 N = Which.NONE
 _COLUMNS: Final = (
     Use.TRAIN, Use.CALIBRATE, Use.JUDGE, Use.BORROW_LIGHT,
-    Use.SET_LEVEL, Use.COUNT, Use.REFERENCE, Use.REVIEW,
+    Use.SET_LEVEL, Use.COUNT_SUSPECTS, Use.REFERENCE, Use.REVIEW,
 )  # fmt: skip
 _ALL, _NORMAL, _MATCHED = Which.ALL, Which.NORMAL, Which.MATCHED
 _N_SPARE, _M_SPARE, _ONCE = (
     Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE, Which.ALL_ONCE_ACCEPTED,
 )  # fmt: skip
 _ROWS: Final = {
-    #                   train    calibrate judge     borrow    level  count  reference review
-    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,     N,    N),
-    Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,        _ALL,  _ALL,  _ALL, Which.ABNORMAL),
-    Status.LIGHT:       (N,       N,        _M_SPARE, N,        _ONCE, _ONCE, N,    Which.SUSPECT),
-    Status.BORROWED:     (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, _ONCE, N,    Which.SUSPECT),
-    Status.PROCESS:     (_NORMAL, _N_SPARE, _N_SPARE, N,        _ONCE, _ONCE, N,    Which.ABNORMAL),
-    Status.HELD:        (N,       N,        N,        N,        _ONCE, _ONCE, N,    _ALL),
-    Status.ROLLED_BACK: (N,       N,        N,        N,        _ONCE, _ONCE, N,    N),
-    Status.UNWATCHED:   (N,       N,        N,        N,        N,     N,     N,    N),
+    #                   train    calibrate judge     borrow    level  suspects refer. review
+    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,    N,    N),
+    Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,        _ALL,  _ALL, _ALL, Which.ABNORMAL),
+    Status.LIGHT:       (N,       N,        _M_SPARE, N,        _ONCE, N,    N,    Which.SUSPECT),
+    Status.BORROWED:    (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, N,    N,    Which.SUSPECT),
+    Status.PROCESS:     (_NORMAL, _N_SPARE, _N_SPARE, N,        _ONCE, N,    N,    Which.ABNORMAL),
+    Status.HELD:        (N,       N,        N,        N,        _ONCE, N,    N,    _ALL),
+    Status.ROLLED_BACK: (N,       N,        N,        N,        _ONCE, N,    N,    N),
+    Status.UNWATCHED:   (N,       N,        N,        N,        N,     N,    N,    N),
 }  # fmt: skip
 TABLE: Final[dict[tuple[Status, Use], Which]] = {
     (status, use): which
     for status, row in _ROWS.items()
     for use, which in zip(_COLUMNS, row, strict=True)
 }
+
+# a version can be fine-tuned for such a night
+LEARNABLE: Final = tuple(Status(cause) for cause in LEARNING_CAUSES)
 
 _USE_OF_SPLIT: Final = {TRAIN: Use.TRAIN, CALIBRATION: Use.CALIBRATE, JUDGE: Use.JUDGE}
 _WITH_SPARE: Final = (Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE)
@@ -116,7 +122,7 @@ def status_of(
 
 
 def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
-    """Say whether a night as a whole may be used, to ``SET_LEVEL``, ``COUNT`` or be ``REFERENCE``.
+    """Say whether a night may ``SET_LEVEL``, ``COUNT_SUSPECTS`` or be ``REFERENCE``, as a whole.
 
     It is accepted where the world as it was then is normal by now: a version that was fine-tuned
     for it was promoted, or a person resolved it.
@@ -147,18 +153,29 @@ class NightImages:
 
 def choose_training_images(
     accepted: pd.DataFrame,
+    golden: Collection[str],
     nights: Mapping[str, NightImages],
     reviews: pd.DataFrame,
     target_fpr: float,
 ) -> pd.DataFrame:
     """Choose the images that a training learns from, is calibrated on and judged by.
 
-    They are chosen of accepted rows of manifests, without golden images, by what is known of each
-    of their nights and by what persons decided (``sha256`` and ``decision``). The rows come back in
-    order of night and key. ``split`` is what each is used for: of a night whose light is borrowed
-    ``light`` stands in place of ``train``. ``target_fpr`` is for ``most_spare``.
+    Spare ones are, over all nights that allow them, those of a split with the lowest SHA-256,
+    ``most_spare`` of them; a suspect can be one.
+
+    Args:
+        accepted: rows of manifests.
+        golden: SHA-256 of the golden images.
+        nights: what is known of each of their nights.
+        reviews: what persons decided, ``sha256`` and ``decision``.
+        target_fpr: see ``most_spare``.
+
+    Returns:
+        The chosen rows in order of night and key. ``split`` is what each is used for: of a night
+        whose light is borrowed ``light`` stands in place of ``train``.
     """
-    images = _describe(accepted[accepted["split"] != ""], nights)
+    is_golden = accepted["sha256"].isin(list(golden))
+    images = _describe(accepted[~is_golden & (accepted["split"] != "")], nights)
     decided = {
         decision: images["sha256"].isin(reviews.loc[reviews["decision"] == decision, "sha256"])
         for decision in (NORMAL, DEFECT, WAITING)

@@ -64,7 +64,8 @@ class Baseline:
 
     # statistics of every earlier night, oldest first; of founding nights their light
     nights: Sequence[NightStatistics]
-    ordinary: frozenset[str]  # those of them that set the level of the charts
+    normal: frozenset[str]  # those of them that set the level
+    ordinary: frozenset[str]  # those of them whose suspects count
     new_levels: frozenset[str]  # nights from which on the world as it was then is the normal one
 
 
@@ -101,14 +102,15 @@ class Ledger:
         """Choose the images of all nights that a training learns from, with the light of one night
         where it is to be learnt; see ``choose_training_images``."""
         accepted = accepted_rows(self.manifests.values())
-        accepted = accepted[~accepted["sha256"].isin(self.golden)]
         nights = {
             night.isoformat(): NightImages(self.status(night, light_from), self.scores.get(night))
             for night in self.manifests
         }
         reviews = [table for table in self.reviews.values() if len(table)]
         decided = pd.concat(reviews) if reviews else pd.DataFrame(columns=list(REVIEW_COLUMNS))
-        return eligibility.choose_training_images(accepted, nights, decided, target_fpr)
+        return eligibility.choose_training_images(
+            accepted, self.golden, nights, decided, target_fpr
+        )
 
     def new_levels(self, night: date) -> frozenset[str]:
         """Return earlier nights from which on the world as it was then is the normal one.
@@ -126,7 +128,7 @@ class Ledger:
         was watched. Nothing vouches for it, so it is left out until it is run again.
         """
         known: list[NightStatistics] = []
-        ordinary: set[str] = set()
+        normal, ordinary, accepted = set[str](), set[str](), self.new_levels(night)
         for earlier in sorted({*self.manifests, *self.records}):
             if earlier >= night:
                 break
@@ -137,9 +139,12 @@ class Ledger:
                 rows = accepted_rows([self.manifests[earlier]])
                 if len(rows):
                     known.append(describe_light(earlier.isoformat(), rows))
-            if allows(status, Use.SET_LEVEL):
-                ordinary.add(earlier.isoformat())
-        return Baseline(known, frozenset(ordinary), self.new_levels(night))
+            name = earlier.isoformat()
+            if allows(status, Use.SET_LEVEL, is_accepted=name in accepted):
+                normal.add(name)
+            if allows(status, Use.COUNT_SUSPECTS, is_accepted=name in accepted):
+                ordinary.add(name)
+        return Baseline(known, frozenset(normal), frozenset(ordinary), accepted)
 
     def open_alarm(self, before: date) -> OpenAlarm | None:
         """Return the alarm of the last watched night before another, unless something ended it."""

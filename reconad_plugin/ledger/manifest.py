@@ -129,7 +129,7 @@ def is_current(
     layout: ProductLayout,
     manifest: pd.DataFrame,
     night: date,
-    position_pattern: str | None = None,
+    position_pattern: str | None,
 ) -> bool:
     """Say whether a manifest lists exactly the objects that are there, all of them accepted, at the
     positions that the pattern tells."""

@@ -21,5 +21,5 @@ def assign_splits(hashes: Sequence[str], already: int) -> dict[str, str]:
         {'a1': 'train', 'b7': 'calibration', 'c9': 'train'}
     """
     return {
-        sha256: _TURN[(already + place) % len(_TURN)] for place, sha256 in enumerate(sorted(hashes))
+        sha256: _TURN[(already + index) % len(_TURN)] for index, sha256 in enumerate(sorted(hashes))
     }

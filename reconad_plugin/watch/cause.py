@@ -1,8 +1,8 @@
 """Why a night is out of the ordinary, and what that allows.
 
-Defects come first: a night that may hold defects is never learnt from. The witness is the
-score after the picture's light was matched to the reference. A lamp moves all pictures, and
-matching undoes it; a defect stays.
+Defects come first: a night that may hold defects is never learnt from. What separates a change of
+light from a defect is the score after the picture's light was matched to the reference. A lamp
+moves all pictures, and matching undoes it; a defect stays.
 """
 
 import math
@@ -47,7 +47,7 @@ UNMATCHED_SHARE: Final = 0.5
 CLIPPING_STATISTIC: Final = "clipped_share"
 _UNPLACED: Final = "the camera was at no position that the nights before know"
 
-FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: no witness against the camera then
+FOLLOWS_LIGHT: Final = "noise"  # more light, less noise: it says nothing of the camera then
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def _is_alike(watch: Watch) -> bool:
 
 
 def _defect_chance(watch: Watch, is_dirt: bool) -> float:
-    """Chance that an ordinary night looks as much like defects, by one witness or the other."""
+    """Chance that an ordinary night looks as much like defects, by either test."""
     suspects, contrast = watch.suspects, watch.contrast
     if not contrast.images:
         return suspects.chance

@@ -58,7 +58,7 @@ def expected_false_alarms(
 def alarms_of(
     scores: Floats, averages: Floats, jump_limit: float, average_limit: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether any of the last axis's statistics alarms, and whether all are settled."""
+    """Say whether any of the last axis's statistics alarms, and whether all are settled."""
     size, drift = np.abs(np.nan_to_num(scores)), np.abs(np.nan_to_num(averages))
     is_alarm = np.any((size > jump_limit) | (drift > average_limit), axis=-1)
     is_settled = np.all(drift < SETTLED_SHARE * average_limit, axis=-1)

@@ -3,7 +3,8 @@
 Each statistic's night values are held against the nights before by a self-starting chart
 (``watch.charts``). A single score far out is a jump; a moving average of them finds a small
 lasting shift. No night of set-up is needed: limits are wide while few nights are known, and
-narrow as they come. Two more tests count images above a threshold.
+narrow as they come. Two more tests count images above a threshold, and one compares the contrast
+between images.
 """
 
 import math
@@ -54,6 +55,7 @@ class Watch:
 def watch_night(
     history: Sequence[NightStatistics],
     tonight: NightStatistics,
+    normal: Collection[str],
     ordinary: Collection[str],
     new_levels: Collection[str],
     false_alarms_per_year: float,
@@ -63,15 +65,15 @@ def watch_night(
     Args:
         history: earlier nights, oldest first; a night that is missing is none.
         tonight: the night in question.
-        ordinary: nights of the history that count as normal; the others are no baseline.
-        new_levels: nights from which on the world has a new normal level: a version trained for
-            it was promoted, or a person said so.
+        normal: nights of the history that set the level; the others are no baseline.
+        ordinary: those of them whose suspects and contrast count.
+        new_levels: those of them from which on the world has a new normal level: a version
+            trained for it was promoted, or a person said so.
         false_alarms_per_year: allowed for this product over all its tests.
     """
     names = [name for name in statistics.STATISTICS if name in tonight.values]
     limit = limits(false_alarms_per_year, max(1, len(names)))
     nights = [*history, tonight]
-    normal = {*ordinary, *new_levels}
     is_normal = np.array([night.night in normal for night in history] + [False])
     baseline = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
     found = [_values(nights, baseline[:, k], name) for k, name in enumerate(names)]

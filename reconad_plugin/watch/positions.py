@@ -58,7 +58,7 @@ def images_of(night: NightStatistics) -> int:
 
 
 def is_placed(baseline: Sequence[NightStatistics], tonight: NightStatistics) -> bool:
-    """Whether tonight saw a position that the nights before know; also where they know none."""
+    """Say whether tonight saw a position that the nights before know; also where they know none."""
     nights = Counter(name for night in baseline for name in night.positions)
     known = {name for name, count in nights.items() if count >= LEAST_NIGHTS}
     return not known or not known.isdisjoint(tonight.positions)

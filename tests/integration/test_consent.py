@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.commands.review import review_night
+from flows.finetune import finetune
 from flows.ingest import ingest
 from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.nightly_training import TrainingSet, training_job
@@ -22,7 +23,7 @@ from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
@@ -78,6 +79,8 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(
     client.set_model_version_tag(name, "1", registry.ROLLED_BACK_NIGHT_TAG, SECOND.isoformat())
 
     assert learnt_nights(factory, SECOND) == founding
+    with pytest.raises(ConfigError, match="scored by version 1, which was rolled back: run"):
+        finetune(factory.product, SECOND)
     factory.deliver(THIRD, IMAGES)
     held_against = nightly(factory.product, THIRD).record.checks["luminance"].expected
     opened = open_product(factory.product)
@@ -275,7 +278,7 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
     version was fitted to, at the size asked for."""
     opened = open_product(watched.product)
 
-    golden = gather_golden(opened, FIRST, 32)
+    golden = gather_golden(opened, FIRST, 32, frozenset())
     fitted = trained_on(registry.champion(watched.product))
     hashes = TrainingSet.read(opened, SECOND).rows.set_index("key")
     judges = hashes.loc[list(golden.labels.normal), "sha256"]
@@ -300,7 +303,7 @@ def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
             picture = with_scratch(normal_picture(np.random.default_rng(number))).clip(0, 1)
             content = to_png((255 * picture).astype(np.uint8))
             factory.put_key(f"{factory.product}/golden/scratch/{number}.png", content)
-        labels = gather_golden(opened, FIRST, 32).labels
+        labels = gather_golden(opened, FIRST, 32, frozenset()).labels
         return labels.kind, set(labels.defects)
 
     assert golden_with(0) == ("simulated", {"simulated"})

@@ -145,7 +145,7 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
 ) -> None:
     """Training again on the same night gives bit-equal weights."""
     first = flavor.load_model(champion_uri(own))
-    monkeypatch.setattr(registry, "find_by_request", lambda product, *fingerprints: None)
+    monkeypatch.setattr(registry, "find_by_fingerprint", lambda product, *fingerprints: None)
     from flows.train import train
 
     number = str(train(own.product, TRAINED)).split()[1]

@@ -86,22 +86,22 @@ def test_scores_against_the_formulas_in_plain_python(seed):
     number equals that of the same formulas worked out from the list of nights learnt."""
     generator = np.random.default_rng(seed)
     days = np.flatnonzero(generator.random(70) < 0.8)
-    state, nights, taught = np.zeros(3), [], []
+    state, nights, is_ordinary = np.zeros(3), [], []
     for day in days:
         state = 0.6 * state + generator.normal(0, [0.1, 0.3, 0.02])
         images = float(generator.integers(2, 60))
         value = state + generator.normal(0, images**-0.5, 3)
         nights.append(Night(int(day), value, np.array([1.0, 1.2, 0.8]), np.full(3, images)))
-        taught.append(bool(generator.random() < 0.85))
+        is_ordinary.append(bool(generator.random() < 0.85))
     starts, steady, limit = {20, 41}, np.array([0.01, 0.01, 0.3]), 2.0
     charts = Charts(steady)
-    expected = judge_by_hand(nights, taught, starts, steady, limit)
+    expected = judge_by_hand(nights, is_ordinary, starts, steady, limit)
 
     for place, night in enumerate(nights):
         if place in starts:
             charts.reset_level(np.ones(3, bool))
         checked = charts.score(night, limit)
-        charts.update(night, np.full(3, taught[place]))
+        charts.update(night, np.full(3, is_ordinary[place]))
         for name, values in expected[place].items():
             np.testing.assert_allclose(
                 getattr(checked, name), values, rtol=1e-7, atol=1e-9, err_msg=f"{name} {place}"
@@ -245,7 +245,7 @@ def test_charts_side_by_side_do_not_know_of_each_other():
     """Charts of shape (years, statistics) equal as many runs of the statistics of a year."""
     generator = np.random.default_rng(12)
     values, variances = generator.normal(0, 1, (25, 4, 3)), np.array([0.5, 1.0, 2.0])
-    taught = generator.random((25, 4)) < 0.8
+    is_ordinary = generator.random((25, 4)) < 0.8
     together = Charts(np.full((4, 3), 0.01))
     alone = [Charts(np.full(3, 0.01)) for _ in range(4)]
     wide = np.broadcast_to(variances, (4, 3))
@@ -253,11 +253,11 @@ def test_charts_side_by_side_do_not_know_of_each_other():
     for day in range(25):
         night = Night(day, values[day], wide, np.full((4, 3), 9.0))
         found = together.score(night, 3.0)
-        together.update(night, np.broadcast_to(taught[day][:, None], (4, 3)))
+        together.update(night, np.broadcast_to(is_ordinary[day][:, None], (4, 3)))
         for year, charts in enumerate(alone):
             single = Night(day, values[day, year], variances, np.full(3, 9.0))
             expected = charts.score(single, 3.0)
-            charts.update(single, np.full(3, taught[day, year]))
+            charts.update(single, np.full(3, is_ordinary[day, year]))
             np.testing.assert_allclose(found.score[year], expected.score, atol=1e-9)
             np.testing.assert_allclose(found.average[year], expected.average, atol=1e-9)
     assert np.isfinite(found.score).all()

@@ -49,7 +49,7 @@ def choose(rows, nights, reviews=None, target_fpr=0.02):
     }
     known |= {night: NightImages(*of_night) for night, of_night in nights.items()}
     reviews = reviewed() if reviews is None else reviews
-    return choose_training_images(rows, known, reviews, target_fpr)
+    return choose_training_images(rows, (), known, reviews, target_fpr)
 
 
 def learnable(rows, nights, reviews=None):
@@ -340,7 +340,7 @@ def test_a_defect_is_never_learnt(nights, target_fpr):
         known[night] = NightImages(status, scored(*table) if is_scored else None)
     rows = pd.DataFrame(rows, columns=["sha256", "night", "split", "key"])
 
-    chosen = choose_training_images(rows, known, reviewed(**decisions), target_fpr)
+    chosen = choose_training_images(rows, (), known, reviewed(**decisions), target_fpr)
 
     assert chosen["key"].is_unique
     for name, split in zip(chosen["sha256"], chosen["split"], strict=True):

@@ -23,7 +23,7 @@ def test_table_answers_every_question():
     assert set(TABLE) == {(status, use) for status in Status for use in Use}
     of_nights = {Which.NONE, Which.ALL, Which.ALL_ONCE_ACCEPTED}
     for (_, use), which in TABLE.items():
-        assert (which in of_nights) or use not in (Use.SET_LEVEL, Use.COUNT, Use.REFERENCE)
+        assert (which in of_nights) or use not in (Use.SET_LEVEL, Use.COUNT_SUSPECTS, Use.REFERENCE)
 
 
 def test_only_accepted_alarms_set_a_level():
@@ -33,6 +33,7 @@ def test_only_accepted_alarms_set_a_level():
     assert allows(Status.LIGHT, Use.SET_LEVEL, is_accepted=True)
     assert not allows(Status.UNWATCHED, Use.SET_LEVEL, is_accepted=True)
     assert not allows(Status.ROLLED_BACK, Use.REFERENCE, is_accepted=True)
+    assert not allows(Status.LIGHT, Use.COUNT_SUSPECTS, is_accepted=True)
 
 
 @pytest.mark.parametrize(

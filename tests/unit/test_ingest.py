@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from flows import ingest
-from flows.ingest import set_aside
+from flows.ingest import report_quarantined
 
 NIGHT = date(2026, 3, 1)
 LARGEST_EVENT_BYTES = 1_500_000  # Prefect's limit
@@ -38,7 +38,8 @@ def tell_of(told, noted):
         good = {"key": "good.png", "verdict": "accepted", "reason": ""}
         records = SimpleNamespace(write_quarantine_note=lambda night, row: noted.append(row["key"]))
         product = SimpleNamespace(name="bolts", records=records)
-        set_aside.__wrapped__(product, NIGHT, pd.DataFrame([good, *rows]))  # without Prefect
+        manifest = pd.DataFrame([good, *rows])
+        report_quarantined.__wrapped__(product, NIGHT, manifest)  # without Prefect
         return keys
 
     return run

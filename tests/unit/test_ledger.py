@@ -120,7 +120,8 @@ def test_baseline_leaves_out_what_nothing_vouches_for():
 
     assert [night.night for night in found.nights] == [day(n).isoformat() for n in (0, 1, 2)]
     assert found.nights[0].is_trained_on
-    assert found.ordinary == {day(0).isoformat(), day(1).isoformat()}
+    assert found.normal == {day(0).isoformat(), day(1).isoformat()}
+    assert found.ordinary == {day(1).isoformat()}
     assert found.new_levels == frozenset()
 
 

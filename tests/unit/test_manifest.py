@@ -159,7 +159,7 @@ def test_a_repeated_picture_is_accepted_once_another_nights_is_gone(bucket, tmp_
 
     after = build(bucket, tmp_path, previous=before)
 
-    assert not is_current(bucket, LAYOUT, before, NIGHT)
+    assert not is_current(bucket, LAYOUT, before, NIGHT, None)
     assert after["verdict"].tolist() == ["accepted"] * 3
 
 

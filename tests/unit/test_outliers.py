@@ -101,7 +101,7 @@ def test_images_that_stand_out_are_an_alarm_and_ordinary_nights_are_none(nights)
 
     def watched(scores, history=known):
         tonight = with_outliers(summarised(30, scores), scores, places)
-        return watch_night(history, tonight, ordinary, (), 1.0)
+        return watch_night(history, tonight, ordinary, ordinary, (), 1.0)
 
     quiet = [watched(table(seed=seed)).contrast for seed in range(60, 80)]
     spoilt = watched(table(seed=60, spoilt=(12,) * 5))

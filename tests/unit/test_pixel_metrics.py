@@ -21,7 +21,7 @@ pixel_figures = pytest.mark.parametrize(
     [
         pytest.param(PixelCurves.auroc, id="AUROC"),
         pytest.param(PixelCurves.ap, id="AP"),
-        pytest.param(PixelCurves.aupro, id="AUPRO"),
+        pytest.param(lambda curves: curves.aupro(0.3), id="AUPRO"),
     ],
 )
 CROWDS = {
@@ -144,7 +144,7 @@ def test_a_reversed_map_finds_nothing_within_the_limit(masks):
     """Where all normal pixels come first, no region is found at any smaller rate."""
     curves = curves_of(-masks.astype(np.float32), masks)
 
-    assert curves.aupro() == 0
+    assert curves.aupro(0.3) == 0
     assert curves.auroc() == 0
 
 
@@ -167,7 +167,7 @@ def test_a_small_region_weighs_like_a_large_one():
 
     missed_small, missed_large = curves_of(only_large, masks), curves_of(only_small, masks)
 
-    assert missed_small.aupro() == pytest.approx(missed_large.aupro())
+    assert missed_small.aupro(0.3) == pytest.approx(missed_large.aupro(0.3))
 
 
 @pixel_figures
@@ -273,7 +273,7 @@ def test_bins_are_fine_wherever_scores_crowd(crowd):
     labels, scores = masks.ravel(), anomaly_maps.ravel()
     assert curves.auroc() == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
     assert -3e-3 < curves.ap() - average_precision_score(labels, scores) < 1e-6
-    assert curves.aupro() == pytest.approx(aupro_by_region(anomaly_maps, masks, 0.3), abs=1e-4)
+    assert curves.aupro(0.3) == pytest.approx(aupro_by_region(anomaly_maps, masks, 0.3), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_figures_are_anomalibs(steepness, auroc, aupro):
     curves = curves_of(anomaly_maps, masks)
 
     assert curves.auroc() == pytest.approx(auroc, abs=1e-4)
-    assert curves.aupro() == pytest.approx(aupro, abs=1e-4)
+    assert curves.aupro(0.3) == pytest.approx(aupro, abs=1e-4)
 
 
 def test_minus_zero_is_zero():
@@ -339,7 +339,7 @@ def test_memory_does_not_grow_with_the_maps():
         curves = PixelCurves()
         for _ in range(batches):
             curves.update(noise, masks)
-        curves.aupro()
+        curves.aupro(0.3)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

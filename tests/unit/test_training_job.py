@@ -115,7 +115,7 @@ def test_version_of_before_is_found(monkeypatch):
     """A night of a time when fingerprints had no format, run again, trains nothing anew."""
     asked = []
     monkeypatch.setattr(
-        training_job.registry, "find_by_request", lambda *names: asked.append(names)
+        training_job.registry, "find_by_fingerprint", lambda *names: asked.append(names)
     )
 
     find_version(job())

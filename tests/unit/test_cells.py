@@ -1,4 +1,4 @@
-"""What each place of a map shows at each position of the camera."""
+"""What each cell of a map shows at each position of the camera."""
 
 import numpy as np
 import pandas as pd

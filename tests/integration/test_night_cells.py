@@ -1,4 +1,5 @@
-"""What a night's maps showed is kept in the bucket, and later nights are held against it."""
+"""What each cell of a night's maps showed is kept in the bucket, and later nights are held against
+it."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -11,7 +12,7 @@ from flows.jobs.product import open_product
 from flows.monitor import monitor
 from reconad_plugin.watch.cause import MAX_DEFECT_HINT
 from reconad_plugin.watch.contrast import LEAST_NIGHTS
-from reconad_plugin.watch.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_PLACE
+from reconad_plugin.watch.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_POSITION
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import IMAGES, LAST_QUIET, QUIET, QUIET_TOO
 
@@ -20,7 +21,7 @@ WATCHED = [QUIET, QUIET_TOO, LAST_QUIET, *NEW]  # by one version; a held night b
 FEW_SCRATCHED = 4
 
 
-def test_a_night_is_held_against_the_places_of_the_nights_before(
+def test_a_night_is_held_against_the_cells_of_the_nights_before(
     forked: Callable[..., Factory],
 ) -> None:
     """From the sixth night of a version on; scratched images are counted, and hint at defects."""
@@ -33,7 +34,7 @@ def test_a_night_is_held_against_the_places_of_the_nights_before(
 
     records = open_product(factory.product).records
     seen = [records.record(night) for night in WATCHED]
-    untested = LEAST_NIGHTS_OF_A_PLACE + LEAST_NIGHTS
+    untested = LEAST_NIGHTS_OF_A_POSITION + LEAST_NIGHTS
     images = [record.contrast.images for record in seen]
     assert images == [0] * untested + [IMAGES] * (len(WATCHED) - untested)
     cells = records.cells(WATCHED[0])
