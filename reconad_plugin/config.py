@@ -227,12 +227,12 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings.model_validate(content)
     except ValidationError as error:
         raise ConfigError(
-            f"{path} breaks {error.error_count()} rule(s): {in_one_line(error)}"
+            f"{path} breaks {error.error_count()} rule(s): {one_line(error)}"
         ) from None
 
 
-def in_one_line(error: ValidationError) -> str:
-    """All rules that are broken, with the settings' names."""
+def one_line(error: ValidationError) -> str:
+    """List all rules that are broken, with the settings' names, on one line."""
     return "; ".join(
         f"{'.'.join(map(str, breach['loc'])) or 'settings'}: "
         f"{breach['msg'].removeprefix('Value error, ')}"

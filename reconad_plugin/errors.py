@@ -13,7 +13,7 @@ ReconadError
 │   ├── AccessDeniedError
 │   └── StorageUnreachableError
 ├── NoChampionError (LookupError)        nothing serves yet
-└── PlatformError (RuntimeError)         a server of the embedded platform did not start
+└── PlatformError (RuntimeError)         a server does not answer, or another run is in the way
 
 Everything a person can put right is one of these, and its message is one line that says the
 rule, what came, and what to do.
@@ -32,8 +32,8 @@ class InvalidImageError(ReconadError, ValueError):
     """Bytes that are not a picture we can score.
 
     ``reason`` is a short stable code (``empty``, ``not_an_image``, ``truncated``,
-    ``too_many_pixels``, ``too_small``, ``multiple_frames``) that stands in manifests, or
-    ``misplaced`` for a golden image in no folder.
+    ``too_many_pixels``, ``too_small``, ``multiple_frames``, ``unscaled``) that stands in manifests,
+    ``not_base64`` for a row of a prediction, or ``misplaced`` for a golden image in no folder.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -82,4 +82,8 @@ class NoChampionError(ReconadError, LookupError):
 
 
 class PlatformError(ReconadError, RuntimeError):
-    """A server of the embedded platform did not start or died."""
+    """A server does not answer, or another run is in the way.
+
+    The server is one of the embedded platform or MLflow. The other run holds the lock, has begun a
+    move of the champion's alias, or has moved it, so that a verdict or a rollback is out of date.
+    """

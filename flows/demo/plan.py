@@ -78,12 +78,12 @@ class DemoNight:
 
 
 def full_plan() -> DemoPlan:
-    """All fourteen days."""
+    """Plan all fourteen days."""
     return DemoPlan(nights=tuple(sorted({row.night for row in labels()})))
 
 
 def short_plan() -> DemoPlan:
-    """Nine days and a short first training: the same story for the tests."""
+    """Plan nine days and a short first training: the same story for the tests."""
     days = full_plan().nights
     return DemoPlan(nights=(*days[:8], days[10]), train_steps=200)
 

@@ -22,8 +22,11 @@ from flows.platform.servers import EmbeddedPlatform, s3_client
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import dim_lamp
+from reconad_plugin.ledger.history import FINETUNE
+from reconad_plugin.ledger.night_record import WAITING
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import PRESETS
+from reconad_plugin.watch.cause import NONE
 
 JPEG_QUALITY: Final = 95
 FINETUNE_TIMEOUT_S: Final = 900
@@ -70,12 +73,12 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
         quarantined=outcome.quarantined,
         duplicates=outcome.duplicate,
         is_alarm=bool(record and record.is_alarm),
-        cause=record.cause if record else "none",
+        cause=record.cause if record else NONE,
         explanation=record.explanation if record else "No version served yet.",
         action=action,
         champion=champion.number if champion else "-",
         suspects=record.statistics.suspects.above if record else 0,
-        waiting=int((review["decision"] == "waiting").sum()),
+        waiting=int((review["decision"] == WAITING).sum()),
         pitted=pitted,
         is_simulated=is_simulated,
         record=record,
@@ -89,7 +92,7 @@ def _await_finetuning(night: date) -> Action:
     run = _await_run(night)
     if run is None:
         return Action(ActionKind.EVENT_SENT, remark=", but no fine-tuning started")
-    mine = (night.isoformat(), "finetune")
+    mine = (night.isoformat(), FINETUNE)
     learnt = [each for each in registry.versions(PRODUCT) if (each.night, each.purpose) == mine]
     if not learnt:
         message = run.state.message if run.state else ""
@@ -151,7 +154,7 @@ class _Factory:
             self._put(night, f"simulated-{row.path.name}", _to_jpeg(resized))
 
     def pitted(self, night: date) -> int:
-        """How many of the night's pictures show pitting, by the data set's labels."""
+        """Count the night's pictures that show pitting, by the data set's labels."""
         return sum(row.is_pitted for row in self._of(night))
 
     def _of(self, night: date) -> list[Label]:

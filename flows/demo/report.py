@@ -18,7 +18,7 @@ from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import sources_of
-from reconad_plugin.ledger.manifest import accepted_rows
+from reconad_plugin.ledger.manifest import ACCEPTED, accepted_rows
 from reconad_plugin.plots.figures import plot_maps
 
 EXAMPLES: Final = 6  # pictures in a row of examples
@@ -209,7 +209,7 @@ def _not_accepted(story: _Story) -> str:
         manifest = story.product.manifest(date.fromisoformat(night.night))
         if manifest is None:
             continue
-        for row in manifest[manifest["verdict"] != "accepted"].itertuples():
+        for row in manifest[manifest["verdict"] != ACCEPTED].itertuples():
             key, reason = html.escape(str(row.key)), html.escape(str(row.reason))
             rows.append((str(row.night), f"<code>{key}</code>", str(row.verdict), reason))
     return _table("night|object|verdict|reason", rows)

@@ -30,7 +30,7 @@ _NORMAL: Final = "normal"
 class GoldenLabels:
     """What the images are that both versions are judged on."""
 
-    kind: str  # `real` or `simulated` anomalies
+    kind: str  # of the anomalies: `real`, `simulated` or `real and simulated`
     normal: tuple[str, ...]  # name of each of the N normal images
     # (N,) the night each of them arrived, `YYYY-MM-DD`; empty for those of `golden/normal/`
     nights: tuple[str, ...]
@@ -102,7 +102,7 @@ def simulated_golden_set(
 
 
 def read_golden(
-    golden: GoldenImages, size_px: int, limits: ImageLimits, fitted_to: Collection[str] = ()
+    golden: GoldenImages, size_px: int, limits: ImageLimits, fitted_to: Collection[str]
 ) -> GoldenSet | None:
     """Read ``golden/normal/`` and every ``golden/<defect>/`` as squares of ``size_px``.
 

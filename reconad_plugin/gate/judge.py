@@ -30,7 +30,7 @@ class Verdict:
     """The decision and its reasons."""
 
     is_passed: bool
-    golden_kind: str  # `real` or `simulated` anomalies
+    golden_kind: str  # of the anomalies: `real`, `simulated` or `real and simulated`
     images: JudgedImages  # how many were judged on
     checks: tuple[Check, ...]  # one a rule
     differences: Differences | None = None  # from the champion; None for a first version
@@ -61,7 +61,7 @@ def judge(
     champion: ScoredGoldenSet | None,
     labels: GoldenLabels,
     target_fpr: float,
-    seed: int = 0,
+    seed: int,
 ) -> Verdict:
     """Decide whether a challenger may serve in place of a champion; None for a first version.
 

@@ -15,6 +15,7 @@ from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.geometry import resize
 from reconad_plugin.metrics.image import image_auroc
+from reconad_plugin.metrics.intervals import share_at_least
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,7 @@ class ScoredGoldenSet:
 
     def normal_share_above(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the share of these normal images that score as high, the image itself counted."""
-        normal = np.sort(self.normal_scores)
-        at_least = len(normal) - np.searchsorted(normal, scores, side="left")
-        return (1 + at_least) / (1 + len(normal))
+        return share_at_least(self.normal_scores, scores)
 
 
 def score_golden_set(

@@ -1,7 +1,10 @@
-"""What chance makes of a count: the one Clopper-Pearson interval and the one beta-binomial law."""
+"""What chance makes of a count: the one Clopper-Pearson interval, the one beta-binomial law and the
+one conformal p-value."""
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 CONFIDENCE: Final = 0.95  # of every interval
@@ -25,6 +28,28 @@ def clopper_pearson(found: int, total: int) -> tuple[float, float]:
     """
     limits = stats.binomtest(found, total).proportion_ci(CONFIDENCE, method="exact")
     return float(limits.low), float(limits.high)
+
+
+def share_at_least(normals: ArrayLike, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of normal scores that are at least as high as each score, the score itself
+    counted: (1 + number of normals at or above) / (1 + number of normals).
+
+    Args:
+        normals: (N,) scores of normal images, in any order.
+        scores: (M,) scores of other images.
+
+    Returns:
+        (M,) in (0, 1].
+
+    Source: the p-value of split conformal prediction, as in ``detector.calibration``.
+
+    Example:
+        >>> share_at_least([0.4, 0.1, 0.3, 0.2], np.array([0.05, 0.35, 0.5])).tolist()
+        [1.0, 0.4, 0.2]
+    """
+    ordered = np.sort(normals)
+    at_least = len(ordered) - np.searchsorted(ordered, scores, side="left")
+    return (1 + at_least) / (1 + len(ordered))
 
 
 def beta_interval(above: float, below: float) -> tuple[float, float]:

@@ -95,7 +95,7 @@ class PixelCurves:
         precision = hits / (hits + gained.normal.cumsum())
         return float(gained.anomalous @ precision / hits[-1])
 
-    def aupro(self, fpr_limit: float = 0.3) -> float:
+    def aupro(self, fpr_limit: float) -> float:
         """Compute the area under the per-region overlap, up to a false-positive rate, over that
         rate.
 

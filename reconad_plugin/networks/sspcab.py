@@ -14,6 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LOSS_WEIGHT: Final = 0.1
+CORNER_PX: Final = 1  # side of each corner patch
+DILATION_PX: Final = 1  # between the middle and the corner patches
+REDUCTION: Final = 8  # of the channel attention
+_BORDER_PX: Final = CORNER_PX + DILATION_PX
 
 
 class AttentiveBlock(nn.Module):
@@ -21,32 +25,25 @@ class AttentiveBlock(nn.Module):
 
     Args:
         channels: C.
-        kernel: side of each corner patch.
-        dilation: pixels between the middle and the corner patches.
-        reduction: of the channel attention.
     """
 
-    def __init__(
-        self, channels: int, kernel: int = 1, dilation: int = 1, reduction: int = 8
-    ) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self._kernel = kernel
-        self._border = kernel + dilation
-        self.corners = nn.ModuleList(nn.Conv2d(channels, channels, kernel) for _ in range(4))
+        self.corners = nn.ModuleList(nn.Conv2d(channels, channels, CORNER_PX) for _ in range(4))
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(channels, max(1, channels // reduction), 1),
+            nn.Conv2d(channels, max(1, channels // REDUCTION), 1),
             nn.ReLU(),
-            nn.Conv2d(max(1, channels // reduction), channels, 1),
+            nn.Conv2d(max(1, channels // REDUCTION), channels, 1),
             nn.Sigmoid(),
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Predict; the mean squared difference to what came in is left in ``loss``."""
-        padded = F.pad(features, (self._border,) * 4)
+        padded = F.pad(features, (_BORDER_PX,) * 4)
         height, width = features.shape[-2:]
-        size = self._kernel - 1
-        far = 2 * self._border - size
+        size = CORNER_PX - 1
+        far = 2 * _BORDER_PX - size
         starts = ((0, 0), (0, far), (far, 0), (far, far))
         predicted: Tensor = sum(
             corner(padded[..., top : top + height + size, left : left + width + size])

@@ -22,7 +22,7 @@ class ProductLayout:
     product: str
 
     def incoming(self, night: date) -> str:
-        """Prefix of the images that arrived for a night."""
+        """Name the prefix of the images that arrived for a night."""
         return f"{self.product}/incoming/{night.isoformat()}/"
 
     @property
@@ -50,7 +50,7 @@ class ProductLayout:
         return self._own(f"quarantine/{night.isoformat()}/{name}.json")
 
     def scores(self, night: date) -> str:
-        """Scores and features of the night's images."""
+        """Name the table of scores and features of the night's images."""
         return self._own(f"scores/{night.isoformat()}.parquet")
 
     def cells(self, night: date) -> str:

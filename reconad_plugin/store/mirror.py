@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from reconad_plugin.config import StorageSettings, in_one_line
+from reconad_plugin.config import StorageSettings, one_line
 from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
@@ -57,7 +57,7 @@ def local_folder(address: str, cache: Path = CACHE) -> Path:
 
 
 def split_address(address: str) -> tuple[str, str]:
-    """Bucket and key of an S3 address; ``#`` and ``?`` belong to the key.
+    """Split an S3 address into bucket and key; ``#`` and ``?`` belong to the key.
 
     Example:
         >>> split_address("s3://factory/parts/lot#2")
@@ -68,7 +68,7 @@ def split_address(address: str) -> tuple[str, str]:
 
 
 def hashes_of_textures(address: str | None) -> dict[str, str]:
-    """Name -> SHA-256 of the pictures of a folder of textures; none where none was given."""
+    """Hash the pictures of a folder of textures: name -> SHA-256; none where none was given."""
     if address is None:
         return {}
     folder = local_folder(address)
@@ -81,28 +81,28 @@ def open_bucket(name: str) -> ObjectStore:
     try:
         storage = StorageSettings(bucket=name, region=region or "us-east-1")
     except ValidationError as error:
-        raise ConfigError(f"s3://{name} can be no bucket: {in_one_line(error)}") from None
+        raise ConfigError(f"s3://{name} can be no bucket: {one_line(error)}") from None
     return ObjectStore(storage)
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path = CACHE) -> Tensor:
-    """Pixels of picture files, decoded once: (N, 3, size_px, size_px) uint8.
+    """Load the pixels of picture files, decoded once: (N, 3, size_px, size_px) uint8.
 
     Raises:
         InvalidImageError: a file is no picture that can be scored; the message names it.
     """
 
-    def decode(place: int) -> NDArray[np.uint8]:
+    def decode(index: int) -> NDArray[np.uint8]:
         try:
-            return decode_square(paths[place].read_bytes(), size_px, limits)
+            return decode_square(paths[index].read_bytes(), size_px, limits)
         except InvalidImageError as error:
             raise InvalidImageError(
-                error.reason, f"{paths[place]}: {error}: repair it, or take it out of the folder"
+                error.reason, f"{paths[index]}: {error}: repair it, or take it out of the folder"
             ) from None
 
     return PixelCache(cache, size_px).load([hash_file(path) for path in paths], decode)

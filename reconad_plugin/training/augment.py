@@ -37,7 +37,7 @@ def vary_light(image: Tensor, generator: Generator) -> Tensor:
 
 
 def choose_geometry(images: Tensor) -> str:
-    """How parts may lie, as far as (N, 3, S, S) uint8 normal images, 256 of them at most, tell.
+    """Tell how parts may lie from (N, 3, S, S) uint8 normal images, 256 of them at most.
 
     Returns:
         ``mirror`` where parts lie both ways, left to right and upside down. ``none`` where what
@@ -55,8 +55,8 @@ def choose_geometry(images: Tensor) -> str:
 
 
 def common_asymmetry(images: Tensor, axis: int) -> float:
-    """Share of what tells (N, C, H, W) pictures, at least two, from their mirror images along an
-    axis that all of them have in common.
+    """Compute how much of what tells (N, C, H, W) pictures, at least two, from their mirror images
+    along an axis is common to all of them, as a share.
 
     Returns:
         About 1 for pictures that are all alike, about 0 where as many lie one way as the other;

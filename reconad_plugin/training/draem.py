@@ -37,7 +37,7 @@ class DraemRecipe(Recipe):
         return self.losses_on(image, torch.cat([simulated.image, image[anomalous:]]), mask)
 
     def losses_on(self, image: Tensor, seen: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Losses of a batch whose anomalies are already simulated; ``ssim`` is 1 - SSIM.
+        """Compute losses of a batch whose anomalies are already simulated; ``ssim`` is 1 - SSIM.
 
         Args:
             image: (B, 3, S, S) float in [0, 1], without anomalies.

@@ -157,7 +157,8 @@ def _network(
         if started != wished:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
-                f"{_in_words(*started)}; the settings say {_in_words(*wished)}: train from scratch"
+                f"{_describe_network(*started)}; the settings say {_describe_network(*wished)}: "
+                "train from scratch"
             )
         return deepcopy(base.network)
     spec = model_spec(product.model)
@@ -169,7 +170,7 @@ def _network(
     return network
 
 
-def _in_words(model: str, image_size_px: int, architecture: Mapping[str, float]) -> str:
+def _describe_network(model: str, image_size_px: int, architecture: Mapping[str, float]) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
     return f"{model} at {image_size_px} px ({sizes})"
 

@@ -11,7 +11,8 @@ SSIM_SIGMA_PX = 1.5
 
 
 def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
-    """Focal loss of two classes, without class weights: a false positive costs what a miss does.
+    """Compute the focal loss of two classes, without class weights: a false positive costs what a
+    miss does.
 
     Args:
         logits: (B, 2, S, S), normal first.
@@ -26,7 +27,7 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
 
 
 def ssim_map(first: Tensor, second: Tensor) -> Tensor:
-    """Structural similarity at each pixel and colour, with a Gaussian window of 11 pixels.
+    """Compute structural similarity at each pixel and colour, with a Gaussian window of 11 px.
 
     Args:
         first: (B, C, S, S) float in [0, 1].

@@ -48,5 +48,5 @@ class VaeRecipe(Recipe):
 
 
 def gaussian_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """``KL(N(mean, variance) || N(0, 1))`` summed over the latent: (B, D) twice -> (B,), nats."""
+    """Sum ``KL(N(mean, variance) || N(0, 1))`` over the latent: (B, D) twice -> (B,), nats."""
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)

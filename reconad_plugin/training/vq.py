@@ -82,7 +82,7 @@ class VqRecipe(Recipe):
 
 
 def draw_imagery(count: int, textures: Textures, generator: Generator) -> Tensor:
-    """Varied textures and procedural patterns, half of each: (count, 3, S, S) in [0, 1]."""
+    """Draw varied textures and procedural patterns, half of each: (count, 3, S, S) in [0, 1]."""
     pixels = textures.pixels
     size_px, device = pixels.shape[1], pixels.device
     patterns = procedural_patterns(count - count // 2, size_px, generator).to(device)
