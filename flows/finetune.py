@@ -5,7 +5,7 @@ from datetime import date
 from prefect import flow, get_run_logger
 
 from flows.jobs.judging import PromotionOutcome
-from flows.jobs.ledger import open_ledger, sync_history
+from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import open_product
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
@@ -41,7 +41,7 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
     night = parse_night(night)
     opened = open_product(product)
     record = opened.records.record(night)
-    status = open_ledger(opened, sync_history(opened)).status(night)
+    status = open_ledger(opened, see_history(opened)).status(night)
     if record is None or status not in LEARNABLE:
         raise ConfigError(_refusal(product, night, record, status))
     cause = record.cause

@@ -147,12 +147,14 @@ def _watch(product: Product, ledger: Ledger, night: date, record: NightRecord) -
         statistics=record.statistics,
     )
 
-    def watch_night(history: Any, tonight: Any, ordinary: Any, levels: Any, allowed: float) -> Any:
+    def watch_night(
+        history: Any, tonight: Any, normal: Any, ordinary: Any, levels: Any, allowed: float
+    ) -> Any:
         told["history"] = {past.night: _counted_as(past) for past in history}
-        told["ordinary"] = sorted(ordinary)
+        told["ordinary"] = sorted(name for name in normal if name in ordinary or name not in levels)
         told["new_levels"] = sorted(levels)
         told["false_alarms_per_year"] = allowed
-        told["result"] = watched(history, tonight, ordinary, levels, allowed)
+        told["result"] = watched(history, tonight, normal, ordinary, levels, allowed)
         return told["result"]
 
     def comparable(*arguments: Any) -> Any:

@@ -89,7 +89,7 @@ def judging_images(product: Product) -> Json | None:
         ),
     ):
         try:
-            promote.gather_golden.__wrapped__(product, date.min, 32)
+            promote.gather_golden.__wrapped__(product, date.min, 32, frozenset())
         except ReachedError as reached:
             return by_night_and_split(reached.found)
         except ReconadError:
