@@ -58,14 +58,12 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
 
 def _refusal(product: str, night: date, record: NightRecord | None, status: Status) -> str:
     """Say why a night is not learnt from, and what to do."""
-    rule = f"only a drift with the cause {' or '.join(LEARNABLE)} is learnt from"
+    run = f"run `reconad nightly {product} {night}`"
     if record is None:
-        found = f"was not watched: run `reconad nightly {product} {night}` first"
+        found = f"was not watched: {run} first"
     elif status is Status.ROLLED_BACK:
-        found = (
-            f"was scored by version {record.model_version}, which was rolled back: run "
-            f"`reconad nightly {product} {night}` again"
-        )
+        found = f"was scored by version {record.model_version}, which was rolled back: {run} again"
     else:
         found = f"has {record.cause!r}: review its images first"
-    return f"{rule}; {product} {night} {found}"
+    causes = " or ".join(LEARNABLE)
+    return f"only a drift with the cause {causes} is learnt from; {product} {night} {found}"

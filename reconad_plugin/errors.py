@@ -82,8 +82,5 @@ class NoChampionError(ReconadError, LookupError):
 
 
 class PlatformError(ReconadError, RuntimeError):
-    """A server does not answer, or another run is in the way.
-
-    The server is one of the embedded platform or MLflow. The other run holds the lock, has begun a
-    move of the champion's alias, or has moved it, so that a verdict or a rollback is out of date.
-    """
+    """A server does not answer, or another run is in the way: it holds the lock or has moved the
+    champion's alias."""

@@ -61,12 +61,7 @@ class Evaluation:
 
 
 def check_evaluable(folder: ImageFolder, protocol: str) -> None:
-    """Check what can be known before a picture is decoded; see ``evaluate``.
-
-    Raises:
-        ConfigError: no protocol has this name.
-        NotEnoughImagesError: it has no normal or no defect images.
-    """
+    """Raise what ``evaluate`` can know before a picture is decoded."""
     if protocol not in PROTOCOLS:
         raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
     normal = sum(file.label == NORMAL_LABEL for file in folder.test)

@@ -3,7 +3,7 @@
 docs/gate.md shows the same table; docs/decisions/0013 says how often the gate errs with them.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 
@@ -13,7 +13,7 @@ def _limit(value: float, unit: str, rule: str, why: str) -> Any:
 
 @dataclass(frozen=True)
 class GateLimits:
-    """The numbers of the gate. ``limits_table`` shows them."""
+    """The numbers of the gate."""
 
     # fmt: off
     min_map_spread: float = _limit(1e-3, "of the mean", "map_spread",
@@ -74,14 +74,3 @@ class GateLimits:
 
 
 LIMITS: Final = GateLimits()
-
-
-def limits_table() -> str:
-    """Return the numbers as a table in Markdown, one row each."""
-    rows = ["| number | value | belongs to | why |", "|---|---|---|---|"]
-    for each in fields(GateLimits):
-        value, about = f"{each.default:,}", each.metadata
-        rows.append(
-            f"| `{each.name}` | {value} {about['unit']} | {about['rule']} | {about['why']} |"
-        )
-    return "\n".join(rows)

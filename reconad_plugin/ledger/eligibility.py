@@ -69,10 +69,6 @@ class Which(StrEnum):
 
 
 N = Which.NONE
-_COLUMNS: Final = (
-    Use.TRAIN, Use.CALIBRATE, Use.JUDGE, Use.BORROW_LIGHT,
-    Use.SET_LEVEL, Use.COUNT_SUSPECTS, Use.REFERENCE, Use.REVIEW,
-)  # fmt: skip
 _ALL, _NORMAL, _MATCHED = Which.ALL, Which.NORMAL, Which.MATCHED
 _N_SPARE, _M_SPARE, _ONCE = (
     Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE, Which.ALL_ONCE_ACCEPTED,
@@ -91,7 +87,7 @@ _ROWS: Final = {
 TABLE: Final[dict[tuple[Status, Use], Which]] = {
     (status, use): which
     for status, row in _ROWS.items()
-    for use, which in zip(_COLUMNS, row, strict=True)
+    for use, which in zip(Use, row, strict=True)
 }
 
 # a version can be fine-tuned for such a night
@@ -160,19 +156,11 @@ def choose_training_images(
 ) -> pd.DataFrame:
     """Choose the images that a training learns from, is calibrated on and judged by.
 
-    Spare ones are, over all nights that allow them, those of a split with the lowest SHA-256,
-    ``most_spare`` of them; a suspect can be one.
-
-    Args:
-        accepted: rows of manifests.
-        golden: SHA-256 of the golden images.
-        nights: what is known of each of their nights.
-        reviews: what persons decided, ``sha256`` and ``decision``.
-        target_fpr: see ``most_spare``.
-
-    Returns:
-        The chosen rows in order of night and key. ``split`` is what each is used for: of a night
-        whose light is borrowed ``light`` stands in place of ``train``.
+    They are chosen of accepted rows of manifests by the SHA-256 of golden images, by what is known
+    of each of their nights and by what persons decided (``sha256`` and ``decision``). Spare ones
+    are, over all nights that allow them, those of a split with the lowest SHA-256, ``most_spare``
+    of them; a suspect can be one. The rows come back in order of night and key. ``split`` is what
+    each is used for: of a night whose light is borrowed ``light`` stands in place of ``train``.
     """
     is_golden = accepted["sha256"].isin(list(golden))
     images = _describe(accepted[~is_golden & (accepted["split"] != "")], nights)
@@ -253,13 +241,3 @@ def most_spare(normal_images: int, target_fpr: float) -> int:
     that a version scored or a person released.
     """
     return max(0, int((target_fpr * (normal_images + 1) - 1) / (1 - target_fpr)))
-
-
-def as_markdown() -> str:
-    """Write the table as the documentation shows it."""
-    head = ["status of a night", *_COLUMNS]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for status in Status:
-        cells = ["" if TABLE[status, use] is N else str(TABLE[status, use]) for use in _COLUMNS]
-        lines.append("| " + " | ".join([f"**{status}**", *cells]) + " |")
-    return "\n".join(lines)

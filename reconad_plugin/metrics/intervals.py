@@ -31,17 +31,8 @@ def clopper_pearson(found: int, total: int) -> tuple[float, float]:
 
 
 def share_at_least(normals: ArrayLike, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of normal scores that are at least as high as each score, the score itself
-    counted: (1 + number of normals at or above) / (1 + number of normals).
-
-    Args:
-        normals: (N,) scores of normal images, in any order.
-        scores: (M,) scores of other images.
-
-    Returns:
-        (M,) in (0, 1].
-
-    Source: the p-value of split conformal prediction, as in ``detector.calibration``.
+    """Return the share of (N,) normal scores that are at least as high as each of (M,) scores, the
+    score itself counted: the p-value of split conformal prediction, (M,) in (0, 1].
 
     Example:
         >>> share_at_least([0.4, 0.1, 0.3, 0.2], np.array([0.05, 0.35, 0.5])).tolist()

@@ -29,7 +29,7 @@ from reconad_plugin.training.state import TrainingState
 VALIDATIONS: Final = 20  # in one training
 VALIDATIONS_SHARE: Final = 0.1  # of a budget that binds, at most
 PATIENCE_VALIDATIONS: Final = 10  # without a better one, until a training stops early
-CHECKPOINT_EVERY_S: Final = 10.0
+CHECKPOINT_EVERY_S: Final = 5.0
 CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
 
 

@@ -140,7 +140,7 @@ def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
 def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None:
     """kill -9 in mid-training, the same command again: it takes up the checkpoint's step."""
     arguments = ["train", "--data", str(parts), "--model", "ae", "--image-size", "32"]
-    arguments += ["--product", "killed", "--budget", "14s", "--json", "killed.json"]
+    arguments += ["--product", "killed", "--budget", "9s", "--json", "killed.json"]
     with subprocess.Popen([RECONAD, *arguments], cwd=desk) as process:
         checkpoint = wait_for_checkpoint(desk)
         process.send_signal(signal.SIGKILL)

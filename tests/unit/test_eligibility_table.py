@@ -11,9 +11,9 @@ from reconad_plugin.ledger.eligibility import (
     Use,
     Which,
     allows,
-    as_markdown,
     waiting_images,
 )
+from tests.doc_tables import eligibility_table
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -61,4 +61,4 @@ def test_what_waits_for_a_person(status, waiting):
 
 def test_documentation_shows_the_table():
     """The page has the table as the code has it."""
-    assert as_markdown() in (DOCS / "eligibility.md").read_text(encoding="utf-8")
+    assert eligibility_table() in (DOCS / "eligibility.md").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reconad_plugin.gate.limits import limits_table
+from tests.doc_tables import limits_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gate.md"
 
