@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo platform test acceptance check clean help
+.PHONY: setup demo platform test acceptance lint check clean help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,11 +27,13 @@ test: setup ## all tests but the long acceptance, on real servers
 acceptance: setup ## the whole short demo, the dashboard in a browser, many kills
 	$(BIN)/python -m pytest -n 2 tests/acceptance
 
-check: setup ## style, types, floors, doctests and unit tests; no servers
+lint: setup ## style, types and floors, in half a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint ## the same, doctests and unit tests; no servers
 	$(BIN)/python -m pytest --quiet --doctest-modules reconad_plugin tests/unit
 
 clean: ## remove what the targets made
