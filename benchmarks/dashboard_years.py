@@ -44,7 +44,7 @@ from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import ADVICE
 from reconad_plugin.watch.explanation import describe_moves, in_sentences
-from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.night_tests import Baseline, watch_night
 from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics, image_statistics, summarise_night
 
@@ -156,7 +156,7 @@ def measure_large_night() -> dict[str, float]:
     tonight = summarise(large, scores)
     summarised = perf_counter()
     names = {night.night for night in history}
-    watch_night(history, tonight, names, names, (), 1.0)
+    watch_night(Baseline(history, names, names), tonight, 1.0)
     watched = perf_counter()
     snapshot = run_report(large.night, large.table, large.values, reference)
     reported = perf_counter()

@@ -30,7 +30,7 @@ from reconad_plugin.ledger.splits import CALIBRATION, TRAIN, assign_splits
 from reconad_plugin.watch.cause import NONE, find_cause
 from reconad_plugin.watch.cells import known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
-from reconad_plugin.watch.night_tests import comparable, watch_night
+from reconad_plugin.watch.night_tests import Baseline, comparable, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, describe_light, summarise_night
 
 
@@ -93,7 +93,7 @@ def _replay(
         places = known_cells([shown[night.night] for night in known])
         tonight = with_outliers(summary, table, places)
         shown[str(day)] = summarise_cells(table)
-        watch = watch_night(history, tonight, ordinary, ordinary, (), FALSE_ALARMS_PER_YEAR)
+        watch = watch_night(Baseline(history, ordinary, ordinary), tonight, FALSE_ALARMS_PER_YEAR)
         found = find_cause(watch, still_open)
         history.append(tonight)
         if found.is_alarm:

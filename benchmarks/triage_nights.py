@@ -35,7 +35,7 @@ from reconad_plugin.watch.cause import (
 )
 from reconad_plugin.watch.cells import known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
-from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.night_tests import Baseline, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, summarise_night
 
 DEMO: Final = Path(__file__).resolve().parent.parent / "demo" / "ball_screw"
@@ -147,7 +147,7 @@ def one_night(
         images = pd.concat([images, _draw(table.query(kind.defects), defects, random)])
     tonight = _night(options.history, images, scored, places)
     ordinary = {night.night for night in history}
-    watch = watch_night(history, tonight, ordinary, ordinary, (), FALSE_ALARMS_PER_YEAR)
+    watch = watch_night(Baseline(history, ordinary, ordinary), tonight, FALSE_ALARMS_PER_YEAR)
     found = find_cause(watch)
     return {
         "defect_share": share,

@@ -5,7 +5,7 @@ from datetime import date
 from prefect import flow, get_run_logger
 
 from flows.jobs.judging import PromotionOutcome
-from flows.jobs.ledger import open_ledger, see_history
+from flows.jobs.ledger import see_history
 from flows.jobs.product import open_product
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
@@ -14,7 +14,7 @@ from flows.train import choose_images, fit_and_register
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.ledger.eligibility import LEARNABLE, Status
+from reconad_plugin.ledger.eligibility import LEARNABLE, Status, status_of
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import LIGHT
 
@@ -41,7 +41,7 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
     night = parse_night(night)
     opened = open_product(product)
     record = opened.records.record(night)
-    status = open_ledger(opened, see_history(opened)).status(night)
+    status = status_of(night.isoformat(), record, see_history(opened))
     if record is None or status not in LEARNABLE:
         raise ConfigError(_refusal(product, night, record, status))
     cause = record.cause
@@ -63,6 +63,8 @@ def _refusal(product: str, night: date, record: NightRecord | None, status: Stat
         found = f"was not watched: {run} first"
     elif status is Status.ROLLED_BACK:
         found = f"was scored by version {record.model_version}, which was rolled back: {run} again"
+    elif status is Status.ORDINARY:
+        found = "raised no alarm: there is nothing to do"
     else:
         found = f"has {record.cause!r}: review its images first"
     causes = " or ".join(LEARNABLE)

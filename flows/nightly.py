@@ -8,7 +8,6 @@ import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its imp
 # isort: split
 import argparse
 import sys
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -27,7 +26,6 @@ from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from flows.train import train
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
-from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
@@ -37,6 +35,7 @@ def _run_name() -> str:
     return f"nightly {flow_run.parameters['product']} {night}"
 
 
+keep_history = step(**STORAGE_RETRIES)(sync_history)
 DRIFT_PAYLOAD: Final = ("night", "cause", "also", "evidence", "is_new", "since", "model_version")
 
 
@@ -59,7 +58,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     """
     night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
-    history = know_versions(opened, recover(product).versions)
+    history = keep_history(opened, recover(product).versions)
     arrived = ingest(product, night)
     ledger, record = open_ledger(opened, history), None
     if history.founding_until is None:
@@ -71,12 +70,6 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         action = react(opened, ledger, night, record)
     get_run_logger().info("night %s: %s", night, action)
     return NightOutcome(night, **arrived, record=record, action=action)
-
-
-@step(**STORAGE_RETRIES)
-def know_versions(product: Product, versions: Sequence[registry.Version]) -> History:
-    """Take the registry's versions into the history; see ``sync_history``."""
-    return sync_history(product, versions)
 
 
 def _too_late(ledger: Ledger, night: date) -> str:

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from reconad_plugin.watch.night_tests import watch_night
+from reconad_plugin.watch.night_tests import Baseline, watch_night
 from reconad_plugin.watch.statistics import Exceedances, NightStatistics, PositionMeans
 
 NOTHING = Exceedances(above=0, images=0, calibration_images=0, calibration_above=0)
@@ -54,8 +54,8 @@ def watch(nights, ordinary=None, new_levels=(), rate=1.0):
     *history, tonight = nights
     if ordinary is None:
         ordinary = {past.night for past in history}
-    normal = {*ordinary, *new_levels}
-    return watch_night(history, tonight, normal, ordinary, new_levels, rate)
+    baseline = Baseline(history, {*ordinary, *new_levels}, ordinary, new_levels)
+    return watch_night(baseline, tonight, rate)
 
 
 def check(nights, ordinary=None, new_levels=(), rate=1.0):

@@ -83,8 +83,7 @@ def decide(product: Product, ledger: Ledger, night: date, scored: ScoredNight) -
     known = comparable(baseline.nights, baseline.ordinary, scored.version.number)
     cells = known_cells(_kept_cells(product, known))
     tonight = with_outliers(scored.statistics, scored.table, cells)
-    roles = baseline.normal, baseline.ordinary, baseline.new_levels
-    watch = watch_night(baseline.nights, tonight, *roles, allowed)
+    watch = watch_night(baseline, tonight, allowed)
     open_alarm = ledger.open_alarm(before=night)
     triage = find_cause(watch, open_alarm.cause if open_alarm else NONE)
     scores, seed = watch.ordinary_scores, night.toordinal()

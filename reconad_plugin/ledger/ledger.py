@@ -17,6 +17,7 @@ from reconad_plugin.ledger.manifest import ACCEPTED, accepted_rows, known_nights
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, NightRecord, NightRecords
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.watch.night_tests import Baseline
 from reconad_plugin.watch.statistics import NightStatistics, describe_light
 
 REFERENCE_NIGHTS: Final = 7  # the newest ordinary ones, that Evidently compares a night with
@@ -56,17 +57,6 @@ class OpenAlarm:
 
     cause: str  # of the last night's alarm
     since: str  # the night it began, `YYYY-MM-DD`
-
-
-@dataclass(frozen=True, eq=False)
-class Baseline:
-    """What a night is held against."""
-
-    # statistics of every earlier night, oldest first; of founding nights their light
-    nights: Sequence[NightStatistics]
-    normal: frozenset[str]  # those of them that set the level
-    ordinary: frozenset[str]  # those of them whose suspects count
-    new_levels: frozenset[str]  # nights from which on the world as it was then is the normal one
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,20 @@ NIGHT_EFFECT_NIGHTS: Final = 10  # known ones that are worth as much as that bel
 USUAL_IMAGES: Final = 20  # images of a night that weigh as much as the ordinary nights do
 
 
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What a night is held against."""
+
+    # statistics of every earlier night, oldest first, a night that is missing is none; of founding
+    # nights their light
+    nights: Sequence[NightStatistics]
+    normal: Collection[str]  # those of them that set the level
+    ordinary: Collection[str]  # those of them whose suspects and contrast count
+    # those of them from which on the world has a new normal level: a version trained for it was
+    # promoted, or a person said so
+    new_levels: Collection[str] = ()
+
+
 @dataclass(frozen=True)
 class Watch:
     """What the tests say of a night, and how ordinary nights behaved."""
@@ -53,33 +67,22 @@ class Watch:
 
 
 def watch_night(
-    history: Sequence[NightStatistics],
-    tonight: NightStatistics,
-    normal: Collection[str],
-    ordinary: Collection[str],
-    new_levels: Collection[str],
-    false_alarms_per_year: float,
+    baseline: Baseline, tonight: NightStatistics, false_alarms_per_year: float
 ) -> Watch:
     """Test tonight against the nights before it.
 
-    Args:
-        history: earlier nights, oldest first; a night that is missing is none.
-        tonight: the night in question.
-        normal: nights of the history that set the level; the others are no baseline.
-        ordinary: those of them whose suspects and contrast count.
-        new_levels: those of them from which on the world has a new normal level: a version
-            trained for it was promoted, or a person said so.
-        false_alarms_per_year: allowed for this product over all its tests.
+    ``false_alarms_per_year`` are allowed for this product over all its tests.
     """
+    history, normal, new_levels = baseline.nights, baseline.normal, baseline.new_levels
     names = [name for name in statistics.STATISTICS if name in tonight.values]
     limit = limits(false_alarms_per_year, max(1, len(names)))
     nights = [*history, tonight]
     is_normal = np.array([night.night in normal for night in history] + [False])
-    baseline = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
-    found = [_values(nights, baseline[:, k], name) for k, name in enumerate(names)]
+    reference = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
+    found = [_values(nights, reference[:, k], name) for k, name in enumerate(names)]
     values = np.stack([value for value, _ in found], axis=1)
     images = np.maximum(1, np.stack([count for _, count in found], axis=1))
-    image_variances = _image_variances(nights, baseline, names)
+    image_variances = _image_variances(nights, reference, names)
     is_score = np.array([name in statistics.SCORE_STATISTICS for name in names])
     charts = Charts(np.array([statistics.STEADY_DEVIATION[name] for name in names]))
     scores: list[NDArray[np.float64]] = []
@@ -95,11 +98,11 @@ def watch_night(
         day = date.fromisoformat(night.night).toordinal()
         measured = Night(day, values[index], image_variances[index], images[index])
         tested = charts.score(measured, limit.jump)
-        charts.update(measured, baseline[index])
+        charts.update(measured, reference[index])
         if is_normal[index]:
             scores.append(tested.score)
     known = comparable(history, normal, tonight.model_version)
-    unresolved = comparable(history, ordinary, tonight.model_version)
+    unresolved = comparable(history, baseline.ordinary, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
         checks={

@@ -147,14 +147,15 @@ def _watch(product: Product, ledger: Ledger, night: date, record: NightRecord) -
         statistics=record.statistics,
     )
 
-    def watch_night(
-        history: Any, tonight: Any, normal: Any, ordinary: Any, levels: Any, allowed: float
-    ) -> Any:
-        told["history"] = {past.night: _counted_as(past) for past in history}
-        told["ordinary"] = sorted(name for name in normal if name in ordinary or name not in levels)
+    def watch_night(baseline: Any, tonight: Any, allowed: float) -> Any:
+        levels = baseline.new_levels
+        told["history"] = {past.night: _counted_as(past) for past in baseline.nights}
+        told["ordinary"] = sorted(
+            name for name in baseline.normal if name in baseline.ordinary or name not in levels
+        )
         told["new_levels"] = sorted(levels)
         told["false_alarms_per_year"] = allowed
-        told["result"] = watched(history, tonight, normal, ordinary, levels, allowed)
+        told["result"] = watched(baseline, tonight, allowed)
         return told["result"]
 
     def comparable(*arguments: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from reconad_plugin.watch.cells import known_cells, summarise_cells
 from reconad_plugin.watch.contrast import chance_of_contrast, contrast, find_outliers, with_outliers
-from reconad_plugin.watch.night_tests import comparable, watch_night
+from reconad_plugin.watch.night_tests import Baseline, comparable, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, Outliers, summarise_night
 
 CELLS = 64
@@ -101,7 +101,7 @@ def test_images_that_stand_out_are_an_alarm_and_ordinary_nights_are_none(nights)
 
     def watched(scores, history=known):
         tonight = with_outliers(summarised(30, scores), scores, places)
-        return watch_night(history, tonight, ordinary, ordinary, (), 1.0)
+        return watch_night(Baseline(history, ordinary, ordinary), tonight, 1.0)
 
     quiet = [watched(table(seed=seed)).contrast for seed in range(60, 80)]
     spoilt = watched(table(seed=60, spoilt=(12,) * 5))
