@@ -218,6 +218,8 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(forked: Callable[..., F
     ledger = open_ledger(opened, sync_history(opened))
     as_before = replace(result.record, cause="light")
     assert str(react(opened, ledger, SCRATCHED, as_before)) == "fine-tuned, rejected 2"
+    client.delete_model_version(name, "2")  # what is gone stands for nothing: it is told of again
+    assert str(react(opened, ledger, SCRATCHED, as_before)) == "hold for review"
 
 
 @pytest.mark.parametrize("night", [FIRST, SECOND], ids=["before any version", "watched"])

@@ -13,12 +13,15 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.commands.status import read_status
+from flows.jobs.ledger import read_history
+from flows.jobs.product import open_product
 from flows.platform.servers import EmbeddedPlatform
 from flows.promote import judge_once, promote
 from flows.rollback import rollback
 from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
-from reconad_plugin.errors import NoChampionError
+from reconad_plugin.errors import NoChampionError, StorageUnreachableError
+from reconad_plugin.ledger.night_record import NightRecords
 from tests.alias_moves import (
     PROMOTED,
     VERDICT,
@@ -142,6 +145,27 @@ def test_a_rollback_that_was_cut_off_is_completed_by_the_next(
     assert recover(product).moves == ()
     (told,) = events(platform, product, "reconad.model.rolled_back", count=1)
     assert told["reason"] == "scratches"
+
+
+def test_a_rollback_that_the_bucket_stopped_is_completed_by_the_next(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history is written before the move is finished, so a second try goes no further back."""
+    product = factory.product
+    put_into_service(product, *copies(product, 3))
+
+    def refuse(*_: object) -> None:
+        raise StorageUnreachableError("no S3 service answers")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(NightRecords, "write_history", refuse)
+        with pytest.raises(StorageUnreachableError):
+            rollback(product, LATER, "scratches")
+    outcome = rollback(product, LATER, "again")
+
+    assert str(outcome) == "rolled_back 3"
+    assert aliases(product) == {"champion": "2", "previous_champion": "1"}
+    assert read_history(open_product(product)).rolled_back == {"3"}
 
 
 def test_the_commands_say_what_they_did(factory: Factory) -> None:
