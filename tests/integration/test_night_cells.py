@@ -7,9 +7,10 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.ingest import ingest
-from flows.jobs.product import open_product
-from flows.monitor import monitor
+from flows.ingest import take_in
+from flows.jobs.ledger import open_ledger, read_history
+from flows.jobs.night import decide, score_night
+from flows.jobs.product import Product, open_product
 from reconad_plugin.watch.cause import MAX_DEFECT_HINT
 from reconad_plugin.watch.contrast import LEAST_NIGHTS
 from reconad_plugin.watch.positions import LEAST_NIGHTS as LEAST_NIGHTS_OF_A_POSITION
@@ -26,13 +27,13 @@ def test_a_night_is_held_against_the_cells_of_the_nights_before(
 ) -> None:
     """From the sixth night of a version on; scratched images are counted, and hint at defects."""
     factory = forked(LAST_QUIET)
+    product = open_product(factory.product)
 
     for night in NEW:
         deliver(factory, night, scratched=FEW_SCRATCHED if night == NEW[-1] else 0)
-        ingest(factory.product, night)
-        monitor(factory.product, night)
+        watch_by_jobs(product, night)
 
-    records = open_product(factory.product).records
+    records = product.records
     seen = [records.record(night) for night in WATCHED]
     untested = LEAST_NIGHTS_OF_A_POSITION + LEAST_NIGHTS
     images = [record.contrast.images for record in seen]
@@ -50,6 +51,15 @@ def test_a_night_is_held_against_the_cells_of_the_nights_before(
     assert "4 of 24 images stand out from their cell" in last.explanation
     assert last.contrast.chance <= MAX_DEFECT_HINT  # so few nights raise no alarm
     assert last.contrast.chance < before.contrast.chance
+
+
+def watch_by_jobs(product: Product, night: date) -> None:
+    """Take a night in and watch it, without Prefect and without a report."""
+    take_in.__wrapped__(product, night)
+    ledger = open_ledger(product, read_history(product))
+    scored = score_night(product, ledger, night)
+    assert scored is not None
+    decide(product, ledger, night, scored)
 
 
 def deliver(factory: Factory, night: date, scratched: int) -> None:
