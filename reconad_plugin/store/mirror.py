@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.cache import read_note, write_whole
+from reconad_plugin.store.file_names import NOTE, file_path, file_paths
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
 
 CACHE = Path(".reconad/cache")
-_ETAGS = ".etags.json"
 
 
 def open_source(data: str, cache: Path = CACHE) -> ImageFolder:
@@ -50,10 +50,17 @@ def local_folder(address: str, cache: Path = CACHE) -> Path:
     bucket, key = split_address(address)
     if not bucket:
         raise ConfigError(f"an S3 address is s3://bucket/prefix; got {address!r}")
-    prefix = f"{key.strip('/')}/".lstrip("/")
-    folder = cache / "s3" / bucket / prefix
+    prefix = f"{key}/" if key and not key.endswith("/") else key
+    folder = (
+        local_path(bucket, prefix.removesuffix("/"), cache) if prefix else cache / "s3" / bucket
+    )
     copy_prefix(open_bucket(bucket), prefix, folder)
     return folder
+
+
+def local_path(bucket: str, key: str, cache: Path = CACHE) -> Path:
+    """Name the copy of an object, or of a folder of objects, beside the cache."""
+    return cache / "s3" / bucket / file_path(key)
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -136,52 +143,42 @@ def describe_sizes(paths: Sequence[Path], size_px: int) -> str | None:
 
 def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]:
     """Bring a local copy of a prefix up to date: what is new or changed is fetched, what is gone
-    is removed, also where an earlier run was killed. Name -> ETag of what is there now.
+    is removed, also where an earlier run was killed. Name -> ETag of what is there now; for the
+    paths see ``file_paths``.
 
     Raises:
-        ConfigError: the prefix leads out of its place, where other files would be removed, or it
-            has a file and a folder of one name.
-        StorageError: the bucket cannot be read.
+        ConfigError: the prefix leads out of its place, or the disk takes two names for one.
+        StorageError: the bucket, or one object of it, cannot be read.
     """
     if ".." in prefix.split("/"):
         raise ConfigError(f"a prefix must not hold '..'; got {prefix!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    noted = folder / _ETAGS
-    before = read_note(noted)  # name -> ETag at the last copy
-    now: dict[str, str] = {}
-    for info in store.list_objects(prefix):
-        name = info.key.removeprefix(prefix)
-        path = folder / name
-        is_file = not info.key.endswith("/") and path.name != _ETAGS
-        if is_file and path.resolve().is_relative_to(folder.resolve()):
-            now[name] = info.etag
-    _check_names(prefix, set(now))
-    _remove_others(folder, set(now))
-    for name, etag in now.items():
-        path = folder / name
-        if path.is_dir():  # it was a folder before
-            shutil.rmtree(path)
-        if before.get(name) != etag or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.read(f"{prefix}{name}").content)
-    write_whole(noted, json.dumps(now).encode())
+    noted = folder / NOTE
+    before = read_note(noted)  # path -> ETag at the last copy
+    now = {info.key.removeprefix(prefix): info.etag for info in store.list_objects(prefix)}
+    paths = file_paths(now)
+    _remove_others(folder, {folder / path for path in paths.values()})
+    names: dict[tuple[int, int], str] = {}  # of the files on the disk
+    for name, path in paths.items():
+        file = folder / path
+        if file.is_dir():  # it was a folder before
+            shutil.rmtree(file)
+        if before.get(path) != now[name] or not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(store.read(f"{prefix}{name}").content)
+        first = names.setdefault((file.stat().st_dev, file.stat().st_ino), name)
+        if first != name:
+            raise ConfigError(
+                f"names must differ on this disk, which takes {prefix}{first} and {prefix}{name} "
+                "for one: rename one, or copy them to another disk"
+            )
+    write_whole(noted, json.dumps({path: now[name] for name, path in paths.items()}).encode())
     return now
 
 
-def _check_names(prefix: str, names: set[str]) -> None:
-    for name in sorted(names):
-        for parent in PurePosixPath(name).parents:
-            if str(parent) in names:
-                raise ConfigError(
-                    "a file and a folder of one name cannot be copied to a disk; in the bucket "
-                    f"{prefix}{parent} is a file, and {prefix}{name} lies in it: rename one"
-                )
-
-
-def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove the files of a folder that have none of these names, but for the notes: a deeper
-    prefix that was copied by itself has its own."""
-    kept = {(folder / name).resolve() for name in names}
+def _remove_others(folder: Path, kept: set[Path]) -> None:
+    """Remove the files of a folder but for these, and for the notes: a deeper prefix that was
+    copied by itself has its own."""
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != _ETAGS and path.resolve() not in kept:
+        if path.is_file() and path.name != NOTE and path not in kept:
             path.unlink()
