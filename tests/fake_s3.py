@@ -1,5 +1,7 @@
 """A bucket in memory behind our own store: what boto3's client answers, and what it raises."""
 
+from copy import copy
+from functools import cache
 from hashlib import md5
 from io import BytesIO
 from types import SimpleNamespace
@@ -53,8 +55,14 @@ class FakeS3:
         self.objects[Key] = Body
 
 
+@cache
+def _store():
+    return ObjectStore(StorageSettings(bucket=BUCKET, endpoint_url="http://s3"))
+
+
 def store_of(fake: FakeS3) -> ObjectStore:
     """Our store with this bucket behind it."""
-    store = ObjectStore(StorageSettings(bucket=BUCKET, endpoint_url="http://s3"))
+    store = copy(_store())
+    store._client = copy(store._client)
     store._client.calls = fake
     return store
