@@ -1,14 +1,19 @@
 """Copies of a bucket whose keys are no names of files: none is lost, and none leads elsewhere."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from flows.jobs.nightly_training import _textures
+from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.store import mirror
+from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.file_names import NOTE, file_paths
+from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.mirror import copy_prefix, local_folder, open_source
 from tests.fake_s3 import FakeS3, store_of
 
@@ -141,3 +146,26 @@ def test_names_that_a_disk_takes_for_one_are_refused(fake, tmp_path, monkeypatch
 
     with pytest.raises(ConfigError, match=r"takes bolts/good/A\.png and bolts/good/a\.png for one"):
         copy_prefix(store_of(fake), "bolts/", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_own"),
+    [
+        ([".DS_Store", "Thumbs.db", "README.txt", "wood/"], False),
+        (["README.txt", "wood/a.JPG"], True),
+        ([], False),
+    ],
+)
+def test_strays_among_textures_leave_the_packaged_ones(fake, tmp_path, names, is_own):
+    """A folder without a picture is as no folder."""
+    fake.objects = {f"bolt/textures/{name}": b"x" if name[-1] != "/" else b"" for name in names}
+    product = SimpleNamespace(
+        name="bolt",
+        store=store_of(fake),
+        cache=ContentCache(tmp_path),
+        layout=ProductLayout("bolt"),
+    )
+
+    training, _ = _textures(product, TrainingSettings())
+
+    assert (training.textures is not None) is is_own
