@@ -7,7 +7,9 @@ from typing import Final
 
 from reconad_plugin.images.folder import PICTURE_SUFFIXES
 
-_NAMES: Final = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
+_NAMES: Final = frozenset({
+    ".directory", ".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "icon\r", "thumbs.db",
+})  # fmt: skip
 _FOLDERS: Final = frozenset({
     "$recycle.bin", ".appledouble", ".fseventsd", ".spotlight-v100", ".trashes", "@eadir",
     "__macosx", "system volume information",
