@@ -15,7 +15,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from reconad_plugin.config import StorageSettings, one_line
-from reconad_plugin.errors import ConfigError, InvalidImageError
+from reconad_plugin.errors import (
+    AccessDeniedError,
+    ConfigError,
+    InvalidImageError,
+    ObjectUnreadableError,
+)
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
@@ -24,6 +29,7 @@ from reconad_plugin.store.cache import read_note, write_whole
 from reconad_plugin.store.file_names import NOTE, file_path, file_paths
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
+from reconad_plugin.store.strays import is_foreign, pass_over
 
 CACHE = Path(".reconad/cache")
 
@@ -148,7 +154,7 @@ def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]
 
     Raises:
         ConfigError: the prefix leads out of its place, or the disk takes two names for one.
-        StorageError: the bucket, or one object of it, cannot be read.
+        StorageError: the bucket, or one of its objects that may be a picture, cannot be read.
     """
     if ".." in prefix.split("/"):
         raise ConfigError(f"a prefix must not hold '..'; got {prefix!r}")
@@ -163,17 +169,38 @@ def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]
         file = folder / path
         if file.is_dir():  # it was a folder before
             shutil.rmtree(file)
-        if before.get(path) != now[name] or not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(store.read(f"{prefix}{name}").content)
-        first = names.setdefault((file.stat().st_dev, file.stat().st_ino), name)
-        if first != name:
+        if file.exists() and (first := names.get(_identity(file))) is not None:
             raise ConfigError(
                 f"names must differ on this disk, which takes {prefix}{first} and {prefix}{name} "
                 "for one: rename one, or copy them to another disk"
             )
-    write_whole(noted, json.dumps({path: now[name] for name, path in paths.items()}).encode())
+        if before.get(path) != now[name] or not file.exists():
+            content = _read_unless_foreign(store, prefix, name)
+            if content is None:
+                del now[name]
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        names[_identity(file)] = name
+    note = {path: now[name] for name, path in paths.items() if name in now}
+    write_whole(noted, json.dumps(note).encode())
     return now
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_dev, state.st_ino
+
+
+def _read_unless_foreign(store: ObjectStore, prefix: str, name: str) -> bytes | None:
+    """Read an object; None for one that is no picture by its name and cannot be read."""
+    try:
+        return store.read(f"{prefix}{name}").content
+    except (AccessDeniedError, ObjectUnreadableError) as error:
+        if not is_foreign(name):
+            raise
+        pass_over(store.uri(f"{prefix}{name}"), str(error))
+        return None
 
 
 def _remove_others(folder: Path, kept: set[Path]) -> None:

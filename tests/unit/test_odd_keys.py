@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from flows.jobs.nightly_training import _textures
 from reconad_plugin.config import TrainingSettings
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, ObjectUnreadableError
 from reconad_plugin.store import mirror
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.file_names import NOTE, file_paths
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.mirror import copy_prefix, local_folder, open_source
-from tests.fake_s3 import FakeS3, store_of
+from tests.fake_s3 import FakeS3, refusal, store_of
 
 ODD = (
     "x", "/x", "//x", "../x", "../../../../x", "./x", ".", "..", "%", "%/x", "%2E%2E/x", "%25",
@@ -139,6 +139,24 @@ def test_a_path_that_another_object_takes_over_is_fetched(fake, tmp_path):
     assert below(folder) == {"a.png": b"file"}
 
 
+def test_a_picture_that_is_refused_is_named_and_other_files_do_not_matter(fake, tmp_path, caplog):
+    """No picture is left out unseen; an archive beside them stops nobody, and is tried again."""
+    fake.objects = {"bolts/a.png": b"1", "bolts/b.png": b"2", "bolts/old.zip": b"3"}
+    archived = refusal("InvalidObjectState", "It is archived.", 403)
+    fake.refused = {"bolts/old.zip": archived, "bolts/b.png": archived}
+
+    with pytest.raises(ObjectUnreadableError, match=r"read bolts/b\.png .*It is archived: restore"):
+        local_folder("s3://parts/bolts", tmp_path)
+    del fake.refused["bolts/b.png"]
+    folder = local_folder("s3://parts/bolts", tmp_path)
+
+    assert below(folder) == {"a.png": b"1", "b.png": b"2"}
+    assert "s3://factory/bolts/old.zip is passed over: cannot read" in caplog.text
+    fake.refused = {}
+    local_folder("s3://parts/bolts", tmp_path)
+    assert below(folder)["old.zip"] == b"3"
+
+
 def test_names_that_a_disk_takes_for_one_are_refused(fake, tmp_path, monkeypatch):
     """As where it does not tell capitals: neither takes the other's place unseen."""
     fake.objects = {"bolts/good/a.png": b"1", "bolts/good/A.png": b"2"}
@@ -146,6 +164,8 @@ def test_names_that_a_disk_takes_for_one_are_refused(fake, tmp_path, monkeypatch
 
     with pytest.raises(ConfigError, match=r"takes bolts/good/A\.png and bolts/good/a\.png for one"):
         copy_prefix(store_of(fake), "bolts/", tmp_path)
+
+    assert below(tmp_path) == {"good/a.png": b"2"}
 
 
 @pytest.mark.parametrize(
