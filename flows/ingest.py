@@ -5,12 +5,14 @@ from typing import Final
 
 import pandas as pd
 from prefect import flow, get_run_logger
+from prefect.runtime import task_run
 
 from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from reconad_plugin.config import parse_night
+from reconad_plugin.errors import StorageError, StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests
 
 VERDICTS: Final = (manifests.ACCEPTED, manifests.QUARANTINED, manifests.DUPLICATE)
@@ -45,7 +47,9 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
     known = product.manifest(night)
     if known is not None and manifests.is_current(store, layout, known, night, pattern):
         return known
-    rules = manifests.IntakeRules(product.limits, pattern, read_history(product).is_closed(night))
+    is_closed = read_history(product).is_closed(night)
+    is_last_try = (task_run.run_count or 0) > STORAGE_RETRIES["retries"]
+    rules = manifests.IntakeRules(product.limits, pattern, is_closed, is_last_try)
     manifest = manifests.build_manifest(store, product.cache, layout, night, rules, known)
     if len(manifest) or known is not None:
         manifests.write_manifest(store, layout, night, manifest)
@@ -54,10 +58,19 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
 
 @step()
 def report_quarantined(product: Product, night: date, manifest: pd.DataFrame) -> None:
-    """Note why images were quarantined, and emit how many, with the first reasons."""
+    """Note why images were quarantined, and emit how many, with the first reasons.
+
+    A note that cannot be written stops no night: its reason stands in the manifest.
+    """
     rows = manifest[manifest["verdict"] == manifests.QUARANTINED].to_dict("records")
     for row in rows:
-        product.records.write_quarantine_note(night, row)
+        try:
+            product.records.write_quarantine_note(night, row)
+        except StorageUnreachableError as error:  # each of the others would wait as long
+            get_run_logger().warning("the notes on quarantined images were given up: %s", error)
+            break
+        except StorageError as error:
+            get_run_logger().warning("a note on a quarantined image is missing: %s", error)
     if rows:
         reasons = {row["key"]: row["reason"] for row in rows[:MOST_REASONS]}
         payload = {"night": night.isoformat(), "images": len(rows), "reasons": reasons}

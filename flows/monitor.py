@@ -9,12 +9,12 @@ from flows.jobs import night as jobs
 from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.night_report import night_page, publish
 from flows.jobs.product import Product, open_product
-from flows.runtime.steps import fails_clearly, step
+from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from reconad_plugin.config import parse_night
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
-score_night = step()(jobs.score_night)
+score_night = step(**STORAGE_RETRIES)(jobs.score_night)
 decide = step()(jobs.decide)
 queue_for_review = step()(jobs.queue_for_review)
 

@@ -11,11 +11,11 @@ from flows.jobs.product import open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
-from flows.runtime.steps import fails_clearly, step
+from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 
-choose_images = step(name="choose_images")(training_job)
+choose_images = step(name="choose_images", **STORAGE_RETRIES)(training_job)
 
 
 @flow(name="train", flow_run_name="train {product} {night}")
@@ -37,7 +37,7 @@ def train(product: str, night: date) -> PromotionOutcome:
     return judge_once(product, night, version)
 
 
-@step()
+@step(**STORAGE_RETRIES)
 def fit_and_register(job: TrainingJob) -> registry.Version:
     """Train, log and register a version; where the same job was done before, take that one."""
     known = find_version(job)

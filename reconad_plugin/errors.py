@@ -11,7 +11,8 @@ ReconadError
 ├── StorageError (OSError)
 │   ├── BucketNotFoundError
 │   ├── AccessDeniedError
-│   └── StorageUnreachableError
+│   ├── ObjectUnreadableError            one object that the store does not hand out
+│   └── StorageUnreachableError          no answer, or none for now
 ├── NoChampionError (LookupError)        nothing serves yet
 └── PlatformError (RuntimeError)         a server does not answer, or another run is in the way
 
@@ -73,8 +74,13 @@ class AccessDeniedError(StorageError):
     """The credentials are wrong or do not allow this."""
 
 
+class ObjectUnreadableError(StorageError):
+    """The store answers, and does not hand out this one object: it is archived, gone, damaged or
+    encrypted with a key that we lack."""
+
+
 class StorageUnreachableError(StorageError):
-    """Nothing answers at the endpoint."""
+    """Nothing answers at the endpoint, or what answers is busy or has failed: this may pass."""
 
 
 class NoChampionError(ReconadError, LookupError):

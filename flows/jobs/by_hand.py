@@ -180,7 +180,7 @@ def _fetch(uri: str, sha256: str) -> Path | None:
     path = Path(uri)
     if uri.startswith("s3://"):
         bucket, key = mirror.split_address(uri)
-        path = mirror.CACHE / "s3" / bucket / key.lstrip("/")
+        path = mirror.local_path(bucket, key)
         if not _holds(path, sha256):
             content = mirror.open_bucket(bucket).read_optional(key)
             if content is not None:

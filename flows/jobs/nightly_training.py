@@ -18,6 +18,7 @@ from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
@@ -140,7 +141,7 @@ def _textures(
         return training, hashes_of_textures(training.textures)
     folder = product.cache.folder / "textures" / product.name
     textures = copy_prefix(product.store, product.layout.textures, folder)
-    if textures:
+    if texture_files(folder):  # what else lies there leaves the packaged ones
         training = training.model_copy(update={"textures": str(folder)})
     return training, textures
 

@@ -5,9 +5,14 @@ import os
 import sys
 from collections.abc import Callable
 
-from reconad_plugin.errors import PlatformError, ReconadError, TrainingDivergedError
+from reconad_plugin.errors import (
+    PlatformError,
+    ReconadError,
+    StorageUnreachableError,
+    TrainingDivergedError,
+)
 
-OUR_OWN = (PlatformError, TrainingDivergedError)
+OUR_OWN = (PlatformError, StorageUnreachableError, TrainingDivergedError)
 
 
 def run_command(command: Callable[[], object]) -> int:

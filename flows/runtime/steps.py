@@ -25,7 +25,7 @@ def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), StorageUnreachableError)
 
 
-# of a step that may be the first to find the bucket out of reach
+# of a step that may be the first to find the bucket out of reach, or reads many of its objects
 STORAGE_RETRIES: Final[dict[str, Any]] = {
     "retries": 2,
     "retry_delay_seconds": 10,

@@ -110,8 +110,11 @@ def read_golden(
     in ``fitted_to``, since a version was fitted to them; ``with_normal`` adds held-out ones.
 
     Raises:
-        InvalidImageError: a golden image cannot be read, or lies in no folder.
+        InvalidImageError: a golden image is no picture, or lies in no folder.
+        StorageError: the bucket does not hand a golden image out.
     """
+    if golden.unreadable:
+        raise golden.unreadable[0]
     placed = [(image, _folder(golden.prefix, image.key)) for image in golden.images]
     normal = [
         image for image, folder in placed if folder == _NORMAL and image.sha256 not in fitted_to

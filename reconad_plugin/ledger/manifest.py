@@ -15,7 +15,13 @@ from typing import Final
 
 import pandas as pd
 
-from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.errors import (
+    AccessDeniedError,
+    InvalidImageError,
+    ObjectUnreadableError,
+    StorageError,
+    StorageUnreachableError,
+)
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import FEATURES, describe_image
 from reconad_plugin.images.limits import ImageLimits
@@ -23,7 +29,8 @@ from reconad_plugin.ledger.splits import assign_splits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectInfo, ObjectStore
+from reconad_plugin.store.objects import ObjectContent, ObjectInfo, ObjectStore
+from reconad_plugin.store.strays import pass_over
 
 ACCEPTED, QUARANTINED, DUPLICATE = "accepted", "quarantined", "duplicate"
 
@@ -55,6 +62,9 @@ class IntakeRules:
     # a version was already trained on this night before anything watched it; what arrives later has
     # no score to vouch for it, so it takes no side and trains nothing
     is_closed: bool = False
+    # an object that the store fails on, though it hands out another, is quarantined; before the
+    # last try that failure may pass, and stops the night so that it is tried again
+    is_last_try: bool = False
 
 
 def build_manifest(
@@ -73,7 +83,8 @@ def build_manifest(
     themselves.
 
     Raises:
-        StorageError: the bucket is not there, or access is refused.
+        StorageError: the bucket is not there, or refuses all. An object that alone cannot be read
+            is quarantined, as ``unreadable``.
     """
     known = known_hashes(store, layout, besides=night)
     accepted_before = len(known)
@@ -81,16 +92,10 @@ def build_manifest(
     objects = list(store.list_objects(layout.incoming(night)))
     kept = _unchanged_rows(previous, objects)
     known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
-
-    def inspect(info: ObjectInfo) -> dict[str, object]:
-        seen = kept.get((info.key, info.etag))
-        if seen is None:
-            seen = _inspect_object(store, cache, info, night, rules.limits)
-        name = info.key.removeprefix(layout.incoming(night))
-        return seen | {"position": camera_position(name, rules.position_pattern)}
-
-    with ThreadPoolExecutor(_READERS) as threads:
-        rows = list(threads.map(inspect, objects))
+    rows = _inspect_all(store, cache, objects, kept, night, rules)
+    for row in rows:
+        name = str(row["key"]).removeprefix(layout.incoming(night))
+        row["position"] = camera_position(name, rules.position_pattern)
     for row in rows:  # in order of key: the first of two equal images is the one accepted
         if row["verdict"] != ACCEPTED or row["split"]:
             continue
@@ -169,11 +174,25 @@ def manifest_digest(manifest: pd.DataFrame) -> str:
 
 def known_nights(store: ObjectStore, layout: ProductLayout, before: date) -> list[date]:
     """Return the nights before this one that have a manifest, oldest first."""
-    nights = (
-        date.fromisoformat(info.key.removeprefix(layout.manifests).removesuffix(".parquet"))
-        for info in store.list_objects(layout.manifests)
-    )
-    return sorted(night for night in nights if night < before)
+    nights = nights_under(store, layout.manifests, ".parquet")
+    return [night for night in nights if night < before]
+
+
+def nights_under(store: ObjectStore, prefix: str, ending: str) -> list[date]:
+    """Return the nights that have an object ``<prefix><YYYY-MM-DD><ending>``, oldest first; objects
+    with other names are passed over."""
+    nights = []
+    for info in store.list_objects(prefix):
+        name = info.key.removeprefix(prefix)
+        try:
+            night = date.fromisoformat(name.removesuffix(ending))
+        except ValueError:
+            night = None
+        if night is not None and name == f"{night.isoformat()}{ending}":
+            nights.append(night)
+        else:
+            pass_over(store.uri(info.key))
+    return sorted(nights)
 
 
 def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
@@ -226,16 +245,76 @@ def _deal_out(rows: list[dict[str, object]], accepted_before: int) -> None:
         row["split"] = splits[str(row["sha256"])]
 
 
-def _inspect_object(
-    store: ObjectStore, cache: ContentCache, info: ObjectInfo, night: date, limits: ImageLimits
-) -> dict[str, object]:
-    found = store.read(info.key)
-    sha256 = hashlib.sha256(found.content).hexdigest()
-    row: dict[str, object] = {
-        "key": info.key, "version_id": found.version_id, "etag": info.etag, "sha256": sha256,
-        "size_bytes": len(found.content), "width_px": 0, "height_px": 0,
+def _inspect_all(
+    store: ObjectStore,
+    cache: ContentCache,
+    objects: list[ObjectInfo],
+    kept: dict[tuple[str, str], dict[str, object]],
+    night: date,
+    rules: IntakeRules,
+) -> list[dict[str, object]]:
+    """Make each object's row; keep those that are known. Each failure of the store is held to be of
+    one object, where others show that it is not of the bucket."""
+    read: list[str] = []
+    denied: list[StorageError] = []
+    failed: list[StorageError] = []
+
+    def inspect(info: ObjectInfo) -> dict[str, object]:
+        if (info.key, info.etag) in kept:
+            return kept[info.key, info.etag]
+        try:
+            found = store.read(info.key)
+        except AccessDeniedError as error:
+            denied.append(error)
+            return _unreadable(info, night, error)
+        except ObjectUnreadableError as error:
+            return _unreadable(info, night, error)
+        except StorageUnreachableError as error:
+            if not rules.is_last_try:
+                raise
+            failed.append(error)
+            return _unreadable(info, night, error)
+        read.append(info.key)
+        return _inspect_object(info, found, cache, night, rules.limits)
+
+    with ThreadPoolExecutor(_READERS) as threads:
+        rows = list(threads.map(inspect, objects))
+    if 1 < len(objects) == len(denied):
+        raise AccessDeniedError(f"{denied[0]}; so it is for all {len(objects)} of the night")
+    if failed and not (read and _is_readable(store, read[0])):
+        raise failed[0]
+    return rows
+
+
+def _is_readable(store: ObjectStore, key: str) -> bool:
+    try:
+        store.read(key)
+    except StorageError:
+        return False
+    return True
+
+
+def _new_row(info: ObjectInfo, night: date) -> dict[str, object]:
+    return {
+        "key": info.key, "version_id": "", "etag": info.etag, "sha256": "",
+        "size_bytes": 0, "width_px": 0, "height_px": 0,
         "night": night.isoformat(), "position": "", "verdict": ACCEPTED, "reason": "", "split": "",
         **dict.fromkeys(FEATURES, float("nan")),
+    }  # fmt: skip
+
+
+def _unreadable(info: ObjectInfo, night: date, error: StorageError) -> dict[str, object]:
+    return _new_row(info, night) | {
+        "size_bytes": info.size_bytes, "verdict": QUARANTINED, "reason": f"unreadable: {error}",
+    }  # fmt: skip
+
+
+def _inspect_object(
+    info: ObjectInfo, found: ObjectContent, cache: ContentCache, night: date, limits: ImageLimits
+) -> dict[str, object]:
+    sha256 = hashlib.sha256(found.content).hexdigest()
+    row = _new_row(info, night) | {
+        "version_id": found.version_id, "sha256": sha256, "size_bytes": len(found.content),
     }  # fmt: skip
     try:
         image = decode_image(found.content, limits)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from reconad_plugin.ledger.history import History
-from reconad_plugin.ledger.manifest import to_parquet
+from reconad_plugin.ledger.manifest import nights_under, to_parquet
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE, Triage
@@ -177,11 +177,11 @@ class NightRecords:
 
     def watched_nights(self) -> list[date]:
         """Return the nights that have a record, oldest first."""
-        return self._nights_under(self._layout.nights, ".json")
+        return nights_under(self._store, self._layout.nights, ".json")
 
     def reviewed_nights(self) -> list[date]:
         """Return the nights that have a review, oldest first."""
-        return self._nights_under(self._layout.reviews, ".parquet")
+        return nights_under(self._store, self._layout.reviews, ".parquet")
 
     def history(self) -> History | None:
         """Return which versions the product has had; None where that was never kept."""
@@ -199,7 +199,7 @@ class NightRecords:
 
     def resolved_nights(self) -> list[date]:
         """Return the nights that a person resolved, oldest first."""
-        return self._nights_under(self._layout.resolutions, ".json")
+        return nights_under(self._store, self._layout.resolutions, ".json")
 
     def write_quarantine_note(self, night: date, row: Mapping[Hashable, Any]) -> None:
         """Keep why an image was quarantined; the image itself stays where the factory put it."""
@@ -225,10 +225,6 @@ class NightRecords:
         """Keep a night's review."""
         content = to_parquet(table[list(REVIEW_COLUMNS)])
         self._store.write(self._layout.review(night), content, _PARQUET)
-
-    def _nights_under(self, prefix: str, ending: str) -> list[date]:
-        names = (info.key.removeprefix(prefix) for info in self._store.list_objects(prefix))
-        return sorted(date.fromisoformat(name.removesuffix(ending)) for name in names)
 
     def _read_table(self, key: str) -> pd.DataFrame | None:
         content = self._store.read_optional(key)

@@ -4,9 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from reconad_plugin.errors import AccessDeniedError, ObjectUnreadableError, StorageError
 from reconad_plugin.store.cache import ContentCache, read_note, write_whole
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.strays import is_foreign, pass_over
 
 _MASKS = "masks/"
 
@@ -28,6 +30,8 @@ class GoldenImages:
     cache: ContentCache  # local bytes by SHA-256
     prefix: str  # ``<product>/golden/``
     images: tuple[GoldenImage, ...]  # in order of key
+    # of images that the bucket has and does not hand out; no version is judged without them
+    unreadable: tuple[StorageError, ...] = ()
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -51,17 +55,26 @@ def read_golden_images(
     """
     note = cache.folder / "golden" / store.bucket / f"{layout.product}.json"
     before = read_note(note)  # key -> ETag and SHA-256
-    found = {}
+    found, unreadable = {}, []
     for info in store.list_objects(layout.golden):
-        if info.key.removeprefix(layout.golden).startswith(_MASKS):
+        name = info.key.removeprefix(layout.golden)
+        if name.startswith(_MASKS):
+            continue
+        if is_foreign(name):
+            pass_over(store.uri(info.key))
             continue
         etag, sha256 = before.get(info.key, ["", ""])
         if not etag or etag != info.etag:
-            content = store.read(info.key).content
+            try:
+                content = store.read(info.key).content
+            except (AccessDeniedError, ObjectUnreadableError) as error:
+                pass_over(store.uri(info.key), str(error))
+                unreadable.append(error)
+                continue
             sha256 = hashlib.sha256(content).hexdigest()
             cache.put(sha256, content)
         found[info.key] = GoldenImage(info.key, info.etag, sha256)
     now = {key: [image.etag, image.sha256] for key, image in found.items()}
     if now != before:
         write_whole(note, json.dumps(now).encode())
-    return GoldenImages(store, cache, layout.golden, tuple(found.values()))
+    return GoldenImages(store, cache, layout.golden, tuple(found.values()), tuple(unreadable))

@@ -4,10 +4,14 @@ Factories write ``incoming/``, ``golden/`` and ``textures/``; reconad writes und
 alone.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 OWN_FOLDER = "_reconad"
+_MAX_KEY_BYTES: Final = 1024  # of S3
+_MAX_PART_BYTES: Final = 255  # of stores that keep objects in folders
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,14 @@ class ProductLayout:
         return self._own(f"manifests/{night.isoformat()}.parquet")
 
     def quarantine(self, night: date, key: str) -> str:
-        """Name the note that says why an image was quarantined."""
+        """Name the note that says why an image was quarantined: as the image, or by the SHA-256 of
+        its name below the night where no key would have room for that."""
         name = key.removeprefix(self.incoming(night))
-        return self._own(f"quarantine/{night.isoformat()}/{name}.json")
+        note = self._own(f"quarantine/{night.isoformat()}/{name}.json")
+        if _is_plain(note):
+            return note
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        return self._own(f"quarantine/{night.isoformat()}/{digest}.json")
 
     def scores(self, night: date) -> str:
         """Name the table of scores and features of the night's images."""
@@ -91,3 +100,12 @@ class ProductLayout:
 
     def _own(self, name: str) -> str:
         return f"{self.product}/{OWN_FOLDER}/{name}"
+
+
+def _is_plain(key: str) -> bool:
+    """Say whether every store takes a key as it is."""
+    parts = key.split("/")
+    fits = len(key.encode()) <= _MAX_KEY_BYTES
+    return fits and all(
+        part not in ("", ".", "..") and len(part.encode()) <= _MAX_PART_BYTES for part in parts
+    )

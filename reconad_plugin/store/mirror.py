@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,23 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from reconad_plugin.config import StorageSettings, one_line
-from reconad_plugin.errors import ConfigError, InvalidImageError
+from reconad_plugin.errors import (
+    AccessDeniedError,
+    ConfigError,
+    InvalidImageError,
+    ObjectUnreadableError,
+)
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.cache import read_note, write_whole
+from reconad_plugin.store.file_names import NOTE, file_path, file_paths
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
+from reconad_plugin.store.strays import is_foreign, pass_over
 
 CACHE = Path(".reconad/cache")
-_ETAGS = ".etags.json"
 
 
 def open_source(data: str, cache: Path = CACHE) -> ImageFolder:
@@ -50,10 +56,17 @@ def local_folder(address: str, cache: Path = CACHE) -> Path:
     bucket, key = split_address(address)
     if not bucket:
         raise ConfigError(f"an S3 address is s3://bucket/prefix; got {address!r}")
-    prefix = f"{key.strip('/')}/".lstrip("/")
-    folder = cache / "s3" / bucket / prefix
+    prefix = f"{key}/" if key and not key.endswith("/") else key
+    folder = (
+        local_path(bucket, prefix.removesuffix("/"), cache) if prefix else cache / "s3" / bucket
+    )
     copy_prefix(open_bucket(bucket), prefix, folder)
     return folder
+
+
+def local_path(bucket: str, key: str, cache: Path = CACHE) -> Path:
+    """Name the copy of an object, or of a folder of objects, beside the cache."""
+    return cache / "s3" / bucket / file_path(key)
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -136,52 +149,63 @@ def describe_sizes(paths: Sequence[Path], size_px: int) -> str | None:
 
 def copy_prefix(store: ObjectStore, prefix: str, folder: Path) -> dict[str, str]:
     """Bring a local copy of a prefix up to date: what is new or changed is fetched, what is gone
-    is removed, also where an earlier run was killed. Name -> ETag of what is there now.
+    is removed, also where an earlier run was killed. Name -> ETag of what is there now; for the
+    paths see ``file_paths``.
 
     Raises:
-        ConfigError: the prefix leads out of its place, where other files would be removed, or it
-            has a file and a folder of one name.
-        StorageError: the bucket cannot be read.
+        ConfigError: the prefix leads out of its place, or the disk takes two names for one.
+        StorageError: the bucket, or one of its objects that may be a picture, cannot be read.
     """
     if ".." in prefix.split("/"):
         raise ConfigError(f"a prefix must not hold '..'; got {prefix!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    noted = folder / _ETAGS
-    before = read_note(noted)  # name -> ETag at the last copy
-    now: dict[str, str] = {}
-    for info in store.list_objects(prefix):
-        name = info.key.removeprefix(prefix)
-        path = folder / name
-        is_file = not info.key.endswith("/") and path.name != _ETAGS
-        if is_file and path.resolve().is_relative_to(folder.resolve()):
-            now[name] = info.etag
-    _check_names(prefix, set(now))
-    _remove_others(folder, set(now))
-    for name, etag in now.items():
-        path = folder / name
-        if path.is_dir():  # it was a folder before
-            shutil.rmtree(path)
-        if before.get(name) != etag or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.read(f"{prefix}{name}").content)
-    write_whole(noted, json.dumps(now).encode())
+    noted = folder / NOTE
+    before = read_note(noted)  # path -> ETag at the last copy
+    now = {info.key.removeprefix(prefix): info.etag for info in store.list_objects(prefix)}
+    paths = file_paths(now)
+    _remove_others(folder, {folder / path for path in paths.values()})
+    names: dict[tuple[int, int], str] = {}  # of the files on the disk
+    for name, path in paths.items():
+        file = folder / path
+        if file.is_dir():  # it was a folder before
+            shutil.rmtree(file)
+        if file.exists() and (first := names.get(_identity(file))) is not None:
+            raise ConfigError(
+                f"names must differ on this disk, which takes {prefix}{first} and {prefix}{name} "
+                "for one: rename one, or copy them to another disk"
+            )
+        if before.get(path) != now[name] or not file.exists():
+            content = _read_unless_foreign(store, prefix, name)
+            if content is None:
+                del now[name]
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        names[_identity(file)] = name
+    note = {path: now[name] for name, path in paths.items() if name in now}
+    write_whole(noted, json.dumps(note).encode())
     return now
 
 
-def _check_names(prefix: str, names: set[str]) -> None:
-    for name in sorted(names):
-        for parent in PurePosixPath(name).parents:
-            if str(parent) in names:
-                raise ConfigError(
-                    "a file and a folder of one name cannot be copied to a disk; in the bucket "
-                    f"{prefix}{parent} is a file, and {prefix}{name} lies in it: rename one"
-                )
+def _identity(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_dev, state.st_ino
 
 
-def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove the files of a folder that have none of these names, but for the notes: a deeper
-    prefix that was copied by itself has its own."""
-    kept = {(folder / name).resolve() for name in names}
+def _read_unless_foreign(store: ObjectStore, prefix: str, name: str) -> bytes | None:
+    """Read an object; None for one that is no picture by its name and cannot be read."""
+    try:
+        return store.read(f"{prefix}{name}").content
+    except (AccessDeniedError, ObjectUnreadableError) as error:
+        if not is_foreign(name):
+            raise
+        pass_over(store.uri(f"{prefix}{name}"), str(error))
+        return None
+
+
+def _remove_others(folder: Path, kept: set[Path]) -> None:
+    """Remove the files of a folder but for these, and for the notes: a deeper prefix that was
+    copied by itself has its own."""
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != _ETAGS and path.resolve() not in kept:
+        if path.is_file() and path.name != NOTE and path not in kept:
             path.unlink()

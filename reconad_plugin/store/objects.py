@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from reconad_plugin.config import StorageSettings
 from reconad_plugin.errors import StorageError
 from reconad_plugin.store.layout import OWN_FOLDER
+from reconad_plugin.store.strays import is_left_by_system, pass_over
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ObjectStore:
         self._client = S3Client(settings)
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        """List the objects under a prefix in order of key, folders' own markers left out.
+        """List the objects under a prefix in order of key, without what ``strays`` passes over.
 
         Raises:
             StorageError: see ``errors``.
@@ -46,14 +47,18 @@ class ObjectStore:
             )
             for page in pages:
                 for entry in page.get("Contents", []):
-                    if not entry["Key"].endswith("/"):
-                        yield ObjectInfo(entry["Key"], entry["ETag"].strip('"'), entry["Size"])
+                    info = ObjectInfo(entry["Key"], entry["ETag"].strip('"'), entry["Size"])
+                    if is_left_by_system(info.key):
+                        pass_over(self.uri(info.key))
+                    elif info.size_bytes or not info.key.endswith("/"):  # else it marks a folder
+                        yield info
 
     def read(self, key: str) -> ObjectContent:
         """Read the newest version of an object.
 
         Raises:
-            StorageError: also when the key does not exist.
+            ObjectUnreadableError: this one cannot be had; also where the key does not exist.
+            StorageError: see ``errors``.
         """
         with self._client.explained(f"read {key}"):
             answer = self._client.calls.get_object(Bucket=self.bucket, Key=key)

@@ -58,6 +58,28 @@ def test_a_bad_picture_is_quarantined_with_its_reason(
     assert reason.encode() in note
 
 
+def test_odd_names_and_strays_stop_no_night(factory: Factory) -> None:
+    """A note fits whatever its image is called, and what lies among our own files is passed over;
+    keys that XML cannot carry are listed and read."""
+    odd = ("x" * 255, "ctl\x01.png", "a+b %2F.png", "雪.png")
+    for seed, name in enumerate(odd):
+        factory.put(NIGHT, name, picture(seed) if name.endswith("png") else b"no picture")
+    for stray in (
+        "incoming/2026-03-01/.DS_Store",
+        "golden/Thumbs.db",
+        "_reconad/manifests/.DS_Store",
+    ):
+        factory.put_key(f"{factory.product}/{stray}", b"x")
+
+    counts = [ingest(factory.product, night) for night in (NIGHT, NIGHT + timedelta(1), NIGHT)]
+
+    assert counts[0] == counts[2] == {"accepted": 3, "quarantined": 1, "duplicate": 0}
+    assert set(rows_by_name(factory)) == set(odd)
+    store = open_product(factory.product).store
+    (note,) = store.list_objects(f"{factory.product}/_reconad/quarantine/")
+    assert ("x" * 255).encode() in store.read(note.key).content
+
+
 def test_the_same_picture_twice_is_accepted_once(factory: Factory) -> None:
     """Equal bytes count once, within a night and across nights, and the row names the first."""
     factory.put(NIGHT, "a.png", picture(1))

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from flows import ingest
-from flows.ingest import report_quarantined
+from flows.ingest import report_quarantined, take_in
+from reconad_plugin.errors import AccessDeniedError, StorageError, StorageUnreachableError
 
 NIGHT = date(2026, 3, 1)
 LARGEST_EVENT_BYTES = 1_500_000  # Prefect's limit
@@ -69,3 +70,53 @@ def test_nothing_is_told_of_a_night_without_bad_images(tell_of, told, noted):
     tell_of(0)
 
     assert told == noted == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries", "said"),
+    [
+        pytest.param(StorageError("key too long"), 3, "is missing: key too long", id="one note"),
+        pytest.param(AccessDeniedError("denied"), 3, "is missing: denied", id="the folder"),
+        pytest.param(StorageUnreachableError("none"), 1, "given up: none", id="the store"),
+    ],
+)
+def test_a_note_that_cannot_be_written_stops_no_night(told, monkeypatch, failure, tries, said):
+    """The reasons stand in the manifest and in the event; a store that is down is not waited for
+    once a note."""
+    tried, warned = [], []
+    logger = SimpleNamespace(warning=lambda message, error: warned.append(message % error))
+    monkeypatch.setattr(ingest, "get_run_logger", lambda: logger)
+
+    def fail(night, row):
+        tried.append(row["key"])
+        raise failure
+
+    records = SimpleNamespace(write_quarantine_note=fail)
+    rows = [{"key": key, "verdict": "quarantined", "reason": "empty: "} for key in "abc"]
+
+    product = SimpleNamespace(name="bolts", records=records)
+    report_quarantined.__wrapped__(product, NIGHT, pd.DataFrame(rows))
+
+    assert len(tried) == len(warned) == tries
+    assert warned[0].endswith(said)
+    assert told[0]["images"] == 3
+
+
+@pytest.mark.parametrize(("run", "is_last"), [(1, False), (2, False), (3, True), (None, False)])
+def test_the_last_try_of_a_night_is_known(monkeypatch, run, is_last):
+    """A night is tried twice more; after that a failing object stops it no longer."""
+    asked = []
+    no_history = SimpleNamespace(is_closed=lambda night: False)
+    monkeypatch.setattr(ingest, "read_history", lambda product: no_history)
+    monkeypatch.setattr(ingest, "task_run", SimpleNamespace(run_count=run))
+    monkeypatch.setattr(
+        ingest.manifests, "build_manifest", lambda *args: asked.append(args[4]) or pd.DataFrame()
+    )
+    product = SimpleNamespace(
+        store=None, layout=None, cache=None, limits=None, manifest=lambda night: None,
+        settings=SimpleNamespace(position_pattern=None),
+    )  # fmt: skip
+
+    take_in.__wrapped__(product, NIGHT)
+
+    assert asked[0].is_last_try is is_last

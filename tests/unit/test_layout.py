@@ -1,5 +1,6 @@
 """Where things are in the bucket."""
 
+import re
 from datetime import date
 
 import pytest
@@ -56,3 +57,32 @@ def test_quarantine_keeps_a_note_for_each_image():
 
     assert len(notes) == 3
     assert all(note.startswith("bolt/_reconad/quarantine/2024-05-01/") for note in notes)
+
+
+def test_a_note_has_the_image_s_name_where_that_fits():
+    """Whoever looks for it finds it, also with signs of other scripts."""
+    for name in ("a.png", "camera 1/零.png", "a%2F#?.png", "x" * 250):
+        note = LAYOUT.quarantine(NIGHT, f"{LAYOUT.incoming(NIGHT)}{name}")
+        assert note == f"bolt/_reconad/quarantine/2024-05-01/{name}.json"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("x" * 251, id="longer than a file's name"),
+        pytest.param("零" * 84, id="longer in bytes"),
+        pytest.param(f"{'x/' * 495}a.png", id="longer than a key"),
+        pytest.param("../../../incoming/2024-05-02/a", id="upwards"),
+        pytest.param("./a", id="the same folder"),
+        pytest.param("a//b", id="two slashes"),
+    ],
+)
+def test_a_note_always_has_a_key_that_stores_take(name):
+    """Where the name does not fit, its hash does, another for each name."""
+    key = f"{LAYOUT.incoming(NIGHT)}{name}"
+
+    note = LAYOUT.quarantine(NIGHT, key)
+
+    assert len(note.encode()) <= 1024
+    assert re.fullmatch(r"bolt/_reconad/quarantine/2024-05-01/[0-9a-f]{64}\.json", note)
+    assert note != LAYOUT.quarantine(NIGHT, f"{key}a")
