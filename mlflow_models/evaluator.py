@@ -22,10 +22,10 @@ from mlflow_models import evaluation_rows
 from reconad_plugin.detector.evaluation import AUPRO_FPR_LIMIT, image_figures
 from reconad_plugin.detector.prediction import MAP_FULL_SCALE, decode_base64
 from reconad_plugin.errors import ConfigError, InvalidImageError
-from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.decode import decode_image, upright_size
 from reconad_plugin.images.folder import NORMAL_LABEL
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.images.masks import decode_mask, shrink_mask
+from reconad_plugin.images.masks import check_shape, decode_mask, shrink_mask
 from reconad_plugin.metrics.image import share_above
 from reconad_plugin.metrics.pixel import PixelCurves
 from reconad_plugin.plots import evaluation as plots
@@ -94,7 +94,7 @@ class ReconadEvaluator(ModelEvaluator):
         is_read = rows["error"].isna()
         metrics = {"errors": float((~is_read).sum()), **_image_figures(rows[is_read])}
         if masks is not None:
-            metrics |= _pixel_figures(rows[is_read], answers["anomaly_map"], masks)
+            metrics |= _pixel_figures(rows[is_read], answers["anomaly_map"], masks, images)
         figures = _plot_rankings(rows[is_read]) | _plot_mistakes(rows, images, answers)
 
         metrics = {f"{prefix}{name}": value for name, value in metrics.items()}
@@ -145,18 +145,19 @@ def _image_figures(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _pixel_figures(
-    rows: pd.DataFrame, maps: pd.Series, masks: NDArray[np.object_]
+    rows: pd.DataFrame,
+    maps: pd.Series,
+    masks: NDArray[np.object_],
+    images: NDArray[np.object_],
 ) -> dict[str, float]:
-    """Compute the figures of the rows that were read, from all maps and masks."""
+    """Compute the figures of the rows that were read, from all maps, masks and pictures."""
     curves = PixelCurves()
     whites = normals = 0
     for start in range(0, len(rows), evaluation_rows.BATCH_ROWS):
         batch = rows[start : start + evaluation_rows.BATCH_ROWS]
         indices = batch["row"].tolist()
         greys = _decode_maps(maps[indices].tolist())
-        is_defect = _decode_masks(
-            masks[indices].tolist(), batch["label"].tolist(), indices, greys.shape[-1]
-        )
+        is_defect = _decode_masks(masks, images, batch, greys.shape[-1])
         unit = MAP_FULL_SCALE / plots.WHITE * batch["image_threshold"].to_numpy(np.float32)
         curves.update(greys * unit.astype(np.float32)[:, None, None], is_defect)
         whites += int(np.count_nonzero((greys == plots.WHITE) & ~is_defect))
@@ -188,18 +189,20 @@ def _decode_map(encoded: str) -> NDArray[np.uint8]:
 
 
 def _decode_masks(
-    encoded: Sequence[str], labels: Sequence[str], rows: Sequence[int], size_px: int
+    encoded: NDArray[np.object_], images: NDArray[np.object_], rows: pd.DataFrame, size_px: int
 ) -> NDArray[np.bool_]:
-    """Decode (N, size_px, size_px), True on defects."""
-    masks = np.zeros((len(encoded), size_px, size_px), dtype=np.bool_)
-    for index, (text, label) in enumerate(zip(encoded, labels, strict=True)):
+    """Decode the masks of N rows: (N, size_px, size_px), True on defects."""
+    masks = np.zeros((len(rows), size_px, size_px), dtype=np.bool_)
+    for mask, row, label in zip(masks, rows["row"].tolist(), rows["label"], strict=True):
         if label == NORMAL_LABEL:
             continue
         try:
-            mask = decode_mask(decode_base64(text, "a mask"))
+            content = decode_base64(encoded[row], "a mask")
+            pixels = decode_mask(content)
+            check_shape(upright_size(content), upright_size(decode_base64(images[row])))
         except InvalidImageError as error:
-            raise InvalidImageError(error.reason, f"mask of row {rows[index]}: {error}") from None
-        masks[index] = shrink_mask(mask, size_px)
+            raise InvalidImageError(error.reason, f"mask of row {row}: {error}") from None
+        mask[:] = shrink_mask(pixels, size_px)
     return masks
 
 

@@ -33,8 +33,9 @@ class InvalidImageError(ReconadError, ValueError):
     """Bytes that are not a picture we can score.
 
     ``reason`` is a short stable code (``empty``, ``not_an_image``, ``truncated``,
-    ``too_many_pixels``, ``too_small``, ``multiple_frames``, ``unscaled``) that stands in manifests,
-    ``not_base64`` for a row of a prediction, or ``misplaced`` for a golden image in no folder.
+    ``too_many_pixels``, ``too_small``, ``multiple_frames``, ``unscaled``, ``transparent``) that
+    stands in manifests; ``not_base64`` or ``unreadable`` where a picture does not come as a file,
+    ``misplaced`` for a golden image in no folder, ``mask_shape`` for a mask of another shape.
     """
 
     def __init__(self, reason: str, message: str) -> None:

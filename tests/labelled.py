@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def labelled_rows() -> pd.DataFrame:
     """Twelve normal parts, six with a hole, six with a stain; each defect has its mask."""
     rows = []
     for seed, label in enumerate(["good"] * 12 + ["hole"] * 6 + ["stain"] * 6):
-        pixels, mask = picture(seed), np.zeros((64, 64), np.uint8)
+        pixels, mask = picture(seed), np.zeros((48, 64), np.uint8)
         if label != "good":
             left = 4 + 2 * seed
             pixels[12:24, left : left + 10] = 235 if label == "hole" else 150
@@ -66,10 +67,12 @@ def answers_for(data: pd.DataFrame, seed: int, quality: float = 0.25) -> pd.Data
 
 
 def shrunk(mask: object) -> np.ndarray:
-    """A mask of 64 x 64 in the map's square, any pixel counting; nothing where there is none."""
+    """A mask of 64 x 48 in the map's square, any pixel counting; nothing where there is none."""
     if not isinstance(mask, str):
         return np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
-    return (decoded(mask) > 0).reshape(SIDE_PX, 2, SIDE_PX, 2).any(axis=(1, 3))
+    narrow = (decoded(mask) > 0).reshape(48, SIDE_PX, 2).any(axis=2)
+    ends = [48 * row // SIDE_PX for row in range(SIDE_PX + 1)]
+    return np.stack([narrow[start:end].any(0) for start, end in pairwise(ends)])
 
 
 def answering(answers: pd.DataFrame) -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -8,24 +8,35 @@ from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
+from flows.jobs.progress import warn
 from mlflow_models import flavor
-from reconad_plugin.detector.evaluation import check_evaluable, evaluate
+from reconad_plugin.detector.evaluation import Evaluation, check_evaluable, evaluate
+from reconad_plugin.images.folder import describe_masks
+from reconad_plugin.images.names import printable
 from reconad_plugin.store.mirror import load_files, open_source
 
 
 def run(options: EvaluateOptions) -> None:
     """Measure a version on the test split of a folder."""
     check_writable(options.json)
-    detector = flavor.load_model(options.model_uri)
+    detector = flavor.load_model(options.model_uri).taking(options.max_image_pixels)
     folder = open_source(options.data)
     check_evaluable(folder, options.protocol)
+    warn(describe_masks(folder))
     paths = [file.path for file in folder.test]
     images = load_files(paths, detector.image_size_px, detector.limits)
     evaluation = evaluate(detector, folder, images, options.protocol)
-    figures = asdict(evaluation)
-    table = Table("figure", "value", title=escape(f"{options.model_uri} on {options.data}"))
+    content = {"model_uri": options.model_uri, "data": options.data, **asdict(evaluation)}
+    try:
+        write_json(content, options.json)
+    finally:
+        _show(f"{options.model_uri} on {options.data}", evaluation)
+
+
+def _show(title: str, evaluation: Evaluation) -> None:
+    table = Table("figure", "value", title=escape(printable(title)))
     table.add_row("protocol", evaluation.protocol)
-    for name, value in figures.items():
+    for name, value in asdict(evaluation).items():
         if isinstance(value, float):
             table.add_row(name, f"{value:.4f}")
         elif isinstance(value, tuple):
@@ -35,9 +46,8 @@ def run(options: EvaluateOptions) -> None:
     by_defect = Table("defect", "images", "image_AUROC", "recall")
     for label, defect in evaluation.defects.items():
         figures_of = f"{defect.image_AUROC:.4f}", f"{defect.recall:.3f}"
-        by_defect.add_row(escape(label), str(defect.images), *figures_of)
+        by_defect.add_row(escape(printable(label)), str(defect.images), *figures_of)
     console = Console()
     console.print(table)
     console.print(by_defect)
     console.print(evaluation.threshold_check, highlight=False)
-    write_json({"model_uri": options.model_uri, "data": options.data, **figures}, options.json)

@@ -16,6 +16,12 @@ def run(options: FinetuneOptions) -> None:
         asked["budget_s"] = FinetuneSettings().budget_s
     settings, data = checked(FinetuneSettings, asked), options.data
     tuned = by_hand.finetune(
-        options.model_uri, data, options.product, settings, options.seed, options.device
+        options.model_uri,
+        data,
+        options.product,
+        settings,
+        options.seed,
+        options.device,
+        options.max_image_pixels,
     )
     report_training(tuned, options.json)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.names import as_text
 
 
 def check_writable(file: Path | None) -> None:
@@ -24,7 +25,7 @@ def check_writable(file: Path | None) -> None:
 
 
 def write_json(content: Mapping[str, object], file: Path | None) -> None:
-    """Write an object of finite numbers, where a file was asked for.
+    """Write an object of finite numbers, where a file was asked for; names become valid text.
 
     Raises:
         ConfigError: it cannot be written; the work itself is done.
@@ -32,7 +33,8 @@ def write_json(content: Mapping[str, object], file: Path | None) -> None:
     if file is None:
         return
     try:
-        file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+        file.write_text(as_text(text, escape="\\\\") + "\n", encoding="utf-8")
     except OSError as error:
         why = f"{file}: {error.strerror}. All else is done"
         raise ConfigError(f"--json must be a file that can be written; {why}") from None

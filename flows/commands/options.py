@@ -42,6 +42,7 @@ GEOMETRY_HELP: Final = (
     "mirror"
 )
 PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
+PIXELS_HELP: Final = "most that a picture may have (default: 50,000,000, or the version's)"
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 Text = str | None
@@ -64,7 +65,20 @@ Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulate
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
+class PictureOptions:
+    """What all that reads pictures by hand shares."""
+
+    max_image_pixels: Annotated[Count, _count("--max-image-pixels", PIXELS_HELP)] = None
+
+    @property
+    def limits(self) -> dict[str, object]:
+        """Fields of ``ProductSettings`` on the size of pictures, where any was given."""
+        given = self.max_image_pixels
+        return {} if given is None else {"max_image_pixels": given}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(PictureOptions):
     """What a training and a fine-tuning share."""
 
     data: Data
@@ -127,7 +141,7 @@ class FinetuneOptions(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainOptions:
+class PretrainOptions(PictureOptions):
     """Train what dsr stands on, for its --vq."""
 
     data: Annotated[Texts, _option("--data", f"{ADDRESS} ...", PICTURES_HELP)]
@@ -147,7 +161,7 @@ class PretrainOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(PictureOptions):
     """Measure a version on test/good and test/<defect>."""
 
     model_uri: ModelUri
@@ -157,7 +171,7 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+class PredictOptions(PictureOptions):
     """Score and label picture files."""
 
     model_uri: ModelUri
@@ -167,7 +181,7 @@ class PredictOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulateOptions:
+class SimulateOptions(PictureOptions):
     """Draw a sheet of simulated anomalies, to judge before spending a night."""
 
     data: Data

@@ -1,8 +1,9 @@
 """``reconad predict``."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,39 +16,45 @@ from flows.commands.result_folder import holds_any, make_folder
 from mlflow_models import flavor
 from reconad_plugin.detector.prediction import Prediction, predict_contents
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.names import printable, read_file
 
 
 def run(options: PredictOptions) -> None:
     """Score and label picture files."""
     check_writable(options.json)
-    predictions = predict(options.model_uri, options.images, options.maps)
+    predictions = predict(options.model_uri, options.images, options.maps, options.max_image_pixels)
     rows = [
         {"image": str(path)}
         | {name: value for name, value in asdict(prediction).items() if name != "anomaly_map"}
         for path, prediction in zip(options.images, predictions, strict=True)
     ]
+    try:
+        write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
+    finally:
+        _show(rows)
+
+
+def _show(rows: Sequence[Mapping[str, object]]) -> None:
     image = Column("image", overflow="fold")  # a name is never cut
     table = Table(image, "pred_score", "label", "p_value")
     for row in rows:
+        name = escape(printable(str(row["image"])))
         if row["error"] is not None:
-            table.add_row(escape(str(row["image"])), "-", escape(str(row["error"])), "-")
+            table.add_row(name, "-", escape(str(row["error"])), "-")
             continue
         label = "anomalous" if row["pred_label"] else "normal"
-        score, p_value = f"{row['pred_score']:.4f}", f"{row['p_value']:.4f}"
-        table.add_row(escape(str(row["image"])), score, label, p_value)
+        table.add_row(name, f"{row['pred_score']:.4f}", label, f"{row['p_value']:.4f}")
     Console().print(table)
-    write_json({"model_uri": options.model_uri, "predictions": rows}, options.json)
 
 
-def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[Prediction]:
+def predict(
+    model_uri: str, images: Sequence[Path], maps: Path | None, max_pixels: int | None = None
+) -> list[Prediction]:
     """Predict picture files; their maps become PNG files in the folder ``maps``.
 
     Raises:
-        ConfigError: a picture is not there, or ``maps`` holds one of them.
+        ConfigError: ``maps`` holds a picture.
     """
-    missing = [path for path in images if not path.is_file()]
-    if missing:
-        raise ConfigError(f"an image must be a file; got {missing[0]}: check the path")
     if maps is not None:
         if holds_any(maps, images):
             raise ConfigError(
@@ -55,8 +62,8 @@ def predict(model_uri: str, images: Sequence[Path], maps: Path | None) -> list[P
                 "give another folder"
             )
         make_folder(maps)
-    contents = [path.read_bytes for path in images]
-    detector = flavor.load_model(model_uri)
+    contents = [partial(read_file, path) for path in images]
+    detector = flavor.load_model(model_uri).taking(max_pixels)
     predictions = predict_contents(detector, contents, model_uri, with_map=maps is not None)
     if maps is not None:
         _write_maps(images, predictions, maps)

@@ -24,7 +24,9 @@ def run(options: PretrainOptions) -> None:
         "budget_s": None if options.budget is None else parse_budget(options.budget),
         "textures": options.textures,
     }
-    settings = pretraining_settings(options.width, options.image_size, options.seed, training)
+    settings = pretraining_settings(
+        options.width, options.image_size, options.seed, training, options.limits
+    )
     pretrained = by_hand.pretrain(options.data, options.name, settings, options.device)
     _report(pretrained, options.json)
 

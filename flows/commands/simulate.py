@@ -10,6 +10,7 @@ from flows.commands.result_folder import holds_any, make_folder
 from flows.jobs.progress import warn
 from reconad_plugin.config import check_image_size
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.decode import DEFAULT_LIMITS
 from reconad_plugin.images.folder import ImageFolder
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.plots.figures import plot_simulation
@@ -22,10 +23,14 @@ SHEET_IMAGES: Final = 12
 
 def run(options: SimulateOptions) -> None:
     """Draw a sheet of simulated anomalies."""
-    print(simulate(options.data, options.preset, options.out, options.image_size, options.seed))
+    limits = ImageLimits(options.max_image_pixels or DEFAULT_LIMITS.max_pixels)
+    size_px = options.image_size
+    print(simulate(options.data, options.preset, options.out, size_px, options.seed, limits))
 
 
-def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path:
+def simulate(
+    data: str, preset: str, out: Path, size_px: int, seed: int, limits: ImageLimits = DEFAULT_LIMITS
+) -> Path:
     """Write a sheet of normal images, simulated masks and what comes of them, as a network of this
     image size sees them; its file.
 
@@ -42,7 +47,7 @@ def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path
     paths = list(folder.train)[:SHEET_IMAGES]
     warn(describe_sizes(paths, size_px))
     repeated = [paths[number % len(paths)] for number in range(SHEET_IMAGES)]
-    images = load_files(repeated, size_px, ImageLimits())
+    images = load_files(repeated, size_px, limits)
     simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
     file = out / f"{preset}.png"
     plot_simulation(images, simulated.mask, simulated.pixels, f"preset {preset}").savefig(
@@ -53,5 +58,5 @@ def simulate(data: str, preset: str, out: Path, size_px: int, seed: int) -> Path
 
 def _files_of(folder: ImageFolder) -> list[Path]:
     """All pictures and masks of a folder."""
-    masks = [file.mask_path for file in folder.test if file.mask_path is not None]
+    masks = [path for file in folder.test for path in file.mask_paths]
     return [*folder.train, *(file.path for file in folder.test), *masks]

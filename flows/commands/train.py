@@ -28,6 +28,7 @@ def run(options: TrainOptions) -> None:
         "seed": options.seed,
         "vq": options.vq,
         "train": checked(TrainingSettings, options.training),
+        **options.limits,
     }
     settings = checked(ProductSettings, asked)
     trained = by_hand.train(options.data, options.product, settings, options.device)
@@ -52,10 +53,12 @@ def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | Non
         "fpr_interval": calibration.fpr_interval,
         "pixel_threshold": calibration.pixel_threshold,
     }
-    if report.resumed_step:
-        print(f"went on from step {report.resumed_step}")
-    if report.geometry != "none":
-        print(f"pictures were varied too: {report.geometry} (--geometry none leaves that out)")
-    print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
-    print(run.version.uri)
-    write_json(result, file)  # last: should the disk be full, the version's name has been said
+    try:
+        write_json(result, file)
+    finally:  # should the disk be full, the version's name is said all the same
+        if report.resumed_step:
+            print(f"went on from step {report.resumed_step}")
+        if report.geometry != "none":
+            print(f"pictures were varied too: {report.geometry} (--geometry none leaves that out)")
+        print(f"{report.steps} steps in {report.elapsed_s:.0f} s, ended by {report.ended_by}")
+        print(run.version.uri)

@@ -20,6 +20,7 @@ from reconad_plugin.config import ProductSettings, TrainingSettings, check_produ
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import ImageFolder
+from reconad_plugin.images.names import as_text, path_of, uri_of
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
@@ -44,7 +45,7 @@ def train(
         settings=settings,
         training=settings.train,
         images=table,
-        sources={data: table[IMAGES_COLUMNS]},
+        sources={as_text(data): table[IMAGES_COLUMNS]},
         load=partial(_load, table, settings),
         textures=mirror.hashes_of_textures(settings.train.textures),
         foundation=jobs.named_foundation(settings),
@@ -59,13 +60,15 @@ def finetune(
     training: TrainingSettings,
     seed: int = 0,
     device: str = "cpu",
+    max_pixels: int | None = None,
 ) -> jobs.TrainingRun[Detector, TrainingReport]:
-    """Go on training a version on new normal images, and on the images that it learnt before.
+    """Go on training a version on new normal images, and on the images that it learnt before;
+    ``max_pixels`` of a picture in place of its own limit.
 
     Raises:
         ModelFormatError: the version has no list of what it learnt from.
     """
-    base = flavor.load_model(model_uri)
+    base = flavor.load_model(model_uri).taking(max_pixels)
     learnt = read_training_images(model_uri)
     learnt = learnt[learnt["split"] != BORROWED_LIGHT]
     given = table_of(mirror.open_source(data))
@@ -92,7 +95,7 @@ def finetune(
         settings=settings,
         training=training,
         images=table,
-        sources={data: table[IMAGES_COLUMNS].drop_duplicates()},
+        sources={as_text(data): table[IMAGES_COLUMNS].drop_duplicates()},
         load=partial(_load, table, settings),
         textures=mirror.hashes_of_textures(training.textures),
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
@@ -119,7 +122,7 @@ def pretrain(
         settings=settings,
         training=settings.train,
         images=table,
-        sources={address: each[IMAGES_COLUMNS] for address, each in tables.items()},
+        sources={as_text(address): each[IMAGES_COLUMNS] for address, each in tables.items()},
         load=partial(_load, table, settings),
         textures=mirror.hashes_of_textures(settings.train.textures),
     )
@@ -135,7 +138,7 @@ def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, Train
 
 def _load(table: pd.DataFrame, settings: ProductSettings) -> NormalImages:
     def of(split: str) -> Tensor:
-        paths = [Path(path) for path in table.loc[table["split"] == split, "path"]]
+        paths = table.loc[table["split"] == split, "path"].tolist()
         return mirror.load_files(paths, settings.image_size_px, settings.limits)
 
     return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
@@ -150,25 +153,29 @@ def table_of(folder: ImageFolder) -> pd.DataFrame:
     splits = assign_splits(list(paths), already=0)
     return pd.DataFrame(
         {
-            "path": [str(path) for path in paths.values()],
-            "uri": [str(path.resolve()) for path in paths.values()],
+            "path": list(paths.values()),  # no strings: a name need not be text
+            "uri": [uri_of(path) for path in paths.values()],
             "sha256": list(paths),
             "split": [CALIBRATION if splits[each] == CALIBRATION else TRAIN for each in paths],
         }
     )
 
 
-def _still_there(learnt: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
+def _still_there(learnt: pd.DataFrame, here: dict[str, Path]) -> pd.DataFrame:
     """Find earlier images that can still be had, on disk or in S3, and warn of the others."""
     names = zip(learnt["uri"], learnt["sha256"], strict=True)
     paths = [here.get(sha256) or _fetch(uri, sha256) for uri, sha256 in names]
     gone = paths.count(None)
     if gone:
+        others = "the others are rehearsed"
+        if gone == len(learnt):
+            others = "none is rehearsed, so the new version may forget what they show"
         warn(
             f"{gone} of {len(learnt)} images that the version learnt from are gone or changed; "
-            "the others are rehearsed"
+            f"{others}"
         )
-    return learnt.assign(path=[str(path or "") for path in paths]).query("path != ''")
+    found = learnt.assign(path=pd.Series(paths, index=learnt.index, dtype=object))
+    return found[found["path"].notna()]
 
 
 def _fetch(uri: str, sha256: str) -> Path | None:
@@ -177,7 +184,7 @@ def _fetch(uri: str, sha256: str) -> Path | None:
     Raises:
         StorageError: the bucket cannot be read, so that nobody knows what is gone.
     """
-    path = Path(uri)
+    path = path_of(uri)
     if uri.startswith("s3://"):
         bucket, key = mirror.split_address(uri)
         path = mirror.local_path(bucket, key)

@@ -51,17 +51,21 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
 
 
 def pretraining_settings(
-    width: str | None, image_size_px: int, seed: int, training: Mapping[str, object]
+    width: str | None,
+    image_size_px: int,
+    seed: int,
+    training: Mapping[str, object],
+    limits: Mapping[str, object] | None = None,
 ) -> ProductSettings:
     """Validate what is asked for: the width of the model that is to stand on it, its least where
-    None, and fields of ``TrainingSettings``.
+    None, fields of ``TrainingSettings``, and fields of ``ProductSettings`` on sizes of pictures.
 
     Raises:
         ConfigError: a rule is broken.
     """
     asked = {"width": width, "image_size_px": image_size_px, "seed": seed}
     train = checked(TrainingSettings, training)
-    return checked(ProductSettings, {"model": FOUNDED, **asked, "train": train})
+    return checked(ProductSettings, {"model": FOUNDED, **asked, "train": train, **(limits or {})})
 
 
 def pretrain_and_log(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from reconad_plugin.images.names import printable
 from reconad_plugin.training.report import Progress
 
 _UNKNOWN_STEPS = 10**8  # a plan that has not met its budget yet
@@ -31,4 +32,4 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
 def warn(remark: str | None) -> None:
     """Print a remark to stderr, if there is one."""
     if remark is not None:
-        print(f"reconad: {remark}", file=sys.stderr)
+        print(f"reconad: {printable(remark)}", file=sys.stderr)

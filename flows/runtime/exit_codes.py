@@ -1,9 +1,11 @@
 """How commands end: 0 done, 2 wrong input with one clear line, 1 our own failure."""
 
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 from reconad_plugin.errors import (
     PlatformError,
@@ -11,20 +13,32 @@ from reconad_plugin.errors import (
     StorageUnreachableError,
     TrainingDivergedError,
 )
+from reconad_plugin.images.names import printable
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 OUR_OWN = (PlatformError, StorageUnreachableError, TrainingDivergedError)
 
 
 def run_command(command: Callable[[], object]) -> int:
     """Run a command and turn its end into an exit code."""
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # we say it once, below
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # any name can be shown, whatever the terminal knows
+            stream.reconfigure(errors="backslashreplace")
     try:
         command()
     except ReconadError as error:
-        print(f"reconad: {error}", file=sys.stderr)
+        print(f"reconad: {printable(str(error))}", file=sys.stderr)
         return 1 if isinstance(error, OUR_OWN) else 2
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None and error.errno not in DISK_ERRORS:
+            raise
+        where = "the disk" if error.filename is None else printable(os.fsdecode(error.filename))
+        why = f"{where}: {error.strerror}"
+        print(f"reconad: files must be there, and folders open to reconad; {why}", file=sys.stderr)
+        return 1 if error.errno in DISK_ERRORS else 2
     except KeyboardInterrupt:
         print("reconad: stopped", file=sys.stderr)
         return 130

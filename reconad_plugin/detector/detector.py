@@ -1,7 +1,7 @@
 """A trained network to maps, scores and labels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -109,6 +109,11 @@ class Detector:
     def window_px(self) -> int:
         """Side of the smoothing window in pixels."""
         return model_spec(self.model).score_window_px(self.image_size_px)
+
+    def taking(self, max_pixels: int | None) -> "Detector":
+        """Return the same detector for pictures of up to so many pixels; None leaves its limit."""
+        limits = replace(self.limits, max_pixels=max_pixels or self.limits.max_pixels)
+        return replace(self, limits=limits)
 
     def score(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images as they come."""

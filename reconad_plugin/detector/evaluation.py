@@ -10,7 +10,13 @@ from torch import Tensor
 from reconad_plugin.detector.calibration import check_threshold
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
-from reconad_plugin.images.folder import NORMAL_LABEL, ImageFolder, has_masks, load_masks
+from reconad_plugin.images.folder import (
+    NORMAL_LABEL,
+    ImageFolder,
+    check_masks,
+    has_masks,
+    load_masks,
+)
 from reconad_plugin.metrics import image as figures
 from reconad_plugin.metrics.pixel import PixelCurves
 
@@ -61,7 +67,13 @@ class Evaluation:
 
 
 def check_evaluable(folder: ImageFolder, protocol: str) -> None:
-    """Raise what ``evaluate`` can know before a picture is decoded."""
+    """Raise what ``evaluate`` can know before a picture is decoded.
+
+    Raises:
+        ConfigError: no protocol has this name.
+        NotEnoughImagesError: there are no normal or no defect images.
+        InvalidImageError: a mask has another shape than its picture.
+    """
     if protocol not in PROTOCOLS:
         raise ConfigError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
     normal = sum(file.label == NORMAL_LABEL for file in folder.test)
@@ -70,6 +82,7 @@ def check_evaluable(folder: ImageFolder, protocol: str) -> None:
             "an evaluation needs normal and defect images in test/good and test/<defect>; "
             f"{folder.root} has {normal} and {len(folder.test) - normal}"
         )
+    check_masks(folder.test)
 
 
 def evaluate(

@@ -7,15 +7,26 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.file_parts import is_whole_jpeg, png_pixels
 from reconad_plugin.images.limits import ImageLimits
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, with our own message
 DEFAULT_LIMITS = ImageLimits()
-_PNG_END = b"IEND\xaeB`\x82"
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by the camera's orientation tag
+_ON_THE_SIDE = tuple(turn for orientation, turn in _TURNS.items() if orientation >= 5)
+_LEAST_ALPHA = 16  # a highest alpha below it leaves fewer than 16 shades of grey, or none
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's names for more than 8 bits of grey
 _LAYOUT_OF_16_BITS = re.compile(r";16[BLN]")  # Pillow's names; BGR;16 is 16 bits a pixel
 _LEAST_OF_16_BITS = 4096  # a brightest value below it leaves fewer than 16 shades of grey in 8 bits
@@ -50,19 +61,36 @@ def load_image(
     content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest_px: int | None = None
 ) -> Image.Image:
     """Load a picture with the pixels and the mode that its file has; see ``decode_image``."""
-    if not content:
-        raise InvalidImageError("empty", "an image must have bytes; got a 0-byte object")
     image = _open(content)
     with _explained():
         _check_header(image, limits)
-        _check_complete(content, image.format)
         if smallest_px is not None:
             image.draft("RGB", (smallest_px, smallest_px))  # has no effect but on a JPEG
         is_deep = _has_16_bits_a_channel(image)
         image.load()
         if is_deep and image.mode not in DEEP_MODES:  # Pillow has kept the upper 8 bits
             _check_fills_16_bits(image)
-        return ImageOps.exif_transpose(image)
+    turn = _turn_of(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def upright_size(content: bytes) -> tuple[int, int]:
+    """Return the width and height that a picture will have, from its header.
+
+    Raises:
+        InvalidImageError: it has none.
+    """
+    image = _open(content)
+    width, height = image.size
+    return (height, width) if _turn_of(image) in _ON_THE_SIDE else (width, height)
+
+
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    """Return what brings a picture upright. Broken metadata never refuses pixels."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow's readers of metadata raise almost anything
+        return None
 
 
 @contextmanager
@@ -78,14 +106,28 @@ def _explained() -> Iterator[None]:
 
 
 def _open(content: bytes) -> ImageFile.ImageFile:
+    """Open a file that is whole, by its container."""
+    if not content:
+        raise InvalidImageError("empty", "an image must have bytes; got a 0-byte object")
+    pixels: bytes | None = content
+    if content.startswith(b"\x89PNG"):
+        pixels = png_pixels(content)
+    elif content.startswith(b"\xff\xd8") and not is_whole_jpeg(content):
+        pixels = None
     try:
-        return Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content if pixels is None else pixels), formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         raise InvalidImageError(
             "not_an_image",
             f"an image must be one of {', '.join(FORMATS)}; got {len(content)} bytes "
             f"that begin with {content[:8]!r}",
         ) from None
+    if pixels is None:  # Pillow fills the missing end of some with grey
+        kind = "PNG" if image.format == "PNG" else "JPEG"
+        raise InvalidImageError(
+            "truncated", f"a {kind} file must end with its end mark; it is cut off"
+        )
+    return image
 
 
 def _check_header(image: Image.Image, limits: ImageLimits) -> None:
@@ -94,7 +136,7 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
         raise InvalidImageError(
             "too_many_pixels",
             f"an image may have at most {limits.max_pixels:,} pixels; got {width} x {height} "
-            f"= {width * height:,}: crop it or raise max_image_pixels",
+            f"= {width * height:,}: crop it or raise max_image_pixels (by hand --max-image-pixels)",
         )
     if min(width, height) < limits.min_side_px:
         raise InvalidImageError(
@@ -102,18 +144,9 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
             f"an image's sides must be at least {limits.min_side_px} px; got {width} x {height}",
         )
     frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG, with previews after the picture
         raise InvalidImageError(
             "multiple_frames", f"an image must hold one picture; got {frames} frames"
-        )
-
-
-def _check_complete(content: bytes, file_format: str | None) -> None:
-    """Raise for a file that is cut off: Pillow fills the missing end of some with grey."""
-    is_cut_png = file_format == "PNG" and _PNG_END not in content[-1024:]
-    if is_cut_png or (file_format == "JPEG" and b"\xff\xd9" not in content[-4096:]):
-        raise InvalidImageError(
-            "truncated", f"a {file_format} file must end with its end mark; it is cut off"
         )
 
 
@@ -138,18 +171,41 @@ def _unscaled(found: str) -> InvalidImageError:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert grey, palette, 16-bit and transparent pictures to RGB.
+    """Convert grey, palette, 16-bit and transparent pictures to RGB. Transparency is laid over
+    black; where all of a picture is transparent it says nothing, and the colours are taken.
 
     Raises:
-        InvalidImageError: it has more than 8 bits of grey and does not fill 16, or is below 0.
+        InvalidImageError: it has more than 8 bits of grey and does not fill 16, or is below 0; or
+            all of it is transparent and black.
     """
     with _explained():
         if image.mode in DEEP_MODES:
             image = Image.fromarray(_upper_8_bits(np.asarray(image)))
-        elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            image = Image.alpha_composite(opaque, image.convert("RGBA"))
+        elif image.has_transparency_data:
+            image = _lay_over_black(image.convert("RGBA"))
+        elif image.mode == "LAB":
+            image = _lab_to_rgb(image)
         return image.convert("RGB")
+
+
+def _lay_over_black(image: Image.Image) -> Image.Image:
+    *colours, alpha = np.asarray(image).max((0, 1))  # (H, W, 4) -> the highest of each
+    if alpha >= _LEAST_ALPHA:
+        opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(opaque, image)
+    if not any(colours):
+        raise InvalidImageError(
+            "transparent",
+            "an image must show something; all of it is transparent and black: save it without an "
+            "alpha channel",
+        )
+    return image
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+    return converted if converted is not None else image
 
 
 def _upper_8_bits(grey: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -9,29 +9,46 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import DEEP_MODES, load_image, to_rgb
 from reconad_plugin.images.limits import ImageLimits
 
-_LIMITS: Final = ImageLimits(min_side_px=1)  # a mask may be coarser than its picture
+_LIMITS: Final = ImageLimits(max_pixels=10**9, min_side_px=1)  # those of its picture were checked
 _HALF_GREY: Final = 127
 
 
 def decode_mask(content: bytes) -> NDArray[np.bool_]:
-    """Decode a picture file, white where the defect is, or of zeros and ones, to (H, W) bool.
+    """Decode a picture file, black where the picture is normal and of any level or colour where the
+    defect is, to (H, W) bool. In a JPEG, whose black is seldom 0, the defect is above 127.
 
     Raises:
         InvalidImageError: it cannot be decoded, or marks no pixel.
     """
-    image = load_image(content, _LIMITS)
-    is_deep = image.mode in DEEP_MODES  # 1 and 255 of 16 bits are white as well
-    grey = np.asarray(image if is_deep else to_rgb(image).convert("L"))  # (H, W)
-    brightest = int(grey.max())
-    mask: NDArray[np.bool_] = grey > (0 if brightest <= 1 else _HALF_GREY)
+    image, is_lossy = load_image(content, _LIMITS), content.startswith(b"\xff\xd8")
+    # of 16 bits each level counts, also those that 8 bits would lose
+    levels = np.asarray(image if image.mode in DEEP_MODES else to_rgb(image))
+    grey = levels.max(-1) if levels.ndim == 3 else levels  # (H, W)
+    mask: NDArray[np.bool_] = grey > (_HALF_GREY if is_lossy else 0)
     if not mask.any():
         raise InvalidImageError(
             "empty",
-            f"a defect's mask must be above {_HALF_GREY} (or 1 of 0 and 1) where the defect is; "
-            f"its largest value is {brightest}: mark the defect in white, or label the "
-            "picture as normal",
+            f"a defect's mask must be above {_HALF_GREY if is_lossy else 0} where the defect is; "
+            f"its largest value is {grey.max()}: mark the defect in white, or label the picture as "
+            "normal",
         )
     return mask
+
+
+def check_shape(mask: tuple[int, int], picture: tuple[int, int]) -> None:
+    """Check that a mask has the shape of its picture, in any resolution; both are width and height
+    as people see them.
+
+    Raises:
+        InvalidImageError: it has another.
+    """
+    (mask_w, mask_h), (width, height) = mask, picture
+    if abs(mask_w * height - mask_h * width) > max(mask_w, mask_h, width, height):  # but rounding
+        raise InvalidImageError(
+            "mask_shape",
+            f"a mask must have the shape of its picture; it is {mask_w} x {mask_h}, the picture "
+            f"{width} x {height} as it is seen upright: draw it on the upright picture",
+        )
 
 
 def shrink_mask(mask: NDArray[np.bool_], size_px: int) -> NDArray[np.bool_]:

@@ -25,12 +25,12 @@ from reconad_plugin.errors import (
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import FEATURES, describe_image
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.names import pass_over
 from reconad_plugin.ledger.splits import assign_splits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectContent, ObjectInfo, ObjectStore
-from reconad_plugin.store.strays import pass_over
 
 ACCEPTED, QUARANTINED, DUPLICATE = "accepted", "quarantined", "duplicate"
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from reconad_plugin.errors import InvalidImageError, NotEnoughImagesError
+from reconad_plugin.images.folder import files_among
 from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
 
@@ -39,11 +40,12 @@ class Textures:
 
 def texture_files(folder: Path) -> list[Path]:
     """List the pictures of a folder and of those below it, in order of name."""
-    return sorted(
+    named = (
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
     )
+    return list(files_among(sorted(named)))
 
 
 def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:

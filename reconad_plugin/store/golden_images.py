@@ -5,10 +5,11 @@ import json
 from dataclasses import dataclass
 
 from reconad_plugin.errors import AccessDeniedError, ObjectUnreadableError, StorageError
+from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.cache import ContentCache, read_note, write_whole
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
-from reconad_plugin.store.strays import is_foreign, pass_over
+from reconad_plugin.store.strays import is_foreign
 
 _MASKS = "masks/"
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,13 @@ from reconad_plugin.errors import (
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.names import pass_over, read_file
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.cache import read_note, write_whole
 from reconad_plugin.store.file_names import NOTE, file_path, file_paths
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
-from reconad_plugin.store.strays import is_foreign, pass_over
+from reconad_plugin.store.strays import is_foreign
 
 CACHE = Path(".reconad/cache")
 
@@ -99,8 +100,13 @@ def open_bucket(name: str) -> ObjectStore:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a picture's file.
+
+    Raises:
+        InvalidImageError: it cannot be read; the message names it.
+    """
+    with _named(path):
+        return hashlib.sha256(read_file(path)).hexdigest()
 
 
 def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path = CACHE) -> Tensor:
@@ -111,14 +117,20 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
     """
 
     def decode(index: int) -> NDArray[np.uint8]:
-        try:
-            return decode_square(paths[index].read_bytes(), size_px, limits)
-        except InvalidImageError as error:
-            raise InvalidImageError(
-                error.reason, f"{paths[index]}: {error}: repair it, or take it out of the folder"
-            ) from None
+        with _named(paths[index]):
+            return decode_square(read_file(paths[index]), size_px, limits)
 
     return PixelCache(cache, size_px).load([hash_file(path) for path in paths], decode)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InvalidImageError as error:
+        raise InvalidImageError(
+            error.reason, f"{path}: {error}: repair it, or take it out of the folder"
+        ) from None
 
 
 def describe_sizes(paths: Sequence[Path], size_px: int) -> str | None:

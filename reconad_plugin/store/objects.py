@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from reconad_plugin.config import StorageSettings
 from reconad_plugin.errors import StorageError
+from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.layout import OWN_FOLDER
-from reconad_plugin.store.strays import is_left_by_system, pass_over
+from reconad_plugin.store.strays import is_left_by_system
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 DECODERS: Final = 4  # threads
 _HASH_BYTES: Final = hashlib.sha256().digest_size
-_NAME: Final = "pixels-v1"  # another number whenever decoding or resizing changes
+_NAME: Final = "pixels-v2"  # another number whenever decoding or resizing changes
 _CHUNK: Final = 256  # pictures decoded before they are written
 
 

@@ -1,7 +1,5 @@
 """Files that lie in a bucket though nobody brought them as data: passed over, and named once."""
 
-import logging
-from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -15,8 +13,6 @@ _FOLDERS: Final = frozenset({
     "__macosx", "system volume information",
 })  # fmt: skip
 _MARKS_A_FOLDER: Final = "_$folder$"  # Hadoop's
-
-_logger = logging.getLogger(__name__)
 
 
 def is_left_by_system(key: str) -> bool:
@@ -42,9 +38,3 @@ def is_foreign(name: str) -> bool:
     ending = PurePosixPath(name).suffix.lower()
     has_own_ending = ending[1:2].isalpha() and ending not in PICTURE_SUFFIXES
     return is_hidden or has_own_ending or name.endswith("/")
-
-
-@cache
-def pass_over(address: str, why: str = "it is none of the files that belong there") -> None:
-    """Name an object that is passed over, once a run."""
-    _logger.warning("%s is passed over: %s", address, why)

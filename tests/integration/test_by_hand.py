@@ -1,6 +1,7 @@
 """Commands by hand on a folder of pictures, as a person types them, with MLflow in a file."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -108,6 +109,28 @@ def test_prediction_tells_a_hole_from_a_good_part(
     assert torn["pred_score"] is None
     assert "not_an_image" in torn["error"]
     assert {path.name for path in (desk / "maps").iterdir()} == {"good_0.png", "hole_0.png"}
+
+
+def test_any_name_and_what_cannot_be_read_have_a_row(
+    desk: Path, parts: Path, trained: dict[str, object]
+) -> None:
+    """A name that is no text, a folder, nothing, and a picture above the limit: each on its own."""
+    odd = desk / os.fsdecode(b"caf\xe9\n.png")
+    odd.write_bytes((parts / "test" / "good" / "0.png").read_bytes())
+    images = (odd, parts, desk / "nothing.png", parts / "test" / "hole" / "0.png")
+
+    ended = run("predict", trained["model_uri"], *images, "--json", "odd.json")
+    small = run("predict", trained["model_uri"], odd, "--max-image-pixels", 9, "--json", "few.json")
+
+    assert (ended.returncode, small.returncode) == (0, 0), ended.stderr
+    rows = read(desk, "odd.json")["predictions"]
+    assert rows[0]["image"].endswith("caf\\xe9\n.png")
+    assert [row["error"] and row["error"].split(":")[0] for row in rows] == [
+        None, "unreadable", "unreadable", None,
+    ]  # fmt: skip
+    assert r"caf\xe9\n.png" in "".join(ended.stdout.split())
+    (row,) = read(desk, "few.json")["predictions"]
+    assert "raise max_image_pixels (by hand --max-image-pixels)" in row["error"]
 
 
 def test_fine_tuning_rehearses_what_was_learnt(

@@ -1,5 +1,7 @@
 """How commands end."""
 
+import errno
+
 import mlflow
 import pytest
 from mlflow import MlflowClient
@@ -42,6 +44,26 @@ def fail_with(error):
         pytest.param(lambda: None, 0, "", id="done"),
         pytest.param(fail_with(ConfigError("a rule")), 2, "reconad: a rule", id="wrong input"),
         pytest.param(fail_with(PlatformError("a rule")), 1, "reconad: a rule", id="platform"),
+        pytest.param(
+            fail_with(ConfigError("a \nrule of \udce9")),
+            2,
+            r"reconad: a \nrule of \xe9",
+            id="a name of several lines, and one that is no text",
+        ),
+        pytest.param(
+            fail_with(PermissionError(errno.EACCES, "Permission denied", ".reconad/cache")),
+            2,
+            "reconad: files must be there, and folders open to reconad; .reconad/cache: "
+            "Permission denied",
+            id="a folder that may not be written",
+        ),
+        pytest.param(
+            fail_with(OSError(errno.ENOSPC, "No space left on device")),
+            1,
+            "reconad: files must be there, and folders open to reconad; the disk: No space left on "
+            "device",
+            id="a full disk",
+        ),
         pytest.param(fail_with(KeyboardInterrupt()), 130, "reconad: stopped", id="stopped"),
         pytest.param(
             fail_with(RuntimeError("Failed to reach API at http://127.0.0.1:1/api/")),

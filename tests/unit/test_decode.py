@@ -138,7 +138,9 @@ def test_deep_pictures_that_would_turn_black_are_refused(encode, deep):
     ("alpha", "expected"),
     [
         pytest.param(255, (200, 100, 50), id="opaque keeps its colour"),
-        pytest.param(0, (0, 0, 0), id="transparent is black"),
+        pytest.param(16, (13, 6, 3), id="a sixteenth still says something"),
+        pytest.param(15, (200, 100, 50), id="less says nothing, so the colour is taken"),
+        pytest.param(0, (200, 100, 50), id="as it does where all is transparent"),
         pytest.param(102, (80, 40, 20), id="two fifths of the colour over black"),
     ],
 )
@@ -312,7 +314,6 @@ def test_smallest_allowed_side_passes(encode):
         pytest.param("WEBP", id="animated WEBP"),
         pytest.param("TIFF", id="TIFF of several pages"),
         pytest.param("PNG", id="animated PNG"),
-        pytest.param("MPO", id="JPEG of several pictures"),
     ],
 )
 def test_several_pictures_are_refused(encode, file_format):

@@ -117,8 +117,8 @@ def test_tiff_that_points_to_a_broken_page_has_a_reason(encode, speckle):
 
 
 @pytest.mark.parametrize("file_format", formats("PNG", "WEBP"))
-def test_broken_camera_tags_have_a_reason(encode, speckle, file_format):
-    """A picture whose block of camera tags is garbage is decoded, or refused with a reason."""
+def test_broken_camera_tags_refuse_no_picture(encode, speckle, file_format):
+    """A picture whose block of camera tags is garbage is decoded as it is."""
     content = encode(speckle, file_format, exif=b"Exif\x00\x00no tags at all")
 
-    assert outcome(content) in {"decoded", "truncated"}
+    assert decode_image(content).shape == speckle.shape

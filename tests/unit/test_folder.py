@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reconad_plugin.errors import ConfigError, InvalidImageError, NotEnoughImagesError
-from reconad_plugin.images.folder import ImageFile, has_masks, load_masks, read_folder
+from reconad_plugin.images.folder import (
+    ImageFile,
+    check_masks,
+    describe_masks,
+    has_masks,
+    load_masks,
+    read_folder,
+)
+from reconad_plugin.simulation.textures import texture_files
 
 
 def touch(root, *names):
@@ -23,7 +31,7 @@ def touch(root, *names):
 def write_mask(path, pixels, mode=None):
     image = Image.fromarray(np.asarray(pixels, dtype=np.uint8))
     (image.convert(mode) if mode else image).save(path)
-    return ImageFile(path.with_name("picture.png"), "scratch", path)
+    return ImageFile(path.with_name("picture.png"), "scratch", (path,))
 
 
 def names(paths):
@@ -37,7 +45,7 @@ def test_the_usual_layout_is_read(tmp_path):
         *("train/good/001.png", "train/good/000.png", "train/notes.txt"),
         *("test/good/000.png", "test/scratch/001.png", "test/scratch/000.png", "test/dent/5.jpg"),
         *("ground_truth/scratch/000_mask.png", "ground_truth/scratch/001.png"),
-        *("ground_truth/dent/5_mask.png", "ground_truth/dent/5.png"),
+        "ground_truth/dent/5_mask.png",
     )
 
     folder = read_folder(tmp_path)
@@ -46,12 +54,110 @@ def test_the_usual_layout_is_read(tmp_path):
     assert folder.root == tmp_path
     assert names(folder.train) == ["000.png", "001.png"]
     assert folder.test == (
-        ImageFile(tmp_path / "test/dent/5.jpg", "dent", truth / "dent/5_mask.png"),
-        ImageFile(tmp_path / "test/good/000.png", "good", None),
-        ImageFile(tmp_path / "test/scratch/000.png", "scratch", truth / "scratch/000_mask.png"),
-        ImageFile(tmp_path / "test/scratch/001.png", "scratch", truth / "scratch/001.png"),
+        ImageFile(tmp_path / "test/dent/5.jpg", "dent", (truth / "dent/5_mask.png",)),
+        ImageFile(tmp_path / "test/good/000.png", "good"),
+        ImageFile(tmp_path / "test/scratch/000.png", "scratch", (truth / "scratch/000_mask.png",)),
+        ImageFile(tmp_path / "test/scratch/001.png", "scratch", (truth / "scratch/001.png",)),
     )
     assert has_masks(folder.test)
+    assert describe_masks(folder) is None
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        pytest.param(["7_mask.PNG"], id="capitals"),
+        pytest.param(["7.bmp"], id="another format"),
+        pytest.param(["7/0.png", "7/1.TIF"], id="a folder a picture"),
+        pytest.param(["7_mask/left.png"], id="a folder of a mask"),
+        pytest.param(["7_mask.png", "7_mask.bmp"], id="two files"),
+    ],
+)
+def test_masks_are_found_however_they_are_stored(tmp_path, masks):
+    """The suffix may be of any picture, and several masks of a picture are all its masks."""
+    touch(tmp_path, "train/good/0.png", "test/good/0.png", "test/dent/7.png", "test/dent/7.txt")
+    touch(tmp_path, *(f"ground_truth/dent/{mask}" for mask in masks))
+
+    folder = read_folder(tmp_path)
+
+    (defect,) = [file for file in folder.test if not file.is_normal]
+    assert {str(path.relative_to(tmp_path)) for path in defect.mask_paths} == {
+        f"ground_truth/dent/{mask}" for mask in masks
+    }
+    assert describe_masks(folder) is None
+
+
+def test_masks_that_do_not_fit_are_named(tmp_path):
+    """Pictures without a mask and masks without a picture are counted, with the first names."""
+    touch(
+        tmp_path, "train/good/0.png", "test/good/0.png", *(f"test/dent/{n}.png" for n in range(6))
+    )
+    touch(tmp_path, "ground_truth/dent/0.png", "ground_truth/dent/one.png")
+    touch(tmp_path, "ground_truth/scratch/1.png", "ground_truth/stray.png", "ground_truth/a.txt")
+
+    said = describe_masks(read_folder(tmp_path))
+
+    assert said == (
+        "5 of 6 defect images have no mask, so there are no pixel figures: test/dent/1.png, "
+        "test/dent/2.png, test/dent/3.png, ...; 3 masks belong to no test image by their name: "
+        "ground_truth/stray.png, ground_truth/dent/one.png, ground_truth/scratch/1.png"
+    )
+
+
+def test_a_folder_without_any_mask_needs_no_word(tmp_path):
+    """Nobody who drew no masks expects figures of pixels."""
+    touch(tmp_path, "train/good/0.png", "test/good/0.png", "test/dent/1.png")
+
+    assert describe_masks(read_folder(tmp_path)) is None
+
+
+def test_masks_of_a_picture_are_united(tmp_path):
+    """Each marks a part of what is wrong."""
+    parts = [np.eye(4)[index] * np.ones((4, 1)) for index in (0, 3)]
+    paths = [write_mask(tmp_path / f"{n}.png", part).mask_paths[0] for n, part in enumerate(parts)]
+
+    masks = load_masks([ImageFile(tmp_path / "p.png", "dent", tuple(paths))], 4)
+
+    np.testing.assert_array_equal(masks[0], np.tile([True, False, False, True], (4, 1)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "picture", "tag", "said"),
+    [
+        pytest.param((64, 48), (64, 48), 1, None, id="alike"),
+        pytest.param((32, 24), (64, 48), 1, None, id="coarser"),
+        pytest.param((33, 25), (64, 48), 1, None, id="rounded"),
+        pytest.param((48, 64), (64, 48), 6, None, id="drawn on the upright picture"),
+        pytest.param(
+            (64, 48), (64, 48), 6, "it is 64 x 48, the picture 48 x 64", id="drawn on its side"
+        ),
+        pytest.param((64, 64), (64, 48), 1, "it is 64 x 64, the picture 64 x 48", id="a square"),
+    ],
+)
+def test_a_mask_has_the_shape_of_its_picture(tmp_path, mask, picture, tag, said):
+    """Otherwise its defects would be looked for in another place."""
+    tags = Image.Exif()
+    tags[0x0112] = tag  # how the camera was held
+    Image.new("RGB", picture).save(tmp_path / "p.jpg", exif=tags)
+    Image.new("L", mask, 255).save(tmp_path / "m.png")
+    file = ImageFile(tmp_path / "p.jpg", "dent", (tmp_path / "m.png",))
+
+    if said is None:
+        check_masks([file])
+    else:
+        with pytest.raises(InvalidImageError, match=rf"m\.png: a mask must .*; {said}") as caught:
+            check_masks([file])
+        assert caught.value.reason == "mask_shape"
+
+
+def test_the_grey_around_the_defect_of_a_jpeg_is_no_defect(tmp_path):
+    """A JPEG's black is seldom 0."""
+    pixels = np.full((16, 16), 9)
+    pixels[:8, :8] = 250
+
+    file = write_mask(tmp_path / "m.jpg", pixels)
+
+    assert load_masks([file], 16).sum() == 64
 
 
 def test_test_images_are_optional(tmp_path):
@@ -135,9 +241,9 @@ def test_a_folder_without_pictures_is_an_error(tmp_path, files, said):
 
 def test_pixel_figures_need_a_mask_for_every_defect(tmp_path):
     """Normal images need none; one defect without a mask is one too many."""
-    good = ImageFile(tmp_path / "0.png", "good", None)
-    masked = ImageFile(tmp_path / "1.png", "dent", tmp_path / "1_mask.png")
-    unmasked = ImageFile(tmp_path / "2.png", "dent", None)
+    good = ImageFile(tmp_path / "0.png", "good")
+    masked = ImageFile(tmp_path / "1.png", "dent", (tmp_path / "1_mask.png",))
+    unmasked = ImageFile(tmp_path / "2.png", "dent")
 
     assert has_masks([good, masked])
     assert not has_masks([good, masked, unmasked])
@@ -151,7 +257,7 @@ def test_masks_are_loaded_in_the_order_of_the_files(tmp_path):
     pixels[3, 0] = 255
     defect = write_mask(tmp_path / "mask.png", pixels)
 
-    masks = load_masks([ImageFile(tmp_path / "0.png", "good", None), defect], 4)
+    masks = load_masks([ImageFile(tmp_path / "0.png", "good"), defect], 4)
 
     assert masks.dtype == np.bool_
     assert not masks[0].any()
@@ -161,7 +267,8 @@ def test_masks_are_loaded_in_the_order_of_the_files(tmp_path):
 @pytest.mark.parametrize(
     ("values", "mode", "expected"),
     [
-        pytest.param([0, 127, 128, 255], None, [False, False, True, True], id="grey"),
+        pytest.param([0, 1, 85, 255], None, [False, True, True, True], id="grey levels"),
+        pytest.param([0, 2, 0, 0], "P", [False, True, False, False], id="numbers of a palette"),
         pytest.param([0, 1, 0, 1], None, [False, True, False, True], id="zeros and ones"),
         pytest.param([0, 255, 0, 255], "1", [False, True, False, True], id="one bit"),
         pytest.param([0, 255, 0, 255], "RGB", [False, True, False, True], id="colour"),
@@ -213,7 +320,7 @@ def test_no_pixel_of_a_defect_vanishes(mask_path, data, height, width, size_px):
 
 def test_a_defect_without_a_mask_is_an_error(tmp_path):
     """It is not taken for a normal image."""
-    file = ImageFile(tmp_path / "test/dent/7.png", "dent", None)
+    file = ImageFile(tmp_path / "test/dent/7.png", "dent")
 
     with pytest.raises(
         ConfigError, match=r"mask in ground_truth/dent/; got none for .*7\.png: bring 7_mask\.png"
@@ -235,16 +342,27 @@ def test_an_unreadable_mask_is_an_error(tmp_path, content, reason, said):
     path.write_bytes(content)
 
     with pytest.raises(InvalidImageError, match=f"mask {re.escape(str(path))}: .*{said}") as caught:
-        load_masks([ImageFile(tmp_path / "0.png", "dent", path)], 4)
+        load_masks([ImageFile(tmp_path / "0.png", "dent", (path,))], 4)
 
     assert caught.value.reason == reason
 
 
 def test_a_mask_that_marks_nothing_is_an_error(tmp_path):
     """A defect must not be scored as a normal image without a word."""
-    file = write_mask(tmp_path / "0_mask.png", np.full((4, 4), 3))
+    file = write_mask(tmp_path / "0_mask.png", np.zeros((4, 4)))
 
     with pytest.raises(
-        InvalidImageError, match=r"0_mask\.png: .*its largest value is 3: mark the defect in white"
+        InvalidImageError, match=r"0_mask\.png: .*its largest value is 0: mark the defect in white"
     ):
         load_masks([file], 4)
+
+
+def test_what_is_no_file_is_passed_over_and_named(tmp_path, caplog):
+    """A folder with a picture's name, and a link that leads nowhere; so it is for textures."""
+    touch(tmp_path, "0.png", "x.png/1.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nothing.png")
+
+    assert names(read_folder(tmp_path).train) == ["0.png"]
+    assert names(texture_files(tmp_path)) == ["0.png", "1.png"]
+    assert caplog.text.count("link.png is passed over: its link leads to no file") == 1
+    assert caplog.text.count("x.png is passed over: it is no file") == 1

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reconad_plugin.errors import AccessDeniedError, StorageUnreachableError
 from reconad_plugin.gate.golden import read_golden
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.names import pass_over
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import read_ledger
 from reconad_plugin.ledger.manifest import (
@@ -24,10 +25,10 @@ from reconad_plugin.ledger.manifest import (
     write_manifest,
 )
 from reconad_plugin.ledger.night_record import NightRecords
-from reconad_plugin.store import strays
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.strays import is_left_by_system
 from tests.fake_s3 import FakeS3, refusal, store_of
 
 NIGHT = date(2024, 5, 1)
@@ -72,7 +73,7 @@ def take_in(fake, folder, previous=None, **rules):
 
 def pass_over_anew(caplog):
     """What is passed over is named again."""
-    strays.pass_over.cache_clear()
+    pass_over.cache_clear()
     caplog.clear()
 
 
@@ -270,7 +271,7 @@ def test_every_object_has_one_row_and_one_note(tmp_path_factory, pictures, deliv
 
     expected = {
         key for key, each in objects.items()
-        if not strays.is_left_by_system(key) and (each or not key.endswith("/"))
+        if not is_left_by_system(key) and (each or not key.endswith("/"))
     }  # fmt: skip
 
     try:

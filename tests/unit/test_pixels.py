@@ -145,7 +145,7 @@ def test_mapped_pictures_survive_later_writers(tmp_path):
 
 def files(folder):
     """The file of pixels and that of hashes."""
-    return folder / f"pixels-v1-{SIZE_PX}.u8", folder / f"pixels-v1-{SIZE_PX}.sha256"
+    return folder / f"pixels-v2-{SIZE_PX}.u8", folder / f"pixels-v2-{SIZE_PX}.sha256"
 
 
 @pytest.mark.parametrize(
