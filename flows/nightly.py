@@ -8,7 +8,7 @@ import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its imp
 # isort: split
 import argparse
 import sys
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 from prefect import flow, get_run_logger
@@ -22,6 +22,7 @@ from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
 from flows.runtime.events import DRIFT_DETECTED, emit
 from flows.runtime.locks import recover
+from flows.runtime.schedule import night_before_run
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from flows.train import train
 from mlflow_models import registry
@@ -29,9 +30,11 @@ from reconad_plugin.config import parse_night
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
+MOST_CAUGHT_UP: Final = 7  # nights that one run makes up for; the next run goes on
+
 
 def _run_name() -> str:
-    night = flow_run.parameters.get("night") or f"before {flow_run.scheduled_start_time:%Y-%m-%d}"
+    night = flow_run.parameters.get("night") or night_before_run()
     return f"nightly {flow_run.parameters['product']} {night}"
 
 
@@ -46,8 +49,9 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
 
     Args:
         product: a product of the settings file.
-        night: the night; a run without it takes the day before it was scheduled for, whose
-            images are all in.
+        night: the night; a run without it takes the day before it was scheduled for, in the time
+            zone of its schedule, whose images are all in. It first catches up on nights that have
+            images and were never run.
 
     Returns:
         What was taken in, what the watch said, and what was done.
@@ -56,20 +60,53 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         ConfigError: unknown product.
         StorageError: the bucket is not there, or access is refused.
     """
-    night = night or flow_run.scheduled_start_time.date() - timedelta(days=1)
     opened = open_product(product)
+    if night is None:
+        night = night_before_run()
+        catch_up(opened, night)
     history = keep_history(opened, recover(product).versions)
     arrived = ingest(product, night)
     ledger, record = open_ledger(opened, history), None
     if history.founding_until is None:
-        action = begin(opened, ledger, night)
+        action = begin(opened, ledger, night, _beside(opened, arrived["accepted"]))
     elif ledger.history.is_closed(night):
         action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(ledger, night))
     else:
         record = monitor(product, night)
-        action = react(opened, ledger, night, record)
+        action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]))
     get_run_logger().info("night %s: %s", night, action)
     return NightOutcome(night, **arrived, record=record, action=action)
+
+
+def catch_up(product: Product, tonight: date) -> None:
+    """Run the nights before tonight that have images and were never run, oldest first; one that
+    fails stops no other. Those from before the first night that was run are named alone."""
+    logger, missed = get_run_logger(), product.nights_never_run(before=tonight)
+    first = min(product.known_nights(), default=date.max) if missed else date.max
+    older = [night for night in missed if night < first]
+    missed = missed[len(older) :]
+    for night in missed[:MOST_CAUGHT_UP]:
+        logger.info("night %s has images and was never run: it is run now", night)
+        try:
+            nightly(product.name, night)
+        except Exception as error:  # whatever it is, its own run has failed with it
+            logger.error("night %s, which was never run before, failed: %s", night, error)
+    for left, why in ((missed[MOST_CAUGHT_UP:], "the next run goes on"), (older, "run them")):
+        if left:
+            many = f"{len(left)} nights with images were never run, {left[0]} to {left[-1]}"
+            logger.warning("%s: %s (reconad nightly %s NIGHT)", many, why, product.name)
+
+
+def _beside(product: Product, accepted: int) -> str:
+    """Describe objects that lie where no night is, where a night has no image."""
+    found = {} if accepted else product.objects_beside()
+    if not found:
+        return ""
+    places = ", ".join(f"{count} under {place}" for place, count in list(found.items())[:3])
+    return (
+        f"; beside {product.layout.arrivals}YYYY-MM-DD/, where nobody looks, lie {places}"
+        f"{', ...' if len(found) > 3 else ''}"
+    )
 
 
 def _too_late(ledger: Ledger, night: date) -> str:
@@ -78,12 +115,15 @@ def _too_late(ledger: Ledger, night: date) -> str:
     return f"; {late} came after it: neither scored nor learnt" if late else ""
 
 
-def begin(product: Product, ledger: Ledger, night: date) -> Action:
-    """Gather images before any version serves, then train and promote the first."""
+def begin(product: Product, ledger: Ledger, night: date, beside: str = "") -> Action:
+    """Gather images before any version serves, then train and promote the first.
+
+    ``beside`` describes objects that lie where nobody looks.
+    """
     nights = len(ledger.nights_with_images(until=night))
     needed = product.settings.first_training_nights
     if nights < needed:
-        return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights")
+        return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights{beside}")
     return judged(ActionKind.TRAINED, train(product.name, night))
 
 
@@ -92,10 +132,12 @@ def judged(kind: ActionKind, outcome: PromotionOutcome) -> Action:
     return Action(kind, outcome.kind, outcome.version)
 
 
-def react(product: Product, ledger: Ledger, night: date, record: NightRecord | None) -> Action:
+def react(
+    product: Product, ledger: Ledger, night: date, record: NightRecord | None, beside: str = ""
+) -> Action:
     """Act after the watch: emit drift, hold for a person, retrain when it is time, or nothing."""
     if record is None:
-        return Action(ActionKind.NO_IMAGES)
+        return Action(ActionKind.NO_IMAGES, remark=beside)
     if record.is_alarm:
         learnt = ledger.history.finetuned(night.isoformat(), record.cause)
         if learnt is not None and registry.is_registered(product.name, learnt):  # run again

@@ -8,6 +8,7 @@ ReconadError
 ├── CodebookCollapsedError (ArithmeticError)  a few codes stand for everything
 ├── UndefinedMetricError (ValueError)    a figure that does not exist for this input
 ├── ModelFormatError (ValueError)        a saved model that cannot be read back
+├── DamagedRecordError (ValueError)      what was kept of a night cannot be read back
 ├── StorageError (OSError)
 │   ├── BucketNotFoundError
 │   ├── AccessDeniedError
@@ -61,6 +62,10 @@ class UndefinedMetricError(ReconadError, ValueError):
 
 class ModelFormatError(ReconadError, ValueError):
     """A saved model that cannot be read back."""
+
+
+class DamagedRecordError(ReconadError, ValueError):
+    """A record, manifest or table of a night that cannot be read back."""
 
 
 class StorageError(ReconadError, OSError):

@@ -32,8 +32,13 @@ class FakeS3:
         assert call == "list_objects_v2"
         return self
 
-    def paginate(self, Bucket, Prefix):  # noqa: N803
+    def paginate(self, Bucket, Prefix, Delimiter=None):  # noqa: N803
         keys = sorted(key for key in self.objects if key.startswith(Prefix))
+        if Delimiter:
+            below = [key for key in keys if Delimiter in key[len(Prefix) :]]
+            ends = {Prefix + key[len(Prefix) :].split(Delimiter)[0] + Delimiter for key in below}
+            yield {"CommonPrefixes": [{"Prefix": folder} for folder in sorted(ends)]}
+            keys = [key for key in keys if key not in below]
         for start in range(0, len(keys), 3):
             yield {"Contents": [self._entry(key) for key in keys[start : start + 3]]}
 

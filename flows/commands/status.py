@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date
 from itertools import zip_longest
 from typing import Final
 
@@ -120,11 +120,8 @@ def read_status(product: str) -> ProductStatus:
 
 def _read_watch(product: Product) -> WatchStatus | None:
     ledger = open_ledger(product, see_history(product))
-    if not ledger.records:
-        return None
-    last = max(ledger.records)
-    is_open = ledger.open_alarm(before=last + timedelta(1)) is not None
-    return WatchStatus(ledger.records[last], is_open)
+    last = ledger.last_record()
+    return None if last is None else WatchStatus(last, ledger.open_alarm(date.max) is not None)
 
 
 def _serving_line(status: ProductStatus) -> str:

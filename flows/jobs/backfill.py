@@ -1,5 +1,6 @@
 """Build a product's dashboard again from what S3 keeps of its nights."""
 
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
@@ -13,14 +14,22 @@ from mlflow_models import flavor, registry
 from reconad_plugin.errors import ConfigError
 
 
-def backfill(product: str, first: date = date.min, last: date = date.max) -> int:
+@dataclass(frozen=True)
+class Backfilled:
+    """What a backfill did."""
+
+    nights: int  # how many were put on the dashboard
+    left_out: list[date]  # others, whose record or scores are gone or cannot be read
+
+
+def backfill(product: str, first: date = date.min, last: date = date.max) -> Backfilled:
     """Put the nights from ``first`` to ``last`` on the dashboard, in place of what is there.
 
     All nights, so without limits, also get the panels of this reconad, and whatever else is on
     the product's dashboard goes.
 
-    Returns:
-        How many nights were put there. One whose table of scores is missing is left out.
+    A night of a version that was deleted is shown from its record, without the threshold that
+    nobody knows any more. One that cannot be read stops no other.
 
     Raises:
         ConfigError: unknown product, or no night with a record.
@@ -41,14 +50,18 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> int
         lay_out(workspace, product)
 
     @cache
-    def threshold_of(number: str) -> float:
-        detector = flavor.load_model(registry.version(product, number).uri)
-        return float(detector.calibration.image_threshold)
+    def threshold_of(number: str) -> float | None:
+        try:
+            version = registry.version(product, number)
+        except ConfigError:  # somebody deleted it
+            return None
+        return float(flavor.load_model(version.uri).calibration.image_threshold)
 
-    added = []
+    added, left_out = list[date](), list[date]()
     for night in tqdm(wanted, desc=product, unit="night", disable=None, leave=False):
-        record, table = ledger.records[night], ledger.scores[night]
-        if table is None:
+        record, table = ledger.records.get(night), ledger.scores[night]
+        if record is None or table is None:
+            left_out.append(night)
             continue
         threshold = threshold_of(record.model_version)
         run = dashboard_run(night, table, record, threshold, ledger)
@@ -56,4 +69,4 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> int
         added.append(night)
     if is_all:
         remove_other_runs(workspace, product, added)
-    return len(added)
+    return Backfilled(len(added), left_out)

@@ -52,9 +52,14 @@ def publish(
 
 
 def dashboard_run(
-    night: date, table: pd.DataFrame, record: NightRecord, image_threshold: float, ledger: Ledger
+    night: date,
+    table: pd.DataFrame,
+    record: NightRecord,
+    image_threshold: float | None,
+    ledger: Ledger,
 ) -> "NightRun":
-    """Make a night's run of Evidently, from what is kept of the night.
+    """Make a night's run of Evidently, from what is kept of the night; the threshold is None where
+    nobody knows it any more.
 
     A training, or a promotion, comes after the night's own run, so it is marked on the next
     night with a record: the first that the new version scores.

@@ -12,6 +12,7 @@ from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.manifest import known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
+from reconad_plugin.store.arrivals import arrived_nights, objects_beside
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.layout import ProductLayout
@@ -47,6 +48,21 @@ class Product:
     def known_nights(self) -> list[date]:
         """Return the nights that were taken in, in order."""
         return known_nights(self.store, self.layout, before=date.max)
+
+    def nights_never_run(self, before: date) -> list[date]:
+        """Return the nights before another that have images and were never taken in, in order."""
+        known = set(self.known_nights())
+        return [
+            night
+            for night in arrived_nights(self.store, self.layout)
+            if night < before
+            and night not in known
+            and any(self.store.list_objects(self.layout.incoming(night)))
+        ]
+
+    def objects_beside(self) -> dict[str, int]:
+        """Count the objects that lie where nobody looks, by their folder."""
+        return objects_beside(self.store, self.layout)
 
 
 def open_product(name: str) -> Product:

@@ -13,7 +13,13 @@ import pandas as pd
 from reconad_plugin.ledger import eligibility
 from reconad_plugin.ledger.eligibility import NightImages, Status, Use, allows
 from reconad_plugin.ledger.history import History
-from reconad_plugin.ledger.manifest import ACCEPTED, accepted_rows, known_nights, read_manifest
+from reconad_plugin.ledger.manifest import (
+    ACCEPTED,
+    accepted_rows,
+    known_nights,
+    read_manifest,
+    unless_damaged,
+)
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, NightRecord, NightRecords
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -136,10 +142,15 @@ class Ledger:
                 ordinary.add(name)
         return Baseline(known, frozenset(normal), frozenset(ordinary), accepted)
 
+    def last_record(self, before: date = date.max) -> NightRecord | None:
+        """Return the record of the last watched night before another."""
+        nights = [night for night in self.records if night < before]
+        found = (self.records.get(night) for night in reversed(nights))
+        return next((record for record in found if record is not None), None)
+
     def open_alarm(self, before: date) -> OpenAlarm | None:
         """Return the alarm of the last watched night before another, unless something ended it."""
-        nights = [night for night in self.records if night < before]
-        last = self.records[nights[-1]] if nights else None
+        last = self.last_record(before)
         if last is None or not last.is_alarm:
             return None
         is_ended = any(last.began <= each <= last.night for each in self.new_levels(before))
@@ -187,16 +198,19 @@ def read_ledger(
 ) -> Ledger:
     """Take a snapshot of a product; golden images matter where a training is to be chosen for.
 
+    What is damaged of a night counts as if it were not there, with a warning: nobody vouches for
+    the night, and the others go on. What persons decided is never passed over.
+
     Raises:
         StorageError: the bucket cannot be read.
     """
 
     def manifest(night: date) -> pd.DataFrame:
-        found = read_manifest(store, layout, night)
+        found = unless_damaged(lambda: read_manifest(store, layout, night))
         return accepted_rows([]) if found is None else found
 
     def record(night: date) -> NightRecord:
-        found = records.record(night)
+        found = unless_damaged(lambda: records.record(night))
         if found is None:
             raise KeyError(night)
         return found
@@ -205,7 +219,7 @@ def read_ledger(
     return Ledger(
         manifests=ByNight(taken_in, manifest),
         records=ByNight(watched, record),
-        scores=ByNight(watched, records.scores),
+        scores=ByNight(watched, lambda night: unless_damaged(lambda: records.scores(night))),
         reviews=ByNight(records.reviewed_nights(), records.review),
         resolved=frozenset(records.resolved_nights()),
         history=history,

@@ -6,17 +6,21 @@ reason. A manifest depends on the bucket and the other nights alone, never on th
 
 import hashlib
 import io
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import pandas as pd
 
 from reconad_plugin.errors import (
     AccessDeniedError,
+    DamagedRecordError,
     InvalidImageError,
     ObjectUnreadableError,
     StorageError,
@@ -31,6 +35,9 @@ from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectContent, ObjectInfo, ObjectStore
+
+Content = TypeVar("Content")
+_logger = logging.getLogger(__name__)
 
 ACCEPTED, QUARANTINED, DUPLICATE = "accepted", "quarantined", "duplicate"
 
@@ -116,8 +123,9 @@ def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.
     content = store.read_optional(layout.manifest(night))
     if content is None:
         return None
-    table = pd.read_parquet(io.BytesIO(content))
-    return table.reindex(columns=list(COLUMNS)).fillna({"position": ""}).astype(COLUMNS)
+    with reading_back(store.uri(layout.manifest(night))):
+        table = pd.read_parquet(io.BytesIO(content))
+        return table.reindex(columns=list(COLUMNS)).fillna({"position": ""}).astype(COLUMNS)
 
 
 def write_manifest(
@@ -201,7 +209,7 @@ def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> di
     for night in known_nights(store, layout, before=date.max):
         if night == besides:
             continue
-        manifest = read_manifest(store, layout, night)
+        manifest = unless_damaged(partial(read_manifest, store, layout, night))
         if manifest is not None:
             accepted = manifest[manifest["verdict"] == ACCEPTED]
             known |= dict(zip(accepted["sha256"], accepted["key"], strict=True))
@@ -213,6 +221,31 @@ def to_parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+@contextmanager
+def reading_back(uri: str) -> Iterator[None]:
+    """Turn what a damaged object makes its readers raise, which is almost anything, into ours.
+
+    Raises:
+        DamagedRecordError: the object is not as it was written.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise DamagedRecordError(
+            f"what was kept of a night must be as it was written; {uri} is not ({error!r}): put it "
+            "back from a copy, or delete it and run its night again"
+        ) from error
+
+
+def unless_damaged(read: Callable[[], Content | None]) -> Content | None:
+    """Read something of a night; None, with a warning, where it is damaged."""
+    try:
+        return read()
+    except DamagedRecordError as error:
+        _logger.warning("%s", error)
+        return None
 
 
 def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from reconad_plugin.ledger.history import History
-from reconad_plugin.ledger.manifest import nights_under, to_parquet
+from reconad_plugin.ledger.manifest import nights_under, reading_back, to_parquet
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE, Triage
@@ -168,8 +168,10 @@ class NightRecords:
 
     def record(self, night: date) -> NightRecord | None:
         """Read what the watch decided on a night, or None."""
-        content = self._store.read_optional(self._layout.night_record(night))
-        return None if content is None else NightRecord.from_json(content)
+        key = self._layout.night_record(night)
+        content = self._store.read_optional(key)
+        with reading_back(self._store.uri(key)):
+            return None if content is None else NightRecord.from_json(content)
 
     def write_record(self, night: date, record: NightRecord) -> None:
         """Keep what the watch decided on a night."""
@@ -186,7 +188,8 @@ class NightRecords:
     def history(self) -> History | None:
         """Return which versions the product has had; None where that was never kept."""
         content = self._store.read_optional(self._layout.history)
-        return None if content is None else History.from_json(content)
+        with reading_back(self._store.uri(self._layout.history)):
+            return None if content is None else History.from_json(content)
 
     def write_history(self, history: History) -> None:
         """Keep which versions the product has had."""
@@ -228,4 +231,5 @@ class NightRecords:
 
     def _read_table(self, key: str) -> pd.DataFrame | None:
         content = self._store.read_optional(key)
-        return None if content is None else pd.read_parquet(io.BytesIO(content))
+        with reading_back(self._store.uri(key)):
+            return None if content is None else pd.read_parquet(io.BytesIO(content))

@@ -12,12 +12,13 @@ NIGHT_VALUES: Final = (
 
 
 def night_values(
-    record: NightRecord, image_threshold: float, is_retrained: bool, is_promoted: bool
+    record: NightRecord, image_threshold: float | None, is_retrained: bool, is_promoted: bool
 ) -> dict[str, float]:
     """Return what a night has as a whole: ``NIGHT_VALUES`` by name.
 
     ``farthest`` is how far the farthest of all tests is on the way to its limit: above 1 it fails.
-    ``model_version`` is left out where it is no number, as a registered version's is.
+    ``model_version`` is left out where it is no number, as a registered version's is, and
+    ``image_threshold`` where nobody knows it any more.
     ``open_nights`` counts from the night that the open alarm began on, and is 0 without an alarm.
     A version was trained or promoted where it was since the night before.
     """
@@ -29,7 +30,7 @@ def night_values(
         "open_nights": float(record.open_nights),
         "farthest": max((each.share_of_limit for each in record.results), default=0.0),
         **({"model_version": float(version)} if version.isdecimal() else {}),
-        "image_threshold": image_threshold,
+        **({} if image_threshold is None else {"image_threshold": image_threshold}),
         "retrained": float(is_retrained),
         "promoted": float(is_promoted),
     }

@@ -27,7 +27,22 @@ class ProductLayout:
 
     def incoming(self, night: date) -> str:
         """Name the prefix of the images that arrived for a night."""
-        return f"{self.product}/incoming/{night.isoformat()}/"
+        return f"{self.arrivals}{night.isoformat()}/"
+
+    @property
+    def root(self) -> str:
+        """Prefix of everything of the product."""
+        return f"{self.product}/"
+
+    @property
+    def arrivals(self) -> str:
+        """Prefix of the images of all nights."""
+        return f"{self.product}/incoming/"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Prefixes that are understood; what lies beside them is looked at by nobody."""
+        return self.arrivals, self.golden, self.textures, self._own("")
 
     @property
     def golden(self) -> str:

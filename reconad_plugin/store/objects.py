@@ -27,6 +27,14 @@ class ObjectContent:
     version_id: str
 
 
+@dataclass(frozen=True)
+class FolderContent:
+    """What lies in a folder itself."""
+
+    folders: list[str]  # prefixes, each with a slash at its end
+    objects: int  # how many objects lie beside these folders
+
+
 class ObjectStore:
     """Lists and reads a bucket, and writes under ``<product>/_reconad/`` alone."""
 
@@ -53,6 +61,23 @@ class ObjectStore:
                         pass_over(self.uri(info.key))
                     elif info.size_bytes or not info.key.endswith("/"):  # else it marks a folder
                         yield info
+
+    def list_folder(self, prefix: str) -> FolderContent:
+        """List the folders of a prefix that ends with a slash, and count its own objects.
+
+        Raises:
+            StorageError: see ``errors``.
+        """
+        with self._client.explained(f"list {prefix}"):
+            pages = self._client.calls.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            folders, objects = list[str](), 0
+            for page in pages:
+                folders += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+                keys = [entry["Key"] for entry in page.get("Contents", [])]
+                objects += sum(not (is_left_by_system(key) or key.endswith("/")) for key in keys)
+        return FolderContent(folders, objects)
 
     def read(self, key: str) -> ObjectContent:
         """Read the newest version of an object.

@@ -6,13 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from flows.jobs.backfill import backfill
+from flows.jobs.backfill import Backfilled, backfill
 from flows.jobs.product import open_product
+from mlflow_models import registry
 from reconad_plugin.errors import ConfigError
 from tests.command_line import run
 from tests.factory import Factory
-from tests.world import GATHERED, LEARNT, NIGHTS, TRAINED, Story
+from tests.world import GATHERED, LEARNT, NIGHTS, QUIET_TOO, TRAINED, Story
 
 
 def runs(product: str) -> dict[str, dict]:
@@ -40,7 +42,28 @@ def test_a_lost_workspace_is_whole_again(story: Story, forked: Callable[..., Fac
     assert "nights put on the dashboard: 1" in last.stdout
     assert only_last == {f"night {LEARNT}": before[f"night {LEARNT}"]}
     watched = [night for night in NIGHTS if night > TRAINED]
-    assert everything == len(before) == len(watched)
+    assert everything == Backfilled(len(before), [])
+    assert len(before) == len(watched)
     assert runs(product) == before
     with pytest.raises(ConfigError, match="needs nights that the watch has seen"):
         backfill(product, last=GATHERED - timedelta(1))
+
+
+def test_a_damaged_night_and_a_deleted_version_stop_no_other(
+    story: Story, forked: Callable[..., Factory]
+) -> None:
+    """The damaged one is named; nights of the deleted version are shown, without its threshold."""
+    before = runs(story.product)
+    factory = forked(LEARNT)
+    opened = open_product(factory.product)
+    factory.put_key(opened.layout.night_record(QUIET_TOO), b"{")
+    MlflowClient().delete_model_version(registry.model_name(factory.product), "1")
+
+    done = run("backfill", factory.product)
+
+    shown = runs(factory.product)
+    watched = [f"night {night}" for night in NIGHTS if night > TRAINED and night != QUIET_TOO]
+    assert (done.returncode, sorted(shown)) == (2, watched)
+    assert f"they are gone or damaged of {QUIET_TOO}: run these nights again" in done.stderr
+    missing = {night: len(before[night].keys() - shown[night].keys()) for night in shown}
+    assert missing == {**dict.fromkeys(shown, 1), watched[-1]: 0}  # version 2 served the last one

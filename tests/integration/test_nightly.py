@@ -18,9 +18,15 @@ from flows.nightly import nightly
 from mlflow_models import registry
 from mlflow_models.tracking import read_training_images
 from reconad_plugin.config import TrainingSettings
-from reconad_plugin.errors import ConfigError, NoChampionError, NotEnoughImagesError
+from reconad_plugin.errors import (
+    ConfigError,
+    NoChampionError,
+    NotEnoughImagesError,
+    StorageError,
+)
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.store.objects import ObjectStore
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import (
     DIMMED,
@@ -110,6 +116,39 @@ def test_scheduled_retraining_comes_when_it_is_due(forked: Callable[..., Factory
     assert due == [False] * 3
     assert str(result.action).startswith("retrained, ")
     assert len(registry.versions(factory.product)) == 2
+
+
+def test_a_scheduled_run_catches_up_and_looks_beside(
+    forked: Callable[..., Factory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nights that were never run come first, one that fails stops no other; older ones are left
+    alone; and a night without images says what lies where nobody looks."""
+    factory = forked(TRAINED)
+    opened = open_product(factory.product)
+    factory.deliver(EMPTY_BEFORE, 1)
+    factory.deliver(QUIET, IMAGES)
+    factory.deliver(SCRATCHED, 1)
+    factory.deliver(QUIET_TOO, IMAGES)
+    broken = opened.layout.manifest(SCRATCHED)
+    written = ObjectStore.write
+
+    def write(self: ObjectStore, key: str, content: bytes, content_type: str) -> None:
+        if key == broken:
+            raise StorageError("the disk of the bucket is full")
+        written(self, key, content, content_type)
+
+    monkeypatch.setattr(ObjectStore, "write", write)
+    factory.put_key(f"{factory.product}/incoming/20260508/000.png", b"")
+    monkeypatch.setattr("flows.nightly.night_before_run", lambda: LEARNT)
+
+    result = nightly(factory.product)
+
+    beside = f"{factory.product}/incoming/YYYY-MM-DD/, where nobody looks, lie 1 under"
+    assert result.night == LEARNT
+    assert str(result.action).startswith(f"no images; beside {beside}")
+    assert str(result.action).endswith("/incoming/20260508/")
+    assert opened.known_nights() == [GATHERED, TRAINED, QUIET, QUIET_TOO]
+    assert opened.records.watched_nights() == [QUIET, QUIET_TOO]
 
 
 def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:
