@@ -156,7 +156,7 @@ def version(product: str, number: str) -> Version:
         return _version(MlflowClient().get_model_version(model_name(product), number))
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise
+            raise outage(error) or error from None
         raise ConfigError(
             f"a version must be one of {model_name(product)}; got {number}: "
             f"see `reconad status {product}`"
@@ -243,9 +243,7 @@ def _registered_model(product: str) -> RegisteredModel | None:
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             return None
-        if (down := outage(error)) is not None:
-            raise down from None
-        raise
+        raise outage(error) or error from None
 
 
 def _version(entry: ModelVersion) -> Version:

@@ -1,11 +1,31 @@
 """MLflow's server: its address without a password, and what to say when it does not answer."""
 
+import re
 from collections.abc import MutableMapping
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
+from requests.exceptions import RequestException, RetryError
 
 from reconad_plugin.errors import PlatformError
+
+MOST_SAID: Final = 300  # characters of what a server says, which may be a page
+_OF_THE_CALLER: Final = tuple(
+    map(ErrorCode.Name, (INVALID_PARAMETER_VALUE, RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST))
+)
+_ADVICE: Final = {  # by status
+    401: "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    403: "ask for the right; let the server's MLFLOW_SERVER_ALLOWED_HOSTS name this host",
+    404: "no MLflow is at this address: correct MLFLOW_TRACKING_URI",
+}
 
 
 def hide_password(environment: MutableMapping[str, str]) -> None:
@@ -23,14 +43,31 @@ def hide_password(environment: MutableMapping[str, str]) -> None:
 
 
 def outage(error: Exception) -> PlatformError | None:
-    """Return what to raise where MLflow did not answer; None where it did, and said something
-    else."""
-    message = str(error)
-    is_cut_off = message.startswith("API request to ") and "exception" in message
-    if not is_cut_off and "Max retries exceeded" not in message:
+    """Return what to raise where MLflow did not answer, or refused; None where it answered what
+    only the caller can judge: there is no such thing, it is there already, an argument is wrong."""
+    cause = error if isinstance(error, RequestException) else error.__cause__ or error.__context__
+    is_silent = isinstance(cause, RequestException) and cause.response is None
+    if is_silent and not isinstance(cause, RetryError):  # which is a server that keeps failing
+        return PlatformError(
+            f"MLflow must answer at {_host()}; it does not: start it, or correct "
+            "MLFLOW_TRACKING_URI, and run this again"
+        )
+    is_ours = isinstance(error, MlflowException) and error.error_code in _OF_THE_CALLER
+    if is_ours or not isinstance(error, MlflowException | RequestException):
         return None
-    host = urlsplit(mlflow.get_tracking_uri()).hostname  # of an address that may hold a password
-    return PlatformError(
-        f"MLflow must answer at {host}; it does not: start it, or correct MLFLOW_TRACKING_URI, and "
-        "run this again"
-    )
+    said = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:MOST_SAID]
+    advice = _ADVICE.get(_status_of(error), "see the server's log, and after an upgrade of MLflow "
+                         "run `mlflow db upgrade` with the address of its database")  # fmt: skip
+    return PlatformError(f"MLflow at {_host()} refuses: {said}: {advice}")
+
+
+def _status_of(error: Exception) -> int:
+    if isinstance(error, RequestException) and error.response is not None:
+        return error.response.status_code
+    return error.get_http_status_code() if isinstance(error, MlflowException) else 500
+
+
+def _host() -> str:
+    """Return where MLflow is, without what else its address may hold, such as a password."""
+    parts = urlsplit(mlflow.get_tracking_uri())
+    return str(parts.hostname or parts.scheme)

@@ -1,22 +1,28 @@
 """One training as one MLflow run: what it learnt from, how it went, and what came out."""
 
+import fcntl
 import json
+import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any, Final
 
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
+from mlflow_models.server import MOST_SAID, outage
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.errors import ModelFormatError
+from reconad_plugin.errors import ModelFormatError, PlatformError
 from reconad_plugin.ledger.splits import TRAIN
 from reconad_plugin.training.report import Progress
 
@@ -142,8 +148,31 @@ def log_night(
         return str(run.info.run_id)
 
 
+def check_ready(product: str) -> None:
+    """Open MLflow as a training of a product will at its end: the experiment, a run and its files.
+
+    Processes on one machine take turns, since the first makes the tables of a new database.
+
+    Raises:
+        PlatformError: MLflow does not answer, or refuses one of these.
+    """
+    lock = Path(tempfile.gettempdir()) / f"reconad-mlflow-{os.getuid()}.lock"
+    with lock.open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            with _product_run(product, "ready", {}) as run:
+                mlflow.log_text("A training may log here.\n", "ready.txt")
+            MlflowClient().delete_run(run.info.run_id)
+        except (MlflowException, OSError) as error:
+            said = " ".join(str(error).split())[:MOST_SAID]
+            raise outage(error) or PlatformError(
+                f"a training needs an experiment and a place for files in MLflow; {said}"
+            ) from error
+
+
 @contextmanager
 def _product_run(product: str, run_name: str, tags: Mapping[str, str]) -> Iterator[Any]:
+    os.environ.pop("MLFLOW_RUN_ID", None)  # of another run, which MLflow would go on with
     experiment = mlflow.set_experiment(f"reconad/{product}")
     if experiment.tags.get(EXPERIMENT_KIND_TAG) != MODEL_TRAINING:
         mlflow.set_experiment_tag(EXPERIMENT_KIND_TAG, MODEL_TRAINING)

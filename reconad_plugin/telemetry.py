@@ -1,4 +1,5 @@
-"""Importing this switches off the usage reporting of the libraries that come after it.
+"""Importing this switches off the usage reporting of the libraries that come after it, and keeps
+what they say to this machine's own servers away from proxies.
 
 A factory's servers report to nobody unless their owner asks for it. A variable that is already
 set is left as it is; Evidently takes ``DO_NOT_TRACK`` with any value as a no.
@@ -14,3 +15,9 @@ QUIET_ENVIRONMENT = {
 
 for _name, _value in QUIET_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+
+# whatever proxy is set; both spellings, since some libraries read one and some the other
+_direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+if "127.0.0.1" not in _direct.split(","):
+    _direct = ",".join(filter(None, (_direct, "127.0.0.1", "localhost", "::1")))
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = _direct

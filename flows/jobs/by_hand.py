@@ -13,7 +13,7 @@ from torch import Tensor
 from flows.jobs import training_job as jobs
 from flows.jobs.fitting import fit_and_log, pretrain_and_log
 from flows.jobs.progress import warn
-from mlflow_models import flavor, registry
+from mlflow_models import flavor
 from mlflow_models.foundation import registered_name
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
 from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
@@ -130,7 +130,6 @@ def pretrain(
 
 
 def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, TrainingReport]:
-    registry.versions(job.product)  # MLflow must answer before the training and not after it
     run = fit_and_log(job, device)
     warn(run.warning)
     return run

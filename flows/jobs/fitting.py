@@ -5,9 +5,8 @@ from typing import Final
 
 from flows.jobs.progress import progress_bar
 from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
-from mlflow_models import registry
 from mlflow_models.foundation import log_foundation, weights_tag
-from mlflow_models.tracking import TrainingRecord, log_training
+from mlflow_models.tracking import TrainingRecord, check_ready, log_training
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import threshold_warning
 from reconad_plugin.detector.detector import Detector
@@ -35,6 +34,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
         TrainingDivergedError: the loss is not a number.
         ConfigError: the device is not there, or the base is another model.
     """
+    check_ready(job.product)  # before the training and not after it
     images = job.load()
     with progress_bar(job.title) as on_progress:
         detector, report = fit_detector(
@@ -86,7 +86,7 @@ def pretrain_and_log(
             f"pretraining needs at least {settings.min_training_images} normal images; got "
             f"{len(job.images)}: bring more, of this or of other products"
         )
-    registry.versions(job.product)  # MLflow must answer before the training and not after it
+    check_ready(job.product)
     images = job.load()
     training = _with_local_textures(job.training)
     with progress_bar(job.title) as on_progress:

@@ -25,6 +25,7 @@ WORK_POOL: Final = "reconad"
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S: Final = 120
 SETTINGS_FILE: Final = "reconad.toml"  # in the state folder
+ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _MARK: Final = ".reconad-platform"  # a state folder carries it, so that no other is ever emptied
 _ACCESS_KEY: Final = "reconad"
 
@@ -249,17 +250,18 @@ def _run(state: Path, bucket: str, is_fresh: bool) -> Iterator[EmbeddedPlatform]
     platform = EmbeddedPlatform(state.resolve())
     before = dict(os.environ)
     _replace_environment(_without_aws(before))
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    # a shell that starts it in the background has SIGINT ignored
+    previous = {each: signal.signal(each, _interrupt) for each in ENDING_SIGNALS}
     try:
         platform.start(bucket)
         os.environ.update(platform.environment)
         yield platform
     finally:
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for each in ENDING_SIGNALS:  # a second one changes nothing
+            signal.signal(each, signal.SIG_IGN)
         platform.stop()
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
         _replace_environment(before)
 
 

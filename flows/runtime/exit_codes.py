@@ -15,6 +15,12 @@ from reconad_plugin.errors import (
 )
 from reconad_plugin.images.names import printable
 
+_AUTHORISE = "set PREFECT_API_KEY, or PREFECT_API_AUTH_STRING as the server has it"
+_PREFECT_ADVICE = {
+    401: _AUTHORISE,
+    403: _AUTHORISE,
+    404: "no Prefect is at this address: correct PREFECT_API_URL, which ends with /api",
+}
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 OUR_OWN = (PlatformError, StorageUnreachableError, TrainingDivergedError)
 
@@ -51,13 +57,25 @@ def run_command(command: Callable[[], object]) -> int:
 
 
 def _outage(error: Exception) -> str | None:
-    """Say what to do about a server that stopped answering; None for anything else."""
-    message = str(error)
-    if "Failed to reach API" in message:
-        return f"Prefect does not answer: {message}: check PREFECT_API_URL"
-    if message.startswith("API request to "):  # MLflow's; it is slow to import, so not before
+    """Say what to do about a server that does not answer or refuses; None for anything else."""
+    if type(error).__module__.startswith("mlflow."):  # it is slow to import, so not before
         from mlflow_models.server import outage
 
-        down = outage(error)
-        return None if down is None else str(down)
+        if (down := outage(error)) is not None:
+            return str(down)
+    return _prefect_outage(error) if "prefect" in sys.modules else None
+
+
+def _prefect_outage(error: BaseException | None) -> str | None:
+    """Say the same of Prefect, whose client raises errors of httpx or others because of them."""
+    import httpx
+
+    while error is not None and not isinstance(error, httpx.HTTPError):
+        error = error.__cause__ or error.__context__
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        advice = _PREFECT_ADVICE.get(status, "see the server's log")
+        return f"Prefect at {error.request.url.host} refuses with {status}: {advice}"
+    if isinstance(error, httpx.HTTPError):
+        return "Prefect does not answer: start it, or correct PREFECT_API_URL, and run this again"
     return None

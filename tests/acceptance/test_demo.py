@@ -58,14 +58,14 @@ def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def heeds_ctrl_c() -> Iterator[None]:
-    """A process started from here heeds it, also where this one runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def in_the_background() -> Iterator[None]:
+    """A process started from here has Ctrl-C ignored at first, as a shell's in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("heeds_ctrl_c")
+@pytest.mark.usefixtures("in_the_background")
 def test_ctrl_c_stops_every_server(tmp_path: Path) -> None:
     """Interrupted in the middle, the demo ends without a traceback and leaves no process."""
     state = tmp_path / "state"

@@ -2,7 +2,8 @@
 
 import errno
 
-import mlflow
+import httpx
+import prefect  # noqa: F401  the client of its servers
 import pytest
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
@@ -18,22 +19,26 @@ NO_MLFLOW = (
 )
 
 
-def without_mlflow(ask):
-    """A command with a call that MLflow does not answer."""
-
-    def command():
-        (port,) = free_ports(1)
-        mlflow.set_tracking_uri(f"http://me:secret@127.0.0.1:{port}")
-        ask()
-
-    return command
-
-
 def fail_with(error):
     """A command that does nothing else."""
 
     def command():
         raise error
+
+    return command
+
+
+def refused(status):
+    """What Prefect's client raises for a status."""
+    request = httpx.Request("GET", "http://me:secret@prefect:4200/api/health")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status))
+
+
+def without_prefect(reason):
+    """A command that Prefect's client gives up for a reason."""
+
+    def command():
+        raise RuntimeError("Failed to reach API at http://me:secret@prefect:4200/api/") from reason
 
     return command
 
@@ -66,20 +71,34 @@ def fail_with(error):
         ),
         pytest.param(fail_with(KeyboardInterrupt()), 130, "reconad: stopped", id="stopped"),
         pytest.param(
-            fail_with(RuntimeError("Failed to reach API at http://127.0.0.1:1/api/")),
+            without_prefect(httpx.ConnectError("refused")),
             1,
-            "reconad: Prefect does not answer: Failed to reach API at http://127.0.0.1:1/api/: "
-            "check PREFECT_API_URL",
+            "reconad: Prefect does not answer: start it, or correct PREFECT_API_URL, and run this "
+            "again",
             id="no Prefect",
         ),
         pytest.param(
-            without_mlflow(lambda: MlflowClient().get_run("1")),
+            without_prefect(refused(401)),
+            1,
+            "reconad: Prefect at prefect refuses with 401: set PREFECT_API_KEY, or "
+            "PREFECT_API_AUTH_STRING as the server has it",
+            id="Prefect asks who it is",
+        ),
+        pytest.param(
+            without_prefect(refused(404)),
+            1,
+            "reconad: Prefect at prefect refuses with 404: no Prefect is at this address: correct "
+            "PREFECT_API_URL, which ends with /api",
+            id="another server in Prefect's place",
+        ),
+        pytest.param(
+            lambda: MlflowClient().get_run("1"),
             1,
             NO_MLFLOW,
             id="no MLflow, as in the middle of a training",
         ),
         pytest.param(
-            without_mlflow(lambda: load_model("models:/reconad-screw/1")),
+            lambda: load_model("models:/reconad-screw/1"),
             1,
             NO_MLFLOW,
             id="no MLflow for a version",
@@ -88,13 +107,11 @@ def fail_with(error):
 )
 def test_a_command_ends_with_a_code_and_a_line(command, code, said, capsys, monkeypatch):
     """What a person can mend is one line, without passwords."""
+    (port,) = free_ports(1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
     monkeypatch.setenv(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "0")
-    address = mlflow.get_tracking_uri()
 
-    try:
-        assert run_command(command) == code
-    finally:
-        mlflow.set_tracking_uri(address)
+    assert run_command(command) == code
     assert capsys.readouterr().err.strip() == said
 
 

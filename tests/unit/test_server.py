@@ -8,11 +8,16 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from mlflow_models import registry
+from mlflow_models.flavor import load_model
 from mlflow_models.server import hide_password
+from mlflow_models.tracking import check_ready
+from reconad_plugin.errors import ConfigError, PlatformError
 
 SECRET = "http://me:p%40ss@mlflow:5000/base"
 
@@ -103,3 +108,104 @@ def test_the_server_is_still_asked_with_the_password(asked, monkeypatch):
 
     (header,) = seen
     assert base64.b64decode(header.removeprefix("Basic ")) == b"me:p@ss"
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Lets MLflow's server answer everything with a status and a body."""
+    said = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(said["status"])
+            self.end_headers()
+            self.wfile.write(said["body"].encode())
+
+        def do_POST(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # loopback goes past it
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{server.server_port}")
+    yield said.update
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+REFUSED = "MLflow at 127.0.0.1 refuses: "
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        pytest.param(401, "Who are you?", "MLFLOW_TRACKING_TOKEN", id="nobody known"),
+        pytest.param(403, "Invalid Host header", "MLFLOW_SERVER_ALLOWED_HOSTS", id="host"),
+        pytest.param(404, "<html>no page</html>", "correct MLFLOW_TRACKING_URI", id="no MLflow"),
+        pytest.param(200, "<html>Sign in</html>", "<html>Sign in</html>", id="a login page"),
+        pytest.param(500, "oops", "see the server's log", id="its own failure"),
+        pytest.param(500, "x" * 5000, "see the server's log", id="a long page"),
+    ],
+)
+def test_what_a_server_says_is_one_line_with_what_to_do(answer, status, body, words):
+    """By status and type, and never with the password of the address."""
+    answer(status=status, body=body)
+
+    for ask in (lambda: registry.versions("screw"), lambda: check_ready("screw")):
+        with pytest.raises(PlatformError) as caught:
+            ask()
+        said = str(caught.value)
+        assert said.startswith(REFUSED)
+        assert words in said
+        assert "secret" not in said
+        assert len(said) < 600
+
+
+def test_what_only_the_caller_can_judge_is_no_outage(answer):
+    """A wrong argument stays one, also where the server speaks of an exception."""
+    content = {"error_code": "INVALID_PARAMETER_VALUE", "message": "API request: exception"}
+    answer(status=400, body=json.dumps(content))
+
+    with pytest.raises(ConfigError, match="a model URI must lead to a model"):
+        load_model("models:/reconad-screw/1")
+
+
+def test_a_training_logs_to_a_run_of_its_own(mlflow_in_a_file, monkeypatch):
+    """Whatever run the shell names; and what was tried before the training leaves no trace."""
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+
+    check_ready("screw")
+
+    experiment = mlflow.get_experiment_by_name("reconad/screw")
+    assert MlflowClient().search_runs([experiment.experiment_id]) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(
+            lambda client: client.delete_experiment(client.create_experiment("reconad/screw")),
+            "You can restore the experiment",
+            id="an experiment that somebody deleted",
+        ),
+        pytest.param(
+            lambda client: client.create_experiment("reconad/screw", "/proc/none/files"),
+            "/proc/none",
+            id="a place for files that this machine has not",
+        ),
+    ],
+)
+def test_what_would_fail_after_a_training_fails_before(mlflow_in_a_file, spoil, words):
+    """In one line."""
+    spoil(MlflowClient())
+
+    with pytest.raises(PlatformError, match="needs an experiment and a place for files") as caught:
+        check_ready("screw")
+
+    assert words in str(caught.value)
