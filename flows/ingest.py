@@ -14,6 +14,9 @@ from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageError, StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests
+from reconad_plugin.ledger.repeats import most_repeated
+from reconad_plugin.watch.delivery import hung_camera
+from reconad_plugin.watch.explanation import describe_faults
 
 VERDICTS: Final = (manifests.ACCEPTED, manifests.QUARANTINED, manifests.DUPLICATE)
 MOST_REASONS: Final = 100  # in one event, which Prefect takes up to 1.5 MB
@@ -34,6 +37,8 @@ def ingest(product: str, night: date) -> dict[str, int]:
     opened = open_product(product)
     manifest = take_in(opened, night)
     report_quarantined(opened, night, manifest)
+    if fault := hung_camera(most_repeated(manifest)):
+        get_run_logger().warning("night %s: %s", night, *describe_faults([fault]))
     counts = manifest["verdict"].value_counts()
     summary = {name: int(counts.get(name, 0)) for name in VERDICTS}
     get_run_logger().info("night %s: %s", night, summary)

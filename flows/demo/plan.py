@@ -59,7 +59,7 @@ class DemoNight:
     night: str  # ``YYYY-MM-DD``
     images: int  # accepted
     quarantined: int  # refused with a reason
-    duplicates: int  # same bytes as an image before
+    duplicates: int  # same bytes or pixels as an image before
     is_alarm: bool  # whether the watch raised one
     cause: str
     explanation: str  # what happened and why, in words

@@ -1,7 +1,7 @@
 """A night under the watch: score it, decide on it, and queue what a person has to look at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pandas as pd
@@ -14,8 +14,8 @@ from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.eligibility import status_of, waiting_images
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
-from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.repeats import most_repeated, rows_to_score
 from reconad_plugin.watch.cause import NONE, find_cause
 from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
@@ -41,7 +41,7 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
         NoChampionError: no version serves yet.
     """
     manifest = ledger.manifests.get(night)
-    if manifest is None or (rows := accepted_rows([manifest])).empty:
+    if manifest is None or (rows := rows_to_score(manifest)).empty:
         return None
     version = choose_scorer(product, ledger, night)
     detector = flavor.load_model(version.uri)
@@ -58,6 +58,7 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
         detector.matched_calibration.image_threshold,
         is_trained_on=night.isoformat() <= version.night,
     )
+    statistics = replace(statistics, repeats=most_repeated(manifest))
     return ScoredNight(version, detector, table, statistics)
 
 
@@ -99,7 +100,8 @@ def queue_for_review(
 ) -> None:
     """List for a person every image that looks anomalous, or all of a held night."""
     status = status_of(record.night, record, History())
-    waiting = scored.table[waiting_images(scored.table, status)]
+    is_accepted = scored.table["split"] != ""  # not the frame that a camera hangs at
+    waiting = scored.table[waiting_images(scored.table, status) & is_accepted]
     otherwise = f"night held: {record.cause}" if record.is_holding else "scored anomalous"
     why = waiting["is_suspect"].map({True: "suspect", False: otherwise})
     product.records.ask_for_review(night, waiting.assign(why=why))

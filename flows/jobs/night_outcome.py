@@ -49,6 +49,6 @@ class NightOutcome:
     night: date
     accepted: int  # images that were taken in
     quarantined: int  # images that were quarantined with a reason
-    duplicate: int  # images with the bytes of one before
+    duplicate: int  # images with the bytes or the pixels of one before
     record: NightRecord | None  # what the watch decided; None where no version watched the night
     action: Action  # what was done

@@ -4,6 +4,7 @@ They are computed on the picture as it came, before any resizing for a network, 
 the manifest, so that a change of lamp, lens or mounting is seen without a model.
 """
 
+import hashlib
 from typing import Final
 
 import numpy as np
@@ -67,6 +68,14 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
         "resolution": float(np.log2(luma.size)),
         **dict(zip(_FRAMINGS, _framing(luma), strict=True)),
     }
+
+
+def hash_pixels(image: NDArray[np.uint8]) -> str:
+    """Hash what a picture shows: equal for equal (H, W, 3) uint8 RGB, whatever its file holds
+    besides. Noise makes any two exposures of a camera differ."""
+    digest = hashlib.sha256(f"{image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def _slope(luma: NDArray[np.floating]) -> float:

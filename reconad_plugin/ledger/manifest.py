@@ -8,13 +8,13 @@ import hashlib
 import io
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import pandas as pd
 
@@ -27,7 +27,7 @@ from reconad_plugin.errors import (
     StorageUnreachableError,
 )
 from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.features import FEATURES, describe_image
+from reconad_plugin.images.features import FEATURES, describe_image, hash_pixels
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.ledger.splits import assign_splits
@@ -46,6 +46,7 @@ COLUMNS: Final[dict[str, str]] = {
     "version_id": "str",
     "etag": "str",
     "sha256": "str",
+    "pixels_sha256": "str",  # see `hash_pixels`; empty where it was not decoded, or before its time
     "size_bytes": "int64",
     "width_px": "int64",
     "height_px": "int64",
@@ -56,6 +57,8 @@ COLUMNS: Final[dict[str, str]] = {
     "split": "str",  # train, calibration or judge; empty unless accepted
     **dict.fromkeys(FEATURES, "float64"),
 }
+
+_EQUALITIES: Final = {"sha256": "bytes", "pixels_sha256": "pixels"}  # column -> what is equal
 
 _READERS = 8  # threads; reading waits on the network, decoding releases the interpreter's lock
 
@@ -93,12 +96,12 @@ def build_manifest(
         StorageError: the bucket is not there, or refuses all. An object that alone cannot be read
             is quarantined, as ``unreadable``.
     """
-    known = known_hashes(store, layout, besides=night)
-    accepted_before = len(known)
+    others = accepted_on_other_nights(store, layout, night)
     golden = read_golden_images(store, cache, layout).hashes
     objects = list(store.list_objects(layout.incoming(night)))
     kept = _unchanged_rows(previous, objects)
-    known |= {str(row["sha256"]): key for (key, _), row in kept.items() if row["split"]}
+    dealt = [row for row in kept.values() if row["split"]]
+    known = _keys_by_hash([*others[["key", *_EQUALITIES]].to_dict("records"), *dealt])
     rows = _inspect_all(store, cache, objects, kept, night, rules)
     for row in rows:
         name = str(row["key"]).removeprefix(layout.incoming(night))
@@ -106,15 +109,17 @@ def build_manifest(
     for row in rows:  # in order of key: the first of two equal images is the one accepted
         if row["verdict"] != ACCEPTED or row["split"]:
             continue
-        first = known.setdefault(str(row["sha256"]), str(row["key"]))
-        if first != row["key"]:
-            row |= {"verdict": DUPLICATE, "reason": f"same bytes as {first}"}
-        elif row["sha256"] in golden:
+        if equality := next((name for name in _EQUALITIES if row[name] in known), None):
+            reason = f"same {_EQUALITIES[equality]} as {known[str(row[equality])]}"
+            row |= {"verdict": DUPLICATE, "reason": reason}
+            continue
+        known |= _keys_by_hash([row])
+        if row["sha256"] in golden:
             same = f"same bytes as {golden[str(row['sha256'])]}"
             reason = f"golden: {same}, which judges versions and never trains them"
             row |= {"verdict": QUARANTINED, "reason": reason}
     if not rules.is_closed:
-        _deal_out(rows, accepted_before)
+        _deal_out(rows, len(others))
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -123,9 +128,10 @@ def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.
     content = store.read_optional(layout.manifest(night))
     if content is None:
         return None
+    younger = {"position": "", "pixels_sha256": ""}  # columns that old manifests lack
     with reading_back(store.uri(layout.manifest(night))):
         table = pd.read_parquet(io.BytesIO(content))
-        return table.reindex(columns=list(COLUMNS)).fillna({"position": ""}).astype(COLUMNS)
+        return table.reindex(columns=list(COLUMNS)).fillna(younger).astype(COLUMNS)
 
 
 def write_manifest(
@@ -203,17 +209,13 @@ def nights_under(store: ObjectStore, prefix: str, ending: str) -> list[date]:
     return sorted(nights)
 
 
-def known_hashes(store: ObjectStore, layout: ProductLayout, besides: date) -> dict[str, str]:
-    """Return the SHA-256 of every image accepted on another night, with the key it came under."""
-    known: dict[str, str] = {}
-    for night in known_nights(store, layout, before=date.max):
-        if night == besides:
-            continue
-        manifest = unless_damaged(partial(read_manifest, store, layout, night))
-        if manifest is not None:
-            accepted = manifest[manifest["verdict"] == ACCEPTED]
-            known |= dict(zip(accepted["sha256"], accepted["key"], strict=True))
-    return known
+def accepted_on_other_nights(
+    store: ObjectStore, layout: ProductLayout, night: date
+) -> pd.DataFrame:
+    """Return the rows of every image accepted on other nights, earlier and later ones."""
+    nights = [each for each in known_nights(store, layout, before=date.max) if each != night]
+    manifests = [unless_damaged(partial(read_manifest, store, layout, each)) for each in nights]
+    return accepted_rows(manifest for manifest in manifests if manifest is not None)
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:
@@ -267,6 +269,13 @@ def _unchanged_rows(
     rows = [{str(name): value for name, value in row.items()} for row in kept.to_dict("records")]
     by_object = {(str(row["key"]), str(row["etag"])): row for row in rows}
     return {place: row for place, row in by_object.items() if place in there}
+
+
+def _keys_by_hash(rows: Iterable[Mapping[Any, object]]) -> dict[str, str]:
+    """Index the keys of images by each hash that two equal ones share."""
+    return {
+        str(row[column]): str(row["key"]) for row in rows for column in _EQUALITIES if row[column]
+    }
 
 
 def _deal_out(rows: list[dict[str, object]], accepted_before: int) -> None:
@@ -329,7 +338,7 @@ def _is_readable(store: ObjectStore, key: str) -> bool:
 
 def _new_row(info: ObjectInfo, night: date) -> dict[str, object]:
     return {
-        "key": info.key, "version_id": "", "etag": info.etag, "sha256": "",
+        "key": info.key, "version_id": "", "etag": info.etag, "sha256": "", "pixels_sha256": "",
         "size_bytes": 0, "width_px": 0, "height_px": 0,
         "night": night.isoformat(), "position": "", "verdict": ACCEPTED, "reason": "", "split": "",
         **dict.fromkeys(FEATURES, float("nan")),
@@ -354,4 +363,7 @@ def _inspect_object(
     except InvalidImageError as error:
         return row | {"verdict": QUARANTINED, "reason": f"{error.reason}: {error}"}
     cache.put(sha256, found.content)
-    return row | {"width_px": image.shape[1], "height_px": image.shape[0], **describe_image(image)}
+    return row | {
+        "pixels_sha256": hash_pixels(image), "width_px": image.shape[1],
+        "height_px": image.shape[0], **describe_image(image),
+    }  # fmt: skip

@@ -15,7 +15,7 @@ from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE, Triage
 from reconad_plugin.watch.night_tests import Watch
-from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
+from reconad_plugin.watch.results import CameraFault, ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
@@ -52,6 +52,7 @@ class NightRecord:
     suspects: CountCheck | None = None  # the same after matching the light
     contrast: ContrastCheck | None = None  # the test of how far images stand out from their cells
     expected_false_alarms: float | None = None  # in the next year
+    faults: tuple[CameraFault, ...] = ()  # where the camera hangs or is silent
 
     @classmethod
     def of(
@@ -79,6 +80,7 @@ class NightRecord:
             suspects=watch.suspects,
             contrast=watch.contrast,
             expected_false_alarms=expected_false_alarms,
+            faults=watch.faults,
         )
 
     @property
@@ -87,10 +89,11 @@ class NightRecord:
         return self.since or self.night
 
     @property
-    def results(self) -> list[StatisticCheck | CountCheck]:
+    def results(self) -> list[StatisticCheck | CountCheck | CameraFault]:
         """What each test of the night says, as far as it was kept."""
         of_images = (self.above_threshold, self.suspects, self.contrast)
-        return [*self.checks.values(), *(each for each in of_images if each is not None)]
+        known = [each for each in of_images if each is not None]
+        return [*self.checks.values(), *known, *self.faults]
 
     @property
     def open_nights(self) -> int:
@@ -118,6 +121,7 @@ class NightRecord:
             "checks": {name: check.to_dict() for name, check in self.checks.items()},
             "counts": {name: asdict(count) for name, count in counts.items() if count is not None},
             "expected_false_alarms": self.expected_false_alarms,
+            "camera_faults": [asdict(fault) for fault in self.faults],
         }
 
     def to_json(self) -> bytes:
@@ -129,6 +133,7 @@ class NightRecord:
         """Read a record."""
         kept = json.loads(content)
         explanation, counts = kept.pop("evidence"), kept.pop("counts")
+        faults = tuple(CameraFault(**fault) for fault in kept.pop("camera_faults", ()))
         tests = {
             field: of_test(**counts[key])
             for key, (field, of_test) in _COUNTS.items()
@@ -140,7 +145,7 @@ class NightRecord:
             "statistics": NightStatistics.from_dict(kept["statistics"]),
             "checks": {name: StatisticCheck.from_dict(check) for name, check in checks},
         }
-        return cls(**kept | read | tests, explanation=explanation)
+        return cls(**kept | read | tests, explanation=explanation, faults=faults)
 
 
 class NightRecords:

@@ -21,6 +21,10 @@ CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
 HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
 _HELD: Final = "the night is held: review its images"
+_FAULTY: Final = (
+    "the night is held: look at the camera and at what brings its pictures, then review its "
+    "images; what is meant to stay so, end with `reconad resolve`"
+)
 ADVICE: Final = {  # what a person is to know and to do
     LIGHT: "fine-tuning follows; look at the lamp",
     CAMERA: "the night is held: look at lens, focus and mounting, then review its images",
@@ -110,8 +114,13 @@ class _Signs:
         return self.watch.contrast.is_alarm or has_suspects
 
     @property
+    def is_camera(self) -> bool:
+        return bool(self.camera or self.watch.faults)
+
+    @property
     def is_alarm(self) -> bool:
-        return bool(self.moved) or self.has_defects or self.watch.above_threshold.is_alarm
+        is_counted = self.has_defects or self.watch.above_threshold.is_alarm
+        return bool(self.moved) or self.is_camera or is_counted
 
     @property
     def is_masked(self) -> bool:
@@ -129,7 +138,7 @@ class _Signs:
         """All causes that are seen."""
         seen = {
             DEFECTS: self.has_defects,
-            CAMERA: bool(self.camera),
+            CAMERA: self.is_camera,
             PROCESS: self.is_process,
             LIGHT: bool(self.light) and not self.is_process,
         }
@@ -141,7 +150,7 @@ class _Signs:
         rules = (
             (self.is_masked, CAMERA),
             (self.has_defects, DEFECTS),
-            (bool(self.camera), CAMERA),
+            (self.is_camera, CAMERA),
             (self.is_hinted or self.is_rise, UNCLEAR),
             (self.is_process, PROCESS),
             (bool(self.light), LIGHT),
@@ -169,21 +178,24 @@ def _explain(cause: str, signs: _Signs) -> str:
     """Say what happened, what to do, and the numbers of the images."""
     happened, besides = _happened(cause, signs)
     suspects = words.describe_suspects(signs.watch.suspects, signs.watch.contrast)
-    return words.in_sentences(*happened, ADVICE[cause], suspects, besides)
+    advice = _FAULTY if signs.watch.faults else ADVICE[cause]
+    return words.in_sentences(*happened, advice, suspects, besides)
 
 
 def _happened(cause: str, signs: _Signs) -> tuple[list[str], str]:
     """Say what happened, and what there is besides."""
     count = words.describe_count(signs.watch.above_threshold)
+    faults = words.describe_faults(signs.watch.faults)
     if cause == DEFECTS:
         besides = f"besides, {words.describe_moves(signs.moved)}" if signs.moved else ""
-        return ["images look defective as on no ordinary night"], besides
+        return ["images look defective as on no ordinary night", *faults], besides
     if cause == CAMERA:
         others = signs.light + signs.surface
         besides = f"besides, {words.describe_moves(others)}" if others else ""
         if signs.is_masked:
             besides = "a camera that moved makes any image look so"
-        return [words.describe_moves(signs.camera)], besides
+        moves = [words.describe_moves(signs.camera)] if signs.camera else []
+        return [*faults, *moves], besides
     if cause == UNCLEAR:
         moved = signs.moved if signs.is_hinted else signs.scores
         what = words.describe_moves(moved) if moved else count

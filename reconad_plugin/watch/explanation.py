@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
+from reconad_plugin.watch.results import CameraFault, ContrastCheck, CountCheck, StatisticCheck
 
 LEAST_CHANCE: Final = 1e-9  # that is printed; no model of nights holds farther out
 MOST_STATISTICS: Final = 3  # in one sentence, the farthest first
@@ -110,6 +110,26 @@ def _numbers(check: StatisticCheck) -> str:
     if check.effect is None:
         return numbers
     return f"{numbers}: {abs(check.effect):.1f} deviations {'up' if check.effect > 0 else 'down'}"
+
+
+def describe_faults(faults: Sequence[CameraFault]) -> list[str]:
+    """Say where the camera hangs, and at which positions it is silent."""
+    said = [
+        f"{fault.repeated} of {fault.pictures} pictures"
+        f"{f' of the camera position {fault.position}' if fault.position else ''} show the same "
+        "frame as another one: the camera hangs, or one picture is sent again and again"
+        for fault in faults
+        if fault.pictures
+    ]
+    silent = [fault for fault in faults if not fault.pictures]
+    if silent:
+        fewest, most = min(each.fewest for each in silent), max(each.most for each in silent)
+        said.append(
+            f"no usable picture came from the camera position{'s' * (len(silent) > 1)} "
+            f"{', '.join(fault.position for fault in silent)}, which sent "
+            f"{fewest}{f' to {most}' if most > fewest else ''} on other nights"
+        )
+    return said
 
 
 def describe_suspects(suspects: CountCheck, contrast: ContrastCheck) -> str:

@@ -22,9 +22,10 @@ from reconad_plugin.watch import statistics
 from reconad_plugin.watch.chart_sums import Night
 from reconad_plugin.watch.charts import Charts, Scores
 from reconad_plugin.watch.contrast import LEAST_NIGHTS, chance_of_contrast
+from reconad_plugin.watch.delivery import camera_faults
 from reconad_plugin.watch.limits import Limits, limits
 from reconad_plugin.watch.positions import images_of, is_placed, night_values
-from reconad_plugin.watch.results import ContrastCheck, CountCheck, StatisticCheck
+from reconad_plugin.watch.results import CameraFault, ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import Exceedances, NightStatistics, Outliers
 
 NIGHT_EFFECT: Final = 0.25  # nights differ by so many deviations of images, before any are known
@@ -64,6 +65,7 @@ class Watch:
     # False where tonight saw no position that the nights before know, so that its statistics cannot
     # be compared
     is_placed: bool = True
+    faults: tuple[CameraFault, ...] = ()  # where the camera hangs or is silent
 
 
 def watch_night(
@@ -101,6 +103,7 @@ def watch_night(
         charts.update(measured, reference[index])
         if is_normal[index]:
             scores.append(tested.score)
+    of_level = [night for night in history if night.night in normal]
     known = comparable(history, normal, tonight.model_version)
     unresolved = comparable(history, baseline.ordinary, tonight.model_version)
     effect = _night_effect(known)
@@ -117,7 +120,8 @@ def watch_night(
         contrast=_check_contrast(unresolved, tonight.outliers, limit),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
         autocorrelation=charts.autocorrelation,
-        is_placed=is_placed([night for night in history if night.night in normal], tonight),
+        is_placed=is_placed(of_level, tonight),
+        faults=camera_faults(of_level, tonight, new_levels),
     )
 
 

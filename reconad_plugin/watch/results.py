@@ -85,6 +85,18 @@ class CountCheck:
 
 
 @dataclass(frozen=True)
+class CameraFault:
+    """A camera that hangs, or that is silent at a position."""
+
+    position: str  # of the camera; empty where all pictures of the night are meant
+    share_of_limit: float  # how far beyond it the night is, above 1
+    pictures: int = 0  # that came and could be read; 0 where it is silent
+    repeated: int = 0  # of these, that show the same frame as another one
+    fewest: int = 0  # pictures that it sent on another night; 0 where it hangs
+    most: int = 0  # likewise
+
+
+@dataclass(frozen=True)
 class ContrastCheck(CountCheck):
     """What the test of contrast says of a night.
 

@@ -63,6 +63,21 @@ class Outliers:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """The one frame that most pictures of a night repeat, of all or of one position of the camera,
+    whichever repeat it more; none where a frame came again once or twice."""
+
+    position: str = ""  # of the camera; empty where all pictures of the night are meant
+    pictures: int = 0  # that could be read
+    repeated: int = 0  # of these, that show this frame and are not the first to do so
+
+    @property
+    def share(self) -> float:
+        """Share of the pictures; 0 where there are none."""
+        return self.repeated / self.pictures if self.pictures else 0.0
+
+
+@dataclass(frozen=True)
 class PositionMeans:
     """The images of a night that one position of the camera took."""
 
@@ -89,6 +104,7 @@ class NightStatistics:
     positions: dict[str, PositionMeans] = field(default_factory=dict)
     images: int = 0  # that were looked at
     outliers: Outliers | None = None  # None while too few nights are known
+    repeats: Repeats = Repeats()
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in a record's JSON."""
@@ -105,6 +121,7 @@ class NightStatistics:
             "suspects": Exceedances(**content["suspects"]),
             "positions": {position: PositionMeans(**values) for position, values in means},
             "outliers": Outliers(**outliers) if outliers else None,
+            "repeats": Repeats(**content.get("repeats", {})),
         }
         others = {name: value for name, value in content.items() if name != "alarming"}
         return cls(**others | read)

@@ -8,7 +8,7 @@ from reconad_plugin.errors import DamagedRecordError
 from reconad_plugin.ledger.eligibility import Status
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import read_ledger
-from reconad_plugin.ledger.manifest import known_hashes, read_manifest, write_manifest
+from reconad_plugin.ledger.manifest import accepted_on_other_nights, read_manifest, write_manifest
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.watch.cause import DEFECTS, NONE
@@ -69,7 +69,8 @@ def test_damaged_scores_and_manifests_are_passed_over(bucket, damage, caplog):
     found = ledger(store, records)
 
     assert set(found.training_images(0.02)["night"]) == {"2026-05-04"}
-    assert set(known_hashes(store, LAYOUT, besides=AFTER)) == set(manifest(BEFORE)["sha256"])
+    others = accepted_on_other_nights(store, LAYOUT, AFTER)
+    assert set(others["sha256"]) == set(manifest(BEFORE)["sha256"])
     assert caplog.text.count("put it back from a copy, or delete it and run its night again") >= 2
     with pytest.raises(DamagedRecordError, match=r"manifests/2026-05-03\.parquet is not"):
         read_manifest(store, LAYOUT, DAMAGED)

@@ -194,14 +194,14 @@ def test_manifest_is_read_as_it_was_written(bucket, tmp_path):
 def test_manifest_of_an_earlier_time_is_read(bucket, tmp_path):
     """Columns that it lacks are empty, so that its images serve on without them."""
     written = build(bucket, tmp_path).reset_index(drop=True)
-    lacking = ["position", "light_slope_x", "noise", "framing_spread"]
+    lacking = ["position", "pixels_sha256", "light_slope_x", "noise", "framing_spread"]
     bucket[LAYOUT.manifest(NIGHT)] = to_parquet(written.drop(columns=lacking))
 
     found = read_manifest(bucket, LAYOUT, NIGHT)
 
     assert list(found) == list(COLUMNS)
-    assert set(found["position"]) == {""}
-    assert found[lacking[1:]].isna().all(axis=None)
+    assert set(found["position"]) == set(found["pixels_sha256"]) == {""}
+    assert found[lacking[2:]].isna().all(axis=None)
     kept = [name for name in COLUMNS if name not in lacking]
     pd.testing.assert_frame_equal(found[kept], written[kept])
     again = build(bucket, tmp_path, previous=found)

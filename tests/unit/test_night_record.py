@@ -13,7 +13,7 @@ CONTRAST = ContrastCheck(above=4, images=40, expected_share=0.01, chance=0.02, l
 KEYS = {
     "night", "model_version", "is_alarm", "is_raised", "is_new", "since", "cause", "also",
     "evidence", "is_learning", "is_holding", "statistics", "checks", "counts",
-    "expected_false_alarms",
+    "expected_false_alarms", "camera_faults",
 }  # fmt: skip
 
 
