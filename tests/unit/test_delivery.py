@@ -50,9 +50,17 @@ def test_a_position_that_is_silent_is_found():
         pytest.param({"left": 1, "right": 30}, USUAL, [], id="few of it"),
         pytest.param({"right": 5}, USUAL, [], id="few in all"),
         pytest.param({"right": 18}, USUAL[: LEAST_NIGHTS - 1], [], id="few nights"),
-        pytest.param({"right": 18}, [*USUAL, {"right": 20}, *USUAL], [], id="not always seen"),
+        pytest.param({"right": 36}, [*USUAL, {"right": 20}, *USUAL], [], id="not always seen"),
         pytest.param({"right": 50}, [*USUAL, {"right": 20}, *USUAL], ["left"], id="longest gap"),
-        pytest.param({"right": 8}, [*USUAL, {"right": 8}], ["left"], id="few on two nights"),
+        pytest.param(
+            {"right": 5}, [*USUAL, {"right": 5}, {"right": 6}], ["left"], id="few on three nights"
+        ),
+        pytest.param(
+            {"right": 36},
+            [{"left": 4, "right": 20}] * 5 + [{"right": 12}] + [{"left": 4, "right": 20}] * 2,
+            [],
+            id="seldom, with a gap",
+        ),
         pytest.param({"right": 18}, [{"right": 20}] * 5 + USUAL, ["left"], id="new since a week"),
         pytest.param({"right": 18}, [{"left": 20}] * 9, [], id="another position"),
         pytest.param(
@@ -147,11 +155,13 @@ def test_one_fault_does_not_hide_the_other():
 
     hung_left = faults({"left": 1, "top": 30}, known, Repeats("left", 9, 8))
     only_left = faults({"right": 9, "top": 18}, known, Repeats("left", 9, 9))
-    hung_all = faults({"left": 1}, known, Repeats("", 36, 35))
+    hung_all = faults({"left": 30}, known, Repeats("", 40, 10))
+    unnamed = faults({"left": 30}, [{"left": 9, "": 9}] * 9, Repeats("left", 40, 10))
 
     assert [fault.position for fault in hung_left] == ["left", "right"]
     assert [fault.position for fault in only_left] == ["left"]
     assert [fault.position for fault in hung_all] == [""]
+    assert [fault.position for fault in unnamed] == ["left"]
 
 
 @pytest.mark.parametrize(
