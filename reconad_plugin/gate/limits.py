@@ -28,8 +28,6 @@ class GateLimits:
         "a first version finds this share of the anomalies")
     min_share_of_recall: float = _limit(0.4, "of the champion's recall", "recall",
         "few calibration images move a threshold by much; a higher share refuses equal versions")
-    max_recall_loss: float = _limit(0.3, "recall", "recall",
-        "what a threshold set too high may cost, however few false alarms it gives")
     auroc_rule_chance: float = _limit(0.02, "chance", "auroc_no_worse",
         "that the rule refuses a challenger that is as good")
     auroc_margin: float = _limit(0.02, "image_AUROC", "auroc_no_worse, is_better",

@@ -101,8 +101,8 @@ def finds_anomalies(
     above everything, are no improvement."""
     limit = LIMITS.first_min_recall
     if champion is not None:
-        found = float((champion.anomalous_scores > champion.threshold_at(target_fpr)).mean())
-        limit = max(LIMITS.min_share_of_recall * found, found - LIMITS.max_recall_loss)
+        found = champion.anomalous_scores > champion.threshold_at(target_fpr)
+        limit = LIMITS.min_share_of_recall * float(found.mean())
     sentence = (
         f"{challenger.recall:.1%} of {kind} anomalies lie above its threshold (at least "
         f"{limit:.1%} wanted)"
@@ -183,22 +183,13 @@ def is_better(
     recall: Recall,
 ) -> Check:
     """Check for fewer false alarms, a better ranking or recall, and for proof that the ranking
-    does not pay for it.
-
-    A higher threshold gives fewer false alarms and finds less. That is a gain over a champion that
-    raises more than it promises, and else only where it costs nothing that matters.
-    """
+    does not pay for it."""
     ours, theirs = (each.normal_flagged[labels.is_recent] for each in (challenger, champion))
     ended, begun = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
     chance = float(stats.binom.sf(ended - 1, ended + begun, 0.5))  # sign test on what changed
     is_quieter = len(ours) > 0 and (ended - begun) / len(ours) >= LIMITS.fpr_gain
-    promise = champion.calibration_images, champion.calibration_flagged
-    kept = exceedance_p_value(int(theirs.sum()), len(theirs), *promise)
-    is_fair = (
-        kept <= LIMITS.gain_chance or champion.recall - challenger.recall <= LIMITS.recall_margin
-    )
     gains = {
-        "fewer false alarms": is_quieter and chance <= LIMITS.gain_chance and is_fair,
+        "fewer false alarms": is_quieter and chance <= LIMITS.gain_chance,
         "ranking": ranking.value > max(LIMITS.auroc_margin, beyond(LIMITS.gain_chance, ranking)),
         "recall": recall.difference > max(LIMITS.recall_margin, recall.chance_high),
     }
