@@ -36,9 +36,11 @@ class Factory:
         night: date,
         count: int = 40,
         change: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda image: image,
+        parts_of: date | None = None,
     ) -> None:
-        """Deliver a night of normal pictures, each passed through ``change``."""
-        source = np.random.default_rng(night.toordinal())
+        """Deliver a night of normal pictures, each passed through ``change``; of the parts that
+        another night saw, if given."""
+        source = np.random.default_rng((parts_of or night).toordinal())
         for number in range(count):
             picture = change(normal_picture(source)).clip(0, 1)
             self.put(night, f"{number:03}.png", to_png((picture * 255).astype(np.uint8)))

@@ -108,15 +108,16 @@ class Story:
         self._run(SCRATCHED, change=with_scratch)
         for night in (QUIET_TOO, LAST_QUIET):
             self._run(night)
-        self._run(DIMMED, change=under_dim_lamp)
+        # known parts, so that no processor's rounding makes suspects of new ones: one in twenty would
+        self._run(DIMMED, change=under_dim_lamp, parts_of=TRAINED)
         self.learnt = str(finetune(self.product, DIMMED))
         self._run(LEARNT, change=under_dim_lamp)
         self._run(EMPTY_AFTER, count=0)
         for night in (TRAINED, QUIET_TOO, DIMMED):
             self.again[night] = nightly(self.product, night)
 
-    def _run(self, night: date, count: int = IMAGES, **change: Any) -> None:
-        self.factory.deliver(night, count, **change)
+    def _run(self, night: date, count: int = IMAGES, **pictures: Any) -> None:
+        self.factory.deliver(night, count, **pictures)
         self.results[night] = nightly(self.product, night)
         self.marks[night] = self._mark()
 

@@ -30,7 +30,7 @@ A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
 LEARNING = {  # enough for the planted square in any arithmetic, and little more
     "ganomaly": {"steps": 150, "batch_size": 8, "learning_rate": 2e-3},
     "dsr": {"steps": 800, "batch_size": 8, "learning_rate": 3e-3, "preset": "electronics"},
-    "draem": {"steps": 200, "batch_size": 8, "learning_rate": 2e-3, "preset": "electronics"},
+    "draem": {"steps": 200, "batch_size": 8, "learning_rate": 4e-3, "preset": "electronics"},
 }
 USUAL = {"steps": 150, "batch_size": 8, "learning_rate": 3e-3}
 
@@ -89,7 +89,7 @@ def test_map_points_at_the_defect(model, learned, make_normal, plant_defect):
 
     inside = maps[:, 10:18, 10:18].mean((1, 2))
     outside = maps[:, 20:, 20:].mean((1, 2))
-    assert (inside > (1.1 if model == "dsr" else 2) * outside).all()
+    assert (inside > (1.1 if model == "dsr" else 1.5) * outside).all()
 
 
 def test_defect_stands_out_with_the_light_matched(model, learned, make_normal, plant_defect):
