@@ -4,6 +4,7 @@ worse by 0.05 in image_AUROC, on golden sets of 100 normal and 100 anomalous ima
     python benchmarks/gate_trials.py --json FILE
     python benchmarks/gate_trials.py --auroc 0.9 --correlation 0.8 --images 20
     python benchmarks/gate_trials.py --auroc 0.9 0.97 --correlation 0.9 --calibration-images 49
+    python benchmarks/gate_trials.py --auroc 0.99 --correlation 0.9 --calibration-images 20 --odd 4
 
 A score is the image's own difficulty, which both versions share, and noise of the version's own,
 both normal; ``correlation`` is that of the two versions' scores on the same images. Four types of
@@ -52,6 +53,7 @@ class World:
         champion_fpr: share of normal images above the champion's threshold.
         images: normal ones and anomalous ones in the golden set, each.
         calibration_images: that each version sets its threshold on.
+        odd: score of one of the challenger's, in deviations; None for none that stands out.
     """
 
     correlation: float
@@ -60,6 +62,7 @@ class World:
     champion_fpr: float
     images: int
     calibration_images: int
+    odd: float | None = None
 
 
 def main() -> None:
@@ -67,12 +70,15 @@ def main() -> None:
     options = _read_options()
     cells = []
     calibration = options.calibration_images
-    print("AUROC  corr.  challenger  champion  refused for quality  gets through  refused by rule")
+    head = "AUROC  corr.  challenger  champion  refused for quality  gets through  recall"
+    print(f"{head}  refused by rule")
     for auroc in options.auroc:
         for correlation in options.correlation:
             for champion_fpr, loss in product((TARGET_FPR, STALE_FPR), (0.0, LOSS)):
                 shifts = shift_for(auroc), shift_for(auroc - loss)
-                world = World(correlation, *shifts, champion_fpr, options.images, calibration)
+                world = World(
+                    correlation, *shifts, champion_fpr, options.images, calibration, options.odd
+                )
                 cell = {"auroc": auroc, "loss": loss, **asdict(world)}
                 cell |= run_cell(world, options.trials, options.seed)
                 cells.append(cell)
@@ -90,11 +96,18 @@ def run_cell(world: World, trials: int, seed: int) -> dict[str, Any]:
         for verdict in verdicts
         for rule in {check.rule.split(":")[0] for check in verdict.checks if not check.is_passed}
     )
+    recalls = [
+        check.value
+        for verdict in verdicts
+        for check in verdict.checks
+        if verdict.is_passed and check.rule == "recall"
+    ]
     differences = [verdict.differences.auroc for verdict in verdicts if verdict.differences]
     return {
         "trials": trials,
         "refused_for_quality": float(np.mean([not each.passes(QUALITY) for each in verdicts])),
         "gets_through": float(np.mean([each.is_passed for each in verdicts])),
+        "recall_let_in": float(np.mean(recalls)) if recalls else None,
         "auroc_difference": {
             "mean": float(np.mean(differences)),
             "deviation": float(np.std(differences)),
@@ -118,14 +131,15 @@ def judge_one(world: World, seed: int) -> Verdict:
         defects=tuple(str(name) for name in names),
     )
 
-    def score(shift: float, fpr: float) -> ScoredGoldenSet:
+    def score(shift: float, fpr: float, odd: float | None = None) -> ScoredGoldenSet:
         own = random.normal(size=(2, images))
         scores = world.correlation**0.5 * difficulty + (1 - world.correlation) ** 0.5 * own
         held_out = random.normal(size=world.calibration_images)
+        held_out[0] = held_out[0] if odd is None else odd
         return to_scored(scores[0], scores[1] + shift + ease, held_out, fpr)
 
     champion = score(world.champion_shift, world.champion_fpr)
-    challenger = score(world.challenger_shift, TARGET_FPR)
+    challenger = score(world.challenger_shift, TARGET_FPR, world.odd)
     return judge(challenger, champion, labels, TARGET_FPR, seed)
 
 
@@ -136,14 +150,14 @@ def to_scored(
     fpr: float,
 ) -> ScoredGoldenSet:
     """Make a scored golden set of scores; maps and costs are in order."""
-    calibration = calibrate(held_out, fpr)
+    calibration, promised = calibrate(held_out, fpr), calibrate(held_out, TARGET_FPR)
     return ScoredGoldenSet(
         normal_scores=normal,
         normal_flagged=normal > calibration.image_threshold,
         anomalous_scores=anomalous,
         anomalous_flagged=anomalous > calibration.image_threshold,
         calibration_images=len(held_out),
-        calibration_flagged=calibration.scores_at_threshold,
+        calibration_flagged=promised.scores_at_threshold,
         map_spread=1.0,
         map_coverage=0.0,
         seconds_per_image=0.01,
@@ -163,11 +177,12 @@ def shift_for(auroc: float) -> float:
 
 def _line(cell: dict[str, Any]) -> str:
     name = f"-{cell['loss']:g}" if cell["loss"] else "equal"
+    recall = "-" if cell["recall_let_in"] is None else f"{cell['recall_let_in']:.2f}"
     flagged = f"{cell['champion_fpr']:.0%} alarm"
     rules = ", ".join(f"{rule} {share:.1%}" for rule, share in cell["refused_by_rule"].items())
     return (
         f"{cell['auroc']:<5}  {cell['correlation']:<5}  {name:10}  {flagged:9} "
-        f"{cell['refused_for_quality']:19.1%}  {cell['gets_through']:12.1%}  {rules}"
+        f"{cell['refused_for_quality']:19.1%}  {cell['gets_through']:12.1%}  {recall:>6}  {rules}"
     )
 
 
@@ -179,6 +194,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--correlation", type=float, nargs="+", default=[0.9, 0.8, 0.6])
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--calibration-images", type=int, default=100)
+    parser.add_argument("--odd", type=float, help="score of a challenger's calibration image")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=REPORTED_SEED)
     parser.add_argument("--json", type=Path, default=None)

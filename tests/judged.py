@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from reconad_plugin.gate.golden import REAL, GoldenLabels
+from reconad_plugin.gate.golden import REAL, SIMULATED, GoldenLabels
 from reconad_plugin.gate.judge import judge
 from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
@@ -16,7 +16,7 @@ TYPES = ("crack", "dent", "scratch", "stain")
 def label(normals=100, defects=TYPES * 25, night="2026-04-01"):
     """Names for so many images, all normal ones of one night."""
     return GoldenLabels(
-        kind=REAL,
+        kind=SIMULATED if set(defects) == {SIMULATED} else REAL,
         normal=tuple(f"n{index}" for index in range(normals)),
         nights=(night,) * normals,
         anomalous=tuple(f"{defect}/{index}" for index, defect in enumerate(defects)),

@@ -16,6 +16,10 @@ from reconad_plugin.errors import NotEnoughImagesError, UndefinedMetricError
 from reconad_plugin.metrics.intervals import beta_interval, clopper_pearson, share_at_least
 
 MIN_CALIBRATION_IMAGES: Final = 2
+MIN_RANK_TO_BOUND: Final = 10  # fewer scores do not tell an odd image from the spread of the others
+# a threshold lies above the score below it by at most this share of what that one lies above the
+# median of those up to it
+MAX_STAND_OFF: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class Calibration:
     normal_scores: tuple[float, ...]  # sorted scores of the held-out normal images
     image_threshold: float  # an image that scores above it is labelled anomalous
     target_fpr: float  # the wished-for share of normal images above the threshold
-    # the share that this many images can vouch for; larger than the target when there are too few
-    # of them (n images vouch for 1 / (n + 1) at best)
+    # the share that these images can vouch for; larger than the target when there are too few of
+    # them (n images vouch for 1 / (n + 1) at best)
     supported_fpr: float
     # at most ``supported_fpr`` of normal images have any pixel of their map above it; None where
     # the maps were not looked at
@@ -41,16 +45,17 @@ class Calibration:
     def fpr_interval(self) -> tuple[float, float]:
         """Where the true false-positive rate lies: limits of a 95 % confidence interval.
 
-        The threshold is the k-th smallest of n scores, so the share of all normal images above
-        it follows Beta(n + 1 - k, k), whatever the law of the scores. Equal scores make the
-        true share smaller; the upper limit holds for them too.
+        Above the k-th smallest of n scores lies a share of all normal images that follows
+        Beta(n + 1 - k, k), whatever the law of the scores. Equal scores make the true share
+        smaller; the upper limit holds for them too. The bound of the threshold takes away more of
+        the lowest shares than it adds to the highest (docs/decisions/0026).
 
         Source: Wilks, as in ``metrics.intervals``; Vovk, "Conditional Validity of Inductive
         Conformal Predictors", ACML 2012.
         """
-        ranks = len(self.normal_scores) + 1
-        above = round(self.supported_fpr * ranks)  # n + 1 - k
-        return beta_interval(above, ranks - above)
+        count = len(self.normal_scores)
+        rank = _rank(count, self.target_fpr)
+        return beta_interval(count + 1 - rank, rank)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the share of held-out normals that score at least this, the image itself counted:
@@ -73,7 +78,8 @@ def calibrate(
     A threshold is the ceil((n + 1)(1 - target))-th smallest score; where n is too small for
     the target it is the largest score, and ``supported_fpr`` says what that is worth. The pixel
     threshold is the map maximum of the same rank, so a normal image counts once however many
-    of its pixels lie above.
+    of its pixels lie above. Neither follows a single odd image: from a rank of ten on the scores
+    below bound it (``MAX_STAND_OFF``; docs/decisions/0026).
 
     Args:
         scores: scores of held-out normal images, at least two, finite.
@@ -101,24 +107,45 @@ def calibrate(
         )
     if map_maxima is not None and len(map_maxima) != count:
         raise ValueError(f"each score needs one map; got {count} and {len(map_maxima)}")
-    rank = min(count, math.ceil((count + 1) * (1 - target_fpr)))
+    rank = _rank(count, target_fpr)
+    is_bounded = rank >= MIN_RANK_TO_BOUND
+    # so many of these images and a new one lie above what the others set: those from this rank on,
+    # and the one below where it stands apart itself
+    above = count + 1 - rank
+    above += int(is_bounded and ordered[rank - 2] > _reach(ordered[: rank - 2]))
+
+    def bound(ordered: NDArray[np.float64]) -> float:
+        reach = _reach(ordered[: rank - 1]) if is_bounded else math.inf
+        return float(min(ordered[rank - 1], reach))
+
     return Calibration(
         normal_scores=tuple(ordered.tolist()),
-        image_threshold=float(ordered[rank - 1]),
+        image_threshold=bound(ordered),
         target_fpr=target_fpr,
-        supported_fpr=(count + 1 - rank) / (count + 1),
-        pixel_threshold=None if map_maxima is None else float(_in_order(map_maxima)[rank - 1]),
+        supported_fpr=above / (count + 1),
+        pixel_threshold=None if map_maxima is None else bound(_in_order(map_maxima)),
     )
 
 
-def images_needed(target_fpr: float) -> int:
-    """Return the fewest held-out normal images that can vouch for a false-positive rate.
+def _rank(count: int, target_fpr: float) -> int:
+    """Return which of so many scores, the lowest first, is the threshold of a rate."""
+    return min(count, math.ceil((count + 1) * (1 - target_fpr)))
+
+
+def _reach(below: NDArray[np.float64]) -> float:
+    """Return how high the next of (K,) sorted scores may be before it stands apart from them."""
+    return float(below[-1] + MAX_STAND_OFF * (below[-1] - np.median(below)))
+
+
+def images_needed(target_fpr: float, above: int = 1) -> int:
+    """Return the fewest held-out normal images that can vouch for a false-positive rate, where so
+    many of them and a new one lie above the threshold.
 
     Example:
-        >>> images_needed(0.02), images_needed(0.001)
-        (49, 999)
+        >>> images_needed(0.02), images_needed(0.02, above=2), images_needed(0.001)
+        (49, 99, 999)
     """
-    return max(MIN_CALIBRATION_IMAGES, math.ceil(1 / target_fpr) - 1)
+    return max(MIN_CALIBRATION_IMAGES, math.ceil(above / target_fpr) - 1)
 
 
 def threshold_warning(calibration: Calibration) -> str | None:
@@ -126,11 +153,13 @@ def threshold_warning(calibration: Calibration) -> str | None:
     if calibration.is_target_supported:
         return None
     low, high = calibration.fpr_interval
+    count = len(calibration.normal_scores)
+    above = round(calibration.supported_fpr * (count + 1))
     return (
-        f"{len(calibration.normal_scores)} held-out images can vouch for "
+        f"{count} held-out images can vouch for "
         f"{_percent(calibration.supported_fpr)} false alarms at best, not for target_fpr "
         f"{_percent(calibration.target_fpr)}: bring more normal images, "
-        f"{images_needed(calibration.target_fpr)} held out; until then the true rate is "
+        f"{images_needed(calibration.target_fpr, above)} held out; until then the true rate is "
         f"{_percent(low)} to {_percent(high)} (95 % interval)"
     )
 

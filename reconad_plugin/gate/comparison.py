@@ -127,8 +127,10 @@ class Differences:
 
     auroc: float  # challenger less champion, on the same images
     auroc_interval: tuple[float, float]  # 95 % confidence interval of it
-    misses: int  # how many defects the champion finds and look normal to the challenger
-    newly_missed: tuple[str, ...]  # these
+    misses: int  # how many real defects the champion finds and look normal to the challenger
+    simulated_misses: int  # how many simulated anomalies
+    simulated_gains: int  # how many of these the other way round
+    newly_missed: tuple[str, ...]  # what is missed, real and simulated
     borderline: tuple[str, ...]  # other defects that the champion finds and the challenger does not
     newly_found: tuple[str, ...]  # defects that the challenger finds and the champion does not
 
@@ -144,7 +146,13 @@ def find_differences(
     ours = challenger.anomalous_scores > challenger.threshold_at(target_fpr)
     theirs = champion.anomalous_scores > champion.threshold_at(target_fpr)
     is_lost = champion.anomalous_flagged & theirs & ~ours
-    is_unseen = challenger.normal_share_above(challenger.anomalous_scores) > LIMITS.unseen_share
+    is_found = challenger.anomalous_flagged & ours & ~theirs
+    is_unseen, was_unseen = (
+        each.normal_share_above(each.anomalous_scores) > LIMITS.unseen_share
+        for each in (challenger, champion)
+    )
+    is_missed = is_lost & is_unseen
+    is_simulated = labels.is_simulated
 
     def names(chosen: NDArray[np.bool_]) -> tuple[str, ...]:
         found = [labels.anomalous[index] for index in np.flatnonzero(chosen)]
@@ -154,10 +162,12 @@ def find_differences(
     return Differences(
         auroc=ranking.value,
         auroc_interval=ranking.interval,
-        misses=int((is_lost & is_unseen).sum()),
-        newly_missed=names(is_lost & is_unseen),
+        misses=int((is_missed & ~is_simulated).sum()),
+        simulated_misses=int((is_missed & is_simulated).sum()),
+        simulated_gains=int((is_found & was_unseen & is_simulated).sum()),
+        newly_missed=names(is_missed),
         borderline=names(is_lost & ~is_unseen),
-        newly_found=names(challenger.anomalous_flagged & ours & ~theirs),
+        newly_found=names(is_found),
     )
 
 

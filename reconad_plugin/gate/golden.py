@@ -47,6 +47,11 @@ class GoldenLabels:
         """(N,) whether a normal image is of one of these nights."""
         return np.isin(self.nights, self.recent_nights)
 
+    @property
+    def is_simulated(self) -> NDArray[np.bool_]:
+        """(M,) whether an anomalous image is a simulated one."""
+        return np.array([self.kind != REAL and each == SIMULATED for each in self.defects], bool)
+
 
 @dataclass(frozen=True)
 class GoldenSet:

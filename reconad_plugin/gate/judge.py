@@ -92,7 +92,7 @@ def judge(
         checks += [
             rules.ranks_no_worse(challenger, champion, labels.kind, ranking),
             *(rules.misses_no_more(each, labels.kind) for each in recalls),
-            rules.sees_every_defect(differences, labels.kind),
+            rules.sees_every_defect(differences),
         ]
         last = [rules.is_better(challenger, champion, labels, ranking, recalls[0])]
     costs = [rules.is_quick(challenger, champion), rules.is_small(challenger, champion)]

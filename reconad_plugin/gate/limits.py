@@ -22,12 +22,15 @@ class GateLimits:
         "a map that marks more marks everything")
     recent_nights: int = _limit(7, "nights", "false_alarms",
         "over more nights a new light would be diluted")
-    quality_rule_chance: float = _limit(0.01, "chance", "false_alarms, recall_no_worse",
+    quality_rule_chance: float = _limit(0.01, "chance",
+        "false_alarms, recall_no_worse, newly_missed",
         "that the rule refuses a challenger that is as good")
     first_min_recall: float = _limit(0.3, "recall", "recall",
         "a first version finds this share of the anomalies")
     min_share_of_recall: float = _limit(0.4, "of the champion's recall", "recall",
         "few calibration images move a threshold by much; a higher share refuses equal versions")
+    max_recall_loss: float = _limit(0.3, "recall", "recall",
+        "what a threshold set too high may cost, however few false alarms it gives")
     auroc_rule_chance: float = _limit(0.02, "chance", "auroc_no_worse",
         "that the rule refuses a challenger that is as good")
     auroc_margin: float = _limit(0.02, "image_AUROC", "auroc_no_worse, is_better",

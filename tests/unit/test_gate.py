@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reconad_plugin.gate.comparison import unseen
+from reconad_plugin.gate.golden import SIMULATED
 from reconad_plugin.gate.judge import JudgedImages
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.rules import COST, GAIN, QUALITY
@@ -245,6 +246,29 @@ def test_a_found_defect_may_not_become_ordinary(score, rules):
     assert found.differences.newly_found
 
 
+@pytest.mark.parametrize(
+    ("missed", "back", "rules"),
+    [
+        pytest.param(6, 0, [], id="six of six are chance"),
+        pytest.param(7, 0, ["newly_missed"], id="seven of seven are not"),
+        pytest.param(7, 3, [], id="alike versions swap some"),
+    ],
+)
+def test_simulated_anomalies_are_newly_missed_by_chance(missed, back, rules):
+    """A sign test of simulated anomalies that one version finds and that look ordinary to the
+    other: they are of random strength, some hardly visible."""
+    ours, theirs = np.full(100, 3.0), np.full(100, 3.0)
+    ours[:missed], theirs[50 : 50 + back] = -0.2, -0.2
+
+    found = verdict(see(NORMAL, ours), see(NORMAL, theirs), label(100, [SIMULATED] * 100))
+
+    assert [rule for rule in failed(found) if rule == "newly_missed"] == rules
+    differences = found.differences
+    assert (differences.simulated_misses, differences.simulated_gains) == (missed, back)
+    assert len(differences.newly_missed) == missed
+    assert f"{missed} simulated" in check_of(found, "newly_missed").sentence
+
+
 def test_long_lists_of_images_are_cut():
     """A verdict names thirty images and says how many more there are."""
     found = verdict(see(NORMAL, np.full(100, -1.0)), see(NORMAL, np.full(100, 3.0)))
@@ -269,6 +293,24 @@ def test_fewer_alarms_are_a_gain(alarms, is_passed):
 
     assert failed(found) == ([] if is_passed else ["is_better"])
     assert found.reason.startswith(f"better in {'fewer false alarms' if is_passed else 'nothing'}:")
+
+
+@pytest.mark.parametrize(
+    ("alarms", "found_images", "is_passed"),
+    [
+        pytest.param(5, 90, True, id="it costs a tenth of the recall"),
+        pytest.param(5, 89, False, id="it costs more"),
+        pytest.param(15, 89, True, id="but the champion raises more than it promises"),
+    ],
+)
+def test_a_higher_threshold_alone_is_no_gain(alarms, found_images, is_passed):
+    """Fewer alarms that cost recall are a gain over a champion that broke its promise alone."""
+    champion = see(NORMAL, [3.0] * 100, normal_flagged=np.arange(100) < alarms)
+    is_found = np.arange(100) < found_images
+
+    found = verdict(see(NORMAL, [3.0] * 100, anomalous_flagged=is_found), champion)
+
+    assert failed(found) == ([] if is_passed else ["is_better"])
 
 
 def test_alarms_that_move_are_no_gain():
@@ -321,19 +363,26 @@ def test_golden_defects_judge_alone_from_so_many_on_that_a_loss_shows():
 
 
 @pytest.mark.parametrize(
-    ("found_images", "is_passed"),
-    [pytest.param(40, True, id="at the limit"), pytest.param(39, False, id="below")],
+    ("champion_finds", "found_images", "is_passed"),
+    [
+        pytest.param(50, 20, True, id="of a little four tenths: at the limit"),
+        pytest.param(50, 19, False, id="of a little four tenths: below"),
+        pytest.param(100, 70, True, id="three tenths lost: at the limit"),
+        pytest.param(100, 69, False, id="three tenths lost: below"),
+    ],
 )
-def test_a_threshold_in_service_finds_part_of_what_it_could(found_images, is_passed):
-    """Four tenths of what the champion would find at the target rate; the sentence has both."""
-    champion = see(NORMAL, [3.0] * 100, normal_flagged=np.arange(100) < 15)
+def test_a_threshold_in_service_finds_what_it_could(champion_finds, found_images, is_passed):
+    """Four tenths of what the champion would find at the target rate, and not three tenths of all
+    anomalies less; the sentence has both."""
+    scores = [3.0] * champion_finds + [1.9] * (100 - champion_finds)
+    champion = see(NORMAL, scores, normal_flagged=np.arange(100) < 15)
     is_found = np.arange(100) < found_images
 
-    found = verdict(see(NORMAL, [3.0] * 100, anomalous_flagged=is_found), champion)
+    found = verdict(see(NORMAL, scores, anomalous_flagged=is_found), champion)
 
-    assert failed(found) == ([] if is_passed else ["recall"])
+    assert ("recall" in failed(found)) is not is_passed
     sentence = check_of(found, "is_better").sentence
-    assert f"of the anomalies 100.0% and {found_images}.0%;" in sentence
+    assert f"of the anomalies {champion_finds}.0% and {found_images}.0%;" in sentence
 
 
 @pytest.mark.parametrize(
