@@ -27,7 +27,7 @@ def test_nightly_run_trains_and_serves_dsr(
     product = factory.product
     settings = factory.settings.read_text().replace("\nmodel =", f'\nvq = "{product}"\nmodel =')
     # the budget is for the slowest of processors: what is learnt must not depend on it
-    settings = settings.replace("steps = 250\nbudget_s = 60", "steps = 800\nbudget_s = 1200")
+    settings = settings.replace("steps = 250\nbudget_s = 60", "steps = 1600\nbudget_s = 1200")
     for night in (NIGHT, NIGHT.replace(day=2)):
         factory.deliver(night, IMAGES)
     factory.settings.write_text(
@@ -40,6 +40,7 @@ def test_nightly_run_trains_and_serves_dsr(
     first = nightly(product, NIGHT)
     second = nightly(product, NIGHT.replace(day=2))
 
-    assert str(first.action) == "trained, promoted 1"
+    reason = registry.versions(product)[0].tags.get("reconad.reason")
+    assert str(first.action) == "trained, promoted 1", reason
     assert registry.champion(product).tags[URI_TAG] == uri
     assert second.record.model_version == "1"
