@@ -27,10 +27,12 @@ from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from flows.train import train
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
+from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
 MOST_CAUGHT_UP: Final = 7  # nights that one run makes up for; the next run goes on
+MOST_TRIED: Final = 21  # that it tries, where some fail
 
 
 def _run_name() -> str:
@@ -84,14 +86,18 @@ def catch_up(product: Product, tonight: date) -> None:
     logger, missed = get_run_logger(), product.nights_never_run(before=tonight)
     first = min(product.known_nights(), default=date.max) if missed else date.max
     older = [night for night in missed if night < first]
-    missed = missed[len(older) :]
-    for night in missed[:MOST_CAUGHT_UP]:
+    missed, done = missed[len(older) :], 0
+    for night in missed[:MOST_TRIED]:
+        if done == MOST_CAUGHT_UP:
+            break
+        missed = missed[1:]
         logger.info("night %s has images and was never run: it is run now", night)
         try:
             nightly(product.name, night)
+            done += 1
         except Exception as error:  # whatever it is, its own run has failed with it
             logger.error("night %s, which was never run before, failed: %s", night, error)
-    for left, why in ((missed[MOST_CAUGHT_UP:], "the next run goes on"), (older, "run them")):
+    for left, why in ((missed, "the next run goes on"), (older, "run them")):
         if left:
             many = f"{len(left)} nights with images were never run, {left[0]} to {left[-1]}"
             logger.warning("%s: %s (reconad nightly %s NIGHT)", many, why, product.name)
@@ -102,7 +108,8 @@ def _beside(product: Product, accepted: int) -> str:
     found = {} if accepted else product.objects_beside()
     if not found:
         return ""
-    places = ", ".join(f"{count} under {place}" for place, count in list(found.items())[:3])
+    counts = list(found.items())[:3]
+    places = ", ".join(f"{count} under {printable(place)}" for place, count in counts)
     return (
         f"; beside {product.layout.arrivals}YYYY-MM-DD/, where nobody looks, lie {places}"
         f"{', ...' if len(found) > 3 else ''}"
@@ -120,10 +127,12 @@ def begin(product: Product, ledger: Ledger, night: date, beside: str = "") -> Ac
 
     ``beside`` describes objects that lie where nobody looks.
     """
-    nights = len(ledger.nights_with_images(until=night))
+    nights = ledger.nights_with_images(until=night)
     needed = product.settings.first_training_nights
-    if nights < needed:
-        return Action(ActionKind.GATHERING, remark=f": {nights} of {needed} nights{beside}")
+    if len(nights) < needed:
+        return Action(ActionKind.GATHERING, remark=f": {len(nights)} of {needed} nights{beside}")
+    if nights[-1] != night:  # a version is of the nights that it saw, and closes no later one
+        return Action(ActionKind.NO_IMAGES, remark=beside)
     return judged(ActionKind.TRAINED, train(product.name, night))
 
 

@@ -173,7 +173,12 @@ def check_ready(product: str) -> None:
 @contextmanager
 def _product_run(product: str, run_name: str, tags: Mapping[str, str]) -> Iterator[Any]:
     os.environ.pop("MLFLOW_RUN_ID", None)  # of another run, which MLflow would go on with
-    experiment = mlflow.set_experiment(f"reconad/{product}")
+    try:
+        experiment = mlflow.set_experiment(f"reconad/{product}")
+    except MlflowException as error:  # such as one that somebody deleted
+        raise outage(error) or PlatformError(
+            f"runs need the experiment reconad/{product} in MLflow; {error.message}"
+        ) from error
     if experiment.tags.get(EXPERIMENT_KIND_TAG) != MODEL_TRAINING:
         mlflow.set_experiment_tag(EXPERIMENT_KIND_TAG, MODEL_TRAINING)
     with mlflow.start_run(

@@ -213,7 +213,7 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     path = path or Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks files
     except FileNotFoundError:
         raise ConfigError(
             f"settings must be in a TOML file; {path} does not exist: "
@@ -221,7 +221,7 @@ def load_settings(path: Path | None = None) -> Settings:
         ) from None
     except OSError as error:
         raise ConfigError(f"settings must be in a file; {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"settings must be TOML; {path}: {error}") from None
     try:
         return Settings.model_validate(content)

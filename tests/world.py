@@ -108,7 +108,7 @@ class Story:
         self._run(SCRATCHED, change=with_scratch)
         for night in (QUIET_TOO, LAST_QUIET):
             self._run(night)
-        # known parts, so that no processor's rounding makes suspects of new ones: one in twenty would
+        # known parts, so that no processor's rounding makes suspects of new ones
         self._run(DIMMED, change=under_dim_lamp, parts_of=TRAINED)
         self.learnt = str(finetune(self.product, DIMMED))
         self._run(LEARNT, change=under_dim_lamp)

@@ -8,6 +8,7 @@ from flows.commands.options import ReviewOptions
 from flows.jobs.product import Product, open_product
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS
 
@@ -56,7 +57,7 @@ def review_night(
         print(f"{product} {night}: no image waits")
     scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")
     for row, score in zip(table.itertuples(), scores, strict=True):
-        print(f"{row.decision:8} {score:>8}  {row.why:28} {row.key}")
+        print(f"{row.decision:8} {score:>8}  {row.why:28} {printable(str(row.key))}")
 
 
 def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.eligibility import status_of, waiting_images
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
+from reconad_plugin.ledger.manifest import unless_damaged
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.repeats import most_repeated, rows_to_score
 from reconad_plugin.watch.cause import NONE, find_cause
@@ -108,7 +110,7 @@ def queue_for_review(
 
 
 def _kept_cells(product: Product, known: Sequence[NightStatistics]) -> list[pd.DataFrame]:
-    """Read what the newest of these nights showed, as far as it was kept."""
+    """Read what the newest of these nights showed, as far as it was kept and can be read."""
     nights = [date.fromisoformat(night.night) for night in known[-KNOWN_NIGHTS:]]
-    kept = [product.records.cells(night) for night in nights]
+    kept = [unless_damaged(partial(product.records.cells, night)) for night in nights]
     return [cells for cells in kept if cells is not None]

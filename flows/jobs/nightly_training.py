@@ -41,6 +41,7 @@ class TrainingSet:
         rows = ledger.training_images(product.settings.target_fpr, light_from)
         uri, layout = product.store.uri, product.layout
         manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
+        rows = product.still_there(rows)
         return cls(product, night, rows.assign(uri=rows["key"].map(uri)), manifests)
 
     def of(self, split: str) -> pd.DataFrame:
@@ -71,8 +72,10 @@ def training_job(
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)
     purpose, start = jobs.TRAINING, None
+    last = max(chosen.rows["night"], default=night.isoformat())  # that it learns from
     if base is not None:
         purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
+        last = night.isoformat()
         start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
     return jobs.TrainingJob(
         product=product.name,
@@ -87,7 +90,7 @@ def training_job(
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
-        tags=registry.night_tags(night.isoformat(), cause, _summary_of(list(chosen.manifests))),
+        tags=registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
     )
 
 

@@ -1,5 +1,6 @@
 """A product opened for work: its settings, its bucket, its keys and its local cache."""
 
+import logging
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -10,6 +11,7 @@ from torch import Tensor
 from reconad_plugin.config import ProductSettings, load_settings, parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.manifest import known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.arrivals import arrived_nights, objects_beside
@@ -17,6 +19,8 @@ from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,21 @@ class Product:
     def load_images(self, rows: pd.DataFrame, size_px: int) -> Tensor:
         """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
         return load_images(self.store, self.cache, rows, size_px, self.limits)
+
+    def still_there(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Leave out, with a warning, rows whose bytes are neither in the cache nor in the bucket,
+        such as those that a rule of the bucket removed."""
+        away = rows[~rows["sha256"].map(self.cache.has).astype(bool)]
+        if away.empty:
+            return rows
+        listed = {info.key for info in self.store.list_objects(self.layout.arrivals)}
+        gone = away[~away["key"].isin(listed)]
+        if len(gone):
+            _logger.warning(
+                "%d of %d images of %s are gone from the bucket, such as %s: a training goes on "
+                "without them", len(gone), len(rows), self.name, printable(gone["key"].iloc[0]),
+            )  # fmt: skip
+        return rows.drop(gone.index)
 
     def known_nights(self) -> list[date]:
         """Return the nights that were taken in, in order."""

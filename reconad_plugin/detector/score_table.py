@@ -10,7 +10,8 @@ from torch import Tensor
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.images.features import FEATURES
 
-OF_ROWS: Final = ("key", "sha256", "night", "split", "position")  # from the manifest, as FEATURES
+# from the manifest, as FEATURES
+OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position")
 OF_SCORES: Final = ("pred_score", "pred_label", "p_value", "matched_score", "is_suspect")
 COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 from reconad_plugin.ledger.history import History
-from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING, NightRecord
+from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING, NightRecord, is_one_of
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
-from reconad_plugin.watch.cause import HOLDING_CAUSES, LEARNING_CAUSES, LIGHT, PROCESS
+from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT, NONE, PROCESS
 
 
 class Status(StrEnum):
@@ -110,11 +110,9 @@ def status_of(
         return Status.FOUNDING if until is None or night <= until else Status.UNWATCHED
     if record.model_version in history.rolled_back:
         return Status.ROLLED_BACK
-    if record.cause in HOLDING_CAUSES:
-        return Status.HELD
     if record.cause == LIGHT:
         return Status.BORROWED if night == light_from else Status.LIGHT
-    return Status.PROCESS if record.cause == PROCESS else Status.ORDINARY
+    return {PROCESS: Status.PROCESS, NONE: Status.ORDINARY}.get(record.cause, Status.HELD)
 
 
 def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
@@ -156,18 +154,18 @@ def choose_training_images(
 ) -> pd.DataFrame:
     """Choose the images that a training learns from, is calibrated on and judged by.
 
-    They are chosen of accepted rows of manifests by the SHA-256 of golden images, by what is known
-    of each of their nights and by what persons decided (``sha256`` and ``decision``). Spare ones
+    They are chosen of accepted rows of manifests by the hashes of golden images, by what is known
+    of each of their nights and by what persons decided (``REVIEW_COLUMNS``): on an image of these
+    bytes or pixels, and, unless it was released, on whatever came under its key. Spare ones
     are, over all nights that allow them, those of a split with the lowest SHA-256, ``most_spare``
     of them; a suspect can be one. The rows come back in order of night and key. ``split`` is what
     each is used for: of a night whose light is borrowed ``light`` stands in place of ``train``.
     """
-    is_golden = accepted["sha256"].isin(list(golden))
+    is_golden = accepted[["sha256", "pixels_sha256"]].isin(list(golden)).any(axis=1)
     images = _describe(accepted[~is_golden & (accepted["split"] != "")], nights)
-    decided = {
-        decision: images["sha256"].isin(reviews.loc[reviews["decision"] == decision, "sha256"])
-        for decision in (NORMAL, DEFECT, WAITING)
-    }
+    said = {each: reviews[reviews["decision"] == each] for each in (NORMAL, DEFECT, WAITING)}
+    decided = {each: is_one_of(images, of_them) for each, of_them in said.items()}
+    decided[DEFECT] |= images["key"].isin(said[DEFECT]["key"])
     is_borrowed = (images["use"] == Use.BORROW_LIGHT) & ~decided[NORMAL]
     images["split"] = images["split"].mask(is_borrowed, BORROWED_LIGHT)
     is_chosen = (images["is_taken"] | decided[NORMAL]) & ~decided[DEFECT] & ~decided[WAITING]

@@ -93,4 +93,7 @@ class History:
         """Read a history back."""
         found = json.loads(content)
         versions = tuple(VersionFacts(**each) for each in found["versions"])
-        return cls(versions, found["founding_until"])
+        dates = [found["founding_until"], *(each.night for each in versions)]
+        for night in filter(None, dates):
+            date.fromisoformat(night)
+        return cls(tuple(sorted(versions, key=lambda each: int(each.number))), dates[0])

@@ -114,8 +114,8 @@ def build_manifest(
             row |= {"verdict": DUPLICATE, "reason": reason}
             continue
         known |= _keys_by_hash([row])
-        if row["sha256"] in golden:
-            same = f"same bytes as {golden[str(row['sha256'])]}"
+        if equality := next((name for name in _EQUALITIES if row[name] in golden), None):
+            same = f"same {_EQUALITIES[equality]} as {golden[str(row[equality])]}"
             reason = f"golden: {same}, which judges versions and never trains them"
             row |= {"verdict": QUARANTINED, "reason": reason}
     if not rules.is_closed:
@@ -131,6 +131,8 @@ def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.
     younger = {"position": "", "pixels_sha256": ""}  # columns that old manifests lack
     with reading_back(store.uri(layout.manifest(night))):
         table = pd.read_parquet(io.BytesIO(content))
+        if missing := sorted(set(COLUMNS) - set(table) - set(younger) - set(FEATURES)):
+            raise ValueError(f"it lacks {', '.join(missing)}")
         return table.reindex(columns=list(COLUMNS)).fillna(younger).astype(COLUMNS)
 
 
@@ -225,9 +227,13 @@ def to_parquet(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+MEND: Final = "put it back from a copy, or delete it and run its night again"
+
+
 @contextmanager
-def reading_back(uri: str) -> Iterator[None]:
-    """Turn what a damaged object makes its readers raise, which is almost anything, into ours.
+def reading_back(uri: str, mend: str = MEND) -> Iterator[None]:
+    """Turn what a damaged object makes its readers raise, which is almost anything, into ours, with
+    what mends it.
 
     Raises:
         DamagedRecordError: the object is not as it was written.
@@ -236,8 +242,7 @@ def reading_back(uri: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise DamagedRecordError(
-            f"what was kept of a night must be as it was written; {uri} is not ({error!r}): put it "
-            "back from a copy, or delete it and run its night again"
+            f"what was kept of a night must be as it was written; {uri} is not ({error!r}): {mend}"
         ) from error
 
 

@@ -2,24 +2,33 @@
 
 import io
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from reconad_plugin.ledger.history import History
-from reconad_plugin.ledger.manifest import nights_under, reading_back, to_parquet
+from reconad_plugin.ledger.manifest import MEND, nights_under, reading_back, to_parquet
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
-from reconad_plugin.watch.cause import NONE, Triage
+from reconad_plugin.watch.cause import CAUSES, NONE, Triage
 from reconad_plugin.watch.night_tests import Watch
 from reconad_plugin.watch.results import CameraFault, ContrastCheck, CountCheck, StatisticCheck
 from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
-REVIEW_COLUMNS: Final = ("key", "sha256", "night", "pred_score", "matched_score", "why", "decision")
+DECISIONS: Final = (WAITING, NORMAL, DEFECT)
+REVIEW_COLUMNS: Final = (
+    "key", "sha256", "pixels_sha256", "night", "pred_score", "matched_score", "why", "decision",
+)  # fmt: skip
+_YOUNGER: Final = "pixels_sha256"  # what older tables of images lack
+_SCORES: Final = ("key", "sha256", "pred_score", "pred_label", "is_suspect")  # what is read of them
+_CELLS: Final = ("position", "images", "means", "squares")
+_COPY_ALONE: Final = "put it back from a copy"
 
 _PARQUET = "application/vnd.apache.parquet"
 _JSON = "application/json"
@@ -145,7 +154,29 @@ class NightRecord:
             "statistics": NightStatistics.from_dict(kept["statistics"]),
             "checks": {name: StatisticCheck.from_dict(check) for name, check in checks},
         }
-        return cls(**kept | read | tests, explanation=explanation, faults=faults)
+        record = cls(**kept | read | tests, explanation=explanation, faults=faults)
+        if record.cause not in (NONE, *CAUSES):
+            raise ValueError(f"no alarm has the cause {record.cause!r}")
+        date.fromisoformat(record.began)
+        return check_types(record)
+
+
+Kept = TypeVar("Kept")
+
+
+def check_types(kept: Kept) -> Kept:
+    """Return a record as it is, each of whose fields has the type that it says.
+
+    Raises:
+        ValueError: one has not.
+    """
+    _types_of(type(kept)).validate_json(json.dumps(asdict(kept)), strict=True)  # type: ignore[arg-type, call-overload]
+    return kept
+
+
+@cache
+def _types_of(record: type) -> TypeAdapter[Any]:
+    return TypeAdapter(record)
 
 
 class NightRecords:
@@ -157,7 +188,7 @@ class NightRecords:
 
     def scores(self, night: date) -> pd.DataFrame | None:
         """Read the night's table of scores, or None."""
-        return self._read_table(self._layout.scores(night))
+        return self._read_table(self._layout.scores(night), _SCORES)
 
     def write_scores(self, night: date, table: pd.DataFrame) -> None:
         """Keep the night's table of scores."""
@@ -165,7 +196,7 @@ class NightRecords:
 
     def cells(self, night: date) -> pd.DataFrame | None:
         """Read what each cell of the night's maps showed, or None."""
-        return self._read_table(self._layout.cells(night))
+        return self._read_table(self._layout.cells(night), _CELLS)
 
     def write_cells(self, night: date, table: pd.DataFrame) -> None:
         """Keep what each cell of the night's maps showed."""
@@ -176,7 +207,10 @@ class NightRecords:
         key = self._layout.night_record(night)
         content = self._store.read_optional(key)
         with reading_back(self._store.uri(key)):
-            return None if content is None else NightRecord.from_json(content)
+            record = None if content is None else NightRecord.from_json(content)
+            if record is not None and record.night != night.isoformat():
+                raise ValueError(f"it is of {record.night}")
+            return record
 
     def write_record(self, night: date, record: NightRecord) -> None:
         """Keep what the watch decided on a night."""
@@ -193,8 +227,9 @@ class NightRecords:
     def history(self) -> History | None:
         """Return which versions the product has had; None where that was never kept."""
         content = self._store.read_optional(self._layout.history)
-        with reading_back(self._store.uri(self._layout.history)):
-            return None if content is None else History.from_json(content)
+        mend = f"{_COPY_ALONE}; without it, what versions deleted in MLflow said would be trusted"
+        with reading_back(self._store.uri(self._layout.history), mend):
+            return None if content is None else check_types(History.from_json(content))
 
     def write_history(self, history: History) -> None:
         """Keep which versions the product has had."""
@@ -217,13 +252,20 @@ class NightRecords:
 
     def review(self, night: date) -> pd.DataFrame:
         """Read the night's images that wait for a person, with what the person said."""
-        table = self._read_table(self._layout.review(night))
-        return pd.DataFrame(columns=list(REVIEW_COLUMNS)) if table is None else table
+        key, columns = self._layout.review(night), set(REVIEW_COLUMNS) - {_YOUNGER}
+        mend = f"{_COPY_ALONE}: it holds what persons decided"
+        table = self._read_table(key, columns, mend)
+        if table is None:
+            return pd.DataFrame(columns=list(REVIEW_COLUMNS))
+        with reading_back(self._store.uri(key), mend):
+            if unknown := sorted(set(table["decision"]) - set(DECISIONS)):
+                raise ValueError(f"{unknown[0]!r} is no decision")
+        return table
 
     def ask_for_review(self, night: date, waiting: pd.DataFrame) -> int:
         """Add images to the night's review; what a person already decided stays. How many wait."""
         known = self.review(night)
-        new = waiting[~waiting["sha256"].isin(known["sha256"])].assign(decision=WAITING)
+        new = waiting[~is_one_of(waiting, known)].assign(decision=WAITING)
         table = pd.concat([known, new[list(REVIEW_COLUMNS)]]) if len(known) else new
         if len(table):
             self.write_review(night, table)
@@ -234,7 +276,22 @@ class NightRecords:
         content = to_parquet(table[list(REVIEW_COLUMNS)])
         self._store.write(self._layout.review(night), content, _PARQUET)
 
-    def _read_table(self, key: str) -> pd.DataFrame | None:
+    def _read_table(
+        self, key: str, columns: Collection[str], mend: str = MEND
+    ) -> pd.DataFrame | None:
         content = self._store.read_optional(key)
-        with reading_back(self._store.uri(key)):
-            return None if content is None else pd.read_parquet(io.BytesIO(content))
+        if content is None:
+            return None
+        with reading_back(self._store.uri(key), mend):
+            table = pd.read_parquet(io.BytesIO(content))
+            if missing := sorted(set(columns) - set(table)):
+                raise ValueError(f"it lacks {', '.join(missing)}")
+            is_whole = _YOUNGER in table or "sha256" not in table
+            return table if is_whole else table.assign(**{_YOUNGER: ""})
+
+
+def is_one_of(images: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """Say which images are one of the others, by their bytes or by what they show: (N,) bool."""
+    same_bytes = images["sha256"].isin(others["sha256"])
+    shown = others.loc[others["pixels_sha256"] != "", "pixels_sha256"]
+    return same_bytes | images["pixels_sha256"].isin(shown)

@@ -16,6 +16,10 @@ class ContentCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def has(self, sha256: str) -> bool:
+        """Say whether the bytes of a hash are here."""
+        return self._path(sha256).exists()
+
     def put(self, sha256: str, content: bytes) -> None:
         """Keep bytes under their hash."""
         path = self._path(sha256)

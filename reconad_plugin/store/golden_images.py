@@ -4,14 +4,23 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from reconad_plugin.errors import AccessDeniedError, ObjectUnreadableError, StorageError
+from reconad_plugin.errors import (
+    AccessDeniedError,
+    InvalidImageError,
+    ObjectUnreadableError,
+    StorageError,
+)
+from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.features import hash_pixels
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.cache import ContentCache, read_note, write_whole
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
-from reconad_plugin.store.strays import is_foreign
+from reconad_plugin.store.strays import is_foreign, is_left_by_system
 
 _MASKS = "masks/"
+_HASHES = 2  # of bytes and of pixels
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class GoldenImage:
     key: str
     etag: str
     sha256: str
+    pixels_sha256: str  # see `hash_pixels`; empty where it is no picture
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,20 @@ class GoldenImages:
     cache: ContentCache  # local bytes by SHA-256
     prefix: str  # ``<product>/golden/``
     images: tuple[GoldenImage, ...]  # in order of key
+    # objects whose name says that they are no golden images, and whose bytes train nothing either
+    others: tuple[GoldenImage, ...] = ()
     # of images that the bucket has and does not hand out; no version is judged without them
     unreadable: tuple[StorageError, ...] = ()
 
     @property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every golden image, with its key."""
-        return {image.sha256: image.key for image in self.images}
+        """SHA-256 of the bytes, and of the pixels, of all that lies there, with its key."""
+        return {
+            each: image.key
+            for image in (*self.others, *self.images)
+            for each in (image.pixels_sha256, image.sha256)
+            if each
+        }
 
     def read(self, image: GoldenImage) -> bytes:
         """Return the bytes of an image, from the local cache where it has them."""
@@ -49,33 +66,45 @@ def read_golden_images(
 ) -> GoldenImages:
     """List the golden images; download those that are new or changed since they were last listed.
 
-    The cache keeps the bytes, and a note of each key's ETag and SHA-256.
+    The cache keeps the bytes, and a note of each key's ETag and hashes.
 
     Raises:
         StorageError: the bucket cannot be read.
     """
     note = cache.folder / "golden" / store.bucket / f"{layout.product}.json"
-    before = read_note(note)  # key -> ETag and SHA-256
+    before = read_note(note)  # key -> ETag and hashes
     found, unreadable = {}, []
     for info in store.list_objects(layout.golden):
         name = info.key.removeprefix(layout.golden)
-        if name.startswith(_MASKS):
-            continue
-        if is_foreign(name):
+        is_other = is_foreign(name)
+        if is_other:
             pass_over(store.uri(info.key))
+        if name.startswith(_MASKS) or is_left_by_system(name) or name.endswith("/"):
             continue
-        etag, sha256 = before.get(info.key, ["", ""])
-        if not etag or etag != info.etag:
+        etag, *hashes = before.get(info.key, [""])
+        if not etag or etag != info.etag or len(hashes) != _HASHES:
             try:
                 content = store.read(info.key).content
             except (AccessDeniedError, ObjectUnreadableError) as error:
-                pass_over(store.uri(info.key), str(error))
-                unreadable.append(error)
+                if not is_other:
+                    pass_over(store.uri(info.key), str(error))
+                    unreadable.append(error)
                 continue
-            sha256 = hashlib.sha256(content).hexdigest()
-            cache.put(sha256, content)
-        found[info.key] = GoldenImage(info.key, info.etag, sha256)
-    now = {key: [image.etag, image.sha256] for key, image in found.items()}
+            hashes = [hashlib.sha256(content).hexdigest(), _hash_pixels(content)]
+            cache.put(hashes[0], content)
+        found[info.key] = GoldenImage(info.key, info.etag, *hashes)
+    now = {key: [each.etag, each.sha256, each.pixels_sha256] for key, each in found.items()}
     if now != before:
         write_whole(note, json.dumps(now).encode())
-    return GoldenImages(store, cache, layout.golden, tuple(found.values()), tuple(unreadable))
+    names = {key: key.removeprefix(layout.golden) for key in found}
+    images = tuple(each for key, each in found.items() if not is_foreign(names[key]))
+    others = tuple(each for key, each in found.items() if is_foreign(names[key]))
+    return GoldenImages(store, cache, layout.golden, images, others, tuple(unreadable))
+
+
+def _hash_pixels(content: bytes) -> str:
+    """Hash what a golden image shows; empty where no picture of a usual size can be read."""
+    try:
+        return hash_pixels(decode_image(content, ImageLimits()))
+    except InvalidImageError:
+        return ""

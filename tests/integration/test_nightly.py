@@ -1,6 +1,7 @@
 """The nightly story on real servers, with a small network and made-up parts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -26,6 +27,7 @@ from reconad_plugin.errors import (
 )
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.objects import ObjectStore
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import (
@@ -214,6 +216,27 @@ def test_a_change_of_light_is_learnt_on_earlier_images_in_that_light(story: Stor
     before, relit = job.load().train.float().chunk(2)
 
     assert (relit / before.clamp(min=1)).median() == pytest.approx(0.5 ** (1 / 2.2), abs=0.03)
+
+
+def test_a_version_is_of_the_last_night_that_it_learnt_from(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A night without images, such as one that was typed wrong, closes none before it. Images that
+    a rule of the bucket removed are named and left out."""
+    opened = open_product(story.product)
+    elsewhere = replace(opened, cache=ContentCache(opened.cache.folder / "empty"))
+    there = elsewhere.store.list_objects
+    kept = [info for info in there(opened.layout.arrivals) if TRAINED.isoformat() not in info.key]
+    elsewhere.store.list_objects = lambda prefix: (  # type: ignore[method-assign]
+        iter(kept) if prefix == opened.layout.arrivals else there(prefix)
+    )
+
+    job = training_job(elsewhere, date(2062, 1, 1), TrainingSettings())
+
+    assert job.tags[registry.NIGHT_TAG] == LEARNT.isoformat()
+    assert TRAINED.isoformat() not in set(job.images["night"])
+    assert f"{FOUNDING_IMAGES} of " in caplog.text
+    assert "are gone from the bucket" in caplog.text
 
 
 def test_late_files_of_a_closed_night_train_nothing(forked: Callable[..., Factory]) -> None:

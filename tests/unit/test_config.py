@@ -312,6 +312,14 @@ def test_broken_toml_says_where(write):
         load_settings(write("[storage]\nbucket = parts"))
 
 
+def test_a_mark_of_the_encoding_is_passed_over(write):
+    """Windows' editor begins files with one."""
+    file = write(MINIMAL)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert load_settings(file) == load_settings(write(MINIMAL))
+
+
 def test_file_that_is_no_text_is_refused(tmp_path):
     """A file in another encoding is named, not a traceback."""
     path = tmp_path / "reconad.toml"

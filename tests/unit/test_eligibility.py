@@ -25,7 +25,7 @@ FIRST, SECOND, THIRD = "2024-05-01", "2024-05-02", "2024-05-03"
 
 def accepted(*images):
     """Accepted rows of the training split from (hash, night)."""
-    rows = pd.DataFrame(images, columns=["sha256", "night"]).assign(split=TRAIN)
+    rows = pd.DataFrame(images, columns=["sha256", "night"]).assign(split=TRAIN, pixels_sha256="")
     return rows.assign(key=rows["sha256"])
 
 
@@ -176,6 +176,33 @@ def test_what_a_person_called_a_defect_never_joins(status, split):
     assert chosen == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "joins"),
+    [
+        pytest.param({"pixels_sha256": "shown"}, False, id="its pixels in another file"),
+        pytest.param({"key": "named"}, False, id="another picture under its key"),
+        pytest.param({"pixels_sha256": ""}, True, id="another picture"),
+    ],
+)
+def test_a_defect_that_comes_again_in_another_file_never_joins(changed, joins):
+    """Saved anew it has other bytes; a picture that was never hashed by its pixels equals none."""
+    said = reviewed(old=DEFECT).assign(key="named", pixels_sha256="shown")
+    before = reviewed(older=DEFECT).assign(pixels_sha256="")
+
+    rows = accepted(("new", FIRST)).assign(**changed)
+
+    assert learnable(rows, {}, pd.concat([said, before])) == (["new"] if joins else [])
+
+
+def test_what_was_released_is_what_it_shows_and_not_its_key():
+    """Another picture under the key of a released one waits as any other."""
+    nights = {SECOND: (Status.HELD, scored(("a", True, True), ("b", True, True)))}
+    rows = accepted(("a", SECOND), ("b", SECOND)).assign(pixels_sha256=["shown", ""])
+    said = reviewed(old=NORMAL).assign(key="b", pixels_sha256="shown")
+
+    assert learnable(rows, nights, said) == ["a"]
+
+
 def test_what_a_person_called_normal_joins_against_the_score():
     """A suspect that a person released is learnt."""
     nights = {SECOND: (Status.ORDINARY, scored(("a", True, True)))}
@@ -231,7 +258,7 @@ def test_the_share_above_a_threshold_calibrates_and_judges():
         rows += [(f"{split}{number:02}", SECOND, split) for number in range(12)]
         tables |= {f"{split}{number:02}": number >= 9 for number in range(12)}
     rows = pd.DataFrame(rows, columns=["sha256", "night", "split"])
-    rows = rows.assign(key=rows["sha256"])
+    rows = rows.assign(key=rows["sha256"], pixels_sha256="")
     table = scored(*((name, is_above, False) for name, is_above in tables.items()))
 
     assert spare(rows, table) == ["calibration09", "calibration10", "judge09", "judge10"]
@@ -338,7 +365,7 @@ def test_a_defect_is_never_learnt(nights, target_fpr):
                 table.append((name, image["pred_label"], image["is_suspect"]))
         is_scored = status not in (Status.FOUNDING, Status.UNWATCHED)
         known[night] = NightImages(status, scored(*table) if is_scored else None)
-    rows = pd.DataFrame(rows, columns=["sha256", "night", "split", "key"])
+    rows = pd.DataFrame(rows, columns=["sha256", "night", "split", "key"]).assign(pixels_sha256="")
 
     chosen = choose_training_images(rows, (), known, reviewed(**decisions), target_fpr)
 

@@ -159,3 +159,19 @@ def test_a_picture_of_grey_equals_itself_in_colours(encode):
     one, other = (encode(image, "PNG") for image in (grey, grey.convert("RGB")))
 
     assert hash_pixels(decode_image(one)) == hash_pixels(decode_image(other))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["crack/g.png", "normal/g", "crack/g.jp2", "2020.08.31T10.00.cam1", ".hidden/g.png", "g.png "],
+)
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_what_lies_among_golden_images_never_trains(take_in, encode, name, kind):
+    """Whatever its file or its name, which may keep it from judging."""
+    take_in.bucket[f"{LAYOUT.golden}{name}"] = encode(picture(), "PNG")
+
+    rows = take_in(a=encode(picture(), kind), b=encode(picture(5), "PNG"))
+
+    assert rows["verdict"].tolist() == ["quarantined", "accepted"]
+    same = "bytes" if kind == "PNG" else "pixels"
+    assert rows["reason"]["a"].startswith(f"golden: same {same} as {LAYOUT.golden}{name}, which")

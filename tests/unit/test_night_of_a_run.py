@@ -1,5 +1,6 @@
 """The night of a scheduled run, by the clock of its schedule."""
 
+import logging
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID
@@ -7,6 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flows import nightly as module
+from flows.jobs.night_outcome import ActionKind
+from flows.nightly import MOST_CAUGHT_UP, MOST_TRIED, begin, catch_up
 from flows.runtime.schedule import night_before
 
 FIRST, SECOND = UUID(int=1), UUID(int=2)
@@ -73,3 +77,42 @@ def test_the_zone_is_that_of_the_schedule(made_by, schedules, night):
     found = night_before(run(MORNING_IN_TOKYO, made_by), schedules)
 
     assert found.day == night
+
+
+@pytest.mark.parametrize(
+    ("failing", "done"),
+    [
+        pytest.param(0, MOST_CAUGHT_UP, id="none fails"),
+        pytest.param(MOST_CAUGHT_UP, MOST_CAUGHT_UP, id="the oldest fail each time"),
+        pytest.param(MOST_TRIED - 1, 1, id="many fail"),
+    ],
+)
+def test_nights_that_fail_starve_no_newer_one(monkeypatch, caplog, failing, done):
+    """Seven are made up for, whatever failed before them; what is left is named."""
+    nights = [date(2026, 5, 1) + timedelta(number) for number in range(30)]
+    run_nights = []
+
+    def run_one(product, night):
+        if night in nights[:failing]:
+            raise OSError("denied")
+        run_nights.append(night)
+
+    monkeypatch.setattr(module, "nightly", run_one)
+    monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("nights"))
+    product = SimpleNamespace(
+        name="bolt", nights_never_run=lambda before: nights, known_nights=lambda: nights[:1]
+    )
+
+    catch_up(product, tonight=date(2026, 6, 30))
+
+    assert run_nights == nights[failing : failing + done]
+    assert f"{30 - failing - done} nights with images were never run" in caplog.text
+
+
+def test_a_night_without_images_founds_nothing():
+    """Such as one that was typed wrong: the first version would close all nights up to it."""
+    gathered = [date(2026, 5, 1), date(2026, 5, 2)]
+    ledger = SimpleNamespace(nights_with_images=lambda until: gathered)
+    product = SimpleNamespace(settings=SimpleNamespace(first_training_nights=2))
+
+    assert begin(product, ledger, date(2062, 5, 2)).kind is ActionKind.NO_IMAGES

@@ -23,6 +23,7 @@ def rows():
         {
             "key": ["p/a", "p/b", "p/c"],
             "sha256": ["1", "2", "3"],
+            "pixels_sha256": ["4", "5", "6"],
             "position": ["left", "", "right"],
             "night": "2024-05-01",
         },
