@@ -27,6 +27,8 @@ OUR_OWN = (PlatformError, StorageUnreachableError, TrainingDivergedError)
 def run_command(command: Callable[[], object]) -> int:
     """Run a command and turn its end into an exit code."""
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # we say it once, below
+    if logging.lastResort is not None:  # what is logged where nobody has set up any logging
+        logging.lastResort.setFormatter(logging.Formatter("reconad: %(message)s"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # any name can be shown, whatever the terminal knows
             stream.reconfigure(errors="backslashreplace")
