@@ -1,5 +1,6 @@
 """Commands by hand: what is refused before the work, and what folders and keys are called."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from flows.jobs import by_hand
 from flows.jobs.by_hand import finetune, name_of, train
 from mlflow_models import flavor
 from reconad_plugin.config import ProductSettings, TrainingSettings
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, PlatformError
 from reconad_plugin.images.limits import ImageLimits
 
 NO_LETTER = "零件"
@@ -106,6 +107,28 @@ def test_a_map_that_cannot_be_written_costs_no_other(
     assert (tmp_path / "maps" / "b.png").is_file()
     assert len(json.loads((tmp_path / "out.json").read_text())["predictions"]) == 2
     assert "p_value" in capsys.readouterr().out
+
+
+def test_maps_on_a_full_disk_are_no_wrong_input(tmp_path, save, monkeypatch, tiny_detector):
+    """The command ends with 1."""
+    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    picture = save(tmp_path / "new" / "a.png")
+
+    def fail(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+
+    with pytest.raises(PlatformError, match="1 failed, such as the disk: No space left on device"):
+        run(PredictOptions(model_uri="m", images=[picture], maps=tmp_path / "maps"))
+
+
+def test_a_scored_picture_is_never_written_over(tmp_path, save):
+    """Whatever it is called."""
+    picture = save(tmp_path / "a.png").rename(tmp_path / "scan")
+
+    with pytest.raises(ConfigError, match="--json must be a file that is none of the pictures"):
+        run(PredictOptions(model_uri="m", images=[picture], json=picture))
 
 
 def test_a_map_never_follows_a_link_to_a_picture(tmp_path, save, monkeypatch, tiny_detector):
