@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from mlflow import MlflowClient
-
 from mlflow_models import registry
 from mlflow_models.registry import CHAMPION, PROMOTION, ROLLBACK, Version, model_name, versions
+from mlflow_models.server import open_client
 from reconad_plugin.errors import NoChampionError, PlatformError
 
 MOVE_TAG: Final = "reconad.turn."  # and the number of the move
@@ -284,7 +283,7 @@ def _note(product: str, move: AliasMove) -> None:
 
 
 def _delete_tag(product: str, number: str, name: str) -> None:
-    MlflowClient().delete_model_version_tag(model_name(product), number, name)
+    open_client().delete_model_version_tag(model_name(product), number, name)
 
 
 def _finished(entries: Iterable[Version]) -> list[AliasMove]:
@@ -306,7 +305,7 @@ def _before(entries: Iterable[Version], stack: list[str]) -> str | None:
 
 
 def _point(product: str, alias: str, number: str | None) -> None:
-    client, name = MlflowClient(), model_name(product)
+    client, name = open_client(), model_name(product)
     if number is None:
         client.delete_registered_model_alias(name, alias)
     else:

@@ -3,6 +3,7 @@
 ``loader_module`` in saved models names this module for ever: it must not move.
 """
 
+import re
 import sys
 import tempfile
 from importlib.metadata import version
@@ -12,7 +13,6 @@ from typing import Any, Final
 import pandas as pd
 import yaml
 from mlflow import pyfunc
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
 from mlflow.models.utils import _save_example
@@ -23,15 +23,17 @@ from mlflow.utils import environment as env
 from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
-from mlflow_models.server import outage
+from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.detector.prediction import predict_encoded, to_table
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
+from reconad_plugin.images.names import as_text
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
 MAP_PARAMETER: Final = "anomaly_map"
+_OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
 REQUIRED_PACKAGES: Final = (
     "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",
 )  # fmt: skip
@@ -130,7 +132,13 @@ def load_model(model_uri: str) -> Detector:
         ModelFormatError: it is no model of ours, or broken.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return load_detector(download_model(model_uri, folder) / DATA_FOLDER)
+        path = download_model(model_uri, folder) / DATA_FOLDER
+        if not path.is_dir():
+            raise ModelFormatError(
+                f"a model URI must lead to a detector of reconad, with a folder {DATA_FOLDER}; "
+                f"{model_uri} has none: give that of a reconad-<product>"
+            )
+        return load_detector(path)
 
 
 def download_model(model_uri: str, folder: str) -> Path:
@@ -138,17 +146,23 @@ def download_model(model_uri: str, folder: str) -> Path:
 
     Raises:
         ConfigError: there is no such model.
-        PlatformError: MLflow does not answer.
+        PlatformError: MLflow does not answer, or its address is wrong.
     """
+    asks_mlflow = _OF_MLFLOW.match(model_uri) is not None
+    if asks_mlflow:
+        open_client()
     try:
+        if not model_uri or as_text(model_uri) != model_uri:
+            raise ConfigError("it is empty, or no text")
         return Path(_download_artifact_from_uri(model_uri, folder))
-    except (MlflowException, OSError) as error:
-        if (down := outage(error)) is not None:
+    except Exception as error:  # the stores behind addresses raise almost anything
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
+        if asks_mlflow and (down := outage(error)) is not None:
             raise down from None
-        reason = str(error).splitlines()[0]
         raise ConfigError(
             "a model URI must lead to a model, such as models:/reconad-screw/3; got "
-            f"{model_uri!r}: {reason}"
+            f"{model_uri!r}: {said_by(error)}"
         ) from None
 
 

@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from mlflow_models.server import outage
+from mlflow_models.server import open_client, outage
 from reconad_plugin.errors import ConfigError, NoChampionError
 from reconad_plugin.ledger.history import VersionFacts
 
@@ -153,7 +152,7 @@ def version(product: str, number: str) -> Version:
         ConfigError: there is no such version.
     """
     try:
-        return _version(MlflowClient().get_model_version(model_name(product), number))
+        return _version(open_client().get_model_version(model_name(product), number))
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise outage(error) or error from None
@@ -166,7 +165,7 @@ def version(product: str, number: str) -> Version:
 def versions(product: str) -> list[Version]:
     """List all versions, oldest first; none where there is no registered model yet."""
     try:
-        found = MlflowClient().search_model_versions(f"name = '{model_name(product)}'")
+        found = open_client().search_model_versions(f"name = '{model_name(product)}'")
     except MlflowException as error:
         raise outage(error) or error from None
     return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
@@ -205,7 +204,7 @@ def find_by_fingerprint(product: str, *fingerprints: str) -> Version | None:
 
 def register(product: str, logged: ModelInfo, tags: Mapping[str, str]) -> Version:
     """Register a logged model as a new version; its tags are there from the first moment."""
-    client, name = MlflowClient(), model_name(product)
+    client, name = open_client(), model_name(product)
     if _registered_model(product) is None:
         client.create_registered_model(name)
     entry = client.create_model_version(
@@ -218,7 +217,7 @@ def set_tags(
     product: str, number: str, tags: Mapping[str, str], description: str | None = None
 ) -> None:
     """Write tags on a version, in their order, and then its description where there is one."""
-    client, name = MlflowClient(), model_name(product)
+    client, name = open_client(), model_name(product)
     for tag, value in tags.items():
         client.set_model_version_tag(name, number, tag, value)
     if description is not None:
@@ -227,19 +226,19 @@ def set_tags(
 
 def challenge(product: str, number: str) -> None:
     """Point the challenger's alias at a version."""
-    MlflowClient().set_registered_model_alias(model_name(product), CHALLENGER, number)
+    open_client().set_registered_model_alias(model_name(product), CHALLENGER, number)
 
 
 def withdraw_challenger(product: str, numbers: Iterable[str | None]) -> None:
     """Remove the challenger's alias where it points to one of these versions."""
     challenger = version_by_alias(product, CHALLENGER)
     if challenger is not None and challenger.number in numbers:
-        MlflowClient().delete_registered_model_alias(model_name(product), CHALLENGER)
+        open_client().delete_registered_model_alias(model_name(product), CHALLENGER)
 
 
 def _registered_model(product: str) -> RegisteredModel | None:
     try:
-        return MlflowClient().get_registered_model(model_name(product))
+        return open_client().get_registered_model(model_name(product))
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             return None

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
     INVALID_PARAMETER_VALUE,
@@ -42,6 +43,26 @@ def hide_password(environment: MutableMapping[str, str]) -> None:
         environment["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
 
 
+def open_client() -> MlflowClient:
+    """Open MLflow as its address says; a server is asked nothing yet.
+
+    Raises:
+        PlatformError: the address can be none, or leads to no database of MLflow's.
+    """
+    try:
+        return MlflowClient()
+    except Exception as error:  # addresses, drivers and databases raise almost anything
+        raise outage(error) or _refusal(
+            error, "correct MLFLOW_TRACKING_URI, or install what it needs"
+        ) from None
+
+
+def said_by(error: Exception) -> str:
+    """Return an error's words on one line, without passwords in addresses."""
+    words = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))
+    return words[:MOST_SAID] or type(error).__name__
+
+
 def outage(error: Exception) -> PlatformError | None:
     """Return what to raise where MLflow did not answer, or refused; None where it answered what
     only the caller can judge: there is no such thing, it is there already, an argument is wrong."""
@@ -55,10 +76,13 @@ def outage(error: Exception) -> PlatformError | None:
     is_ours = isinstance(error, MlflowException) and error.error_code in _OF_THE_CALLER
     if is_ours or not isinstance(error, MlflowException | RequestException):
         return None
-    said = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:MOST_SAID]
     advice = _ADVICE.get(_status_of(error), "see the server's log, and after an upgrade of MLflow "
                          "run `mlflow db upgrade` with the address of its database")  # fmt: skip
-    return PlatformError(f"MLflow at {_host()} refuses: {said}: {advice}")
+    return _refusal(error, advice)
+
+
+def _refusal(error: Exception, advice: str) -> PlatformError:
+    return PlatformError(f"MLflow at {_host()} refuses: {said_by(error)}: {advice}")
 
 
 def _status_of(error: Exception) -> int:
@@ -69,5 +93,9 @@ def _status_of(error: Exception) -> int:
 
 def _host() -> str:
     """Return where MLflow is, without what else its address may hold, such as a password."""
-    parts = urlsplit(mlflow.get_tracking_uri())
-    return str(parts.hostname or parts.scheme)
+    address = mlflow.get_tracking_uri()
+    try:
+        parts = urlsplit(address)
+        return str(parts.hostname or parts.scheme or address)
+    except ValueError:
+        return "MLFLOW_TRACKING_URI"

@@ -15,12 +15,10 @@ from typing import Any, Final
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
-from mlflow_models.server import MOST_SAID, outage
+from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
 from reconad_plugin.ledger.splits import TRAIN
@@ -85,7 +83,7 @@ def run_of(model_uri: str) -> str:
 
 def sources_of(version: registry.Version) -> list[str]:
     """Return the addresses of the manifests that a version was trained on, oldest first."""
-    inputs = MlflowClient().get_run(version.run_id).inputs.dataset_inputs
+    inputs = open_client().get_run(version.run_id).inputs.dataset_inputs
     return sorted(str(json.loads(each.dataset.source)["uri"]) for each in inputs)
 
 
@@ -101,7 +99,7 @@ def read_training_images(model_uri: str) -> pd.DataFrame:
         ModelFormatError: its training left no such list.
     """
     run_id = run_of(model_uri)
-    if IMAGES_FILE not in {file.path for file in MlflowClient().list_artifacts(run_id)}:
+    if IMAGES_FILE not in {file.path for file in open_client().list_artifacts(run_id)}:
         raise ModelFormatError(
             f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
             f"{IMAGES_FILE}: train it again with this reconad"
@@ -122,7 +120,7 @@ def log_verdict(
     version: registry.Version, verdict: Mapping[str, Any], figures: Mapping[str, Figure]
 ) -> None:
     """Add the gate's verdict to the run of the version it is about."""
-    client = MlflowClient()
+    client = open_client()
     client.log_dict(version.run_id, verdict, "gate/verdict.json")
     checks = pd.DataFrame(verdict["checks"]).to_csv(index=False)
     client.log_text(version.run_id, checks, "gate/checks.csv")
@@ -159,14 +157,14 @@ def check_ready(product: str) -> None:
     lock = Path(tempfile.gettempdir()) / f"reconad-mlflow-{os.getuid()}.lock"
     with lock.open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
+        client = open_client()
         try:
             with _product_run(product, "ready", {}) as run:
                 mlflow.log_text("A training may log here.\n", "ready.txt")
-            MlflowClient().delete_run(run.info.run_id)
-        except (MlflowException, OSError) as error:
-            said = " ".join(str(error).split())[:MOST_SAID]
+            client.delete_run(run.info.run_id)
+        except Exception as error:  # places for files raise almost anything
             raise outage(error) or PlatformError(
-                f"a training needs an experiment and a place for files in MLflow; {said}"
+                f"a training needs an experiment and a place for files in MLflow; {said_by(error)}"
             ) from error
 
 

@@ -111,7 +111,8 @@ class TrainingSettings(_Frozen):
     steps: Annotated[int, Field(ge=1)] | None = None
     budget_s: _Positive | None = None
     learning_rate: _Positive | None = None  # the model's
-    batch_size: Annotated[int, Field(ge=2)] | None = None  # the model's; batch norm needs two
+    # the model's; batch norm needs two, and more than these fit into no memory
+    batch_size: Annotated[int, Field(ge=2, le=4096)] | None = None
     light_augmentation: bool = False
     geometric_augmentation: Literal["auto", "none", "mirror", "rotate"] = "auto"
     preset: Annotated[str, AfterValidator(_known_preset)] = DEFAULT_PRESET

@@ -21,6 +21,11 @@ Everything a person can put right is one of these, and its message is one line t
 rule, what came, and what to do.
 """
 
+import errno
+from typing import Final
+
+DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of an OSError that is no wrong input
+
 
 class ReconadError(Exception):
     """Base of all errors a user of reconad can act on."""

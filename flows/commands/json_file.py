@@ -2,26 +2,42 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import DISK_ERRORS, ConfigError, PlatformError
+from reconad_plugin.images.folder import PICTURE_SUFFIXES
 from reconad_plugin.images.names import as_text
 
 
-def check_writable(file: Path | None) -> None:
-    """Look before long work whether the file can be written.
+def check_writable(file: Path | None, pictures: Sequence[Path] = ()) -> None:
+    """Look before long work whether the file can be written, and takes no picture's place.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it cannot, or it has a picture's name or is one of the pictures.
     """
     if file is None:
         return
-    folder = file.resolve().parent
-    if file.is_dir() or not folder.is_dir():
+    real = Path(os.path.realpath(file))
+    if real.is_dir() or real.is_symlink() or not real.parent.is_dir():  # a link to itself stays one
         raise ConfigError(f"--json must be a file in a folder that is there; got {file}")
-    if not os.access(file if file.exists() else folder, os.W_OK):
+    if real.suffix.lower() in PICTURE_SUFFIXES or _is_any(real, pictures):
+        raise ConfigError(
+            f"--json must be a file that is none of the pictures; got {file}: give another name"
+        )
+    there = real.exists()
+    if not os.access(real if there else real.parent, os.W_OK if there else os.W_OK | os.X_OK):
         raise ConfigError(f"--json must be a file that may be written; {file} may not")
+
+
+def _is_any(file: Path, others: Sequence[Path]) -> bool:
+    """Tell whether a file is one of others, by whatever name."""
+    for other in others:
+        with suppress(OSError):  # one of them is not there
+            if file.samefile(other):
+                return True
+    return False
 
 
 def write_json(content: Mapping[str, object], file: Path | None) -> None:
@@ -29,6 +45,7 @@ def write_json(content: Mapping[str, object], file: Path | None) -> None:
 
     Raises:
         ConfigError: it cannot be written; the work itself is done.
+        PlatformError: the same, where the disk is full or fails.
     """
     if file is None:
         return
@@ -37,4 +54,5 @@ def write_json(content: Mapping[str, object], file: Path | None) -> None:
         file.write_text(as_text(text, escape="\\\\") + "\n", encoding="utf-8")
     except OSError as error:
         why = f"{file}: {error.strerror}. All else is done"
-        raise ConfigError(f"--json must be a file that can be written; {why}") from None
+        kind = PlatformError if error.errno in DISK_ERRORS else ConfigError
+        raise kind(f"--json must be a file that can be written; {why}") from None

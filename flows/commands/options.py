@@ -11,7 +11,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from flows.commands.parse import parse_budget, parse_count, parse_number
+from flows.commands.parse import (
+    parse_budget,
+    parse_count,
+    parse_number,
+    parse_positive,
+    parse_seed,
+)
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
 
@@ -19,16 +25,16 @@ from reconad_plugin.simulation.presets import PRESETS
 def _option(
     name: str, metavar: str | None, help: str, parser: Callable[[Any], object] | None = None
 ) -> Any:
-    """Declare an option; a switch has no metavar."""
-    return typer.Option(name, metavar=metavar, help=help, parser=parser)
+    """Declare an option; a switch has no metavar. Whoever reads a file says why it cannot be."""
+    return typer.Option(name, metavar=metavar, help=help, parser=parser, readable=False)
 
 
-def _count(name: str, help: str) -> Any:
-    return _option(name, "N", help, parse_count)
+def _count(name: str, help: str, parser: Callable[[Any], int] = parse_count) -> Any:
+    return _option(name, "N", help, parser)
 
 
 def _argument(metavar: str, help: str) -> Any:
-    return typer.Argument(metavar=metavar, help=help)
+    return typer.Argument(metavar=metavar, help=help, readable=False)
 
 
 DEMO_STATE: Final = Path(".reconad/demo")
@@ -58,7 +64,7 @@ Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
 ImageSize = Annotated[int, _option("--image-size", "PX", "of the network", parse_count)]
 Preset = Annotated[str, _option("--preset", "NAME", PRESET_HELP)]
 Steps = Annotated[Count, _count("--steps", "end after so many steps at the latest")]
-Seed = Annotated[int, _count("--seed", "of all that is drawn")]
+Seed = Annotated[int, _count("--seed", "of all that is drawn", parse_seed)]
 Device = Annotated[str, _option("--device", "NAME", "cpu, cuda, cuda:1")]
 GivenNight = Annotated[Text, _option("--night", NIGHT, "(default: the last one taken in)")]
 Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulated anomalies")]
@@ -68,7 +74,9 @@ Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulate
 class PictureOptions:
     """What all that reads pictures by hand shares."""
 
-    max_image_pixels: Annotated[Count, _count("--max-image-pixels", PIXELS_HELP)] = None
+    max_image_pixels: Annotated[
+        Count, _count("--max-image-pixels", PIXELS_HELP, parse_positive)
+    ] = None
 
     @property
     def limits(self) -> dict[str, object]:

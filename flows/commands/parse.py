@@ -35,6 +35,22 @@ def parse_count(text: str | int) -> int:
         raise typer.BadParameter(f"it must be a whole number; got {text!r}") from None
 
 
+def parse_positive(text: str | int) -> int:
+    """Read a whole number of at least 1, or raise ``BadParameter``."""
+    count = parse_count(text)
+    if count < 1:
+        raise typer.BadParameter(f"it must be at least 1; got {count}")
+    return count
+
+
+def parse_seed(text: str | int) -> int:
+    """Read what numpy and torch both take as a seed, or raise ``BadParameter``."""
+    seed = parse_count(text)
+    if not 0 <= seed < 2**63:
+        raise typer.BadParameter(f"it must be from 0 to 2^63 - 1; got {seed}")
+    return seed
+
+
 def parse_number(text: str | float) -> float:
     """Read a number, or raise ``BadParameter``."""
     try:

@@ -1,5 +1,6 @@
 """Folders that results go to."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder that results go to, before the work.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: it cannot be made, or may not be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -18,9 +19,12 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(
             f"results go to a folder; {folder} cannot be one: {error.strerror}"
         ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"results go to a folder that may be written; {folder} may not")
 
 
 def holds_any(folder: Path, files: Sequence[Path]) -> bool:
     """Tell whether a file lies in a folder, as it is named or as its link leads."""
-    homes = {home for file in files for home in (file.parent.resolve(), file.resolve().parent)}
-    return folder.resolve() in homes
+    homes = {os.path.realpath(file.parent) for file in files}
+    homes |= {str(Path(os.path.realpath(file)).parent) for file in files}
+    return os.path.realpath(folder) in homes

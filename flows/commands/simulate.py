@@ -23,7 +23,8 @@ SHEET_IMAGES: Final = 12
 
 def run(options: SimulateOptions) -> None:
     """Draw a sheet of simulated anomalies."""
-    limits = ImageLimits(options.max_image_pixels or DEFAULT_LIMITS.max_pixels)
+    given = options.max_image_pixels
+    limits = DEFAULT_LIMITS if given is None else ImageLimits(given)
     size_px = options.image_size
     print(simulate(options.data, options.preset, options.out, size_px, options.seed, limits))
 
@@ -50,6 +51,7 @@ def simulate(
     images = load_files(repeated, size_px, limits)
     simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
     file = out / f"{preset}.png"
+    file.unlink(missing_ok=True)  # a link may lead to a picture
     plot_simulation(images, simulated.mask, simulated.pixels, f"preset {preset}").savefig(
         file, dpi=110
     )

@@ -1,6 +1,7 @@
 """The training jobs of a folder or an S3 prefix: MLflow is needed, Prefect and a product's settings
 are not."""
 
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -213,7 +214,7 @@ def name_of(data: str, option: str) -> str:
         bucket, key = mirror.split_address(data)
         last = key.strip("/").rpartition("/")[2] or bucket
     else:
-        last = Path(data).resolve().name
+        last = Path(os.path.realpath(data)).name
     name = re.sub(r"[^a-z0-9_-]+", "-", last.lower()).strip("-_")[:63]
     if not name:
         raise ConfigError(

@@ -247,7 +247,7 @@ def running_platform(state: Path, bucket: str, is_fresh: bool = True) -> Iterato
 def _run(state: Path, bucket: str, is_fresh: bool) -> Iterator[EmbeddedPlatform]:
     if is_fresh and state.exists():
         shutil.rmtree(state)
-    platform = EmbeddedPlatform(state.resolve())
+    platform = EmbeddedPlatform(Path(os.path.realpath(state)))
     before = dict(os.environ)
     _replace_environment(_without_aws(before))
     # a shell that starts it in the background has SIGINT ignored

@@ -1,6 +1,5 @@
 """How commands end: 0 done, 2 wrong input with one clear line, 1 our own failure."""
 
-import errno
 import logging
 import os
 import sys
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from io import TextIOWrapper
 
 from reconad_plugin.errors import (
+    DISK_ERRORS,
     PlatformError,
     ReconadError,
     StorageUnreachableError,
@@ -21,13 +21,14 @@ _PREFECT_ADVICE = {
     403: _AUTHORISE,
     404: "no Prefect is at this address: correct PREFECT_API_URL, which ends with /api",
 }
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 OUR_OWN = (PlatformError, StorageUnreachableError, TrainingDivergedError)
 
 
 def run_command(command: Callable[[], object]) -> int:
     """Run a command and turn its end into an exit code."""
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)  # we say it once, below
+    if logging.lastResort is not None:  # what is logged where nobody has set up any logging
+        logging.lastResort.setFormatter(logging.Formatter("reconad: %(message)s"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # any name can be shown, whatever the terminal knows
             stream.reconfigure(errors="backslashreplace")

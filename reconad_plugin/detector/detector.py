@@ -112,8 +112,9 @@ class Detector:
 
     def taking(self, max_pixels: int | None) -> "Detector":
         """Return the same detector for pictures of up to so many pixels; None leaves its limit."""
-        limits = replace(self.limits, max_pixels=max_pixels or self.limits.max_pixels)
-        return replace(self, limits=limits)
+        if max_pixels is None:
+            return self
+        return replace(self, limits=replace(self.limits, max_pixels=max_pixels))
 
     def score(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images as they come."""

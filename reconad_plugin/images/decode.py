@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.file_parts import is_whole_jpeg, png_pixels
 from reconad_plugin.images.limits import ImageLimits
 
+# broken metadata changes no pixel; Pillow says so where a person waits for a command
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, with our own message
 DEFAULT_LIMITS = ImageLimits()
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -72,6 +75,17 @@ def load_image(
             _check_fills_16_bits(image)
     turn = _turn_of(image)
     return image if turn is None else image.transpose(turn)
+
+
+def check_limits(content: bytes, limits: ImageLimits) -> None:
+    """Check from its header that a picture may be decoded.
+
+    Raises:
+        InvalidImageError: see ``decode_image``.
+    """
+    image = _open(content)
+    with _explained():
+        _check_header(image, limits)
 
 
 def upright_size(content: bytes) -> tuple[int, int]:

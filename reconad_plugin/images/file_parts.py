@@ -11,7 +11,8 @@ _PNG_START: Final = 8  # bytes of the signature
 _PNG_PARTS: Final = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf"})
 _PLAIN_XMP: Final = b"iTXtXML:com.adobe.xmp\x00\x00"
 _MOST_XMP_BYTES: Final = 1 << 20
-_JPEG_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # 00 and D0 to D7 are in the data
+# 00 and D0 to D7 are in the data; FF may stand there several times, of which the last counts
+_JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_END: Final = 0xD9
 _JPEG_BARE_MARKERS: Final = (0x01, 0xD8)  # nothing follows them
 

@@ -24,10 +24,10 @@ def read_file(path: Path) -> bytes:
         InvalidImageError: it is not there, is no file, such as a pipe that never ends, or cannot be
             read.
     """
-    why: str | None = "it is none" if path.exists() else "there is none of this name"
     try:
         if path.is_file():
             return path.read_bytes()
+        why: str | None = "it is none" if path.exists() else "there is none of this name"
     except OSError as error:
         why = error.strerror
     raise InvalidImageError("unreadable", f"an image must be a file that can be read; {why}")
@@ -57,7 +57,7 @@ def printable(text: str) -> str:
 def uri_of(path: Path) -> str:
     """Return where a file is, as an address that any text can hold: its path, or a file URI where
     that has characters that cannot be printed."""
-    whole = path.resolve()
+    whole = Path(os.path.realpath(path))
     return str(whole) if str(whole).isprintable() else whole.as_uri()
 
 

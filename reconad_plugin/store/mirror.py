@@ -21,6 +21,7 @@ from reconad_plugin.errors import (
     InvalidImageError,
     ObjectUnreadableError,
 )
+from reconad_plugin.images.decode import check_limits
 from reconad_plugin.images.folder import ImageFolder, read_folder
 from reconad_plugin.images.geometry import decode_square
 from reconad_plugin.images.limits import ImageLimits
@@ -113,14 +114,21 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
     """Load the pixels of picture files, decoded once: (N, 3, size_px, size_px) uint8.
 
     Raises:
-        InvalidImageError: a file is no picture that can be scored; the message names it.
+        InvalidImageError: a file is no picture that can be scored, or breaks the limits, also where
+            it was decoded under others; the message names it.
     """
+
+    def check_and_hash(path: Path) -> str:
+        with _named(path):
+            content = read_file(path)
+            check_limits(content, limits)
+            return hashlib.sha256(content).hexdigest()
 
     def decode(index: int) -> NDArray[np.uint8]:
         with _named(paths[index]):
             return decode_square(read_file(paths[index]), size_px, limits)
 
-    return PixelCache(cache, size_px).load([hash_file(path) for path in paths], decode)
+    return PixelCache(cache, size_px).load([check_and_hash(path) for path in paths], decode)
 
 
 @contextmanager

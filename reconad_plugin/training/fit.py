@@ -123,10 +123,10 @@ def _light_levels(
 
 
 def check_device(device: str) -> None:
-    """Raise a ConfigError where a device is not there."""
+    """Raise a ConfigError where a device is not there, or gives no number back."""
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device must be there; got {device!r}: {reason}") from None
 

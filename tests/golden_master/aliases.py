@@ -53,7 +53,7 @@ def _copied(name: str, purpose: str) -> Iterator[str]:
         yield copy
     finally:
         if facts["versions"]:
-            registry.MlflowClient().delete_registered_model(model_name(copy))
+            registry.open_client().delete_registered_model(model_name(copy))
 
 
 def _tags(name: str) -> dict[str, dict[str, str]]:

@@ -1,6 +1,9 @@
 """Commands by hand: what is refused before the work, and what folders and keys are called."""
 
+import errno
 import hashlib
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +13,14 @@ import pytest
 from PIL import Image
 
 from flows.commands import pretrain_vq
-from flows.commands.options import PretrainOptions
-from flows.commands.predict import predict
+from flows.commands.options import PredictOptions, PretrainOptions
+from flows.commands.predict import map_names, predict, run
 from flows.commands.simulate import simulate
 from flows.jobs import by_hand
 from flows.jobs.by_hand import finetune, name_of, train
+from mlflow_models import flavor
 from reconad_plugin.config import ProductSettings, TrainingSettings
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, PlatformError
 from reconad_plugin.images.limits import ImageLimits
 
 NO_LETTER = "零件"
@@ -63,6 +67,95 @@ def test_maps_are_never_written_through_a_link(tmp_path, save, maps):
 
     with pytest.raises(ConfigError, match="--maps must be"):
         predict("models:/reconad-bolts/1", [link], tmp_path / maps)
+
+
+def test_maps_need_a_folder_that_may_be_written(tmp_path, save, monkeypatch):
+    """This is told before the work."""
+    picture = save(tmp_path / "new" / "a.png")
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+
+    with pytest.raises(ConfigError, match=r"a folder that may be written; .*maps may not"):
+        predict("models:/reconad-bolts/1", [picture], tmp_path / "maps")
+
+
+def test_links_to_themselves_are_no_failure_of_ours(tmp_path, save):
+    """Neither among the pictures nor in place of a folder."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+
+    assert map_names([loop, Path("a/loop")]) == [f"{tmp_path.name}_loop.png", "a_loop.png"]
+    assert name_of(str(loop), "--product") == "loop"
+    with pytest.raises(ConfigError, match=r"results go to a folder; .*loop cannot be one"):
+        predict("models:/reconad-bolts/1", [loop, save(tmp_path / "b.png")], loop)
+
+
+def test_a_map_that_cannot_be_written_costs_no_other(
+    tmp_path, save, monkeypatch, tiny_detector, capsys
+):
+    """The other maps, the table and the JSON are there, and the command says which is not."""
+    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    pictures = [save(tmp_path / "new" / name) for name in ("a.png", "b.png")]
+    (tmp_path / "maps" / "a.png").mkdir(parents=True)
+
+    with pytest.raises(ConfigError, match=r"1 failed, such as .*a\.png: Is a directory. All else"):
+        run(
+            PredictOptions(
+                model_uri="m", images=pictures, maps=tmp_path / "maps", json=tmp_path / "out.json"
+            )
+        )
+
+    assert (tmp_path / "maps" / "b.png").is_file()
+    assert len(json.loads((tmp_path / "out.json").read_text())["predictions"]) == 2
+    assert "p_value" in capsys.readouterr().out
+
+
+def test_maps_on_a_full_disk_are_no_wrong_input(tmp_path, save, monkeypatch, tiny_detector):
+    """The command ends with 1."""
+    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    picture = save(tmp_path / "new" / "a.png")
+
+    def fail(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+
+    with pytest.raises(PlatformError, match="1 failed, such as the disk: No space left on device"):
+        run(PredictOptions(model_uri="m", images=[picture], maps=tmp_path / "maps"))
+
+
+def test_a_scored_picture_is_never_written_over(tmp_path, save):
+    """Whatever it is called."""
+    picture = save(tmp_path / "a.png").rename(tmp_path / "scan")
+
+    with pytest.raises(ConfigError, match="--json must be a file that is none of the pictures"):
+        run(PredictOptions(model_uri="m", images=[picture], json=picture))
+
+
+def test_a_map_never_follows_a_link_to_a_picture(tmp_path, save, monkeypatch, tiny_detector):
+    """The link becomes a map, and the picture stays."""
+    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    picture = save(tmp_path / "new" / "a.png")
+    before = picture.read_bytes()
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "a.png").symlink_to(picture)
+
+    run(PredictOptions(model_uri="m", images=[picture], maps=tmp_path / "maps"))
+
+    assert picture.read_bytes() == before
+    assert not (tmp_path / "maps" / "a.png").is_symlink()
+
+
+@pytest.mark.parametrize("letter", ["c", "é", "\udce9"])
+def test_names_of_maps_fit_the_disk(tmp_path, letter):
+    """Two pictures of one long name have two maps."""
+    stem = letter * (250 // len(os.fsencode(letter)))
+
+    names = map_names([tmp_path / folder / f"{stem}.png" for folder in ("da", "da/da", "b")])
+
+    assert len(set(names)) == 3
+    assert all(name.endswith(".png") for name in names)
+    for name in names:
+        (tmp_path / name).touch()
 
 
 @pytest.mark.parametrize(

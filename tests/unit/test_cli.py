@@ -1,5 +1,6 @@
 """The command line: what is parsed, what is refused, and what is asked of each command."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from flows.commands import table
 from flows.commands.cli import main
-from flows.commands.options import PretrainOptions, ReviewOptions, TrainOptions
+from flows.commands.options import PredictOptions, PretrainOptions, ReviewOptions, TrainOptions
 from flows.commands.table import COMMANDS, Command
 
 
@@ -68,6 +69,15 @@ def test_what_is_typed_arrives(asked):
     ]
 
 
+def test_what_may_not_be_read_is_left_to_the_command(asked, tmp_path, monkeypatch):
+    """A picture has a row of its own, and a folder that is written to need not be read."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    assert main(["predict", "m", str(tmp_path), "--maps", str(tmp_path)]) == 0
+
+    assert asked == [PredictOptions(model_uri="m", images=[tmp_path], maps=tmp_path)]
+
+
 def test_an_option_of_many_takes_them_all(asked):
     """Values stand one after the other, or each behind its option."""
     assert main(["pretrain-vq", "--data", "a", "b", "--steps", "3", "--data", "c"]) == 0
@@ -90,6 +100,18 @@ def test_an_option_of_many_takes_them_all(asked):
         pytest.param("train --data x y", "Got unexpected extra argument", id="one too many"),
         pytest.param(
             "train --data x --steps a", "'--steps': it must be a whole number; got 'a'", id="number"
+        ),
+        pytest.param(
+            "simulate --data x --out y --seed -1", "'--seed': it must be from 0", id="seed"
+        ),
+        pytest.param(
+            f"finetune m --data x --seed {2**63}",
+            "2^63 - 1; got 9223372036854775808",
+            id="long seed",
+        ),
+        pytest.param("predict m x --max-image-pixels 0", "at least 1; got 0", id="no pixels"),
+        pytest.param(
+            "evaluate m --data x --max-image-pixels -5", "at least 1; got -5", id="fewer pixels"
         ),
         pytest.param("review p 2024-05-01 --normal k --defect l", "one decision", id="two at once"),
     ],

@@ -1,6 +1,7 @@
 """How commands end."""
 
 import errno
+import logging
 
 import httpx
 import prefect  # noqa: F401  the client of its servers
@@ -12,6 +13,7 @@ from flows.platform.servers import free_ports
 from flows.runtime.exit_codes import run_command
 from mlflow_models.flavor import load_model
 from reconad_plugin.errors import ConfigError, PlatformError
+from reconad_plugin.images.names import pass_over
 
 NO_MLFLOW = (
     "reconad: MLflow must answer at 127.0.0.1; it does not: start it, or correct "
@@ -113,6 +115,16 @@ def test_a_command_ends_with_a_code_and_a_line(command, code, said, capsys, monk
 
     assert run_command(command) == code
     assert capsys.readouterr().err.strip() == said
+
+
+def test_what_is_passed_over_is_a_line_of_ours(capsys, monkeypatch):
+    """By hand nobody has set up any logging."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    run_command(lambda: pass_over("parts/x\n.png", "its link leads to no file"))
+
+    said = capsys.readouterr().err
+    assert said == "reconad: parts/x\\n.png is passed over: its link leads to no file\n"
 
 
 def test_any_other_failure_is_shown_whole():

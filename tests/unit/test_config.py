@@ -156,6 +156,7 @@ steps = 100
         pytest.param("train.budget_s = -5", "train.budget_s: .*greater than 0", id="debts"),
         pytest.param("train.learning_rate = 0", "learning_rate: .*greater than 0", id="no rate"),
         pytest.param("train.batch_size = 1", "batch_size: .*equal to 2", id="batch of one"),
+        pytest.param("train.batch_size = 4097", "batch_size: .*equal to 4096", id="huge batch"),
         pytest.param("finetune.steps = 0", "finetune.steps: .*equal to 1", id="no fine-tuning"),
         pytest.param(
             'train.preset = "wood"',

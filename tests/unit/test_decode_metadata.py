@@ -1,6 +1,8 @@
 """What lies beside the pixels of a file never refuses them."""
 
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -146,6 +148,21 @@ def test_odd_camera_tags_refuse_no_picture(encode, speckle, file_format, odd):
     np.testing.assert_allclose(
         image, np.rot90(decode_image(encode(speckle, file_format, **options)), -1)
     )
+
+
+def test_odd_camera_tags_are_no_news(encode, speckle, tmp_path):
+    """Whoever waits for a command is shown its own lines; so it is in threads, too."""
+    content = encode(speckle, "JPEG", exif=tags(ORIENTATION)[:-8])
+    (tmp_path / "a.jpg").write_bytes(content)
+    script = (
+        "import sys, pathlib; from concurrent.futures import ThreadPoolExecutor as Threads; "
+        "from reconad_plugin.images.decode import decode_image; "
+        "list(Threads(2).map(decode_image, 4 * [pathlib.Path(sys.argv[1]).read_bytes()]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "a.jpg"], capture_output=True, check=True
+    )
+    assert ended.stderr == b""
 
 
 @pytest.mark.parametrize("value", [b"6\0\0", struct.pack("<H", 99)], ids=["text", "99"])

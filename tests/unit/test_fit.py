@@ -13,7 +13,7 @@ from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.training import phases
-from reconad_plugin.training.fit import FINETUNE_LEARNING_RATE_SHARE, fit_detector
+from reconad_plugin.training.fit import FINETUNE_LEARNING_RATE_SHARE, check_device, fit_detector
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
 
@@ -174,3 +174,10 @@ def test_judges_images_count_and_are_not_touched(images):
     assert max(detector.light.mean) < 0.7
     with pytest.raises(NotEnoughImagesError, match="at least 10 accepted normal images; got 9"):
         fit_detector(NormalImages(few.train[:2], few.calibration, judge), TINY, A_FEW_STEPS)
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "tpu", "cuda:99", ""])
+def test_a_device_that_gives_no_number_back_is_refused(device):
+    """Before the training: torch knows some that are not there, and one that holds no numbers."""
+    with pytest.raises(ConfigError, match=f"device must be there; got '{device}': ."):
+        check_device(device)

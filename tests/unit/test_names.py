@@ -101,7 +101,9 @@ def test_images_that_are_gone_are_counted(tmp_path, capsys, gone, said):
     assert capsys.readouterr().err.strip() == f"reconad: {said}"
 
 
-@pytest.fixture(params=["missing", "folder", "dangling", "pipe", "device", "denied"])
+@pytest.fixture(
+    params=["missing", "folder", "dangling", "pipe", "device", "denied", "loop", "long"]
+)
 def no_picture(request, tmp_path, monkeypatch):
     """A path that no picture can be read from, and why."""
     path = tmp_path / "x.png"
@@ -113,6 +115,11 @@ def no_picture(request, tmp_path, monkeypatch):
         case "dangling":
             path.symlink_to(tmp_path / "nothing")
             return path, "there is none of this name"
+        case "loop":
+            path.symlink_to(path)
+            return path, "there is none of this name"
+        case "long":
+            return tmp_path / f"{300 * 'x'}.png", "File name too long"
         case "pipe":
             os.mkfifo(path)
         case "device":

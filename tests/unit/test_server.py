@@ -1,6 +1,7 @@
 """MLflow's address: no password in it, and the server is asked with it all the same."""
 
 import base64
+import errno
 import json
 import os
 import subprocess
@@ -13,11 +14,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from mlflow_models import registry
+from mlflow_models import flavor, registry
 from mlflow_models.flavor import load_model
-from mlflow_models.server import hide_password
+from mlflow_models.server import hide_password, outage
 from mlflow_models.tracking import check_ready
-from reconad_plugin.errors import ConfigError, PlatformError
+from reconad_plugin.errors import ConfigError, ModelFormatError, PlatformError
 
 SECRET = "http://me:p%40ss@mlflow:5000/base"
 
@@ -176,6 +177,85 @@ def test_what_only_the_caller_can_judge_is_no_outage(answer):
         load_model("models:/reconad-screw/1")
 
 
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        pytest.param("", "got '': it is empty", id="empty"),
+        pytest.param("models:/caf\udce9/1", "or no text", id="bytes that are no text"),
+        pytest.param("models:/", "Not a proper models:/ URI", id="no name"),
+        pytest.param("foo", "No such artifact: 'foo'", id="a file that is not there"),
+        pytest.param("s3://foo", "got 's3://foo': Unable to locate cred", id="no credentials"),
+        pytest.param("http://127.0.0.1:9/x", "got 'http://127.0.0.1:9/x': ", id="no server"),
+        pytest.param("http://[bad/x", "Invalid IPv6 URL", id="no address"),
+        pytest.param("nfs://foo/x", "repository for: nfs://foo", id="unknown scheme"),
+    ],
+)
+def test_what_leads_to_no_model_is_one_line_with_the_reason(
+    mlflow_in_a_file, monkeypatch, uri, why
+):
+    """Whatever the store behind it raises."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+
+    with pytest.raises(ConfigError, match=r"^a model URI must lead to a model, such") as caught:
+        load_model(uri)
+
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_no_wrong_address(mlflow_in_a_file, monkeypatch):
+    """A command ends with 1."""
+
+    def fail(uri, folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(flavor, "_download_artifact_from_uri", fail)
+
+    with pytest.raises(OSError, match="No space left"):
+        load_model("models:/reconad-screw/1")
+
+
+def test_a_folder_that_is_no_detector_is_named_as_it_was_given(tmp_path):
+    """And not by the place that it was copied to."""
+    with pytest.raises(ModelFormatError, match=f"; {tmp_path} has none"):
+        load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        pytest.param("sqlite:///{file}", "file is not a database", id="no database"),
+        pytest.param("nosql://me:secret@db/x", "nosql", id="unknown scheme"),
+        pytest.param("http://[bad", "MLflow at MLFLOW_TRACKING_URI refuses: Inv", id="no address"),
+        pytest.param("mssql://me:secret@db/x", "correct MLFLOW_TRACKING_URI, or", id="no driver"),
+    ],
+)
+def test_an_address_that_leads_to_no_mlflow_is_one_line(tmp_path, monkeypatch, address, said):
+    """Whoever opens it, and without its password."""
+    (tmp_path / "no.db").write_text("a text, and no database at all")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(file=tmp_path / "no.db"))
+    asked = (
+        lambda: check_ready("screw"),
+        lambda: load_model("models:/reconad-screw/1"),
+        lambda: registry.versions("screw"),
+    )
+
+    for ask in asked:
+        with pytest.raises(PlatformError, match=r"^MLflow at .* refuses: ") as caught:
+            ask()
+        assert said in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+def test_databricks_has_a_name(monkeypatch):
+    """Its address has no host."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+
+    assert "MLflow at databricks refuses: no" in str(outage(MlflowException("no")))
+
+
 def test_a_training_logs_to_a_run_of_its_own(mlflow_in_a_file, monkeypatch):
     """Whatever run the shell names; and what was tried before the training leaves no trace."""
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
@@ -198,6 +278,11 @@ def test_a_training_logs_to_a_run_of_its_own(mlflow_in_a_file, monkeypatch):
             lambda client: client.create_experiment("reconad/screw", "/proc/none/files"),
             "/proc/none",
             id="a place for files that this machine has not",
+        ),
+        pytest.param(
+            lambda client: client.create_experiment("reconad/screw", "gs://nowhere/files"),
+            "No module named",
+            id="a place for files that needs another library",
         ),
     ],
 )

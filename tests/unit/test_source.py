@@ -298,6 +298,17 @@ def test_files_become_pixels_once(tmp_path, png, monkeypatch):
     assert torch.equal(second, first.flip(0))
 
 
+def test_limits_hold_for_pictures_that_were_decoded_before(tmp_path, png):
+    """Under other limits, and at another size of the network or the same."""
+    path, cache = tmp_path / "a.png", tmp_path / "cache"
+    path.write_bytes(png(10))
+    load_files([path], 32, ImageLimits(), cache)
+
+    for limits in (ImageLimits(max_pixels=100), ImageLimits(min_side_px=30)):
+        with pytest.raises(InvalidImageError, match=r"a\.png: an image.*got 24 x 20"):
+            load_files([path], 32, limits, cache)
+
+
 def test_pixels_are_those_of_the_resized_picture(tmp_path, speckle):
     """The cache gives what decoding and resizing give."""
     path = tmp_path / "a.png"

@@ -22,7 +22,7 @@ def run_with(monkeypatch):
         listed = [SimpleNamespace(path=file) for file in files]
         client = SimpleNamespace(list_artifacts=lambda run_id: listed)
         monkeypatch.setattr(tracking, "run_of", lambda model_uri: "run")
-        monkeypatch.setattr(tracking, "MlflowClient", lambda: client)
+        monkeypatch.setattr(tracking, "open_client", lambda: client)
         monkeypatch.setattr(mlflow.artifacts, "load_text", read)
 
     return make
