@@ -173,9 +173,9 @@ def _product_run(product: str, run_name: str, tags: Mapping[str, str]) -> Iterat
     os.environ.pop("MLFLOW_RUN_ID", None)  # of another run, which MLflow would go on with
     try:
         experiment = mlflow.set_experiment(f"reconad/{product}")
-    except MlflowException as error:  # such as one that somebody deleted
+    except Exception as error:  # such as one that somebody deleted
         raise outage(error) or PlatformError(
-            f"runs need the experiment reconad/{product} in MLflow; {error.message}"
+            f"a run needs the experiment reconad/{product} in MLflow; {said_by(error)}"
         ) from error
     if experiment.tags.get(EXPERIMENT_KIND_TAG) != MODEL_TRAINING:
         mlflow.set_experiment_tag(EXPERIMENT_KIND_TAG, MODEL_TRAINING)
