@@ -162,6 +162,8 @@ def check_ready(product: str) -> None:
             with _product_run(product, "ready", {}) as run:
                 mlflow.log_text("A training may log here.\n", "ready.txt")
             client.delete_run(run.info.run_id)
+        except PlatformError:
+            raise
         except Exception as error:  # places for files raise almost anything
             raise outage(error) or PlatformError(
                 f"a training needs an experiment and a place for files in MLflow; {said_by(error)}"
