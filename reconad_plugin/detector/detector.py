@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.base import AnomalyNetwork
@@ -64,6 +65,7 @@ def score_images(
     window_px: int,
     light: LightReference | None = None,
     device: str = "cpu",
+    normal: NormalMap | None = None,
 ) -> Scores:
     """Score images in batches.
 
@@ -73,6 +75,7 @@ def score_images(
         window_px: odd side of the smoothing window.
         light: bring each image to this light first.
         device: where the network is.
+        normal: what leaves the map before it scores, of a network whose score is its highest point.
     """
     size_px = images.shape[-1]
     maps = torch.empty((len(images), size_px, size_px))
@@ -85,6 +88,8 @@ def score_images(
             batch = batch.contiguous(memory_format=torch.channels_last)
             anomaly_map, score_map = network.maps(batch)
             smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal)
+            if normal is not None:
+                smoothed = normal.deviations(smoothed)
             maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else anomaly_map
             scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
     return Scores(scores.double().numpy(), maps.numpy())
@@ -104,6 +109,8 @@ class Detector:
     limits: ImageLimits  # allowed sizes of pictures, as at ingest
     # thresholds by light on images as they come; None: ``calibration`` alone
     light_levels: CalibrationGroups | None = None
+    # what each place of the map shows on normal images; None: the map scores as it is
+    normal_map: NormalMap | None = None
 
     @property
     def window_px(self) -> int:
@@ -118,11 +125,13 @@ class Detector:
 
     def score(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images as they come."""
-        return score_images(self.network, images, self.window_px)
+        return score_images(self.network, images, self.window_px, normal=self.normal_map)
 
     def score_matched(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
-        return score_images(self.network, images, self.window_px, light=self.light)
+        return score_images(
+            self.network, images, self.window_px, light=self.light, normal=self.normal_map
+        )
 
     def decide(self, images: Tensor, scores: Scores) -> Decisions:
         """Hold (N, 3, S, S) uint8 images, with what ``score`` gives for them, against the

@@ -3,7 +3,7 @@ model can never run code."""
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
@@ -22,12 +23,18 @@ from reconad_plugin.networks.registry import MODELS
 FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
+_NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
     """Write a detector into a folder, made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in detector.network.state_dict().items()}
+    if detector.normal_map is not None:
+        weights |= {
+            f"{_NORMAL_MAP}{name}": torch.from_numpy(value)
+            for name, value in vars(detector.normal_map).items()
+        }
     save_file(weights, folder / WEIGHTS_FILE)
     description = {
         "format_version": FORMAT_VERSION,
@@ -73,6 +80,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     names = ("model", "architecture", "image_size_px")
     model, architecture, image_size_px = (description[name] for name in names)
     network = MODELS[model].build_network(image_size_px, **architecture)
+    normal = [weights.pop(f"{_NORMAL_MAP}{each.name}", None) for each in fields(NormalMap)]
     network.load_state_dict(weights)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
@@ -85,6 +93,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         _calibration(description["matched_calibration"]),
         ImageLimits(**description["limits"]),
         None if levels is None else _light_levels(levels),
+        None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
     )
 
 

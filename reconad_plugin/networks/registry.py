@@ -69,6 +69,11 @@ class ModelSpec:
     # names and types of arguments of the recipe
     recipe_options: Mapping[str, type] = field(default_factory=dict)
     foundation: FoundationSpec | None = None  # what it stands on, if it stands on anything
+    # puts weights of other pictures into the untrained network, as ``module:attribute``
+    pretrained: str = ""
+    image_size_px: int = 128  # side of the square where none is asked for
+    # whether what each place of its map shows on normal images leaves the map before it scores
+    has_normal_map: bool = False
     warning: str = ""  # what to tell whoever trains it
 
     @property
@@ -96,6 +101,11 @@ class ModelSpec:
         code (``training.recipe``), and settles which weights learn."""
         chosen = {name: options[name] for name in self.recipe_options if name in options}
         return _load((phase or self.phases[0]).recipe)(network, simulation, **chosen)
+
+    def load_pretrained(self, network: "AnomalyNetwork", features: str | None) -> None:
+        """Put the weights that a product's ``features`` mean into a network that takes some."""
+        if self.pretrained:
+            _load(self.pretrained)(network.get_submodule("features"), features)
 
     def foundation_sizes(self, width: str | None) -> dict[str, int]:
         """Return the sizes that the foundation of a width has, by their names there."""
@@ -152,6 +162,16 @@ MODELS: dict[str, ModelSpec] = {
             "paper": {"reconstructor_width": 128, "segmenter_width": 64},  # 97.4 M
         },
         network_options={"sspcab": bool},
+    ),
+    "fre": ModelSpec(
+        title="Frozen features",
+        network="reconad_plugin.networks.fre:build_fre",
+        phases=_single("reconad_plugin.training.fre:FeatureRecipe"),
+        score_window=21 / 256,
+        widths={"lite0": {}},
+        pretrained="reconad_plugin.training.pretrained_features:load_weights",
+        image_size_px=256,
+        has_normal_map=True,
     ),
     "dsr": ModelSpec(
         title="DSR",

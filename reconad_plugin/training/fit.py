@@ -1,30 +1,37 @@
 """Normal images to a detector that can decide: train, measure the light, calibrate."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, calibrate
 from reconad_plugin.detector.detector import Detector, Scores, score_images
+from reconad_plugin.detector.normal_map import LEAST_IMAGES, fit_normal_map, scores_without_own
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
+from reconad_plugin.training.closed_form import ClosedForm, solve
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import TrainingReport
 
+CROSS_FITTED_IMAGES: Final = 100  # fewer that train are held out too, where that takes seconds
+CROSS_FITS: Final = 4  # parts that they are held out in
 FINETUNE_LEARNING_RATE_SHARE: Final = 0.5  # of the model's, when it starts from a version
 
 
@@ -76,7 +83,7 @@ def fit_detector(
     simulation = Simulation(PRESETS[training.preset], textures)
     window_px = spec.score_window_px(product.image_size_px)
 
-    def begin(phase: Phase) -> Recipe:
+    def begin(phase: Phase, network: AnomalyNetwork = network) -> Recipe:
         recipe: Recipe = spec.build_recipe(network, simulation, product.options, phase)
         if base is not None:
             recipe.learning_rate *= FINETUNE_LEARNING_RATE_SHARE
@@ -88,8 +95,22 @@ def fit_detector(
     report = train_phases(network, recipes, images, training, product.seed, window_px, options)
     network = network.to("cpu")
     light = LightReference.fit(images.train)
-    as_they_come = score_images(network, images.calibration, window_px)
-    matched = score_images(network, images.calibration, window_px, light=light)
+    held_out = [(network, images.calibration)]
+    if spec.has_normal_map and base is None and len(images.train) < CROSS_FITTED_IMAGES:
+        cross_fitted, seconds = _cross_fit(images, product, training, network, begin, options)
+        held_out += cross_fitted
+        report = replace(report, elapsed_s=report.elapsed_s + seconds)
+    as_they_come, matched = (
+        _joined([score_images(by, each, window_px, light=lamp) for by, each in held_out])
+        for lamp in (None, light)
+    )
+    normal = None
+    if spec.has_normal_map and len(as_they_come.pred_score) > LEAST_IMAGES:
+        maps = as_they_come.anomaly_map
+        normal = fit_normal_map(maps)
+        as_they_come, matched = (
+            Scores(*scores_without_own(maps, each.anomaly_map)) for each in (as_they_come, matched)
+        )
     detector = Detector(
         model=product.model,
         architecture=architecture,
@@ -99,23 +120,55 @@ def fit_detector(
         calibration=calibrate(as_they_come.pred_score, product.target_fpr, as_they_come.map_maxima),
         matched_calibration=calibrate(matched.pred_score, product.target_fpr, matched.map_maxima),
         limits=product.limits,
-        light_levels=_light_levels(images, as_they_come, product),
+        light_levels=_light_levels(
+            images.train, torch.cat([each for _, each in held_out]), as_they_come, product
+        ),
+        normal_map=normal,
     )
     return detector, report
 
 
+def _cross_fit(
+    images: NormalImages,
+    product: ProductSettings,
+    training: TrainingSettings,
+    network: AnomalyNetwork,
+    begin: Callable[[Phase, AnomalyNetwork], Recipe],
+    options: RunOptions,
+) -> tuple[list[tuple[AnomalyNetwork, Tensor]], float]:
+    """Hold few training images out too, a part at a time: networks that learnt the other parts, and
+    the images that each of them did not see; and the seconds that it took."""
+    folds = np.array_split(np.arange(len(images.train)), CROSS_FITS)
+    held_out, seconds = [], 0.0
+    for fold in folds if len(images.train) >= CROSS_FITS else []:
+        others = np.setdiff1d(np.arange(len(images.train)), fold)
+        (phase,) = model_spec(product.model).phases
+        by = deepcopy(network)
+        quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
+        recipe = begin(phase, by)
+        chosen = images.train[others]
+        seconds += solve(cast(ClosedForm, recipe), chosen, training, product.seed, quiet).elapsed_s
+        held_out.append((by.to("cpu"), images.train[fold]))
+    return held_out, seconds
+
+
+def _joined(parts: Sequence[Scores]) -> Scores:
+    scores, maps = ([vars(each)[name] for each in parts] for name in ("pred_score", "anomaly_map"))
+    return Scores(np.concatenate(scores), np.concatenate(maps))
+
+
 def _light_levels(
-    images: NormalImages, held_out: Scores, product: ProductSettings
+    learnt: Tensor, held_out: Tensor, scores: Scores, product: ProductSettings
 ) -> by_light.CalibrationGroups | None:
     if product.calibrate_by == "none":
         return None
     try:
         return by_light.calibrate_by_light(
-            by_light.luminances(images.train),
-            by_light.luminances(images.calibration),
-            held_out.pred_score,
+            by_light.luminances(learnt),
+            by_light.luminances(held_out),
+            scores.pred_score,
             product.target_fpr,
-            held_out.map_maxima,
+            scores.map_maxima,
         )
     except NotEnoughImagesError as error:
         warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=3)
@@ -165,6 +218,7 @@ def _network(
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)
         network = spec.build_network(product.image_size_px, **architecture)
+    spec.load_pretrained(network, product.features)
     if foundation is not None and spec.foundation is not None:
         network.get_submodule(spec.foundation.part).load_state_dict(foundation.state_dict())
     return network

@@ -15,6 +15,7 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Phase
 from reconad_plugin.training.checkpoint import read_checkpoint, write_checkpoint
+from reconad_plugin.training.closed_form import ClosedForm, solve
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions, train
 from reconad_plugin.training.recipe import Recipe
@@ -70,7 +71,10 @@ def train_phases(
             own = _own_settings(phases[number:], settings, done, recipe, len(images.train))
             report_whole = partial(_report, _Whole(phases, done), options.on_progress)
             run = replace(options, checkpoint_folder=folder, on_progress=report_whole)
-            report = train(recipe, images.train, held_out, own, seed, window_px, run)
+            if isinstance(recipe, ClosedForm):
+                report = solve(recipe, images.train, own, seed, run)
+            else:
+                report = train(recipe, images.train, held_out, own, seed, window_px, run)
             recipe.check()
             if folder is not None and number + 1 < len(phases):
                 write_checkpoint(folder, network.state_dict(), {_REPORT: asdict(report)})

@@ -47,7 +47,7 @@ def test_defaults_are_those_of_the_options(asked):
     assert main(["train", "--data", "parts"]) == 0
 
     assert asked == [TrainOptions(data="parts")]
-    assert (asked[0].model, asked[0].image_size, asked[0].geometry) == ("draem", 128, "auto")
+    assert (asked[0].model, asked[0].image_size, asked[0].geometry) == ("draem", None, "auto")
 
 
 def test_what_is_typed_arrives(asked):

@@ -32,6 +32,7 @@ PHASES = [
     pytest.param((model, phase), id=f"{model} {phase.name}")
     for model, spec in MODELS.items()
     for phase in spec.phases
+    if model != "fre"  # nothing of it descends; see test_fre.py
 ]
 
 
@@ -136,6 +137,8 @@ def test_recipe_names_its_total(recipe, picture):
 
 def test_every_part_of_the_network_learns_in_one_phase(model, network):
     """No two phases train one weight, and no weight is left out."""
+    if model == "fre":
+        pytest.skip("nothing of it descends")
     names = []
     for phase in model_spec(model).phases:
         model_spec(model).build_recipe(network, Simulation(), {}, phase)

@@ -1,0 +1,80 @@
+"""Reconstruction of frozen features: what a linear model of normal features cannot rebuild.
+
+A network that was trained on other pictures describes every place of a picture in its features.
+Those of normal pictures lie near a subspace, which keeps most of their variance; what a place has
+beside it is its anomaly. Nothing descends: mean and subspace follow from the moments of the
+features, so that a training takes seconds.
+
+Source: Rippel, Mertens and Merhof, "Modeling the Distribution of Normal Data in Pre-Trained Deep
+Features for Anomaly Detection", ICPR 2020, for the components of least variance.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.networks.frozen_features import CHANNELS, FrozenFeatures
+
+CELL_PX: Final = 8  # side of the part of a picture that one place of the grid describes
+_PATCH: Final = 3 * CELL_PX**2  # numbers of such a part
+_NEIGHBOURS: Final = 3  # side of the window over which features are averaged
+
+
+class FeatureReconstruction(AnomalyNetwork):
+    """Frozen features and the subspace of normal ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = FrozenFeatures()
+        self.mean: Tensor
+        self.residual: Tensor
+        self.picture: Tensor
+        self.mean_picture: Tensor
+        self.register_buffer("mean", torch.zeros(CHANNELS))
+        # what is beside the subspace, each direction in its own deviations; columns of 0 fill up
+        self.register_buffer("residual", torch.eye(CHANNELS))
+        self.register_buffer("picture", torch.zeros(CHANNELS, _PATCH))  # of what is in the subspace
+        self.register_buffer("mean_picture", torch.zeros(_PATCH))
+
+    def describe(self, image: Tensor) -> Tensor:
+        """Describe a picture (B, 3, S, S) in standard light: (B, S/8, S/8, C), averaged over
+        neighbours, the coarse features interpolated."""
+        layers = self.features(image)
+        grid = image.shape[-1] // CELL_PX
+        smooth = [
+            F.avg_pool2d(layer, _NEIGHBOURS, 1, _NEIGHBOURS // 2, count_include_pad=False)
+            for layer in layers
+        ]
+        same = [
+            F.adaptive_avg_pool2d(layer, grid)
+            if layer.shape[-1] >= grid
+            else F.interpolate(layer, size=grid, mode="bilinear", align_corners=False)
+            for layer in smooth
+        ]
+        return torch.cat(same, 1).permute(0, 2, 3, 1)  # (B, C, H, H) -> (B, H, H, C)
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Reconstruct an image (B, 3, S, S) float in [0, 1] from the subspace of its features."""
+        described = self.describe(standard_light(image, like=image)) - self.mean
+        patches = described @ self.picture + self.mean_picture  # (B, H, H, 192)
+        rebuilt = F.pixel_shuffle(patches.permute(0, 3, 1, 2), CELL_PX)  # -> (B, 3, S, S)
+        light: Tensor = own_light(rebuilt, like=image).clamp(0, 1)
+        return light
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Map how far each place is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
+        described = self.describe(standard_light(image, like=image)) - self.mean
+        error = (described @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
+        size_px = image.shape[-1]
+        whole = F.interpolate(error[:, None], size=size_px, mode="bilinear", align_corners=False)
+        return whole[:, 0]
+
+
+def build_fre(image_size_px: int) -> FeatureReconstruction:
+    """Size it for squares whose side is a power of two of at least 32."""
+    del image_size_px  # fully convolutional
+    return FeatureReconstruction()
