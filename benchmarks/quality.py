@@ -23,6 +23,8 @@ FIGURES = (
     "pixel_AUROC",
     "pixel_AP",
     "pixel_AUPRO",
+    "pixel_AUPRO_5",
+    "pixel_F1Score",
     "fpr",
     "recall",
 )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mlflow_models import evaluation_rows
-from reconad_plugin.detector.evaluation import AUPRO_FPR_LIMIT, image_figures
+from reconad_plugin.detector.evaluation import AUPRO_FPR_LIMIT, STRICT_FPR_LIMIT, image_figures
 from reconad_plugin.detector.prediction import MAP_FULL_SCALE, decode_base64
 from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.decode import decode_image, upright_size
@@ -172,6 +172,7 @@ def _pixel_figures(
         "pixel_AUROC": curves.auroc(),
         "pixel_AP": curves.ap(),
         "pixel_AUPRO": curves.aupro(AUPRO_FPR_LIMIT),
+        "pixel_AUPRO_5": curves.aupro(STRICT_FPR_LIMIT),
     }
 
 

@@ -21,6 +21,7 @@ from reconad_plugin.metrics import image as figures
 from reconad_plugin.metrics.pixel import PixelCurves
 
 AUPRO_FPR_LIMIT: Final = 0.3
+STRICT_FPR_LIMIT: Final = 0.05  # that papers since MVTec AD 2 compare by
 PROTOCOLS: Final = {"whole": 1.0, "centre-crop": 224 / 256}  # share of the side that counts
 _CHUNK: Final = 64  # images whose maps are in memory at once
 
@@ -54,12 +55,14 @@ class Evaluation:
     recall_interval: tuple[float, float]  # limits of its 95 % confidence interval
     escape_rate: float  # share of defect images that pass as normal, one less the recall
     threshold_check: str  # what the defects say of the threshold, which they have no part in
-    # None, like the other two pixel figures, where a defect has no mask. Masks are brought to the
+    # None, like the other pixel figures, where a defect has no mask. Masks are brought to the
     # network's square; maps are compared at that size.
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
     pixel_AUPRO_fpr_limit: float  # noqa: N815
+    pixel_AUPRO_5: float | None  # noqa: N815  the same up to a false-positive rate of 0.05
+    pixel_F1Score: float | None  # noqa: N815  at the detector's pixel threshold; known as SegF1
     defects: dict[str, DefectFigures]  # by kind
     # ``whole``; or ``centre-crop``, where pixel figures are of the middle 224 of 256 pixels each
     # way of maps and masks, and those of images as always
@@ -105,7 +108,10 @@ def evaluate(
     labels = np.array([file.label for file in folder.test])
     is_normal = labels == NORMAL_LABEL
     scores, excess, pixels = _score(detector, folder, images, PROTOCOLS[protocol])
-    threshold = detector.calibration.image_threshold
+    threshold, marked = (
+        detector.calibration.image_threshold,
+        detector.calibration.pixel_threshold,
+    )
     of_defects = threshold + excess[~is_normal]  # each against the threshold of its own light
 
     def figures_of(is_kind: NDArray[np.bool_]) -> DefectFigures:
@@ -123,6 +129,8 @@ def evaluate(
         pixel_AP=None if pixels is None else pixels.ap(),
         pixel_AUPRO=None if pixels is None else pixels.aupro(AUPRO_FPR_LIMIT),
         pixel_AUPRO_fpr_limit=AUPRO_FPR_LIMIT,
+        pixel_AUPRO_5=None if pixels is None else pixels.aupro(STRICT_FPR_LIMIT),
+        pixel_F1Score=None if pixels is None or marked is None else pixels.f1(marked),
         defects={
             str(label): figures_of(labels == label) for label in np.unique(labels[~is_normal])
         },

@@ -26,7 +26,7 @@ _EIGHT_CONNECTED: Final = np.ones((3, 3), np.bool_)
 
 
 class PixelCurves:
-    """Pixel AUROC, AP and AUPRO of maps that come batch by batch.
+    """Pixel AUROC, AP, AUPRO and F1 of maps that come batch by batch.
 
     Each figure raises an UndefinedMetricError where there was no anomalous or no normal pixel, or
     a score was not finite or beyond 1e31.
@@ -129,6 +129,22 @@ class PixelCurves:
         area = np.trapezoid(np.append(pro[:end], pro_at_limit), np.append(fpr[:end], fpr_limit))
         return float(area / fpr_limit)
 
+    def f1(self, threshold: float) -> float:
+        """Compute the F1 score of the pixels at a threshold, known as SegF1: the harmonic mean of
+        the precision and the recall of those in its bin or above.
+
+        Returns:
+            In [0, 1], over all pixels of all images.
+
+        Source: Heckler-Kram et al., "The MVTec AD 2 Dataset", arXiv 2503.21622.
+        """
+        gained = self._gains("pixel_F1Score")
+        edge = _find_bins(np.array([threshold], np.float32))[0]
+        is_above = gained.rank >= (_NEGATIVE - 1 - edge if edge >= _NEGATIVE else edge)
+        hits = int(gained.anomalous[is_above].sum())
+        marked = hits + int(gained.normal[is_above].sum())
+        return 2 * hits / (marked + int(gained.anomalous.sum()))
+
     def _gains(self, figure: str) -> "_Gains":
         anomalous, pixels = int(self._anomalous.sum()), int(self._pixels.sum())
         if not 0 < anomalous < pixels:
@@ -149,6 +165,7 @@ class PixelCurves:
             normal=self._pixels[falling] - self._anomalous[falling],
             anomalous=self._anomalous[falling],
             overlap=self._overlap[falling],
+            rank=np.where(falling >= _NEGATIVE, _NEGATIVE - 1 - falling, falling),
         )
 
 
@@ -159,6 +176,7 @@ class _Gains:
     normal: NDArray[np.int64]  # (K,) number of normal pixels
     anomalous: NDArray[np.int64]  # (K,) number of anomalous pixels
     overlap: NDArray[np.float64]  # (K,) sum of the shares of regions
+    rank: NDArray[np.int64]  # (K,) of the bin, rising with its scores; below 0 for negative ones
 
 
 def _find_bins(scores: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from reconad_plugin.errors import UndefinedMetricError
 from reconad_plugin.metrics.pixel import PixelCurves
@@ -68,6 +68,22 @@ def test_pixel_figures_by_hand():
     at_limit = 3 / 4 + 1 / 4 * (limit - 1 / normals) / (24 / normals)
     area = 1 / 2 * (1 / normals) + (3 / 4 + at_limit) / 2 * (limit - 1 / normals)
     assert curves.aupro(limit) == pytest.approx(area / limit)
+    # 4 and the false alarm of 3 above 2.5: one hit, two marked, three anomalous
+    assert curves.f1(2.5) == pytest.approx(2 * 1 / (2 + 3))
+    assert curves.f1(-1) == pytest.approx(2 * 3 / (28 + 3))
+    assert curves.f1(5) == 0
+
+
+@given(some_masks, st.integers(0, 99), st.floats(-2, 2))
+def test_f1_is_scikit_learns(masks, seed, threshold):
+    """Also at and of scores below 0, which a threshold lies between."""
+    scores = np.random.default_rng(seed).standard_normal(masks.shape).astype(np.float32)
+    is_apart = np.abs(scores - threshold) > 0.01 * abs(threshold) + 1e-6
+    scores = np.where(is_apart, scores, np.float32(threshold + 0.1 * abs(threshold) + 0.1))
+
+    found = curves_of(scores.astype(np.float32), masks).f1(threshold)
+
+    assert found == pytest.approx(f1_score(masks.ravel(), scores.ravel() > threshold))
 
 
 @given(tied_maps, some_masks)
