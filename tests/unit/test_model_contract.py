@@ -30,7 +30,7 @@ A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
 LEARNING = {  # enough for the planted square in any arithmetic, and little more
     "ganomaly": {"steps": 150, "batch_size": 8, "learning_rate": 2e-3},
     "dsr": {"steps": 800, "batch_size": 8, "learning_rate": 3e-3, "preset": "electronics"},
-    "draem": {"steps": 200, "batch_size": 8, "learning_rate": 4e-3, "preset": "electronics"},
+    "draem": {"steps": 300, "batch_size": 8, "learning_rate": 2e-3, "preset": "electronics"},
 }
 USUAL = {"steps": 150, "batch_size": 8, "learning_rate": 3e-3}
 
