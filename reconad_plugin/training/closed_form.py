@@ -29,14 +29,14 @@ class ClosedForm(Recipe):
         """Take in a (B, 3, S, S) float batch in [0, 1]."""
 
     @abstractmethod
-    def settle(self) -> None:
+    def solve(self) -> None:
         """Put what follows from all that was seen into the network."""
 
 
-def solve(
+def fit_closed_form(
     recipe: ClosedForm, images: Tensor, settings: TrainingSettings, seed: int, options: RunOptions
 ) -> TrainingReport:
-    """Show (N, 3, S, S) uint8 images to a recipe, each once and few of them more often, and settle.
+    """Show (N, 3, S, S) uint8 images to a recipe, each once and few of them more often, and solve.
 
     A limit of steps or seconds ends the showing early; what was seen counts then.
 
@@ -63,7 +63,7 @@ def solve(
         if settings.budget_s is not None and elapsed_s >= settings.budget_s and step < planned:
             ended_by = "budget"
             break
-    recipe.settle()
+    recipe.solve()
     elapsed_s = time.monotonic() - begin
     kind = settings.geometric_augmentation
     return TrainingReport(step, planned, elapsed_s, ended_by, step, 0, [], geometry=kind)

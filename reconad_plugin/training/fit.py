@@ -23,7 +23,7 @@ from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
-from reconad_plugin.training.closed_form import ClosedForm, solve
+from reconad_plugin.training.closed_form import ClosedForm, fit_closed_form
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
@@ -147,7 +147,9 @@ def _cross_fit(
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
         recipe = begin(phase, by)
         chosen = images.train[others]
-        seconds += solve(cast(ClosedForm, recipe), chosen, training, product.seed, quiet).elapsed_s
+        seconds += fit_closed_form(
+            cast(ClosedForm, recipe), chosen, training, product.seed, quiet
+        ).elapsed_s
         held_out.append((by.to("cpu"), images.train[fold]))
     return held_out, seconds
 

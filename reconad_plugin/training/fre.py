@@ -43,7 +43,7 @@ class FeatureRecipe(ClosedForm):
         self._sums += both.sum(0).double().cpu()
         self._products += (described.double().T @ both.double()).cpu()
 
-    def settle(self) -> None:
+    def solve(self) -> None:
         """See ``ClosedForm``."""
         network = cast(FeatureReconstruction, self.network)
         channels = len(network.mean)

@@ -15,7 +15,7 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Phase
 from reconad_plugin.training.checkpoint import read_checkpoint, write_checkpoint
-from reconad_plugin.training.closed_form import ClosedForm, solve
+from reconad_plugin.training.closed_form import ClosedForm, fit_closed_form
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions, train
 from reconad_plugin.training.recipe import Recipe
@@ -72,7 +72,7 @@ def train_phases(
             report_whole = partial(_report, _Whole(phases, done), options.on_progress)
             run = replace(options, checkpoint_folder=folder, on_progress=report_whole)
             if isinstance(recipe, ClosedForm):
-                report = solve(recipe, images.train, own, seed, run)
+                report = fit_closed_form(recipe, images.train, own, seed, run)
             else:
                 report = train(recipe, images.train, held_out, own, seed, window_px, run)
             recipe.check()

@@ -34,6 +34,9 @@ TINY_WIDTHS = {
     },
 }
 
+# Models that learn by descent; what the others keep besides is in test_fre.py.
+DESCENDING = [name for name, spec in MODELS.items() if not spec.pretrained]
+
 # Derandomised, so that a red run is red again; no database, so that nothing is left on disk.
 settings.register_profile("unit", derandomize=True, deadline=None, database=None)
 settings.load_profile("unit")

@@ -46,7 +46,7 @@ def exposed(time):
 
 
 @pytest.fixture
-def take_in(tmp_path):
+def ingest(tmp_path):
     """Takes in a night of files and keeps its manifest."""
     bucket = Bucket()
 
@@ -80,14 +80,14 @@ def take_in(tmp_path):
         pytest.param(("TIFF", {}), ("WEBP", {"lossless": True}), id="another format"),
     ],
 )
-def test_the_same_frame_in_another_file_is_a_duplicate(take_in, encode, first, second):
+def test_the_same_frame_in_another_file_is_a_duplicate(ingest, encode, first, second):
     """It neither trains nor counts again, and its row says what it repeats."""
     (kind, options), (other, others) = first, second
     frame = picture()
     content, again = encode(frame, kind, **options), encode(frame, other, **others)
     assert content != again
 
-    rows = take_in(a=content, b=again, c=encode(picture(5), "PNG"), d=content)
+    rows = ingest(a=content, b=again, c=encode(picture(5), "PNG"), d=content)
 
     assert rows["verdict"].tolist() == ["accepted", "duplicate", "accepted", "duplicate"]
     key = f"{LAYOUT.incoming(NIGHT)}a"
@@ -97,31 +97,31 @@ def test_the_same_frame_in_another_file_is_a_duplicate(take_in, encode, first, s
     assert rows["pixels_sha256"]["a"] == rows["pixels_sha256"]["b"] != rows["pixels_sha256"]["c"]
 
 
-def test_a_file_again_is_named_after_the_picture_that_was_accepted(take_in, encode):
+def test_a_file_again_is_named_after_the_picture_that_was_accepted(ingest, encode):
     """Not after one that was itself a duplicate."""
     again = encode(picture(), "BMP")
 
-    rows = take_in(a=encode(picture(), "PNG"), b=again, c=again)
+    rows = ingest(a=encode(picture(), "PNG"), b=again, c=again)
 
     assert rows["reason"].iloc[1:].unique().tolist() == [f"same pixels as {rows['key'].iloc[0]}"]
 
 
-def test_the_frame_of_an_earlier_night_is_a_duplicate(take_in, encode):
+def test_the_frame_of_an_earlier_night_is_a_duplicate(ingest, encode):
     """A camera that hangs since yesterday brings nothing new."""
-    yesterday = take_in(EARLIER, a=encode(picture(), "PNG"))
+    yesterday = ingest(EARLIER, a=encode(picture(), "PNG"))
 
-    rows = take_in(a=encode(picture(), "BMP"), b=encode(picture(5), "BMP"))
+    rows = ingest(a=encode(picture(), "BMP"), b=encode(picture(5), "BMP"))
 
     assert rows["reason"].tolist() == [f"same pixels as {yesterday['key'].iloc[0]}", ""]
 
 
-def test_pictures_of_an_older_manifest_are_not_compared_by_their_pixels(take_in, encode):
+def test_pictures_of_an_older_manifest_are_not_compared_by_their_pixels(ingest, encode):
     """It has no hashes of pixels; equal bytes are found as ever."""
-    kept = take_in(EARLIER, a=encode(picture(), "PNG")).reset_index(drop=True)
+    kept = ingest(EARLIER, a=encode(picture(), "PNG")).reset_index(drop=True)
     file = LAYOUT.manifest(EARLIER)
-    take_in.bucket[file] = to_parquet(kept.drop(columns="pixels_sha256"))
+    ingest.bucket[file] = to_parquet(kept.drop(columns="pixels_sha256"))
 
-    rows = take_in(
+    rows = ingest(
         a=encode(picture(), "BMP"), b=encode(picture(), "PNG"), c=encode(picture(), "BMP")
     )
 
@@ -130,14 +130,14 @@ def test_pictures_of_an_older_manifest_are_not_compared_by_their_pixels(take_in,
     ]  # fmt: skip
 
 
-def test_an_older_manifest_keeps_its_rows(take_in, encode):
+def test_an_older_manifest_keeps_its_rows(ingest, encode):
     """Run again with a late picture, its night keeps what it has, with empty hashes of pixels."""
-    before = take_in(a=encode(picture(), "PNG"), b=encode(picture(5), "PNG"))
+    before = ingest(a=encode(picture(), "PNG"), b=encode(picture(5), "PNG"))
     older = to_parquet(before.drop(columns="pixels_sha256"))
-    take_in.bucket[LAYOUT.manifest(NIGHT)] = older
-    previous = read_manifest(take_in.bucket, LAYOUT, NIGHT)
+    ingest.bucket[LAYOUT.manifest(NIGHT)] = older
+    previous = read_manifest(ingest.bucket, LAYOUT, NIGHT)
 
-    after = take_in(previous=previous, c=encode(picture(6), "PNG"))
+    after = ingest(previous=previous, c=encode(picture(6), "PNG"))
 
     assert after["verdict"].tolist() == ["accepted"] * 3
     assert after["pixels_sha256"].tolist()[:2] == ["", ""]
@@ -166,11 +166,11 @@ def test_a_picture_of_grey_equals_itself_in_colours(encode):
     ["crack/g.png", "normal/g", "crack/g.jp2", "2020.08.31T10.00.cam1", ".hidden/g.png", "g.png "],
 )
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
-def test_what_lies_among_golden_images_never_trains(take_in, encode, name, kind):
+def test_what_lies_among_golden_images_never_trains(ingest, encode, name, kind):
     """Whatever its file or its name, which may keep it from judging."""
-    take_in.bucket[f"{LAYOUT.golden}{name}"] = encode(picture(), "PNG")
+    ingest.bucket[f"{LAYOUT.golden}{name}"] = encode(picture(), "PNG")
 
-    rows = take_in(a=encode(picture(), kind), b=encode(picture(5), "PNG"))
+    rows = ingest(a=encode(picture(), kind), b=encode(picture(5), "PNG"))
 
     assert rows["verdict"].tolist() == ["quarantined", "accepted"]
     same = "bytes" if kind == "PNG" else "pixels"

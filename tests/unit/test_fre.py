@@ -13,7 +13,7 @@ from reconad_plugin.detector.persistence import WEIGHTS_FILE, load_detector, sav
 from reconad_plugin.errors import ConfigError, ModelFormatError, NotEnoughImagesError
 from reconad_plugin.networks.fre import build_fre
 from reconad_plugin.networks.frozen_features import TAPPED, FrozenFeatures
-from reconad_plugin.training.closed_form import solve
+from reconad_plugin.training.closed_form import fit_closed_form
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.fre import FeatureRecipe
 from reconad_plugin.training.images import NormalImages
@@ -140,10 +140,10 @@ def test_features_are_at_strides_4_8_and_16(size_px, sides):
 
 
 def recipe_after(images, **settings):
-    """A recipe that has settled on images."""
+    """A recipe that was fitted to images."""
     recipe = FeatureRecipe(untrained(), Simulation())
     chosen = TrainingSettings(geometric_augmentation="none", **settings)
-    return recipe, solve(recipe, images, chosen, 0, DEFAULTS)
+    return recipe, fit_closed_form(recipe, images, chosen, 0, DEFAULTS)
 
 
 def test_what_is_learnt_depends_on_the_pictures_and_not_on_their_batches():

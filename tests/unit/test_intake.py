@@ -65,7 +65,7 @@ def fake(pictures):
     )
 
 
-def take_in(fake, folder, previous=None, **rules):
+def ingest(fake, folder, previous=None, **rules):
     """The night's manifest."""
     rules = IntakeRules(ImageLimits(), **rules)
     return build_manifest(store_of(fake), ContentCache(folder), LAYOUT, NIGHT, rules, previous)
@@ -82,7 +82,7 @@ def test_an_object_that_is_refused_is_quarantined(fake, tmp_path, refused):
     """With the store's code and sentence; the others go on, and it is looked at anew."""
     fake.refused = {f"{INCOMING}b.png": refused}
 
-    manifest = take_in(fake, tmp_path)
+    manifest = ingest(fake, tmp_path)
 
     assert manifest["verdict"].tolist() == ["accepted", "quarantined", "accepted"]
     row, answer = manifest.iloc[1], refused.response["Error"]
@@ -92,7 +92,7 @@ def test_an_object_that_is_refused_is_quarantined(fake, tmp_path, refused):
     assert (row["sha256"], row["size_bytes"]) == ("", len(fake.objects[row["key"]]))
     fake.refused = {}
     assert not is_current(store_of(fake), LAYOUT, manifest, NIGHT, None)
-    assert take_in(fake, tmp_path, manifest)["verdict"].tolist() == ["accepted"] * 3
+    assert ingest(fake, tmp_path, manifest)["verdict"].tolist() == ["accepted"] * 3
 
 
 def test_one_object_alone_is_quarantined_too(fake, tmp_path):
@@ -100,7 +100,7 @@ def test_one_object_alone_is_quarantined_too(fake, tmp_path):
     fake.objects = {f"{INCOMING}a.png": fake.objects[f"{INCOMING}a.png"]}
     fake.refused = {f"{INCOMING}a.png": DENIED}
 
-    assert take_in(fake, tmp_path)["verdict"].tolist() == ["quarantined"]
+    assert ingest(fake, tmp_path)["verdict"].tolist() == ["quarantined"]
 
 
 def test_all_objects_denied_are_the_bucket(fake, tmp_path):
@@ -108,17 +108,17 @@ def test_all_objects_denied_are_the_bucket(fake, tmp_path):
     fake.refused = dict.fromkeys(fake.objects, DENIED)
 
     with pytest.raises(AccessDeniedError, match=r"policy; so it is for all 3 of the night"):
-        take_in(fake, tmp_path)
+        ingest(fake, tmp_path)
 
 
 def test_late_objects_that_are_denied_stop_nothing(fake, tmp_path):
     """The bucket handed out the others."""
-    before = take_in(fake, tmp_path)
+    before = ingest(fake, tmp_path)
     late = [f"{INCOMING}{name}.png" for name in "de"]
     fake.objects |= dict.fromkeys(late, b"late")
     fake.refused = dict.fromkeys(late, DENIED)
 
-    after = take_in(fake, tmp_path, before)
+    after = ingest(fake, tmp_path, before)
 
     assert after["verdict"].tolist() == ["accepted"] * 3 + ["quarantined"] * 2
 
@@ -127,7 +127,7 @@ def test_all_objects_archived_are_quarantined(fake, tmp_path):
     """Each with its reason: an archive is no failure of the bucket."""
     fake.refused = dict.fromkeys(fake.objects, ARCHIVED)
 
-    assert set(take_in(fake, tmp_path)["verdict"]) == {"quarantined"}
+    assert set(ingest(fake, tmp_path)["verdict"]) == {"quarantined"}
 
 
 @pytest.mark.parametrize("failure", [FAILED, CUT_OFF], ids=["internal error", "cut off"])
@@ -136,8 +136,8 @@ def test_an_object_that_the_store_fails_on_is_tried_again_first(fake, tmp_path, 
     fake.refused = {f"{INCOMING}c.png": failure}
 
     with pytest.raises(StorageUnreachableError):
-        take_in(fake, tmp_path)
-    manifest = take_in(fake, tmp_path, is_last_try=True)
+        ingest(fake, tmp_path)
+    manifest = ingest(fake, tmp_path, is_last_try=True)
 
     assert manifest["verdict"].tolist() == ["accepted", "accepted", "quarantined"]
     assert manifest["reason"].iloc[2].startswith("unreadable: cannot read")
@@ -149,7 +149,7 @@ def test_a_store_that_fails_on_all_stops_the_night(fake, tmp_path, failure):
     fake.refused = dict.fromkeys(fake.objects, failure)
 
     with pytest.raises(StorageUnreachableError):
-        take_in(fake, tmp_path, is_last_try=True)
+        ingest(fake, tmp_path, is_last_try=True)
 
 
 def test_a_golden_image_that_is_refused_stops_no_night(fake, tmp_path, caplog):
@@ -161,7 +161,7 @@ def test_a_golden_image_that_is_refused_stops_no_night(fake, tmp_path, caplog):
     fake.refused = {"bolt/golden/crack/h.png": ARCHIVED}
     pass_over_anew(caplog)
 
-    manifest = take_in(fake, tmp_path)
+    manifest = ingest(fake, tmp_path)
     golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT)
 
     assert manifest["verdict"].tolist() == ["quarantined", "accepted", "accepted"]
@@ -183,8 +183,8 @@ def test_files_of_systems_are_passed_over_and_named_once(fake, tmp_path, caplog)
     fake.objects |= {f"{INCOMING}cam/": b"", f"{INCOMING}README.txt": b"x", f"{INCOMING}.a": b"x"}
     pass_over_anew(caplog)
 
-    manifest = take_in(fake, tmp_path)
-    take_in(fake, tmp_path)
+    manifest = ingest(fake, tmp_path)
+    ingest(fake, tmp_path)
 
     assert manifest["key"].str.removeprefix(INCOMING).tolist() == [
         ".a", "README.txt", "a.png", "b.png", "c.png",
@@ -230,7 +230,7 @@ def test_foreign_files_among_golden_images_are_passed_over(fake, tmp_path, caplo
 )  # fmt: skip
 def test_strays_among_our_own_files_are_passed_over(fake, tmp_path, caplog, stray):
     """Whatever lies beside manifests, records, reviews and resolutions: nights are read on."""
-    write_manifest(store_of(fake), LAYOUT, NIGHT, take_in(fake, tmp_path))
+    write_manifest(store_of(fake), LAYOUT, NIGHT, ingest(fake, tmp_path))
     kinds = ("manifests", "nights", "reviews", "resolutions", "scores", "places", "quarantine")
     fake.objects |= {f"bolt/_reconad/{kind}/{stray}": b"x" for kind in kinds}
     pass_over_anew(caplog)
@@ -243,7 +243,7 @@ def test_strays_among_our_own_files_are_passed_over(fake, tmp_path, caplog, stra
     assert (list(ledger.records), list(ledger.reviews), ledger.resolved) == ([], [], frozenset())
     named = {record.args[0] for record in caplog.records}
     assert named == {f"s3://factory/bolt/_reconad/{kind}/{stray}" for kind in kinds[:4]}
-    assert take_in(fake, tmp_path)["verdict"].tolist() == ["accepted"] * 3
+    assert ingest(fake, tmp_path)["verdict"].tolist() == ["accepted"] * 3
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.lists(
@@ -275,7 +275,7 @@ def test_every_object_has_one_row_and_one_note(tmp_path_factory, pictures, deliv
     }  # fmt: skip
 
     try:
-        manifest = take_in(fake, folder, is_last_try=True)
+        manifest = ingest(fake, folder, is_last_try=True)
     except (AccessDeniedError, StorageUnreachableError):
         assert set(refused) >= expected  # nothing shows that it is not the bucket
         return

@@ -19,6 +19,7 @@ from reconad_plugin.images.geometry import decode_square, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
+from tests.unit.conftest import DESCENDING
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models", "few_validations"),
@@ -80,13 +81,12 @@ def test_defect_scores_above_its_clean_twin(model, learned, make_normal, plant_d
         assert (defective.pred_score > learned.calibration.image_threshold).mean() > 0.9
 
 
+@pytest.mark.parametrize("model", DESCENDING, indirect=True)
 def test_map_points_at_the_defect(model, learned, make_normal, plant_defect):
     """The map is higher within the planted square than elsewhere.
 
     DSR's upsampler has 120 steps here, after which its map is still grey everywhere.
     """
-    if model == "fre":
-        pytest.skip("at 32 px its grid has four places a side; see test_fre.py")
     maps = learned.score(plant_defect(make_normal(4, 7))).anomaly_map
 
     inside = maps[:, 10:18, 10:18].mean((1, 2))
@@ -188,10 +188,9 @@ def test_picture_without_contrast_can_be_scored(learned, shade):
     assert np.isfinite(learned.score_matched(flat).pred_score).all()
 
 
+@pytest.mark.parametrize("model", DESCENDING, indirect=True)
 def test_threshold_comes_from_held_out_images_alone(learned, normal):
     """The calibration's scores are those of the calibration images, one for one."""
-    if learned.normal_map is not None:
-        pytest.skip("images that train are held out too, each from its score; see test_fre.py")
     scores = learned.score(normal.calibration).pred_score
 
     np.testing.assert_allclose(learned.calibration.normal_scores, np.sort(scores), rtol=1e-5)
@@ -201,10 +200,9 @@ def test_threshold_comes_from_held_out_images_alone(learned, normal):
     )
 
 
-def test_fine_tuning_starts_from_the_base_and_leaves_it(model, learned, product, normal):
+@pytest.mark.parametrize("model", DESCENDING, indirect=True)
+def test_fine_tuning_starts_from_the_base_and_leaves_it(learned, product, normal):
     """After a few careful steps the weights are near the base's, and the base is as it was."""
-    if model == "fre":
-        pytest.skip("nothing descends: it is settled anew on all images; see test_fre.py")
     before = weights_of(learned).clone()
     gently = A_FEW_STEPS.model_copy(update={"learning_rate": 1e-6})
 

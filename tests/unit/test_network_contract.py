@@ -11,6 +11,7 @@ from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.training.ganomaly import GanomalyRecipe
 from reconad_plugin.training.loop import train
 from reconad_plugin.training.recipe import Simulation
+from tests.unit.conftest import DESCENDING
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models"),
@@ -135,10 +136,9 @@ def test_recipe_names_its_total(recipe, picture):
     assert recipe.batch_size >= 1
 
 
+@pytest.mark.parametrize("model", DESCENDING, indirect=True)
 def test_every_part_of_the_network_learns_in_one_phase(model, network):
     """No two phases train one weight, and no weight is left out."""
-    if model == "fre":
-        pytest.skip("nothing of it descends")
     names = []
     for phase in model_spec(model).phases:
         model_spec(model).build_recipe(network, Simulation(), {}, phase)
