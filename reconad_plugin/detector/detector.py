@@ -109,7 +109,7 @@ class Detector:
     limits: ImageLimits  # allowed sizes of pictures, as at ingest
     # thresholds by light on images as they come; None: ``calibration`` alone
     light_levels: CalibrationGroups | None = None
-    # what each place of the map shows on normal images; None: the map scores as it is
+    # what each pixel of the map shows on normal images; None: the map scores as it is
     normal_map: NormalMap | None = None
 
     @property

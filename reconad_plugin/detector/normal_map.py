@@ -1,7 +1,7 @@
-"""What each place of an anomaly map shows on normal images, which leaves the map before it scores.
+"""What each pixel of an anomaly map shows on normal images, which leaves the map before it scores.
 
 The error of a reconstruction is never zero: an edge, a reflex or coarse grain is rebuilt worse than
-plain ground, on every normal image. Held against its own mean and deviation, a place counts as
+plain ground, on every normal image. Held against its own mean and deviation, a pixel counts as
 anomalous where it shows more than it usually does.
 """
 
@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LEAST_IMAGES: Final = 5  # fewer tell nothing of single places
+LEAST_IMAGES: Final = 6  # of which each is held against five others; fewer tell nothing of pixels
 PRIOR_IMAGES: Final = (
-    10  # as if so many more had shown the deviation that all places have in common
+    10  # as if so many more had shown the deviation that all pixels have in common
 )
 _LEAST_DEVIATION: Final = 1e-6  # of the mean of a map
 
@@ -24,23 +24,23 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NormalMap:
-    """Mean and deviation of each place over held-out normal images."""
+    """Mean and deviation of each pixel over held-out normal images."""
 
     mean: NDArray[np.float32]  # (S, S)
     deviation: NDArray[np.float32]  # (S, S), above 0
 
     def deviations(self, maps: Tensor) -> Tensor:
-        """Return maps (B, S, S) in the deviations of each place; what is below its mean is 0."""
+        """Return maps (B, S, S) in the deviations of each pixel; what is below its mean is 0."""
         mean, deviation = (torch.from_numpy(each).to(maps) for each in (self.mean, self.deviation))
         return ((maps - mean) / deviation).clamp_min(0)
 
 
 def fit_normal_map(maps: NDArray[np.float32]) -> NormalMap | None:
-    """Learn what (N, S, S) maps of held-out normal images show at each place; None where they are
+    """Learn what (N, S, S) maps of held-out normal images show at each pixel; None where they are
     too few.
 
-    Few images say little of a place, so its mean is drawn to that of all places, by as much as the
-    places differ less than the images do, and its deviation to the common one.
+    Few images say little of a pixel, so its mean is drawn to that of all pixels, by as much as the
+    pixels differ less than the images do, and its deviation to the common one.
 
     Source: Efron and Morris, "Stein's Estimation Rule and Its Competitors - An Empirical Bayes
     Approach", JASA 68, 1973, for the means.
@@ -82,8 +82,8 @@ def _sums(maps: NDArray[np.float32]) -> tuple[Floats, Floats]:
 def _of_sums(count: int, total: Floats, squares: Floats) -> NormalMap:
     mean = total / count
     within = np.maximum(squares / count - np.square(mean), 0) * count / (count - 1)
-    common = float(within.mean())  # variance of an image at a place
-    between = max(float(mean.var()) - common / count, 0.0)  # of the places' means
+    common = float(within.mean())  # variance of an image at a pixel
+    between = max(float(mean.var()) - common / count, 0.0)  # of the pixels' means
     trust = between / (between + common / count) if between else 0.0
     drawn = mean.mean() + trust * (mean - mean.mean())
     variance = (count * within + PRIOR_IMAGES * common) / (count + PRIOR_IMAGES)

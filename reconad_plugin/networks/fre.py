@@ -1,7 +1,7 @@
 """Reconstruction of frozen features: what a linear model of normal features cannot rebuild.
 
-A network that was trained on other pictures describes every place of a picture in its features.
-Those of normal pictures lie near a subspace, which keeps most of their variance; what a place has
+A network that was trained on other pictures describes every patch of a picture in its features.
+Those of normal pictures lie near a subspace, which keeps most of their variance; what a patch has
 beside it is its anomaly. Nothing descends: mean and subspace follow from the moments of the
 features, so that a training takes seconds.
 
@@ -19,8 +19,8 @@ from reconad_plugin.images.light import own_light, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.frozen_features import CHANNELS, FrozenFeatures
 
-CELL_PX: Final = 8  # side of the part of a picture that one place of the grid describes
-_PATCH: Final = 3 * CELL_PX**2  # numbers of such a part
+PATCH_PX: Final = 8  # side of the part of a picture that is described as one
+_PATCH: Final = 3 * PATCH_PX**2  # numbers of one
 _NEIGHBOURS: Final = 3  # side of the window over which features are averaged
 
 
@@ -44,7 +44,7 @@ class FeatureReconstruction(AnomalyNetwork):
         """Describe a picture (B, 3, S, S) in standard light: (B, S/8, S/8, C), averaged over
         neighbours, the coarse features interpolated."""
         layers = self.features(image)
-        grid = image.shape[-1] // CELL_PX
+        grid = image.shape[-1] // PATCH_PX
         smooth = [
             F.avg_pool2d(layer, _NEIGHBOURS, 1, _NEIGHBOURS // 2, count_include_pad=False)
             for layer in layers
@@ -61,12 +61,12 @@ class FeatureReconstruction(AnomalyNetwork):
         """Reconstruct an image (B, 3, S, S) float in [0, 1] from the subspace of its features."""
         described = self.describe(standard_light(image, like=image)) - self.mean
         patches = described @ self.picture + self.mean_picture  # (B, H, H, 192)
-        rebuilt = F.pixel_shuffle(patches.permute(0, 3, 1, 2), CELL_PX)  # -> (B, 3, S, S)
+        rebuilt = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # -> (B, 3, S, S)
         light: Tensor = own_light(rebuilt, like=image).clamp(0, 1)
         return light
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Map how far each place is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
+        """Map how far each patch is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
         described = self.describe(standard_light(image, like=image)) - self.mean
         error = (described @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
         size_px = image.shape[-1]

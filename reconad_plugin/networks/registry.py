@@ -72,8 +72,11 @@ class ModelSpec:
     # puts weights of other pictures into the untrained network, as ``module:attribute``
     pretrained: str = ""
     image_size_px: int = 128  # side of the square where none is asked for
-    # whether what each place of its map shows on normal images leaves the map before it scores
+    # whether what each pixel of its map shows on normal images leaves the map before it scores
     has_normal_map: bool = False
+    is_cross_fitted: bool = (
+        False  # whether few images that train are held out too: it takes seconds
+    )
     warning: str = ""  # what to tell whoever trains it
 
     @property
@@ -172,6 +175,7 @@ MODELS: dict[str, ModelSpec] = {
         pretrained="reconad_plugin.training.pretrained_features:load_weights",
         image_size_px=256,
         has_normal_map=True,
+        is_cross_fitted=True,
     ),
     "dsr": ModelSpec(
         title="DSR",

@@ -1,37 +1,33 @@
 """Normal images to a detector that can decide: train, measure the light, calibrate."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector import calibration_groups as by_light
-from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, calibrate
-from reconad_plugin.detector.detector import Detector, Scores, score_images
-from reconad_plugin.detector.normal_map import LEAST_IMAGES, fit_normal_map, scores_without_own
+from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
+from reconad_plugin.detector.detector import Detector, Scores
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
-from reconad_plugin.training.closed_form import ClosedForm, fit_closed_form
+from reconad_plugin.training.held_out_scores import HeldOutScores, cross_fit, score_held_out
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import TrainingReport
 
-CROSS_FITTED_IMAGES: Final = 100  # fewer that train are held out too, where that takes seconds
-CROSS_FITS: Final = 4  # parts that they are held out in
 FINETUNE_LEARNING_RATE_SHARE: Final = 0.5  # of the model's, when it starts from a version
 
 
@@ -89,6 +85,14 @@ def fit_detector(
             recipe.learning_rate *= FINETUNE_LEARNING_RATE_SHARE
         return recipe
 
+    def fit_copy(train: Tensor) -> AnomalyNetwork:
+        copy, none = deepcopy(network), train[:0]
+        recipes = {phase: partial(begin, phase, copy) for phase in spec.phases}
+        quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
+        part = NormalImages(train, none, none)
+        train_phases(copy, recipes, part, training, product.seed, window_px, quiet)
+        return copy.to("cpu")
+
     is_founded = base is not None or foundation is not None
     phases = [phase for phase in spec.phases if not (phase.is_foundation and is_founded)]
     recipes = {phase: partial(begin, phase) for phase in phases}
@@ -96,81 +100,40 @@ def fit_detector(
     network = network.to("cpu")
     light = LightReference.fit(images.train)
     held_out = [(network, images.calibration)]
-    if spec.has_normal_map and base is None and len(images.train) < CROSS_FITTED_IMAGES:
-        cross_fitted, seconds = _cross_fit(images, product, training, network, begin, options)
-        held_out += cross_fitted
-        report = replace(report, elapsed_s=report.elapsed_s + seconds)
-    as_they_come, matched = (
-        _joined([score_images(by, each, window_px, light=lamp) for by, each in held_out])
-        for lamp in (None, light)
-    )
-    normal = None
-    if spec.has_normal_map and len(as_they_come.pred_score) > LEAST_IMAGES:
-        maps = as_they_come.anomaly_map
-        normal = fit_normal_map(maps)
-        as_they_come, matched = (
-            Scores(*scores_without_own(maps, each.anomaly_map)) for each in (as_they_come, matched)
-        )
+    if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
+        held_out += cross_fit(images.train, fit_copy)
+    normal = score_held_out(held_out, window_px, light, spec.has_normal_map)
     detector = Detector(
         model=product.model,
         architecture=architecture,
         image_size_px=product.image_size_px,
         network=network,
         light=light,
-        calibration=calibrate(as_they_come.pred_score, product.target_fpr, as_they_come.map_maxima),
-        matched_calibration=calibrate(matched.pred_score, product.target_fpr, matched.map_maxima),
+        calibration=_calibrate(normal.as_they_come, product),
+        matched_calibration=_calibrate(normal.matched, product),
         limits=product.limits,
-        light_levels=_light_levels(
-            images.train, torch.cat([each for _, each in held_out]), as_they_come, product
-        ),
-        normal_map=normal,
+        light_levels=_light_levels(images.train, normal, product),
+        normal_map=normal.normal_map,
     )
     return detector, report
 
 
-def _cross_fit(
-    images: NormalImages,
-    product: ProductSettings,
-    training: TrainingSettings,
-    network: AnomalyNetwork,
-    begin: Callable[[Phase, AnomalyNetwork], Recipe],
-    options: RunOptions,
-) -> tuple[list[tuple[AnomalyNetwork, Tensor]], float]:
-    """Hold few training images out too, a part at a time: networks that learnt the other parts, and
-    the images that each of them did not see; and the seconds that it took."""
-    folds = np.array_split(np.arange(len(images.train)), CROSS_FITS)
-    held_out, seconds = [], 0.0
-    for fold in folds if len(images.train) >= CROSS_FITS else []:
-        others = np.setdiff1d(np.arange(len(images.train)), fold)
-        (phase,) = model_spec(product.model).phases
-        by = deepcopy(network)
-        quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
-        recipe = begin(phase, by)
-        chosen = images.train[others]
-        seconds += fit_closed_form(
-            cast(ClosedForm, recipe), chosen, training, product.seed, quiet
-        ).elapsed_s
-        held_out.append((by.to("cpu"), images.train[fold]))
-    return held_out, seconds
-
-
-def _joined(parts: Sequence[Scores]) -> Scores:
-    scores, maps = ([vars(each)[name] for each in parts] for name in ("pred_score", "anomaly_map"))
-    return Scores(np.concatenate(scores), np.concatenate(maps))
+def _calibrate(scores: Scores, product: ProductSettings) -> Calibration:
+    return calibrate(scores.pred_score, product.target_fpr, scores.map_maxima)
 
 
 def _light_levels(
-    learnt: Tensor, held_out: Tensor, scores: Scores, product: ProductSettings
+    learnt: Tensor, normal: HeldOutScores, product: ProductSettings
 ) -> by_light.CalibrationGroups | None:
     if product.calibrate_by == "none":
         return None
     try:
         return by_light.calibrate_by_light(
             by_light.luminances(learnt),
-            by_light.luminances(held_out),
-            scores.pred_score,
+            by_light.luminances(normal.images),
+            normal.as_they_come.pred_score,
             product.target_fpr,
-            scores.map_maxima,
+            normal.as_they_come.map_maxima,
         )
     except NotEnoughImagesError as error:
         warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=3)

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from reconad_plugin.images.light import standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.fre import CELL_PX, FeatureReconstruction
+from reconad_plugin.networks.fre import PATCH_PX, FeatureReconstruction
 from reconad_plugin.training.closed_form import ClosedForm
 from reconad_plugin.training.recipe import Simulation
 
@@ -17,14 +17,14 @@ _LEAST_VARIANCE: Final = 1e-5  # of a direction, as a share of the mean one
 
 
 class FeatureRecipe(ClosedForm):
-    """Moments of normal features, and of the parts of pictures that they describe."""
+    """Moments of normal features, and of the pixels of pictures that they describe."""
 
     batch_size = 16
 
     def __init__(self, network: AnomalyNetwork, simulation: Simulation) -> None:
         super().__init__(network, simulation)
         channels, patch = cast(FeatureReconstruction, network).picture.shape
-        self._places = 0
+        self._patches = 0
         self._sums = torch.zeros(channels + patch, dtype=torch.float64)
         self._products = torch.zeros(channels, channels + patch, dtype=torch.float64)
 
@@ -37,9 +37,9 @@ class FeatureRecipe(ClosedForm):
         """See ``ClosedForm``."""
         standard = standard_light(image, like=image)
         described = cast(FeatureReconstruction, self.network).describe(standard).flatten(0, 2)
-        parts = F.pixel_unshuffle(standard, CELL_PX).permute(0, 2, 3, 1).flatten(0, 2)
-        both = torch.cat([described, parts], 1)  # (places, C + 192)
-        self._places += len(both)
+        pixels = F.pixel_unshuffle(standard, PATCH_PX).permute(0, 2, 3, 1).flatten(0, 2)
+        both = torch.cat([described, pixels], 1)  # (patches, C + 192)
+        self._patches += len(both)
         self._sums += both.sum(0).double().cpu()
         self._products += (described.double().T @ both.double()).cpu()
 
@@ -47,8 +47,8 @@ class FeatureRecipe(ClosedForm):
         """See ``ClosedForm``."""
         network = cast(FeatureReconstruction, self.network)
         channels = len(network.mean)
-        mean = self._sums / self._places
-        moments = self._products / self._places - mean[:channels, None] * mean  # (C, C + 192)
+        mean = self._sums / self._patches
+        moments = self._products / self._patches - mean[:channels, None] * mean  # (C, C + 192)
         variance, directions = torch.linalg.eigh(moments[:, :channels])  # rising
         variance = variance.clamp_min(_LEAST_VARIANCE * float(variance.mean()) + 1e-12)
         beside = int((variance.cumsum(0) <= (1 - KEPT_VARIANCE) * variance.sum()).sum())

@@ -1,4 +1,4 @@
-"""What each place of a map shows on normal images leaves it before it scores."""
+"""What each pixel of a map shows on normal images leaves it before it scores."""
 
 import numpy as np
 import pytest
@@ -71,8 +71,8 @@ def test_an_image_has_no_say_in_its_own_score():
         assert scores[index] == pytest.approx(expected.max(), rel=1e-3)
 
 
-def test_few_images_say_little_of_a_place_and_many_all():
-    """The mean of a place is drawn to that of all, until the images show that places differ."""
+def test_few_images_say_little_of_a_pixel_and_many_all():
+    """The mean of a pixel is drawn to that of all, until the images show that pixels differ."""
     alike = np.random.default_rng(0).gamma(9, 0.01, (6, 32, 32)).astype(np.float32)
 
     few, many = fit_normal_map(alike), fit_normal_map(maps_with_an_edge(300, 6))
