@@ -91,7 +91,7 @@ class TrainingJob:
             "foundation": self.foundation.sha256 if self.foundation else None,
             "cause": self.cause,
         }
-        if model_spec(self.settings.model).pretrained:
+        if model_spec(self.settings.model).pretrained and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         return hash_of(content)
 

@@ -73,7 +73,7 @@ def read_golden_images(
     """
     note = cache.folder / "golden" / store.bucket / f"{layout.product}.json"
     before = read_note(note)  # key -> ETag and hashes
-    found, unreadable = {}, []
+    images, others, unreadable = list[GoldenImage](), list[GoldenImage](), list[StorageError]()
     for info in store.list_objects(layout.golden):
         name = info.key.removeprefix(layout.golden)
         is_other = is_foreign(name)
@@ -92,14 +92,12 @@ def read_golden_images(
                 continue
             hashes = [hashlib.sha256(content).hexdigest(), _hash_pixels(content)]
             cache.put(hashes[0], content)
-        found[info.key] = GoldenImage(info.key, info.etag, *hashes)
-    now = {key: [each.etag, each.sha256, each.pixels_sha256] for key, each in found.items()}
+        (others if is_other else images).append(GoldenImage(info.key, info.etag, *hashes))
+    now = {each.key: [each.etag, each.sha256, each.pixels_sha256] for each in (*images, *others)}
     if now != before:
         write_whole(note, json.dumps(now).encode())
-    names = {key: key.removeprefix(layout.golden) for key in found}
-    images = tuple(each for key, each in found.items() if not is_foreign(names[key]))
-    others = tuple(each for key, each in found.items() if is_foreign(names[key]))
-    return GoldenImages(store, cache, layout.golden, images, others, tuple(unreadable))
+    found = tuple(images), tuple(others), tuple(unreadable)
+    return GoldenImages(store, cache, layout.golden, *found)
 
 
 def _hash_pixels(content: bytes) -> str:
