@@ -125,7 +125,7 @@ def build_golden_set(
         NotEnoughImagesError: there are no held-out images.
         InvalidImageError: a golden image cannot be read, or lies in no folder.
     """
-    golden = read_golden_images(product.store, product.cache, product.layout)
+    golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
     real = read_golden(golden, size_px, product.limits, fitted_to)
     rows = choose_held_out(rows[~rows["sha256"].isin(fitted_to)])
     if rows.empty:

@@ -44,6 +44,8 @@ def open_ledger(product: Product, history: History) -> Ledger:
 
 def open_ledger_to_train(product: Product) -> Ledger:
     """Take a snapshot of a product's nights for a training, which golden images must not enter."""
-    golden = frozenset(read_golden_images(product.store, product.cache, product.layout).hashes)
+    golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
     history = sync_history(product)
-    return read_ledger(product.store, product.layout, product.records, history, golden)
+    return read_ledger(
+        product.store, product.layout, product.records, history, frozenset(golden.hashes)
+    )

@@ -15,8 +15,8 @@ from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.eligibility import status_of, waiting_images
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
-from reconad_plugin.ledger.manifest import unless_damaged
 from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.read_back import unless_damaged
 from reconad_plugin.ledger.repeats import most_repeated, rows_to_score
 from reconad_plugin.watch.cause import NONE, find_cause
 from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells

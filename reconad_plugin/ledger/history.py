@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 
+from reconad_plugin.ledger.read_back import check_types
+
 FINETUNE = "finetune"  # purpose of a version that goes on from another one
 
 
@@ -96,4 +98,5 @@ class History:
         dates = [found["founding_until"], *(each.night for each in versions)]
         for night in filter(None, dates):
             date.fromisoformat(night)
-        return cls(tuple(sorted(versions, key=lambda each: int(each.number))), dates[0])
+        ordered = sorted(versions, key=lambda each: int(each.number))
+        return check_types(cls(tuple(ordered), dates[0]))

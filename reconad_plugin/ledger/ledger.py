@@ -18,9 +18,9 @@ from reconad_plugin.ledger.manifest import (
     accepted_rows,
     known_nights,
     read_manifest,
-    unless_damaged,
 )
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, NightRecord, NightRecords
+from reconad_plugin.ledger.read_back import unless_damaged
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.night_tests import Baseline

@@ -6,21 +6,18 @@ reason. A manifest depends on the bucket and the other nights alone, never on th
 
 import hashlib
 import io
-import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pandas as pd
 
 from reconad_plugin.errors import (
     AccessDeniedError,
-    DamagedRecordError,
     InvalidImageError,
     ObjectUnreadableError,
     StorageError,
@@ -30,14 +27,12 @@ from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import FEATURES, describe_image, hash_pixels
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over
+from reconad_plugin.ledger.read_back import check_columns, reading_back, unless_damaged
 from reconad_plugin.ledger.splits import assign_splits
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectContent, ObjectInfo, ObjectStore
-
-Content = TypeVar("Content")
-_logger = logging.getLogger(__name__)
 
 ACCEPTED, QUARANTINED, DUPLICATE = "accepted", "quarantined", "duplicate"
 
@@ -97,7 +92,7 @@ def build_manifest(
             is quarantined, as ``unreadable``.
     """
     others = accepted_on_other_nights(store, layout, night)
-    golden = read_golden_images(store, cache, layout).hashes
+    golden = read_golden_images(store, cache, layout, rules.limits).hashes
     objects = list(store.list_objects(layout.incoming(night)))
     kept = _unchanged_rows(previous, objects)
     dealt = [row for row in kept.values() if row["split"]]
@@ -130,9 +125,8 @@ def read_manifest(store: ObjectStore, layout: ProductLayout, night: date) -> pd.
         return None
     younger = {"position": "", "pixels_sha256": ""}  # columns that old manifests lack
     with reading_back(store.uri(layout.manifest(night))):
-        table = pd.read_parquet(io.BytesIO(content))
-        if missing := sorted(set(COLUMNS) - set(table) - set(younger) - set(FEATURES)):
-            raise ValueError(f"it lacks {', '.join(missing)}")
+        wanted = set(COLUMNS) - set(younger) - set(FEATURES)
+        table = check_columns(pd.read_parquet(io.BytesIO(content)), wanted)
         return table.reindex(columns=list(COLUMNS)).fillna(younger).astype(COLUMNS)
 
 
@@ -225,34 +219,6 @@ def to_parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
-
-
-MEND: Final = "put it back from a copy, or delete it and run its night again"
-
-
-@contextmanager
-def reading_back(uri: str, mend: str = MEND) -> Iterator[None]:
-    """Turn what a damaged object makes its readers raise, which is almost anything, into ours, with
-    what mends it.
-
-    Raises:
-        DamagedRecordError: the object is not as it was written.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise DamagedRecordError(
-            f"what was kept of a night must be as it was written; {uri} is not ({error!r}): {mend}"
-        ) from error
-
-
-def unless_damaged(read: Callable[[], Content | None]) -> Content | None:
-    """Read something of a night; None, with a warning, where it is damaged."""
-    try:
-        return read()
-    except DamagedRecordError as error:
-        _logger.warning("%s", error)
-        return None
 
 
 def accepted_rows(manifests: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -5,14 +5,13 @@ import json
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pandas as pd
-from pydantic import TypeAdapter
 
 from reconad_plugin.ledger.history import History
-from reconad_plugin.ledger.manifest import MEND, nights_under, reading_back, to_parquet
+from reconad_plugin.ledger.manifest import nights_under, to_parquet
+from reconad_plugin.ledger.read_back import MEND, check_columns, check_types, reading_back
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import CAUSES, NONE, Triage
@@ -161,24 +160,6 @@ class NightRecord:
         return check_types(record)
 
 
-Kept = TypeVar("Kept")
-
-
-def check_types(kept: Kept) -> Kept:
-    """Return a record as it is, each of whose fields has the type that it says.
-
-    Raises:
-        ValueError: one has not.
-    """
-    _types_of(type(kept)).validate_json(json.dumps(asdict(kept)), strict=True)  # type: ignore[arg-type, call-overload]
-    return kept
-
-
-@cache
-def _types_of(record: type) -> TypeAdapter[Any]:
-    return TypeAdapter(record)
-
-
 class NightRecords:
     """What is kept about the nights of one product."""
 
@@ -229,7 +210,7 @@ class NightRecords:
         content = self._store.read_optional(self._layout.history)
         mend = f"{_COPY_ALONE}; without it, what versions deleted in MLflow said would be trusted"
         with reading_back(self._store.uri(self._layout.history), mend):
-            return None if content is None else check_types(History.from_json(content))
+            return None if content is None else History.from_json(content)
 
     def write_history(self, history: History) -> None:
         """Keep which versions the product has had."""
@@ -283,9 +264,7 @@ class NightRecords:
         if content is None:
             return None
         with reading_back(self._store.uri(key), mend):
-            table = pd.read_parquet(io.BytesIO(content))
-            if missing := sorted(set(columns) - set(table)):
-                raise ValueError(f"it lacks {', '.join(missing)}")
+            table = check_columns(pd.read_parquet(io.BytesIO(content)), columns)
             is_whole = _YOUNGER in table or "sha256" not in table
             return table if is_whole else table.assign(**{_YOUNGER: ""})
 

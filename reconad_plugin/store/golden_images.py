@@ -62,7 +62,7 @@ class GoldenImages:
 
 
 def read_golden_images(
-    store: ObjectStore, cache: ContentCache, layout: ProductLayout
+    store: ObjectStore, cache: ContentCache, layout: ProductLayout, limits: ImageLimits
 ) -> GoldenImages:
     """List the golden images; download those that are new or changed since they were last listed.
 
@@ -76,10 +76,12 @@ def read_golden_images(
     images, others, unreadable = list[GoldenImage](), list[GoldenImage](), list[StorageError]()
     for info in store.list_objects(layout.golden):
         name = info.key.removeprefix(layout.golden)
+        if name.startswith(_MASKS):
+            continue
         is_other = is_foreign(name)
         if is_other:
             pass_over(store.uri(info.key))
-        if name.startswith(_MASKS) or is_left_by_system(name) or name.endswith("/"):
+        if is_left_by_system(name) or name.endswith("/"):
             continue
         etag, *hashes = before.get(info.key, [""])
         if not etag or etag != info.etag or len(hashes) != _HASHES:
@@ -90,7 +92,7 @@ def read_golden_images(
                     pass_over(store.uri(info.key), str(error))
                     unreadable.append(error)
                 continue
-            hashes = [hashlib.sha256(content).hexdigest(), _hash_pixels(content)]
+            hashes = [hashlib.sha256(content).hexdigest(), _hash_pixels(content, limits)]
             cache.put(hashes[0], content)
         (others if is_other else images).append(GoldenImage(info.key, info.etag, *hashes))
     now = {each.key: [each.etag, each.sha256, each.pixels_sha256] for each in (*images, *others)}
@@ -100,9 +102,9 @@ def read_golden_images(
     return GoldenImages(store, cache, layout.golden, *found)
 
 
-def _hash_pixels(content: bytes) -> str:
-    """Hash what a golden image shows; empty where no picture of a usual size can be read."""
+def _hash_pixels(content: bytes, limits: ImageLimits) -> str:
+    """Hash what a golden image shows; empty where the product takes no such picture."""
     try:
-        return hash_pixels(decode_image(content, ImageLimits()))
+        return hash_pixels(decode_image(content, limits))
     except InvalidImageError:
         return ""

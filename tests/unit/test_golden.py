@@ -58,7 +58,7 @@ def read(tmp_path):
     cache = ContentCache(tmp_path)
 
     def read(store, fitted_to=()):
-        images = read_golden_images(store, cache, LAYOUT)
+        images = read_golden_images(store, cache, LAYOUT, ImageLimits())
         return read_golden(images, 32, ImageLimits(), fitted_to)
 
     return read
@@ -128,13 +128,13 @@ def test_unchanged_golden_images_are_downloaded_once(tmp_path):
     store = bucket("crack/a.png", "crack/b.png", "masks/crack/a.png", "normal/n.png")
     cache = ContentCache(tmp_path)
 
-    first = read_golden_images(store, cache, LAYOUT)
-    again = read_golden_images(store, ContentCache(tmp_path), LAYOUT)
+    first = read_golden_images(store, cache, LAYOUT, ImageLimits())
+    again = read_golden_images(store, ContentCache(tmp_path), LAYOUT, ImageLimits())
     downloads = list(store.read_keys)
     store.objects["bolt/golden/crack/a.png"] = store.objects["bolt/golden/masks/crack/a.png"]
     store.objects["bolt/golden/dent/d.png"] = b"new"
     del store.objects["bolt/golden/crack/b.png"]
-    changed = read_golden_images(store, cache, LAYOUT)
+    changed = read_golden_images(store, cache, LAYOUT, ImageLimits())
 
     assert downloads == [image.key for image in first.images]
     assert again.hashes == first.hashes
@@ -158,10 +158,10 @@ def test_unchanged_golden_images_are_downloaded_once(tmp_path):
 def test_without_a_note_golden_images_are_downloaded_again(tmp_path, spoil):
     """The note of ETags can be lost at any time."""
     store, cache = bucket("crack/a.png"), ContentCache(tmp_path)
-    read_golden_images(store, cache, LAYOUT)
+    read_golden_images(store, cache, LAYOUT, ImageLimits())
     spoil(tmp_path / "golden" / "factory" / "bolt.json")
 
-    again = read_golden_images(store, cache, LAYOUT)
+    again = read_golden_images(store, cache, LAYOUT, ImageLimits())
 
     assert again.read(again.images[0]) == store.objects["bolt/golden/crack/a.png"]
     assert len(store.read_keys) == 2
@@ -170,7 +170,7 @@ def test_without_a_note_golden_images_are_downloaded_again(tmp_path, spoil):
 def test_bytes_that_left_the_cache_are_downloaded_again(tmp_path):
     """The cache can be emptied at any time."""
     store = bucket("crack/a.png")
-    images = read_golden_images(store, ContentCache(tmp_path), LAYOUT)
+    images = read_golden_images(store, ContentCache(tmp_path), LAYOUT, ImageLimits())
 
     elsewhere = replace(images, cache=ContentCache(tmp_path / "empty"))
 

@@ -162,7 +162,7 @@ def test_a_golden_image_that_is_refused_stops_no_night(fake, tmp_path, caplog):
     pass_over_anew(caplog)
 
     manifest = ingest(fake, tmp_path)
-    golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT)
+    golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT, ImageLimits())
 
     assert manifest["verdict"].tolist() == ["quarantined", "accepted", "accepted"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -173,7 +173,7 @@ def test_a_golden_image_that_is_refused_stops_no_night(fake, tmp_path, caplog):
     with pytest.raises(OSError, match=r"crack/h\.png .*InvalidObjectState"):
         read_golden(golden, 32, ImageLimits(), ())
     fake.refused = {}
-    golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT)
+    golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT, ImageLimits())
     assert read_golden(golden, 32, ImageLimits(), ()).labels.defects == ("crack", "crack")
 
 
@@ -212,7 +212,7 @@ def test_foreign_files_among_golden_images_are_passed_over(fake, tmp_path, caplo
     fake.objects |= {f"{LAYOUT.golden}crack/{name}": picture for name in ("a.PNG", "0001", "1.0-2")}
     pass_over_anew(caplog)
 
-    golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT)
+    golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT, ImageLimits())
 
     assert len(read_golden(golden, 32, ImageLimits(), ()).anomalous) == 3
     assert {record.args[0] for record in caplog.records} == {
