@@ -7,8 +7,8 @@ single images go before it, in this order:
 1. A golden image is used for nothing, in whatever file it comes: it judges versions as what it is.
 2. An image that came after its night was closed has no split, and is used for nothing.
 3. A person's word on an image holds, on its bytes and on its pixels: a defect is used for nothing,
-   nor is what comes later under its key, and one that was released is
-   used by its split, whatever its night was.
+   nor is what comes later under its key, and one that was released is used by its split, whatever
+   its night was.
 4. An image that waits for a person is used for nothing, but may be a spare.
 
 ``reconad train`` and ``reconad finetune`` by hand learn the images that they are given, and ask

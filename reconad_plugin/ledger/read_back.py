@@ -62,7 +62,7 @@ def check_types(record: Content) -> Content:
         ValueError: one has not.
     """
     content = json.dumps(asdict(record))  # type: ignore[call-overload]
-    _types_of(type(record)).validate_json(content, strict=True)
+    _types_of(type(record)).validate_json(content, strict=True)  # type: ignore[arg-type]
     return record
 
 
