@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 LEAST_IMAGES: Final = 6  # of which each is held against five others; fewer tell nothing of pixels
-PRIOR_IMAGES: Final = (
-    10  # as if so many more had shown the deviation that all pixels have in common
-)
+PRIOR_IMAGES: Final = 10  # as if so many more had shown the deviation that all pixels share
 _LEAST_DEVIATION: Final = 1e-6  # of the mean of a map
 
 Floats = NDArray[np.float64]
@@ -76,7 +74,8 @@ def scores_without_own(
 
 
 def _sums(maps: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    return maps.sum(0, dtype=np.float64), np.square(maps, dtype=np.float64).sum(0)
+    squares = np.einsum("nij,nij->ij", maps, maps, dtype=np.float64)  # no (N, S, S) between
+    return maps.sum(0, dtype=np.float64), squares
 
 
 def _of_sums(count: int, total: Floats, squares: Floats) -> NormalMap:

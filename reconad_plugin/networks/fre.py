@@ -59,19 +59,21 @@ class FeatureReconstruction(AnomalyNetwork):
 
     def reconstruct(self, image: Tensor) -> Tensor:
         """Reconstruct an image (B, 3, S, S) float in [0, 1] from the subspace of its features."""
-        described = self.describe(standard_light(image, like=image)) - self.mean
-        patches = described @ self.picture + self.mean_picture  # (B, H, H, 192)
-        rebuilt = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # -> (B, 3, S, S)
-        light: Tensor = own_light(rebuilt, like=image).clamp(0, 1)
-        return light
+        patches = self._centred(image) @ self.picture + self.mean_picture  # (B, H, H, 192)
+        in_standard_light = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # (B, 3, S, S)
+        rebuilt: Tensor = own_light(in_standard_light, like=image).clamp(0, 1)
+        return rebuilt
 
     def anomaly_map(self, image: Tensor) -> Tensor:
         """Map how far each patch is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
-        described = self.describe(standard_light(image, like=image)) - self.mean
-        error = (described @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
+        error = (self._centred(image) @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
         size_px = image.shape[-1]
         whole = F.interpolate(error[:, None], size=size_px, mode="bilinear", align_corners=False)
         return whole[:, 0]
+
+    def _centred(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) in its own light -> (B, S/8, S/8, C), less the mean of normal features."""
+        return self.describe(standard_light(image, like=image)) - self.mean
 
 
 def build_fre(image_size_px: int) -> FeatureReconstruction:

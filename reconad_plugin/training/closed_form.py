@@ -25,7 +25,7 @@ class ClosedForm(Recipe):
     learning_rate = 0.0  # nothing descends
 
     @abstractmethod
-    def see(self, image: Tensor) -> None:
+    def accumulate(self, image: Tensor) -> None:
         """Take in a (B, 3, S, S) float batch in [0, 1]."""
 
     @abstractmethod
@@ -57,7 +57,7 @@ def fit_closed_form(
     step, ended_by = 0, "steps"
     while step < planned:
         with torch.inference_mode():
-            recipe.see(batches.draw())
+            recipe.accumulate(batches.draw())
         step, elapsed_s = step + 1, time.monotonic() - begin
         options.on_progress(Progress(step, planned, elapsed_s, math.nan))
         if settings.budget_s is not None and elapsed_s >= settings.budget_s and step < planned:

@@ -33,7 +33,7 @@ class FeatureRecipe(ClosedForm):
         del generator
         return {"total": self.network.anomaly_map(image).square().mean()}
 
-    def see(self, image: Tensor) -> None:
+    def accumulate(self, image: Tensor) -> None:
         """See ``ClosedForm``."""
         standard = standard_light(image, like=image)
         described = cast(FeatureReconstruction, self.network).describe(standard).flatten(0, 2)
