@@ -85,12 +85,15 @@ def fit_detector(
             recipe.learning_rate *= FINETUNE_LEARNING_RATE_SHARE
         return recipe
 
+    copies_s = list[float]()
+
     def fit_copy(train: Tensor) -> AnomalyNetwork:
         copy, none = deepcopy(network), train[:0]
         recipes = {phase: partial(begin, phase, copy) for phase in spec.phases}
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
         part = NormalImages(train, none, none)
-        train_phases(copy, recipes, part, training, product.seed, window_px, quiet)
+        fitted = train_phases(copy, recipes, part, training, product.seed, window_px, quiet)
+        copies_s.append(fitted.elapsed_s)
         return copy.to("cpu")
 
     is_founded = base is not None or foundation is not None
@@ -102,6 +105,7 @@ def fit_detector(
     held_out = [(network, images.calibration)]
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
         held_out += cross_fit(images.train, fit_copy)
+        report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
     normal = score_held_out(held_out, window_px, light, spec.has_normal_map)
     detector = Detector(
         model=product.model,
