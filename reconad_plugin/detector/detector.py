@@ -15,7 +15,7 @@ from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.networks.registry import Option, model_spec
 
 BATCH_SIZE = 32
 
@@ -100,7 +100,7 @@ class Detector:
     """A trained network with all that turns its maps into a decision."""
 
     model: str  # name in the registry of models
-    architecture: dict[str, float]  # arguments the network was built with, besides the image size
+    architecture: dict[str, Option]  # arguments the network was built with, besides the image size
     image_size_px: int  # side of the square that the network takes
     network: AnomalyNetwork  # in eval mode
     light: LightReference  # the light it was trained under

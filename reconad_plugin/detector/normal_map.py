@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NormalMap:
-    """Mean and deviation of each pixel over held-out normal images."""
+    """Mean and deviation of each pixel over normal images."""
 
     mean: NDArray[np.float32]  # (S, S)
     deviation: NDArray[np.float32]  # (S, S), above 0
@@ -33,23 +33,55 @@ class NormalMap:
         return ((maps - mean) / deviation).clamp_min(0)
 
 
-def fit_normal_map(maps: NDArray[np.float32]) -> NormalMap | None:
-    """Learn what (N, S, S) maps of held-out normal images show at each pixel; None where they are
-    too few.
+@dataclass(frozen=True)
+class MapSums:
+    """Sums over maps of normal images, which a normal map follows from."""
 
-    Few images say little of a pixel, so its mean is drawn to that of all pixels, by as much as the
-    pixels differ less than the images do, and its deviation to the common one.
+    count: int  # images
+    total: Floats  # (S, S)
+    squares: Floats  # (S, S)
 
-    Source: Efron and Morris, "Stein's Estimation Rule and Its Competitors - An Empirical Bayes
-    Approach", JASA 68, 1973, for the means.
-    """
-    if len(maps) < LEAST_IMAGES:
-        return None
-    return _of_sums(len(maps), *_sums(maps))
+    @classmethod
+    def of(cls, maps: NDArray[np.float32]) -> "MapSums":
+        """Sum (N, S, S) maps."""
+        squares = np.einsum("nij,nij->ij", maps, maps, dtype=np.float64)  # no (N, S, S) between
+        return cls(len(maps), maps.sum(0, dtype=np.float64), squares)
+
+    def __add__(self, other: "MapSums") -> "MapSums":
+        """Return the sums over the images of both."""
+        return MapSums(
+            self.count + other.count, self.total + other.total, self.squares + other.squares
+        )
+
+    def without(self, own: NDArray[np.float32]) -> "MapSums":
+        """Return the sums over all images but one, whose map (S, S) is among them."""
+        own64 = own.astype(np.float64)
+        return MapSums(self.count - 1, self.total - own64, self.squares - np.square(own64))
+
+    def normal_map(self) -> NormalMap:
+        """Learn what each pixel shows on normal images, of at least two.
+
+        Few images say little of a pixel, so its mean is drawn to that of all pixels, by as much as
+        the pixels differ less than the images do, and its deviation to the common one.
+
+        Source: Efron and Morris, "Stein's Estimation Rule and Its Competitors - An Empirical Bayes
+        Approach", JASA 68, 1973, for the means.
+        """
+        count, mean = self.count, self.total / self.count
+        within = np.maximum(self.squares / count - np.square(mean), 0) * count / (count - 1)
+        common = float(within.mean())  # variance of an image at a pixel
+        between = max(float(mean.var()) - common / count, 0.0)  # of the pixels' means
+        trust = between / (between + common / count) if between else 0.0
+        drawn = mean.mean() + trust * (mean - mean.mean())
+        variance = (count * within + PRIOR_IMAGES * common) / (count + PRIOR_IMAGES)
+        variance += trust * common / count  # of the mean itself
+        least = _LEAST_DEVIATION * max(float(np.abs(mean).mean()), 1e-12)
+        deviation = np.maximum(np.sqrt(variance), least)
+        return NormalMap(drawn.astype(np.float32), deviation.astype(np.float32))
 
 
 def scores_without_own(
-    fitted_on: NDArray[np.float32], maps: NDArray[np.float32]
+    sums: MapSums, own: NDArray[np.float32], maps: NDArray[np.float32]
 ) -> tuple[Floats, NDArray[np.float32]]:
     """Score held-out normal images by maps from which what the others show is taken.
 
@@ -57,36 +89,16 @@ def scores_without_own(
     threshold would be too low.
 
     Args:
-        fitted_on: (N, S, S), at least six, of the images that a normal map is of.
+        sums: over the images that the normal map is of, these among them; three at least.
+        own: (N, S, S), the maps of these that are in the sums.
         maps: (N, S, S) of the same images, perhaps in another light.
 
     Returns:
         (N,) scores, and the (N, S, S) maps that they are the highest points of.
     """
-    total, squares = _sums(fitted_on)
     scores, left = np.empty(len(maps)), np.empty_like(maps)
-    for index, (own, shown) in enumerate(zip(fitted_on, maps, strict=True)):
-        own64 = own.astype(np.float64)
-        others = _of_sums(len(maps) - 1, total - own64, squares - np.square(own64))
+    for index, (summed, shown) in enumerate(zip(own, maps, strict=True)):
+        others = sums.without(summed).normal_map()
         left[index] = others.deviations(torch.from_numpy(shown)[None])[0].numpy()
         scores[index] = left[index].max()
     return scores, left
-
-
-def _sums(maps: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    squares = np.einsum("nij,nij->ij", maps, maps, dtype=np.float64)  # no (N, S, S) between
-    return maps.sum(0, dtype=np.float64), squares
-
-
-def _of_sums(count: int, total: Floats, squares: Floats) -> NormalMap:
-    mean = total / count
-    within = np.maximum(squares / count - np.square(mean), 0) * count / (count - 1)
-    common = float(within.mean())  # variance of an image at a pixel
-    between = max(float(mean.var()) - common / count, 0.0)  # of the pixels' means
-    trust = between / (between + common / count) if between else 0.0
-    drawn = mean.mean() + trust * (mean - mean.mean())
-    variance = (count * within + PRIOR_IMAGES * common) / (count + PRIOR_IMAGES)
-    variance += trust * common / count  # of the mean itself
-    least = _LEAST_DEVIATION * max(float(np.abs(mean).mean()), 1e-12)
-    deviation = np.maximum(np.sqrt(variance), least)
-    return NormalMap(drawn.astype(np.float32), deviation.astype(np.float32))

@@ -17,7 +17,7 @@ _FRAMINGS: Final = ("framing_x", "framing_y", "framing_spread")
 CAMERA_FEATURES: Final = ("sharpness", "noise", "resolution", *_FRAMINGS)
 FEATURES: Final = (*LIGHT_FEATURES, *CAMERA_FEATURES)
 
-_LUMA_WEIGHTS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+LUMA_WEIGHTS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 _DARKEST, _BRIGHTEST = 2, 253  # 8-bit values at or beyond these have lost detail
 _LOG_FLOOR = 1e-6
 _DARK_LEVEL = 1 / 255  # added before a logarithm of luma, so that black does not dominate
@@ -49,7 +49,7 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
         ``framing_spread``: root mean square distance of the edges from it, in the same shares;
         grows when the camera comes closer.
     """
-    luma = image.astype(np.float32) @ _LUMA_WEIGHTS / 255  # (H, W, 3) -> (H, W)
+    luma = image.astype(np.float32) @ LUMA_WEIGHTS / 255  # (H, W, 3) -> (H, W)
     red, green, blue = image.reshape(-1, 3).mean(0, dtype=np.float64) / 255 + _LOG_FLOOR
     clipped = ((image >= _BRIGHTEST) | (image <= _DARKEST)).any(-1)
     variance = float(luma.var())

@@ -8,15 +8,38 @@ Source: Hinton and Salakhutdinov, "Reducing the Dimensionality of Data with Neur
 Science 2006, for the idea; the convolutional form is common practice.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
+from reconad_plugin.images.illumination import Illumination
 from reconad_plugin.networks.base import AnomalyNetwork
 
 GRID_PX = 4  # the encoder ends on a GRID_PX x GRID_PX grid
 
 
-class Autoencoder(AnomalyNetwork):
+class RebuildingNetwork(AnomalyNetwork):
+    """A network that rebuilds what it sees of a picture, whose map is the error of that."""
+
+    illumination = Illumination()  # of what it sees
+
+    @abstractmethod
+    def rebuild(self, seen: Tensor) -> Tensor:
+        """Rebuild what is seen of an image: (B, 3, S, S) float in [0, 1] -> same shape."""
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
+        rebuilt = self.rebuild(self.illumination.normalise(image))
+        return self.illumination.restore(rebuilt, image)
+
+    def anomaly_map(self, image: Tensor) -> Tensor:
+        """Sum the absolute error of what is seen over the colours: (B, 3, S, S) -> (B, S, S)."""
+        seen = self.illumination.normalise(image)
+        return (self.rebuild(seen).float() - seen).abs().sum(1)
+
+
+class Autoencoder(RebuildingNetwork):
     """Encoder, bottleneck vector and mirrored decoder, built from ready parts."""
 
     def __init__(
@@ -39,27 +62,37 @@ class Autoencoder(AnomalyNetwork):
         grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
         return torch.sigmoid(self.decoder(grid))
 
-    def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
-        return self.decode(self.encode(image))
+    def rebuild(self, seen: Tensor) -> Tensor:
+        """See ``RebuildingNetwork``."""
+        return self.decode(self.encode(seen))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the reconstruction."""
         return self.reconstruct(image)
 
 
-def build_autoencoder(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Autoencoder:
+def build_autoencoder(
+    image_size_px: int,
+    width: int = 32,
+    latent_dim: int = 128,
+    light: str = "none",
+    colours: str = "rgb",
+) -> Autoencoder:
     """Size an autoencoder for square images.
 
     Args:
         image_size_px: side of the square input; a power of two of at least 32.
         width: channels after the first halving; doubles with each halving up to 4x.
         latent_dim: numbers in the bottleneck.
+        light: what is taken out of a picture before; see ``Illumination``, as of colours.
+        colours: that the network sees.
     """
     encoder, decoder, grid_features = build_encoder_decoder(image_size_px, width)
-    return Autoencoder(
+    network = Autoencoder(
         encoder, nn.Linear(grid_features, latent_dim), nn.Linear(latent_dim, grid_features), decoder
     )
+    network.illumination = Illumination(light, colours)
+    return network
 
 
 def build_encoder_decoder(image_size_px: int, width: int) -> tuple[nn.Module, nn.Module, int]:

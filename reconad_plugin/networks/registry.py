@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from reconad_plugin.errors import ConfigError
 
 if TYPE_CHECKING:  # torch must not be imported to know which models there are
     from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
+
+
+Option = bool | float | str  # the value of an option of a model
+Choices = type[bool] | type[float] | tuple[str, ...]  # what it can be
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,12 @@ class ModelSpec:
     score_window: float
     # name -> arguments of the builder; the first is the default on a CPU
     widths: Mapping[str, Mapping[str, int]]
-    # names and types of further arguments of the builder
-    network_options: Mapping[str, type] = field(default_factory=dict)
-    # names and types of arguments of the recipe
-    recipe_options: Mapping[str, type] = field(default_factory=dict)
+    # further arguments of the builder by name
+    network_options: Mapping[str, Choices] = field(default_factory=dict)
+    # those of them that a new training has where nothing is asked for
+    usual_options: Mapping[str, Option] = field(default_factory=dict)
+    # arguments of the recipe by name
+    recipe_options: Mapping[str, Choices] = field(default_factory=dict)
     foundation: FoundationSpec | None = None  # what it stands on, if it stands on anything
     # puts weights of other pictures into the untrained network, as ``module:attribute``
     pretrained: str = ""
@@ -84,12 +90,20 @@ class ModelSpec:
         """The width where none is asked for."""
         return next(iter(self.widths))
 
-    def architecture(self, width: str | None, options: Mapping[str, float]) -> dict[str, float]:
-        """Return all arguments of the builder besides the image size."""
-        chosen = {name: options[name] for name in self.network_options if options.get(name)}
+    def architecture(
+        self,
+        width: str | None,
+        options: Mapping[str, Option],
+        base: Mapping[str, Option] | None = None,
+    ) -> dict[str, Option]:
+        """Return all arguments of the builder besides the image size; what the options leave open
+        is as in the architecture of a base, if there is one."""
+        left_open = self.usual_options if base is None else base
+        asked = {name: options.get(name, left_open.get(name)) for name in self.network_options}
+        chosen = {name: value for name, value in asked.items() if value}
         return {**self.widths[width or self.default_width], **chosen}
 
-    def build_network(self, image_size_px: int, **architecture: float) -> "AnomalyNetwork":
+    def build_network(self, image_size_px: int, **architecture: Option) -> "AnomalyNetwork":
         """Build the untrained network for square images of this side."""
         return cast("AnomalyNetwork", _load(self.network)(image_size_px, **architecture))
 
@@ -97,7 +111,7 @@ class ModelSpec:
         self,
         network: "AnomalyNetwork",
         simulation: object,
-        options: Mapping[str, float],
+        options: Mapping[str, Option],
         phase: Phase | None = None,
     ) -> Any:
         """Build the recipe of a phase, by default the first, around a network. Imports the training
@@ -126,6 +140,13 @@ def _dsr_widths(*widths: int) -> dict[str, int]:
     return dict(zip(names, widths, strict=True))
 
 
+# light and colours of what the network sees: ``images.illumination``
+_ILLUMINATION: Final = {
+    "light": ("none", "standard", "balanced", "local"),
+    "colours": ("rgb", "lab", "luminance"),
+}
+
+
 def _single(recipe: str) -> tuple[Phase, ...]:
     return (Phase("network", recipe, share=1),)
 
@@ -137,7 +158,10 @@ MODELS: dict[str, ModelSpec] = {
         phases=_single("reconad_plugin.training.autoencoder:AutoencoderRecipe"),
         score_window=0.04,
         widths={"small": {"width": 32}, "large": {"width": 64, "latent_dim": 256}},
+        network_options=_ILLUMINATION,
+        usual_options={"light": "standard"},
         recipe_options={"denoising": float, "sparsity": float},
+        has_normal_map=True,
     ),
     "vae": ModelSpec(
         title="Variational autoencoder",
@@ -145,6 +169,9 @@ MODELS: dict[str, ModelSpec] = {
         phases=_single("reconad_plugin.training.vae:VaeRecipe"),
         score_window=0.04,
         widths={"small": {"width": 32}, "large": {"width": 64, "latent_dim": 256}},
+        network_options=_ILLUMINATION,
+        usual_options={"light": "standard"},
+        has_normal_map=True,
     ),
     "ganomaly": ModelSpec(
         title="GANomaly",

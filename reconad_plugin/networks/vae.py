@@ -12,14 +12,18 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from reconad_plugin.networks.autoencoder import GRID_PX, build_encoder_decoder
-from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.images.illumination import Illumination
+from reconad_plugin.networks.autoencoder import (
+    GRID_PX,
+    RebuildingNetwork,
+    build_encoder_decoder,
+)
 
 # Beyond it exp() says nothing new: standard deviations of 0.0003 and of 55, where the prior has 1.
 LOG_VARIANCE_RANGE: Final = (-16.0, 8.0)
 
 
-class Vae(AnomalyNetwork):
+class Vae(RebuildingNetwork):
     """Encoder, Gaussian bottleneck and mirrored decoder, built from ready parts."""
 
     def __init__(
@@ -49,9 +53,9 @@ class Vae(AnomalyNetwork):
         grid = self.from_latent(latent).unflatten(1, (-1, GRID_PX, GRID_PX))  # (B, C, 4, 4)
         return torch.sigmoid(self.decoder(grid))
 
-    def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image from its latent's mean: (B, 3, S, S) in [0, 1] -> same shape."""
-        mean, _ = self.encode(image)
+    def rebuild(self, seen: Tensor) -> Tensor:
+        """Rebuild what is seen from its latent's mean: (B, 3, S, S) in [0, 1] -> same shape."""
+        mean, _ = self.encode(seen)
         return self.decode(mean)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,13 +63,21 @@ class Vae(AnomalyNetwork):
         return self.encode(image)
 
 
-def build_vae(image_size_px: int, width: int = 32, latent_dim: int = 128) -> Vae:
+def build_vae(
+    image_size_px: int,
+    width: int = 32,
+    latent_dim: int = 128,
+    light: str = "none",
+    colours: str = "rgb",
+) -> Vae:
     """Size a variational autoencoder; see ``build_autoencoder``."""
     encoder, decoder, grid_features = build_encoder_decoder(image_size_px, width)
-    return Vae(
+    network = Vae(
         encoder,
         nn.Linear(grid_features, latent_dim),
         nn.Linear(grid_features, latent_dim),
         nn.Linear(latent_dim, grid_features),
         decoder,
     )
+    network.illumination = Illumination(light, colours)
+    return network

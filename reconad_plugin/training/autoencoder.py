@@ -44,6 +44,7 @@ class AutoencoderRecipe(Recipe):
     def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:
         """See ``Recipe``."""
         network = cast(Autoencoder, self.network)
+        image = network.illumination.normalise(image)
         seen = image
         if self.denoising:
             noise = torch.randn(image.shape, generator=generator).to(image.device)

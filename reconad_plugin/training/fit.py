@@ -18,10 +18,15 @@ from reconad_plugin.detector.detector import Detector, Scores
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
-from reconad_plugin.networks.registry import Phase, model_spec
+from reconad_plugin.networks.registry import Option, Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
-from reconad_plugin.training.held_out_scores import HeldOutScores, cross_fit, score_held_out
+from reconad_plugin.training.held_out_scores import (
+    HeldOutScores,
+    cross_fit,
+    score_held_out,
+    take_normal_map,
+)
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
@@ -102,11 +107,13 @@ def fit_detector(
     report = train_phases(network, recipes, images, training, product.seed, window_px, options)
     network = network.to("cpu")
     light = LightReference.fit(images.train)
-    held_out = [(network, images.calibration)]
+    copies = []
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
-        held_out += cross_fit(images.train, fit_copy)
+        copies = cross_fit(images.train, fit_copy)
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
-    normal = score_held_out(held_out, window_px, light, spec.has_normal_map)
+    normal = score_held_out([(network, images.calibration), *copies], window_px, light)
+    if spec.has_normal_map:
+        normal = take_normal_map(normal, [] if copies else [(network, images.train)], window_px)
     detector = Detector(
         model=product.model,
         architecture=architecture,
@@ -155,11 +162,14 @@ def check_device(device: str) -> None:
 
 def _architecture(
     product: ProductSettings, base: Detector | None, foundation: FoundationNetwork | None
-) -> dict[str, float]:
+) -> dict[str, Option]:
     """Arguments of the network's builder: a foundation has its own sizes."""
-    architecture = dict(product.architecture)
-    spec = model_spec(product.model).foundation
-    for ours, theirs in spec.sizes.items() if spec else ():
+    spec = model_spec(product.model)
+    sizes = spec.foundation.sizes if spec.foundation else {}
+    architecture = spec.architecture(
+        product.width, product.options, base.architecture if base else None
+    )
+    for ours, theirs in sizes.items():
         if base is not None and ours in base.architecture:
             architecture[ours] = base.architecture[ours]
         elif foundation is not None:
@@ -169,7 +179,7 @@ def _architecture(
 
 def _network(
     product: ProductSettings,
-    architecture: dict[str, float],
+    architecture: dict[str, Option],
     base: Detector | None,
     foundation: FoundationNetwork | None,
 ) -> AnomalyNetwork:
@@ -193,7 +203,7 @@ def _network(
     return network
 
 
-def _describe_network(model: str, image_size_px: int, architecture: Mapping[str, float]) -> str:
+def _describe_network(model: str, image_size_px: int, architecture: Mapping[str, Option]) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
     return f"{model} at {image_size_px} px ({sizes})"
 

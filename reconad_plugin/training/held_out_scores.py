@@ -5,7 +5,7 @@ takes seconds, those are held out too, a part at a time.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,14 +13,21 @@ import torch
 from torch import Tensor
 
 from reconad_plugin.detector.detector import Scores, score_images
-from reconad_plugin.detector.normal_map import NormalMap, fit_normal_map, scores_without_own
+from reconad_plugin.detector.normal_map import (
+    LEAST_IMAGES,
+    MapSums,
+    NormalMap,
+    scores_without_own,
+)
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork
 
 CROSS_FITTED_IMAGES: Final = 100  # from so many on enough are held out anyway
 CROSS_FITS: Final = 4  # parts of the training images
+MAPPED_IMAGES: Final = 1000  # of those learnt, spread evenly, have a say in a normal map
+CHUNK_IMAGES: Final = 256  # whose maps are in memory at one time
 
-HeldOutImages = tuple[AnomalyNetwork, Tensor]  # a network, and images that it did not see
+MappedImages = tuple[AnomalyNetwork, Tensor]  # a network, and (N, 3, S, S) uint8 images for it
 
 
 @dataclass(frozen=True)
@@ -34,23 +41,41 @@ class HeldOutScores:
 
 
 def score_held_out(
-    held_out: Sequence[HeldOutImages], window_px: int, light: LightReference, has_normal_map: bool
+    held_out: Sequence[MappedImages], window_px: int, light: LightReference
 ) -> HeldOutScores:
-    """Score held-out images; with a normal map each is scored as if it had no part in it."""
+    """Score normal images by networks that did not see them."""
     as_they_come, matched = (
         _joined([score_images(network, each, window_px, lamp) for network, each in held_out])
         for lamp in (None, light)
     )
-    maps = as_they_come.anomaly_map
-    normal = fit_normal_map(maps) if has_normal_map else None
-    if normal is not None:
-        as_they_come, matched = (
-            Scores(*scores_without_own(maps, each.anomaly_map)) for each in (as_they_come, matched)
-        )
-    return HeldOutScores(torch.cat([each for _, each in held_out]), as_they_come, matched, normal)
+    return HeldOutScores(torch.cat([each for _, each in held_out]), as_they_come, matched, None)
 
 
-def cross_fit(images: Tensor, fit: Callable[[Tensor], AnomalyNetwork]) -> list[HeldOutImages]:
+def take_normal_map(
+    held_out: HeldOutScores, learnt: Sequence[MappedImages], window_px: int
+) -> HeldOutScores:
+    """Take what each pixel shows on normal images out of the maps of held-out ones.
+
+    What was learnt has a say in it, as it is of many more images; each held-out image is scored as
+    if it had none. Where there are too few, the maps stay.
+    """
+    maps = held_out.as_they_come.anomaly_map
+    sums = MapSums.of(maps)
+    for network, images in learnt:
+        for part in _evenly(images, MAPPED_IMAGES).split(CHUNK_IMAGES):
+            sums += MapSums.of(score_images(network, part, window_px).anomaly_map)
+    if sums.count < LEAST_IMAGES:
+        return held_out
+    as_they_come, matched = (
+        Scores(*scores_without_own(sums, maps, each.anomaly_map))
+        for each in (held_out.as_they_come, held_out.matched)
+    )
+    return replace(
+        held_out, as_they_come=as_they_come, matched=matched, normal_map=sums.normal_map()
+    )
+
+
+def cross_fit(images: Tensor, fit: Callable[[Tensor], AnomalyNetwork]) -> list[MappedImages]:
     """Fit a network to all but each part of (N, 3, S, S) images; none where there are too many to
     need it, or too few to part."""
     if not CROSS_FITS <= len(images) < CROSS_FITTED_IMAGES:
@@ -58,6 +83,11 @@ def cross_fit(images: Tensor, fit: Callable[[Tensor], AnomalyNetwork]) -> list[H
     parts = torch.arange(len(images)).tensor_split(CROSS_FITS)
     is_in = [torch.isin(torch.arange(len(images)), part) for part in parts]
     return [(fit(images[~chosen]), images[chosen]) for chosen in is_in]
+
+
+def _evenly(images: Tensor, most: int) -> Tensor:
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), most)).round().long()
+    return images if len(images) <= most else images[chosen]
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:

@@ -36,6 +36,7 @@ class VaeRecipe(Recipe):
     def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:
         """See ``Recipe``; ``divergence`` is in nats an image."""
         network = cast(Vae, self.network)
+        image = network.illumination.normalise(image)
         mean, log_variance = (part.float() for part in network.encode(image))
         noise = torch.randn(mean.shape, generator=generator).to(image.device)
         latent = mean + noise * (0.5 * log_variance).exp()

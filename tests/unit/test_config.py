@@ -178,13 +178,18 @@ steps = 100
         ),
         pytest.param(
             "options = { sspcab = true }",
-            "options of ae are denoising, sparsity; got 'sspcab'",
+            "options of ae are light, colours, denoising, sparsity; got 'sspcab'",
             id="option of another model",
         ),
         pytest.param(
             'model = "vae"\noptions = { denoising = 0.1 }',
-            "options of vae are none; got 'denoising'",
+            "options of vae are light, colours; got 'denoising'",
             id="option of a model without any",
+        ),
+        pytest.param(
+            'options = { light = "bright" }',
+            "option light must be one of none, standard, balanced, local; got 'bright'",
+            id="light that is no choice",
         ),
         pytest.param(
             "options = { denoising = -0.1 }",

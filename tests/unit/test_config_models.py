@@ -26,7 +26,8 @@ def test_every_width_of_every_model_can_be_chosen(model, width):
     """A width gives the arguments of its network, and the first is the default."""
     chosen = ProductSettings(model=model, width=width)
 
-    assert chosen.architecture == dict(MODELS[model].widths[width])
+    spec = MODELS[model]
+    assert chosen.architecture == {**spec.widths[width], **spec.usual_options}
     if width == next(iter(MODELS[model].widths)):
         assert ProductSettings(model=model).architecture == chosen.architecture
 

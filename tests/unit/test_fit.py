@@ -1,6 +1,7 @@
 """Normal images to a detector, with the settings that decide how."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def test_fine_tuned_detector_keeps_the_architecture_of_its_base(base, images, tm
     save_detector(tuned, tmp_path)
     loaded = load_detector(tmp_path)
 
-    assert loaded.architecture == base.architecture == {"width": 8, "latent_dim": 16}
+    assert loaded.architecture == base.architecture
+    assert base.architecture == {"width": 8, "latent_dim": 16, "light": "standard"}
     np.testing.assert_array_equal(
         loaded.score(images.judge).pred_score, tuned.score(images.judge).pred_score
     )
@@ -96,7 +98,7 @@ def test_fine_tuning_is_gentler(base, images, asked):
         pytest.param({"image_size_px": 64}, r"ae at 32 px .*say ae at 64 px", id="image size"),
         pytest.param(
             {"width": "large"},
-            r"\(width=8, latent_dim=16\); .*\(width=9, latent_dim=9\)",
+            r"\(width=8, latent_dim=16, .*\); .*\(width=9, latent_dim=9, .*\)",
             id="width",
         ),
     ],
@@ -154,7 +156,19 @@ def test_options_of_the_recipe_reach_it(images, asked):
     detector, _ = fit_detector(images, product, A_FEW_STEPS)
 
     assert asked[0][0].denoising == 0.2
-    assert detector.architecture == {"width": 8, "latent_dim": 16}
+    assert "denoising" not in detector.architecture
+
+
+def test_what_is_left_open_follows_the_base(base, images):
+    """A version of before the light was an option goes on without; asked for, that is refused."""
+    old = replace(base, architecture={"width": 8, "latent_dim": 16})
+
+    tuned, _ = fit_detector(images, TINY, A_FEW_STEPS, base=old)
+
+    assert tuned.architecture == old.architecture
+    asked = TINY.model_copy(update={"options": {"light": "local"}})
+    with pytest.raises(ConfigError, match=r"light=local\).*: train from scratch"):
+        fit_detector(images, asked, A_FEW_STEPS, base=old)
 
 
 def test_checkpoints_go_where_they_are_asked_for(images, asked, tmp_path):
