@@ -46,7 +46,7 @@ def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | Non
         "model": detector.model,
         "architecture": detector.architecture,
         "parameters": sum(value.numel() for value in detector.network.parameters()),
-        "image_size_px": detector.image_size_px,
+        "image_size_px": detector.image_size_px.setting,
         **{name: getattr(report, name) for name in _OF_THE_REPORT.split()},
         "images_calibration": len(calibration.normal_scores),
         "image_threshold": calibration.image_threshold,

@@ -14,6 +14,7 @@ from reconad_plugin.detector.calibration_groups import CalibrationGroups, lumina
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 
@@ -77,8 +78,7 @@ def score_images(
         device: where the network is.
         normal: what leaves the map before it scores, of a network whose score is its highest point.
     """
-    size_px = images.shape[-1]
-    maps = torch.empty((len(images), size_px, size_px))
+    maps = torch.empty((len(images), *images.shape[-2:]))
     scores = torch.empty(len(images))
     with torch.inference_mode():
         for start in range(0, len(images), BATCH_SIZE):
@@ -101,7 +101,7 @@ class Detector:
 
     model: str  # name in the registry of models
     architecture: dict[str, float]  # arguments the network was built with, besides the image size
-    image_size_px: int  # side of the square that the network takes
+    image_size_px: ImageSize  # height and width of what the network takes
     network: AnomalyNetwork  # in eval mode
     light: LightReference  # the light it was trained under
     calibration: Calibration  # thresholds on images as they come

@@ -18,6 +18,7 @@ from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 
 FORMAT_VERSION: Final = 1
@@ -40,7 +41,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "format_version": FORMAT_VERSION,
         "model": detector.model,
         "architecture": detector.architecture,
-        "image_size_px": detector.image_size_px,
+        "image_size_px": detector.image_size_px.setting,
         "light": asdict(detector.light),
         "calibration": asdict(detector.calibration),
         "matched_calibration": asdict(detector.matched_calibration),
@@ -77,16 +78,16 @@ def load_detector(folder: Path) -> Detector:
 
 def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     """Build a detector of what ``detector.json`` holds."""
-    names = ("model", "architecture", "image_size_px")
-    model, architecture, image_size_px = (description[name] for name in names)
-    network = MODELS[model].build_network(image_size_px, **architecture)
+    model, architecture = description["model"], description["architecture"]
+    size = ImageSize.parse(description["image_size_px"])
+    network = MODELS[model].build_network(size, **architecture)
     normal = [weights.pop(f"{_NORMAL_MAP}{each.name}", None) for each in fields(NormalMap)]
     network.load_state_dict(weights)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
         model,
         architecture,
-        image_size_px,
+        size,
         network.eval().to(memory_format=torch.channels_last),
         LightReference(_colours(light["mean"]), _colours(light["deviation"])),
         _calibration(description["calibration"]),

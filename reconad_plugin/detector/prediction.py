@@ -14,7 +14,7 @@ from PIL import Image
 
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.geometry import decode_square, stack_images
+from reconad_plugin.images.geometry import decode_to_size, stack_images
 
 CHUNK = 256  # pictures that are in memory at one time
 MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
@@ -64,7 +64,8 @@ def _predict_chunk(
     errors: list[str | None] = []
     for read_content in contents:
         try:
-            pictures.append(decode_square(read_content(), detector.image_size_px, detector.limits))
+            size, limits = detector.image_size_px, detector.limits
+            pictures.append(decode_to_size(read_content(), size, limits))
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")

@@ -15,7 +15,7 @@ OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position"
 OF_SCORES: Final = ("pred_score", "pred_label", "p_value", "matched_score", "is_suspect")
 COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 
-CELLS: Final = 16  # of a map along each side; at 128 px a cell is 8 px wide
+CELLS: Final = 16  # of a map along each side, whatever its shape
 FLOOR: Final = 0.01  # of the threshold, below which a cell shows nothing
 
 CHUNK_IMAGES: Final = 256  # scored at once, so that the maps of a large night fit in memory
@@ -29,7 +29,7 @@ def score_table(
     Args:
         detector: the model in service.
         rows: accepted rows of the manifest.
-        images: their pixels, (N, 3, S, S) uint8, in the same order.
+        images: their pixels, (N, 3, H, W) uint8, in the same order.
         model_version: its number in the registry.
 
     Returns:
@@ -47,7 +47,7 @@ def score_table(
 
 
 def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return how much of the picture a map, (N, S, S) and not negative, covers: 1 where it is
+    """Return how much of the picture a map, (N, H, W) and not negative, covers: 1 where it is
     everywhere alike, near 0 for one spot.
 
     The inverse participation ratio: the square of the sum over the sum of the squares, as a share
@@ -63,15 +63,14 @@ def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32
     """Return what a map shows in each of 16 x 16 cells: logarithms of their means.
 
     Args:
-        maps: (N, S, S), not negative; S a multiple of 16.
+        maps: (N, H, W), not negative; H and W multiples of 16.
         threshold: of the score, above 0; tells what is next to nothing.
 
     Returns:
         (N, 256), row by row.
     """
-    count, size_px = maps.shape[:2]
-    cell_px = size_px // CELLS
-    means = maps.reshape(count, CELLS, cell_px, CELLS, cell_px).mean((2, 4))  # -> (N, 16, 16)
+    count, height, width = maps.shape
+    means = maps.reshape(count, CELLS, height // CELLS, CELLS, width // CELLS).mean((2, 4))
     logarithms = np.log(means / max(threshold, 1e-12) + FLOOR)
     return np.asarray(logarithms.reshape(count, CELLS**2), np.float32)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.frozen_features import CHANNELS, FrozenFeatures
 
@@ -41,42 +42,42 @@ class FeatureReconstruction(AnomalyNetwork):
         self.register_buffer("mean_picture", torch.zeros(_PATCH))
 
     def describe(self, image: Tensor) -> Tensor:
-        """Describe a picture (B, 3, S, S) in standard light: (B, S/8, S/8, C), averaged over
+        """Describe a picture (B, 3, H, W) in standard light: (B, H/8, W/8, C), averaged over
         neighbours, the coarse features interpolated."""
         layers = self.features(image)
-        grid = image.shape[-1] // PATCH_PX
+        grid = (image.shape[-2] // PATCH_PX, image.shape[-1] // PATCH_PX)
         smooth = [
             F.avg_pool2d(layer, _NEIGHBOURS, 1, _NEIGHBOURS // 2, count_include_pad=False)
             for layer in layers
         ]
         same = [
             F.adaptive_avg_pool2d(layer, grid)
-            if layer.shape[-1] >= grid
+            if layer.shape[-1] >= grid[-1]
             else F.interpolate(layer, size=grid, mode="bilinear", align_corners=False)
             for layer in smooth
         ]
         return torch.cat(same, 1).permute(0, 2, 3, 1)  # (B, C, H, H) -> (B, H, H, C)
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image (B, 3, S, S) float in [0, 1] from the subspace of its features."""
+        """Reconstruct an image (B, 3, H, W) float in [0, 1] from the subspace of its features."""
         patches = self._centred(image) @ self.picture + self.mean_picture  # (B, H, H, 192)
-        in_standard_light = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # (B, 3, S, S)
+        in_standard_light = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # (B, 3, H, W)
         rebuilt: Tensor = own_light(in_standard_light, like=image).clamp(0, 1)
         return rebuilt
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Map how far each patch is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
+        """Map how far each patch is beside the subspace: (B, 3, H, W) -> (B, H, W)."""
         error = (self._centred(image) @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
-        size_px = image.shape[-1]
-        whole = F.interpolate(error[:, None], size=size_px, mode="bilinear", align_corners=False)
+        size = image.shape[-2:]
+        whole = F.interpolate(error[:, None], size=size, mode="bilinear", align_corners=False)
         return whole[:, 0]
 
     def _centred(self, image: Tensor) -> Tensor:
-        """(B, 3, S, S) in its own light -> (B, S/8, S/8, C), less the mean of normal features."""
+        """(B, 3, H, W) in its own light -> (B, H/8, W/8, C), less the mean of normal features."""
         return self.describe(standard_light(image, like=image)) - self.mean
 
 
-def build_fre(image_size_px: int) -> FeatureReconstruction:
-    """Size it for squares whose side is a power of two of at least 32."""
-    del image_size_px  # fully convolutional
+def build_fre(size: ImageSize) -> FeatureReconstruction:
+    """Size it for sides that are multiples of 16."""
+    del size  # fully convolutional
     return FeatureReconstruction()

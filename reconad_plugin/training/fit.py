@@ -17,6 +17,7 @@ from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibrat
 from reconad_plugin.detector.detector import Detector, Scores
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
@@ -70,14 +71,14 @@ def fit_detector(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
             f"{len(images.calibration)}: wait for more"
         )
-    spec = model_spec(product.model)
+    spec, size = model_spec(product.model), product.image_size
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)
     network = _network(product, architecture, base, foundation)
-    textures = textures_of(training, product.image_size_px).to(options.device)
+    textures = textures_of(training, size).to(options.device)
     simulation = Simulation(PRESETS[training.preset], textures)
-    window_px = spec.score_window_px(product.image_size_px)
+    window_px = spec.score_window_px(size)
 
     def begin(phase: Phase, network: AnomalyNetwork = network) -> Recipe:
         recipe: Recipe = spec.build_recipe(network, simulation, product.options, phase)
@@ -110,7 +111,7 @@ def fit_detector(
     detector = Detector(
         model=product.model,
         architecture=architecture,
-        image_size_px=product.image_size_px,
+        image_size_px=size,
         network=network,
         light=light,
         calibration=_calibrate(normal.as_they_come, product),
@@ -175,7 +176,7 @@ def _network(
 ) -> AnomalyNetwork:
     if base is not None:
         started = (base.model, base.image_size_px, base.architecture)
-        wished = (product.model, product.image_size_px, architecture)
+        wished = (product.model, product.image_size, architecture)
         if started != wished:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
@@ -186,27 +187,28 @@ def _network(
     spec = model_spec(product.model)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)
-        network = spec.build_network(product.image_size_px, **architecture)
+        network = spec.build_network(product.image_size, **architecture)
     spec.load_pretrained(network, product.features)
     if foundation is not None and spec.foundation is not None:
         network.get_submodule(spec.foundation.part).load_state_dict(foundation.state_dict())
     return network
 
 
-def _describe_network(model: str, image_size_px: int, architecture: Mapping[str, float]) -> str:
+def _describe_network(model: str, size: ImageSize, architecture: Mapping[str, float]) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
-    return f"{model} at {image_size_px} px ({sizes})"
+    return f"{model} at {size.setting} px ({sizes})"
 
 
-def textures_of(training: TrainingSettings, size_px: int) -> Textures:
+def textures_of(training: TrainingSettings, size: ImageSize) -> Textures:
     """Return the pictures that a training draws textures from.
 
     Args:
         training: its ``textures`` are a folder of this machine, or None for the packaged ones.
-        size_px: side they are resized to.
+        size: of the pictures that are drawn on.
 
     Raises:
         NotEnoughImagesError: the folder holds no picture.
     """
     given = training.textures
-    return load_textures(size_px, PACKAGED_TEXTURES if given is None else Path(given))
+    folder = PACKAGED_TEXTURES if given is None else Path(given)
+    return load_textures(round(size.mean_side_px), folder)

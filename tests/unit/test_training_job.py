@@ -120,7 +120,8 @@ def test_version_of_before_is_found(monkeypatch):
 
     find_version(job())
 
-    assert asked == [("bolts", job().fingerprint, earlier_fingerprint(job()))]
+    known = job().fingerprint, job().square_fingerprint, earlier_fingerprint(job())
+    assert asked == [("bolts", *known)]
 
 
 @pytest.mark.parametrize(
