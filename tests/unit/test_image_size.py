@@ -2,6 +2,8 @@
 follows."""
 
 import json
+from datetime import date
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -307,16 +309,61 @@ def test_oblong_pictures_are_turned_without_distortion():
     assert vary_geometry(image, "rotate", seeded()).shape == image.shape
 
 
-def test_training_set_says_how_large_its_pictures_are():
-    """By the manifest, of those that train alone."""
+@pytest.fixture
+def nightly_job(monkeypatch):
+    """The training job of a product with pictures of 512 x 208, from scratch or from a base."""
     rows = pd.DataFrame(
         {
-            "split": ["train", "judge"],
-            "width_px": [512, 1],
-            "height_px": [208, 1],
-            "key": ["a", "b"],
+            "key": ["a", "b", "c"],
+            "sha256": ["1f", "2e", "3d"],
+            "split": ["train", "calibration", "judge"],
+            "night": "2024-05-01",
+            "width_px": [512, 60, 60],
+            "height_px": [208, 60, 60],
         }
     )
-    chosen = nightly_training.TrainingSet(None, None, rows, {})
+    loaded = []
 
-    assert chosen.picture_sizes == [(512, 208)]
+    def load(rows, size):
+        loaded.append(size)
+        return torch.zeros(len(rows), 3, *size.shape, dtype=torch.uint8)
+
+    def make(base_tags=None, **settings):
+        product = SimpleNamespace(
+            name="screw", settings=ProductSettings(**settings), load_images=load
+        )
+        chosen = nightly_training.TrainingSet(product, date(2024, 5, 1), rows, {"manifest": rows})
+        monkeypatch.setattr(nightly_training.TrainingSet, "read", lambda *_: chosen)
+        monkeypatch.setattr(nightly_training, "_textures", lambda _, training: (training, {}))
+        base = base_tags and registry.Version("1", "models:/reconad-screw/1", base_tags, "run")
+        job = nightly_training.training_job(product, date(2024, 5, 1), TrainingSettings(), base)
+        job.load()
+        return job, loaded[-1]
+
+    return make
+
+
+def test_night_settles_the_size_by_the_pictures_that_train(nightly_job):
+    """From scratch; what was settled decides the fingerprint, and is noted."""
+    job, loaded = nightly_job(image_size_px=128)
+    square, _ = nightly_job(image_size_px="128x128")
+
+    assert loaded == job.settled.image_size == ImageSize(80, 192)
+    assert job.fingerprint != square.fingerprint == job.square_fingerprint
+    tags = job.record({}, {}, [], {}).tags
+    assert registry.image_size_of(tags) == ImageSize(80, 192)
+
+
+@pytest.mark.parametrize(
+    ("tags", "size"),
+    [
+        pytest.param({"reconad.purpose": "train"}, ImageSize.square(128), id="square of before"),
+        pytest.param({"reconad.image_size": "80x192"}, ImageSize(80, 192), id="oblong"),
+        pytest.param({"reconad.image_size": "160x384"}, ImageSize.square(128), id="other budget"),
+    ],
+)
+def test_fine_tuning_of_a_night_keeps_the_size_of_its_version(nightly_job, tags, size):
+    """Its pictures decide nothing."""
+    job, loaded = nightly_job(tags, image_size_px=128)
+
+    assert loaded == job.settled.image_size == size
