@@ -27,6 +27,7 @@ MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version th
 EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
 MANIFESTS_TAG: Final = "reconad.manifests"
 IMAGE_SIZE_TAG: Final = "reconad.image_size"  # height x width; a square has none
+PICTURE_SIZE_TAG: Final = "reconad.picture_size"  # of what is seen in windows too
 STATE_TAG: Final = "reconad.state"  # promoted, rejected, rolled_back
 VERDICT_TAG: Final = "reconad.verdict"
 JUDGED_AGAINST_TAG: Final = "reconad.judged_against"  # the champion of the verdict, or none
@@ -105,10 +106,10 @@ def training_tags(fingerprint: str, purpose: str, size: ImageSize) -> dict[str, 
     return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose, **shape}
 
 
-def image_size_of(tags: Mapping[str, str]) -> ImageSize | None:
+def image_size_of(tags: Mapping[str, str], tag: str = IMAGE_SIZE_TAG) -> ImageSize | None:
     """Return the size that a version noted; None where it is a square, whose side its settings
     say."""
-    noted = tags.get(IMAGE_SIZE_TAG)
+    noted = tags.get(tag)
     return None if noted is None else ImageSize.parse(noted)
 
 

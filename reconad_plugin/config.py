@@ -141,6 +141,7 @@ class ProductSettings(_Frozen):
         PlainValidator(check_image_size),
         PlainSerializer(lambda asked: getattr(asked, "setting", asked)),
     ] = 128
+    windows: bool = False  # whether pictures are also seen in windows of their own pixels
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     first_training_nights: Annotated[int, Field(ge=1)] = 3

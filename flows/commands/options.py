@@ -41,6 +41,7 @@ DEMO_STATE: Final = Path(".reconad/demo")
 NIGHT: Final = "YYYY-MM-DD"
 ADDRESS: Final = "DIR|s3://.."
 SIZE: Final = "PX|HxW"
+WINDOWS_HELP: Final = "see large pictures in windows of their own pixels too"
 SIZE_HELP: Final = "pixels the network sees: as many as a square of this side, or height x width"
 PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
 BUDGET_HELP: Final = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
@@ -134,6 +135,7 @@ class TrainOptions(TrainingOptions):
     image_size: Annotated[
         Text, _option("--image-size", SIZE, f"{SIZE_HELP} (default: the model's, mostly 128)")
     ] = None
+    windows: Annotated[bool, _option("--windows", None, WINDOWS_HELP)] = False
     width: Annotated[
         Text, _option("--width", "NAME", "size of the network (default: the least)")
     ] = None

@@ -19,11 +19,12 @@ from mlflow_models.foundation import registered_name
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
 from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import ImageFolder
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, uri_of
-from reconad_plugin.images.size import ImageSize, settle_size
+from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
@@ -40,8 +41,10 @@ def train(
     """
     folder = mirror.open_source(data)
     table = table_of(folder)
-    size = _settle_size(settings, table)
-    warn(mirror.describe_sizes(folder.train, size))
+    size, whole = _settle_size(settings, table), None
+    if settings.windows:
+        whole = window_pictures(mirror.picture_sizes(folder.train), size)
+    warn(describe_cost(whole, size) if whole else mirror.describe_sizes(folder.train, size))
     job = jobs.TrainingJob(
         product=check_product_name(product or name_of(data, "--product")),
         purpose=jobs.TRAINING,
@@ -50,10 +53,11 @@ def train(
         training=settings.train,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS]},
-        load=partial(_load, table, size, settings.limits),
+        load=partial(_load, table, whole or size, settings.limits),
         textures=mirror.hashes_of_textures(settings.train.textures),
         foundation=jobs.named_foundation(settings),
         image_size=size,
+        picture_size=whole,
     )
     return _fit(job, device)
 
@@ -85,7 +89,8 @@ def finetune(
     settings = ProductSettings(
         model=base.model,
         **_choices_of(base),
-        image_size_px=base.image_size_px,
+        image_size_px=base.network_size_px,
+        windows=base.windows is not None,
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,
@@ -104,6 +109,7 @@ def finetune(
         load=partial(_load, table, base.image_size_px, settings.limits),
         textures=mirror.hashes_of_textures(training.textures),
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
+        picture_size=base.image_size_px if base.windows else None,
     )
     return _fit(job, device)
 

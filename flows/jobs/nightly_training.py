@@ -1,6 +1,7 @@
 """The training jobs that a product's nights lead to: which images, and their pixels."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,14 +17,17 @@ from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import NotEnoughImagesError
-from reconad_plugin.images.size import ImageSize, keep_size, settle_size
+from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
 from reconad_plugin.watch.cause import LIGHT
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,12 @@ def training_job(
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)
     purpose, start, asked = jobs.TRAINING, None, product.settings.image_size_px
-    size = None if base else settle_size(asked, chosen.picture_sizes)
+    size, whole = None, None
+    if base is None:
+        size = settle_size(asked, chosen.picture_sizes)
+        if product.settings.windows:
+            whole = window_pictures(chosen.picture_sizes, size)
+            _logger.warning(describe_cost(whole, size))
     last = max(chosen.rows["night"], default=night.isoformat())  # that it learns from
     if base is not None:
         purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
@@ -95,7 +104,8 @@ def training_job(
         start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
         if (of_base := registry.image_size_of(base.tags)) is not None:
             size = keep_size(asked, of_base)
-    pictures = SizedTrainingSet(chosen, size or product.settings.image_size)
+        whole = registry.image_size_of(base.tags, registry.PICTURE_SIZE_TAG)
+    pictures = SizedTrainingSet(chosen, whole or size or product.settings.image_size)
     return jobs.TrainingJob(
         product=product.name,
         purpose=purpose,
@@ -111,6 +121,7 @@ def training_job(
         cause=cause,
         tags=registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
         image_size=size,
+        picture_size=whole,
     )
 
 

@@ -76,6 +76,7 @@ class TrainingJob:
     cause: str = NONE  # of the alarm that led here, or ``none``
     tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
     image_size: ImageSize | None = None  # that its pictures led to; None: what the settings say
+    picture_size: ImageSize | None = None  # of pictures that are seen in windows too
 
     @property
     def settled(self) -> ProductSettings:
@@ -106,6 +107,8 @@ class TrainingJob:
             "foundation": self.foundation.sha256 if self.foundation else None,
             "cause": self.cause,
         }
+        if self.picture_size is not None:
+            content["windows"] = self.picture_size.setting
         if model_spec(self.settings.model).pretrained and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         return hash_of(content)
@@ -127,6 +130,11 @@ class TrainingJob:
             return self.foundation.tags
         return foundation_tags(self.base.tags if self.base else {})
 
+    @property
+    def _picture_tags(self) -> dict[str, str]:
+        size = self.picture_size
+        return {} if size is None else {registry.PICTURE_SIZE_TAG: str(size)}
+
     def record(
         self,
         params: Mapping[str, Any],
@@ -147,6 +155,7 @@ class TrainingJob:
             figures=figures,
             tags={
                 **registry.training_tags(self.fingerprint, self.purpose, self.settled.image_size),
+                **self._picture_tags,
                 **self.foundation_tags,
                 **self.tags,
                 **(tags or {}),
@@ -209,7 +218,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "purpose": job.purpose,
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
-                "settings": job.settings.model_dump(mode="json", exclude={"features"}),
+                "settings": job.settings.model_dump(mode="json", exclude={"features", "windows"}),
                 "textures": dict(job.textures),
             }
         )

@@ -171,7 +171,7 @@ def _score(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
     """Score N test images: (N,) scores and (N,) how far they are above their thresholds; and the
     pixels in the middle, a share of the side each way, where there are masks."""
-    margins = [round((1 - share) / 2 * side) for side in detector.image_size_px.shape]
+    margins = [round((1 - share) / 2 * side) for side in detector.map_size_px.shape]
     rows, columns = (slice(margin, -margin or None) for margin in margins)
     pixels = PixelCurves() if has_masks(folder.test) else None
     found, excess = [], []
@@ -181,6 +181,6 @@ def _score(
         found.append(scores.pred_score)
         excess.append(scores.pred_score - detector.decide(chunk, scores).image_threshold)
         if pixels is not None:
-            masks = load_masks(folder.test[start : start + _CHUNK], detector.image_size_px)
+            masks = load_masks(folder.test[start : start + _CHUNK], detector.map_size_px)
             pixels.update(scores.anomaly_map[:, rows, columns], masks[:, rows, columns])
     return np.concatenate(found), np.concatenate(excess), pixels

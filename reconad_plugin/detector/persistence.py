@@ -15,6 +15,7 @@ from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.normal_map import NormalMap
+from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
@@ -48,6 +49,9 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "limits": asdict(detector.limits),
         "light_levels": asdict(detector.light_levels) if detector.light_levels else None,
     }
+    if (windows := detector.windows) is not None:
+        scales = {"whole_scale": windows.whole_scale, "window_scale": windows.window_scale}
+        description["windows"] = {"size": windows.size.setting, **scales}
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
@@ -80,7 +84,9 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     """Build a detector of what ``detector.json`` holds."""
     model, architecture = description["model"], description["architecture"]
     size = ImageSize.parse(description["image_size_px"])
-    network = MODELS[model].build_network(size, **architecture)
+    seen = description.get("windows")
+    windows = seen and Windows(**seen | {"size": ImageSize.parse(seen["size"])})
+    network = MODELS[model].build_network(windows.size if windows else size, **architecture)
     normal = [weights.pop(f"{_NORMAL_MAP}{each.name}", None) for each in fields(NormalMap)]
     network.load_state_dict(weights)
     light, levels = description["light"], description.get("light_levels")
@@ -95,6 +101,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         ImageLimits(**description["limits"]),
         None if levels is None else _light_levels(levels),
         None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
+        windows,
     )
 
 

@@ -32,10 +32,10 @@ class LightReference:
         mean, deviation = (torch.cat(each).mean(0).flatten().tolist() for each in moments)
         return cls(tuple(mean), tuple(deviation))
 
-    def match(self, image: Tensor) -> Tensor:
+    def match(self, image: Tensor, like: Tensor | None = None) -> Tensor:
         """Scale and shift each colour of each picture, (B, 3, H, W) float in [0, 1], to the
-        reference."""
-        mean, deviation = _colour_moments(image)
+        reference, as would bring ``like`` there; by default the picture itself."""
+        mean, deviation = _colour_moments(image if like is None else like)
         reference_mean = image.new_tensor(self.mean).view(3, 1, 1)
         reference_deviation = image.new_tensor(self.deviation).view(3, 1, 1)
         matched = (image - mean) / deviation * reference_deviation + reference_mean

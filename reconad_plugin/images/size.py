@@ -167,7 +167,7 @@ def settle_size(asked: int | ImageSize, pictures: Sequence[tuple[int, int]]) -> 
         return asked
     if not pictures:
         return fit_budget(asked)
-    width, height = sorted(pictures, key=lambda size: size[1] / size[0])[(len(pictures) - 1) // 2]
+    width, height = _median(pictures)
     if max(width, height) > MOST_ELONGATED * min(width, height):
         raise ConfigError(
             f"pictures must be at most {MOST_ELONGATED} times as long as broad to be seen in their "
@@ -175,6 +175,30 @@ def settle_size(asked: int | ImageSize, pictures: Sequence[tuple[int, int]]) -> 
             "width, such as image_size_px = '64x1024' (by hand --image-size 64x1024)"
         )
     return fit_budget(asked, height / width)
+
+
+def window_pictures(pictures: Sequence[tuple[int, int]], window: ImageSize) -> ImageSize:
+    """Return the size that pictures are brought to whose windows are seen: that of the median one,
+    in multiples of 16.
+
+    Raises:
+        ConfigError: it is smaller than a window.
+    """
+    width, height = _median(pictures)
+    size = ImageSize(*(round(side / MULTIPLE_PX) * MULTIPLE_PX for side in (height, width)))
+    if height < window.height_px or width < window.width_px:
+        raise ConfigError(
+            "windows need pictures that are larger than what the network sees, "
+            f"{window.width_px} x {window.height_px}; got {width} x {height}: leave windows out, "
+            "or give a smaller image size"
+        )
+    return size
+
+
+def _median(pictures: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return width and height of the picture of median aspect, of median width among equals."""
+    ordered = sorted(pictures, key=lambda size: (size[1] / size[0], size[0]))
+    return ordered[(len(pictures) - 1) // 2]
 
 
 def keep_size(asked: int | ImageSize, size: ImageSize) -> ImageSize:

@@ -15,6 +15,7 @@ from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
 from reconad_plugin.detector.detector import Detector, Scores
+from reconad_plugin.detector.windows import shrink_pictures
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.size import ImageSize
@@ -23,11 +24,13 @@ from reconad_plugin.networks.registry import Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
 from reconad_plugin.training.held_out_scores import HeldOutScores, cross_fit, score_held_out
+from reconad_plugin.training.held_out_windows import score_held_out_views
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import TrainingReport
+from reconad_plugin.training.views import cut_views
 
 FINETUNE_LEARNING_RATE_SHARE: Final = 0.5  # of the model's, when it starts from a version
 
@@ -88,11 +91,14 @@ def fit_detector(
 
     copies_s = list[float]()
 
+    def see(images: NormalImages) -> NormalImages:
+        return cut_views(images, size, product.seed) if product.windows else images
+
     def fit_copy(train: Tensor) -> AnomalyNetwork:
         copy, none = deepcopy(network), train[:0]
         recipes = {phase: partial(begin, phase, copy) for phase in spec.phases}
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
-        part = NormalImages(train, none, none)
+        part = see(NormalImages(train, none, none))
         fitted = train_phases(copy, recipes, part, training, product.seed, window_px, quiet)
         copies_s.append(fitted.elapsed_s)
         return copy.to("cpu")
@@ -100,25 +106,33 @@ def fit_detector(
     is_founded = base is not None or foundation is not None
     phases = [phase for phase in spec.phases if not (phase.is_foundation and is_founded)]
     recipes = {phase: partial(begin, phase) for phase in phases}
-    report = train_phases(network, recipes, images, training, product.seed, window_px, options)
+    report = train_phases(network, recipes, see(images), training, product.seed, window_px, options)
     network = network.to("cpu")
-    light = LightReference.fit(images.train)
+    whole = shrink_pictures(images.train, size) if product.windows else images.train
+    light = LightReference.fit(whole)
     held_out = [(network, images.calibration)]
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
         held_out += cross_fit(images.train, fit_copy)
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
-    normal = score_held_out(held_out, window_px, light, spec.has_normal_map)
+    windows = None
+    if product.windows:
+        normal, windows = score_held_out_views(
+            held_out, size, window_px, light, spec.has_normal_map, product.target_fpr
+        )
+    else:
+        normal = score_held_out(held_out, window_px, light, spec.has_normal_map)
     detector = Detector(
         model=product.model,
         architecture=architecture,
-        image_size_px=size,
+        image_size_px=ImageSize.of(images.train.shape) if windows else size,
         network=network,
         light=light,
         calibration=_calibrate(normal.as_they_come, product),
         matched_calibration=_calibrate(normal.matched, product),
         limits=product.limits,
-        light_levels=_light_levels(images.train, normal, product),
+        light_levels=_light_levels(whole, normal, product),
         normal_map=normal.normal_map,
+        windows=windows,
     )
     return detector, report
 
@@ -175,13 +189,14 @@ def _network(
     foundation: FoundationNetwork | None,
 ) -> AnomalyNetwork:
     if base is not None:
-        started = (base.model, base.image_size_px, base.architecture)
+        started = (base.model, base.network_size_px, base.architecture)
         wished = (product.model, product.image_size, architecture)
-        if started != wished:
+        if started != wished or (base.windows is None) == product.windows:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
-                f"{_describe_network(*started)}; the settings say {_describe_network(*wished)}: "
-                "train from scratch"
+                f"{_describe_network(*started)}{_in_windows(base.windows is not None)}; the "
+                f"settings say {_describe_network(*wished)}{_in_windows(product.windows)}: train "
+                "from scratch"
             )
         return deepcopy(base.network)
     spec = model_spec(product.model)
@@ -197,6 +212,10 @@ def _network(
 def _describe_network(model: str, size: ImageSize, architecture: Mapping[str, float]) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
     return f"{model} at {size.setting} px ({sizes})"
+
+
+def _in_windows(has_windows: bool) -> str:
+    return " in windows" if has_windows else ""
 
 
 def textures_of(training: TrainingSettings, size: ImageSize) -> Textures:
