@@ -232,7 +232,7 @@ def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalIm
 
 def _load_in_both_lights(chosen: SizedTrainingSet, train: pd.DataFrame) -> Tensor:
     """Load training pictures as they are, then those of earlier nights in the light of the new one:
-    (N + M, 3, H, W) uint8."""
+    (N + M, 3, S, S) uint8."""
 
     def lights(night: str) -> PositionLights:
         rows = chosen.images.rows

@@ -47,7 +47,7 @@ class Product:
         return read_manifest(self.store, self.layout, night)
 
     def load_images(self, rows: pd.DataFrame, size: ImageSize) -> Tensor:
-        """Load the pixels of rows of manifests: (N, 3, H, W) uint8."""
+        """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
         return load_images(self.store, self.cache, rows, size, self.limits)
 
     def still_there(self, rows: pd.DataFrame) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def evaluate(
     Args:
         detector: the model.
         folder: with labelled test images.
-        images: their pixels, (N, 3, H, W) uint8, in the same order.
+        images: their pixels, (N, 3, S, S) uint8, in the same order.
         protocol: see ``Evaluation``. Source of ``centre-crop``: the code of DSR's authors.
 
     Raises:

@@ -29,7 +29,7 @@ def score_table(
     Args:
         detector: the model in service.
         rows: accepted rows of the manifest.
-        images: their pixels, (N, 3, H, W) uint8, in the same order.
+        images: their pixels, (N, 3, S, S) uint8, in the same order.
         model_version: its number in the registry.
 
     Returns:
@@ -47,7 +47,7 @@ def score_table(
 
 
 def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return how much of the picture a map, (N, H, W) and not negative, covers: 1 where it is
+    """Return how much of the picture a map, (N, S, S) and not negative, covers: 1 where it is
     everywhere alike, near 0 for one spot.
 
     The inverse participation ratio: the square of the sum over the sum of the squares, as a share

@@ -56,7 +56,7 @@ class GoldenLabels:
 
 @dataclass(frozen=True)
 class GoldenSet:
-    """Images every version is judged on, each (N, 3, H, W) uint8."""
+    """Images every version is judged on, each (N, 3, S, S) uint8."""
 
     normal: Tensor  # held-out normal images
     anomalous: Tensor  # images with a defect
@@ -93,7 +93,7 @@ def simulated_golden_set(
     """Make a golden set of held-out normal images and the same images with simulated anomalies.
 
     An anomaly follows from the image's name, its own number and the seed alone, so it stays what
-    it is when other images join. The normal ones are (N, 3, H, W) uint8, of the split judge.
+    it is when other images join. The normal ones are (N, 3, S, S) uint8, of the split judge.
     """
     most = LIMITS.max_simulated // max(1, len(normal))
     repeats = min(LIMITS.max_simulated_an_image, max(1, most))

@@ -94,7 +94,7 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
 
 
 def _map_spread(scores: Scores) -> float:
-    maps = scores.anomaly_map  # (N, H, W)
+    maps = scores.anomaly_map  # (N, S, S)
     return float((maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)).mean())
 
 

@@ -179,11 +179,13 @@ def settle_size(asked: int | ImageSize, pictures: Sequence[tuple[int, int]]) -> 
 
 def window_pictures(pictures: Sequence[tuple[int, int]], window: ImageSize) -> ImageSize:
     """Return the size that pictures are brought to whose windows are seen: that of the median one,
-    in multiples of 16.
+    in multiples of 16; of none that of a window.
 
     Raises:
         ConfigError: it is smaller than a window.
     """
+    if not pictures:
+        return window
     width, height = _median(pictures)
     size = ImageSize(*(round(side / MULTIPLE_PX) * MULTIPLE_PX for side in (height, width)))
     if height < window.height_px or width < window.width_px:

@@ -48,19 +48,19 @@ class PixelCurves:
         """Count the pixels of more maps.
 
         Args:
-            anomaly_maps: (N, H, W), higher is more anomalous.
-            masks: (N, H, W) bool, True on defects; all False for a normal image.
+            anomaly_maps: (N, S, S), higher is more anomalous.
+            masks: (N, S, S) bool, True on defects; all False for a normal image.
 
         Raises:
             UndefinedMetricError: the shapes differ, or the masks are not bool.
         """
         if anomaly_maps.shape != masks.shape or masks.ndim != 3 or masks.dtype != np.bool_:
             raise UndefinedMetricError(
-                "a pixel figure needs maps and bool masks of one (N, H, W) shape; got "
+                "a pixel figure needs maps and bool masks of one (N, S, S) shape; got "
                 f"{anomaly_maps.shape} and {masks.dtype} {masks.shape}: resize the masks to the "
                 "maps"
             )
-        pixels = anomaly_maps.reshape(-1)  # (N, H, W) -> (N * H * W,)
+        pixels = anomaly_maps.reshape(-1)  # (N, S, S) -> (N * S * S,)
         for start in range(0, len(pixels), _BLOCK):
             np.add.at(self._pixels, _find_bins(pixels[start : start + _BLOCK]), 1)
         if masks.any():

@@ -42,7 +42,7 @@ class FeatureReconstruction(AnomalyNetwork):
         self.register_buffer("mean_picture", torch.zeros(_PATCH))
 
     def describe(self, image: Tensor) -> Tensor:
-        """Describe a picture (B, 3, H, W) in standard light: (B, H/8, W/8, C), averaged over
+        """Describe a picture (B, 3, S, S) in standard light: (B, S/8, S/8, C), averaged over
         neighbours, the coarse features interpolated."""
         layers = self.features(image)
         grid = (image.shape[-2] // PATCH_PX, image.shape[-1] // PATCH_PX)
@@ -59,21 +59,21 @@ class FeatureReconstruction(AnomalyNetwork):
         return torch.cat(same, 1).permute(0, 2, 3, 1)  # (B, C, H, H) -> (B, H, H, C)
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image (B, 3, H, W) float in [0, 1] from the subspace of its features."""
+        """Reconstruct an image (B, 3, S, S) float in [0, 1] from the subspace of its features."""
         patches = self._centred(image) @ self.picture + self.mean_picture  # (B, H, H, 192)
-        in_standard_light = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # (B, 3, H, W)
+        in_standard_light = F.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH_PX)  # (B, 3, S, S)
         rebuilt: Tensor = own_light(in_standard_light, like=image).clamp(0, 1)
         return rebuilt
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Map how far each patch is beside the subspace: (B, 3, H, W) -> (B, H, W)."""
+        """Map how far each patch is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
         error = (self._centred(image) @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
         size = image.shape[-2:]
         whole = F.interpolate(error[:, None], size=size, mode="bilinear", align_corners=False)
         return whole[:, 0]
 
     def _centred(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) in its own light -> (B, H/8, W/8, C), less the mean of normal features."""
+        """(B, 3, S, S) in its own light -> (B, S/8, S/8, C), less the mean of normal features."""
         return self.describe(standard_light(image, like=image)) - self.mean
 
 

@@ -40,7 +40,7 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
 
 
 def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: str = "") -> Figure:
-    """Plot (N, 3, H, W) uint8 images, reconstructions and anomaly maps, one column an image.
+    """Plot (N, 3, S, S) uint8 images, reconstructions and anomaly maps, one column an image.
 
     Pixels above the pixel threshold are outlined in the map, and its title is the score.
     """
@@ -66,7 +66,7 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
 def plot_disagreement(
     challenger: Detector, champion: Detector, images: Tensor, titles: list[str], heading: str
 ) -> Figure:
-    """Plot (N, 3, H, W) uint8 images and what two versions see in them, one column an image."""
+    """Plot (N, 3, S, S) uint8 images and what two versions see in them, one column an image."""
     labels = ("image", "champion", "challenger")
     figure, grid = _picture_grid(len(images), labels, heading, images.shape, fewest=3)
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
@@ -86,7 +86,7 @@ def plot_disagreement(
 
 
 def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: str) -> Figure:
-    """Plot a sheet of normal and simulated images, (N, 3, H, W) uint8, and (N, H, W) bool masks,
+    """Plot a sheet of normal and simulated images, (N, 3, S, S) uint8, and (N, S, S) bool masks,
     four of each a row."""
     rows = -(-len(images) // 4)
     figure = Figure(figsize=(16, 1.55 * rows + 0.6), layout="constrained")
@@ -109,7 +109,7 @@ def plot_reconstructions(
     network: AnomalyNetwork, normal: Tensor, imagery: Tensor, heading: str
 ) -> Figure:
     """Plot pictures over what a network in eval mode rebuilds of them, normal images above
-    unrelated imagery: (N, 3, H, W) float in [0, 1] each."""
+    unrelated imagery: (N, 3, S, S) float in [0, 1] each."""
     with torch.inference_mode():
         rebuilt = [network.reconstruct(pictures) for pictures in (normal, imagery)]
     labels = ("normal", "rebuilt", "unrelated", "rebuilt")

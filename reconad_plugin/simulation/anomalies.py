@@ -33,12 +33,12 @@ _MAX_BLURS: Final = 3  # kernel of 3 to 7 pixels
 class SimulatedAnomalies:
     """Images with an anomaly each, and where it is."""
 
-    image: Tensor  # (N, 3, H, W) float32 in [0, 1]
-    mask: Tensor  # (N, H, W) bool, never empty
+    image: Tensor  # (N, 3, S, S) float32 in [0, 1]
+    mask: Tensor  # (N, S, S) bool, never empty
 
     @property
     def pixels(self) -> Tensor:
-        """The images as (N, 3, H, W) uint8."""
+        """The images as (N, 3, S, S) uint8."""
         return (self.image * 255).round().byte()
 
 
@@ -51,7 +51,7 @@ def simulate_anomalies(
     """Put one simulated anomaly on each image.
 
     Args:
-        images: (N, 3, H, W) normal images, uint8 or float in [0, 1], on any device.
+        images: (N, 3, S, S) normal images, uint8 or float in [0, 1], on any device.
         generator: of the CPU; the only source of randomness.
         preset: shapes, fillings and blending.
         textures: pictures to fill shapes with; the packaged ones by default.
@@ -133,7 +133,7 @@ def _change_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
 
 def _soften_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:
     """Return an opacity of 1 in the mask; in a share of them it falls towards the edge, over one to
-    three pixels or, in a quarter of these, over a wide band: (N, H, W) bool -> float."""
+    three pixels or, in a quarter of these, over a wide band: (N, S, S) bool -> float."""
     alpha = mask.float()
     draw = torch.rand(len(mask), generator=generator)
     for blurs in range(1, _MAX_BLURS + 1):

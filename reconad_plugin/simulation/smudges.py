@@ -22,7 +22,7 @@ def simulate_smudges(images: Tensor, generator: Generator, preset: Preset) -> Si
     """Put one smudge on each image.
 
     Args:
-        images: (N, 3, H, W) float in [0, 1], on any device.
+        images: (N, 3, S, S) float in [0, 1], on any device.
         generator: of the CPU; the only source of randomness.
         preset: its shapes.
     """

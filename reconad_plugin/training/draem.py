@@ -40,9 +40,9 @@ class DraemRecipe(Recipe):
         """Compute losses of a batch whose anomalies are already simulated; ``ssim`` is 1 - SSIM.
 
         Args:
-            image: (B, 3, H, W) float in [0, 1], without anomalies.
+            image: (B, 3, S, S) float in [0, 1], without anomalies.
             seen: the same with anomalies.
-            mask: (B, H, W) bool, where they are.
+            mask: (B, S, S) bool, where they are.
         """
         network = cast(Draem, self.network)
         clean = standard_light(image, like=seen)  # the same change for both

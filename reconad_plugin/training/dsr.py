@@ -37,9 +37,9 @@ class CodesRecipe(VqRecipe):
 class DamagedCodes:
     """Codes of pictures, some exchanged."""
 
-    coarse: Tensor  # (B, H / 8, W / 8) long
-    fine: Tensor  # (B, H / 4, W / 4) long
-    mask: Tensor  # (B, H, W) bool, cells whose codes were exchanged, on the coarser grid concerned
+    coarse: Tensor  # (B, S / 8, S / 8) long
+    fine: Tensor  # (B, S / 4, S / 4) long
+    mask: Tensor  # (B, S, S) bool, cells whose codes were exchanged, on the coarser grid concerned
 
 
 class SubspacesRecipe(Recipe):

@@ -22,11 +22,11 @@ class Discriminator(nn.Module):
 
     def __init__(self, features: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
-        self.features = features  # (B, 3, H, W) in [-1, 1] -> (B, C, 4, 4)
+        self.features = features  # (B, 3, S, S) in [-1, 1] -> (B, C, 4, 4)
         self.classifier = classifier  # (B, C, 4, 4) -> (B, 1, 1, 1) logit, positive for real
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, H, W) float in [0, 1] -> features (B, C, 4, 4) and logit (B,), float32."""
+        """Image (B, 3, S, S) float in [0, 1] -> features (B, C, 4, 4) and logit (B,), float32."""
         features = self.features(to_signed(image))
         logit = self.classifier(features).flatten()  # (B, 1, 1, 1) -> (B,)
         return features.float(), logit.float()

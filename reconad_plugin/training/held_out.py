@@ -30,7 +30,7 @@ class Validation:
 
 
 class HeldOut:
-    """Held-out normal images, (M, 3, H, W) uint8, at least one, with their simulated counterparts,
+    """Held-out normal images, (M, 3, S, S) uint8, at least one, with their simulated counterparts,
     made once. ``MAX_IMAGES`` of them count, spread evenly."""
 
     def __init__(self, images: Tensor, recipe: Recipe, window_px: int, device: str) -> None:

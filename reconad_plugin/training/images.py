@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class NormalImages:
-    """Normal images by what they are for, each (N, 3, H, W) uint8."""
+    """Normal images by what they are for, each (N, 3, S, S) uint8."""
 
     train: Tensor  # the network learns these
     calibration: Tensor  # the thresholds come from these

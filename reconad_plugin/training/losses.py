@@ -15,8 +15,8 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     miss does.
 
     Args:
-        logits: (B, 2, H, W), normal first.
-        mask: (B, H, W) bool, True is anomalous.
+        logits: (B, 2, S, S), normal first.
+        mask: (B, S, S) bool, True is anomalous.
         gamma: how far easy pixels are discounted.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
@@ -30,11 +30,11 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     """Compute structural similarity at each pixel and colour, with a Gaussian window of 11 px.
 
     Args:
-        first: (B, C, H, W) float in [0, 1].
+        first: (B, C, S, S) float in [0, 1].
         second: the same shape.
 
     Returns:
-        (B, C, H, W) in [-1, 1]; 1 where the two are equal. Windows are cut at the border.
+        (B, C, S, S) in [-1, 1]; 1 where the two are equal. Windows are cut at the border.
 
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural
     Similarity", IEEE Transactions on Image Processing 13, 2004, equation 13.

@@ -46,7 +46,7 @@ class Recipe(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, image: Tensor, generator: Generator) -> dict[str, Tensor]:
-        """Compute losses of a (B, 3, H, W) float batch in [0, 1] by name; ``total`` is descended.
+        """Compute losses of a (B, 3, S, S) float batch in [0, 1] by name; ``total`` is descended.
 
         Called under autocast; losses themselves are float32.
         """

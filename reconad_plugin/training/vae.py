@@ -41,7 +41,7 @@ class VaeRecipe(Recipe):
         latent = mean + noise * (0.5 * log_variance).exp()
         error = network.decode(latent).float() - image
         values = image[0].numel()
-        squared = error.square().sum((1, 2, 3)).mean() / values  # (B, 3, H, W) -> (B,) -> ()
+        squared = error.square().sum((1, 2, 3)).mean() / values  # (B, 3, S, S) -> (B,) -> ()
         divergence = gaussian_divergence(mean, log_variance).mean()
         total = squared + KL_WEIGHT * divergence / values
         return {"total": total, "squared_error": squared, "divergence": divergence}

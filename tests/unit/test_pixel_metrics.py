@@ -274,7 +274,7 @@ def test_aupro_up_to_an_impossible_rate_is_an_error(fpr_limit):
 )
 def test_maps_and_masks_that_do_not_belong_together_are_an_error(anomaly_maps, masks, said):
     """No pixel is counted with another one's label."""
-    with pytest.raises(UndefinedMetricError, match=rf"bool masks of one \(N, H, W\) shape; {said}"):
+    with pytest.raises(UndefinedMetricError, match=rf"bool masks of one \(N, S, S\) shape; {said}"):
         curves_of(anomaly_maps, masks)
 
 
