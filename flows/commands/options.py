@@ -40,6 +40,9 @@ def _argument(metavar: str, help: str) -> Any:
 DEMO_STATE: Final = Path(".reconad/demo")
 NIGHT: Final = "YYYY-MM-DD"
 ADDRESS: Final = "DIR|s3://.."
+SIZE: Final = "PX|HxW"
+WINDOWS_HELP: Final = "see large pictures in windows of their own pixels too"
+SIZE_HELP: Final = "pixels the network sees: as many as a square of this side, or height x width"
 PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
 BUDGET_HELP: Final = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
 RATE_HELP: Final = "(default: the model's; half of it to fine-tune)"
@@ -61,7 +64,7 @@ Night = Annotated[str, _argument("NIGHT", NIGHT)]
 ModelUri = Annotated[str, _argument("MODEL_URI", "such as models:/reconad-screw/3")]
 Data = Annotated[str, _option("--data", ADDRESS, "train/good, or flat")]
 Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
-ImageSize = Annotated[int, _option("--image-size", "PX", "of the network", parse_count)]
+ImageSize = Annotated[str, _option("--image-size", SIZE, SIZE_HELP)]
 Preset = Annotated[str, _option("--preset", "NAME", PRESET_HELP)]
 Steps = Annotated[Count, _count("--steps", "end after so many steps at the latest")]
 Seed = Annotated[int, _count("--seed", "of all that is drawn", parse_seed)]
@@ -130,8 +133,9 @@ class TrainOptions(TrainingOptions):
 
     model: Annotated[str, _option("--model", "NAME", ", ".join(MODELS))] = "draem"
     image_size: Annotated[
-        Count, _count("--image-size", "of the network (default: the model's, mostly 128)")
+        Text, _option("--image-size", SIZE, f"{SIZE_HELP} (default: the model's, mostly 128)")
     ] = None
+    windows: Annotated[bool, _option("--windows", None, WINDOWS_HELP)] = False
     width: Annotated[
         Text, _option("--width", "NAME", "size of the network (default: the least)")
     ] = None
@@ -166,7 +170,7 @@ class PretrainOptions(PictureOptions):
         None
     )
     steps: Steps = None
-    image_size: ImageSize = 256
+    image_size: ImageSize = "256"
     width: Annotated[Text, _option("--width", "NAME", "of dsr (default: the least)")] = None
     seed: Seed = 0
     device: Device = "cpu"
@@ -200,7 +204,7 @@ class SimulateOptions(PictureOptions):
     data: Data
     preset: Preset = "general"
     out: Annotated[Path, _option("--out", "DIR", "folder of the sheet")]
-    image_size: ImageSize = 128
+    image_size: ImageSize = "128"
     seed: Seed = 0
 
 

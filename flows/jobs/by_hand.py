@@ -19,9 +19,12 @@ from mlflow_models.foundation import registered_name
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
 from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import ImageFolder
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, uri_of
+from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
@@ -37,8 +40,11 @@ def train(
     of this product; of the folder's name where it is None.
     """
     folder = mirror.open_source(data)
-    warn(mirror.describe_sizes(folder.train, settings.image_size_px))
     table = table_of(folder)
+    size, whole = _settle_size(settings, table), None
+    if settings.windows:
+        whole = window_pictures(mirror.picture_sizes(folder.train), size)
+    warn(describe_cost(whole, size) if whole else mirror.describe_sizes(folder.train, size))
     job = jobs.TrainingJob(
         product=check_product_name(product or name_of(data, "--product")),
         purpose=jobs.TRAINING,
@@ -47,9 +53,11 @@ def train(
         training=settings.train,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS]},
-        load=partial(_load, table, settings),
+        load=partial(_load, table, whole or size, settings.limits),
         textures=mirror.hashes_of_textures(settings.train.textures),
         foundation=jobs.named_foundation(settings),
+        image_size=size,
+        picture_size=whole,
     )
     return _fit(job, device)
 
@@ -81,7 +89,8 @@ def finetune(
     settings = ProductSettings(
         model=base.model,
         **_choices_of(base),
-        image_size_px=base.image_size_px,
+        image_size_px=base.network_size_px,
+        windows=base.windows is not None,
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,
@@ -97,9 +106,10 @@ def finetune(
         training=training,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS].drop_duplicates()},
-        load=partial(_load, table, settings),
+        load=partial(_load, table, base.image_size_px, settings.limits),
         textures=mirror.hashes_of_textures(training.textures),
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
+        picture_size=base.image_size_px if base.windows else None,
     )
     return _fit(job, device)
 
@@ -112,10 +122,10 @@ def pretrain(
     """
     name = check_product_name(name or name_of(data[0], "--name"))
     folders = {address: mirror.open_source(address) for address in data}
-    pictures = [path for folder in folders.values() for path in folder.train]
-    warn(mirror.describe_sizes(pictures, settings.image_size_px))
     tables = {address: table_of(folder) for address, folder in folders.items()}
     table = pd.concat(tables.values(), ignore_index=True).drop_duplicates("sha256")
+    size = _settle_size(settings, table)
+    warn(mirror.describe_sizes(table["path"].tolist(), size))
     job = jobs.TrainingJob(
         product=registered_name(name),
         purpose=jobs.PRETRAINING,
@@ -124,8 +134,9 @@ def pretrain(
         training=settings.train,
         images=table,
         sources={as_text(address): each[IMAGES_COLUMNS] for address, each in tables.items()},
-        load=partial(_load, table, settings),
+        load=partial(_load, table, size, settings.limits),
         textures=mirror.hashes_of_textures(settings.train.textures),
+        image_size=size,
     )
     return pretrain_and_log(job, device)
 
@@ -136,10 +147,16 @@ def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, Train
     return run
 
 
-def _load(table: pd.DataFrame, settings: ProductSettings) -> NormalImages:
+def _settle_size(settings: ProductSettings, table: pd.DataFrame) -> ImageSize:
+    """Settle the size that a training sees pictures at; see ``settle_size``."""
+    train = table.loc[table["split"] == TRAIN, "path"].tolist()
+    return settle_size(settings.image_size_px, mirror.picture_sizes(train))
+
+
+def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalImages:
     def of(split: str) -> Tensor:
         paths = table.loc[table["split"] == split, "path"].tolist()
-        return mirror.load_files(paths, settings.image_size_px, settings.limits)
+        return mirror.load_files(paths, size, limits)
 
     return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
 

@@ -15,8 +15,9 @@ from reconad_plugin.detector.persistence import (
     load_detector,
     save_detector,
 )
-from reconad_plugin.images.geometry import decode_square, stack_images
+from reconad_plugin.images.geometry import decode_to_size, stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
@@ -171,9 +172,9 @@ def test_pictures_of_any_shape_can_be_scored(learned, shape):
     for picture in (Image.fromarray(colour), Image.fromarray(colour[..., 0])):
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
-        files.append(decode_square(buffer.getvalue(), SIZE_PX, ImageLimits()))
+        files.append(decode_to_size(buffer.getvalue(), ImageSize.square(SIZE_PX), ImageLimits()))
 
-    scores = learned.score(stack_images(files, SIZE_PX))
+    scores = learned.score(stack_images(files, ImageSize.square(SIZE_PX)))
 
     assert scores.anomaly_map.shape == (2, SIZE_PX, SIZE_PX)
     assert np.isfinite(scores.anomaly_map).all()

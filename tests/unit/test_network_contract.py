@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 
 from reconad_plugin.config import TrainingSettings
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.training.ganomaly import GanomalyRecipe
 from reconad_plugin.training.loop import train
@@ -26,7 +27,7 @@ def build(model, size_px=SIZE_PX):
     spec = model_spec(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return spec.build_network(size_px, **spec.architecture(None, {})).eval()
+        return spec.build_network(ImageSize.square(size_px), **spec.architecture(None, {})).eval()
 
 
 PHASES = [
