@@ -23,6 +23,7 @@ FINGERPRINT_TAG: Final = "reconad.request"  # of its training job
 NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
+ADVICE_TAG: Final = "reconad.advice"  # why its model was taken, where that was left open
 MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version that scored it
 EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
 MANIFESTS_TAG: Final = "reconad.manifests"

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,7 @@ from reconad_plugin.simulation.presets import preset as find_preset
 CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
 DEFAULT_MODEL = "ae"
+AUTO = "auto"  # the model that is advised when the first training begins
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
@@ -54,7 +56,8 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _known_model(name: str) -> str:
-    model_spec(name)
+    if name != AUTO:
+        model_spec(name)
     return name
 
 
@@ -160,11 +163,18 @@ class ProductSettings(_Frozen):
     def _size_of_the_model(cls, given: object) -> object:
         if not isinstance(given, dict) or given.get("image_size_px") is not None:
             return given
+        given = {name: value for name, value in given.items() if name != "image_size_px"}
         spec = MODELS.get(given.get("model", DEFAULT_MODEL))
         return given if spec is None else {**given, "image_size_px": spec.image_size_px}
 
     @pydantic.model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
+        if self.model == AUTO:
+            of_a_model = {"width": self.width, "options": self.options, "vq": self.vq}
+            named = [name for name, value in of_a_model.items() if value]
+            if named:
+                raise ValueError(f"{named[0]} belongs to a model; got it with {AUTO}: name a model")
+            return self
         spec = MODELS[self.model]
         if self.width is not None and self.width not in spec.widths:
             raise ValueError(
@@ -189,9 +199,27 @@ class ProductSettings(_Frozen):
         return self
 
     @property
+    def asked_size_px(self) -> int | ImageSize | None:
+        """With ``auto``: the image size that was asked for, if one was."""
+        return self.image_size_px if "image_size_px" in self.model_fields_set else None
+
+    def settled(
+        self,
+        model: str,
+        width: str | None,
+        image_size_px: int | ImageSize,
+        options: Mapping[str, Option] | None = None,
+    ) -> "ProductSettings":
+        """Return the same settings for a model in place of ``auto``."""
+        features = self.features if model_spec(model).pretrained else None
+        chosen = {"model": model, "width": width, "image_size_px": image_size_px}
+        rest = {**chosen, "options": dict(options or {}), "features": features}
+        return ProductSettings.model_validate({**self.model_dump(), **rest})
+
+    @property
     def architecture(self) -> dict[str, Option]:
         """Arguments of the network's builder besides the image size."""
-        return MODELS[self.model].architecture(self.width, self.options)
+        return model_spec(self.model).architecture(self.width, self.options)
 
     @property
     def image_size(self) -> ImageSize:

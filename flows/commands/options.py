@@ -17,6 +17,7 @@ from flows.commands.parse import (
     parse_number,
     parse_positive,
     parse_seed,
+    parse_size,
 )
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
@@ -45,6 +46,9 @@ WINDOWS_HELP: Final = "see large pictures in windows of their own pixels too"
 SIZE_HELP: Final = "pixels the network sees: as many as a square of this side, or height x width"
 PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
 BUDGET_HELP: Final = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
+MODEL_HELP: Final = f"{', '.join(MODELS)}, or auto: the one that `reconad advise` names"
+DEFECT_HELP: Final = "smallest defect to be seen, in pixels of the pictures (default: by masks)"
+POSITION_HELP: Final = "the camera's position in names, such as '_(left|right)_'"
 RATE_HELP: Final = "(default: the model's; half of it to fine-tune)"
 GEOMETRY_HELP: Final = (
     "how parts may lie: none (always alike), mirror, rotate, or auto: the pictures tell none from "
@@ -131,7 +135,7 @@ class TrainingOptions(PictureOptions):
 class TrainOptions(TrainingOptions):
     """Train on a folder of normal images."""
 
-    model: Annotated[str, _option("--model", "NAME", ", ".join(MODELS))] = "draem"
+    model: Annotated[str, _option("--model", "NAME", MODEL_HELP)] = "draem"
     image_size: Annotated[
         Text, _option("--image-size", SIZE, f"{SIZE_HELP} (default: the model's, mostly 128)")
     ] = None
@@ -194,6 +198,19 @@ class PredictOptions(PictureOptions):
     model_uri: ModelUri
     images: Annotated[list[Path], _argument("IMAGE...", "picture files")]
     maps: Annotated[File, _option("--maps", "DIR", "write anomaly maps there")] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviseOptions(PictureOptions):
+    """Say which model, image size and minutes fit a folder, and why."""
+
+    data: Annotated[str, _option("--data", ADDRESS, "train/good, or flat; test/<defect> too")]
+    smallest_defect: Annotated[
+        float | None, _option("--smallest-defect", "PX", DEFECT_HELP, parse_size)
+    ] = None
+    budget: Annotated[Text, _option("--budget", "TIME", "that a training may take")] = None
+    position_pattern: Annotated[Text, _option("--position-pattern", "REGEX", POSITION_HELP)] = None
     json: Json = None
 
 

@@ -6,18 +6,19 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from flows.jobs import training_job as jobs
+from flows.jobs.advising import Settled, choices_of, files_of, settle_model
 from flows.jobs.fitting import fit_and_log, pretrain_and_log
 from flows.jobs.progress import warn
 from mlflow_models import flavor
 from mlflow_models.foundation import registered_name
+from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
-from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
+from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError
@@ -27,7 +28,6 @@ from reconad_plugin.images.names import as_text, path_of, uri_of
 from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
-from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.store import mirror
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.report import FoundationReport, TrainingReport
@@ -40,13 +40,19 @@ def train(
     of this product; of the folder's name where it is None.
     """
     folder = mirror.open_source(data)
+    name = check_product_name(product or name_of(data, "--product"))
+    settled = Settled(settings)
+    if settings.model == AUTO:
+        settled = settle_model(settings, files_of(folder, settings), device)
+        settings = settled.settings
+        warn(settled.tags[ADVICE_TAG])
     table = table_of(folder)
     size, whole = _settle_size(settings, table), None
     if settings.windows:
         whole = window_pictures(mirror.picture_sizes(folder.train), size)
     warn(describe_cost(whole, size) if whole else mirror.describe_sizes(folder.train, size))
     job = jobs.TrainingJob(
-        product=check_product_name(product or name_of(data, "--product")),
+        product=name,
         purpose=jobs.TRAINING,
         run_name=f"{jobs.TRAINING} {settings.model}",
         settings=settings,
@@ -58,6 +64,7 @@ def train(
         foundation=jobs.named_foundation(settings),
         image_size=size,
         picture_size=whole,
+        tags=settled.tags,
     )
     return _fit(job, device)
 
@@ -88,7 +95,7 @@ def finetune(
     table = pd.concat([oversample(old_train, new_train), *rest], ignore_index=True)
     settings = ProductSettings(
         model=base.model,
-        **_choices_of(base),
+        **choices_of(base),
         image_size_px=base.network_size_px,
         windows=base.windows is not None,
         target_fpr=base.calibration.target_fpr,
@@ -244,17 +251,3 @@ def name_of(data: str, option: str) -> str:
 def _registered_product(model_uri: str) -> str | None:
     found = re.match(r"models:/reconad-([a-z0-9_-]+)[/@]", model_uri)
     return found.group(1) if found else None
-
-
-def _choices_of(base: Detector) -> dict[str, Any]:
-    """Return the width and options that a detector was built with."""
-    spec = model_spec(base.model)
-    sizes = base.architecture.items()
-    shared = spec.foundation.sizes if spec.foundation else {}
-    own = {  # besides those of its foundation, which may be of any size
-        name: {pair for pair in of.items() if pair[0] not in shared}
-        for name, of in spec.widths.items()
-    }
-    width = next((name for name, of in own.items() if of <= sizes), None)
-    options = {name: value for name, value in sizes if name in spec.network_options}
-    return {"width": width, "options": options}

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from flows.jobs import training_job as jobs
+from flows.jobs.advising import PictureFile, Settled, settle_as, settle_model
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
@@ -85,6 +86,9 @@ def training_job(
         NotEnoughImagesError: the night has no image that may be learnt from.
     """
     chosen = TrainingSet.read(product, night, night if cause == LIGHT else None)
+    settled = _settle(chosen, base)
+    product = replace(product, settings=settled.settings)
+    chosen = replace(chosen, product=product)
     if cause == LIGHT:
         _check_light(product, night.isoformat(), chosen.rows)
     elif base is not None:
@@ -119,10 +123,33 @@ def training_job(
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
-        tags=registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
         image_size=size,
         picture_size=whole,
+        tags={
+            **registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
+            **settled.tags,
+        },
     )
+
+
+def _settle(chosen: TrainingSet, base: registry.Version | None) -> Settled:
+    """Settle ``model = "auto"``: the model of the base, else of the version that serves; where none
+    serves yet, the one that is advised."""
+    product, settings = chosen.product, chosen.product.settings
+    if settings.model != AUTO:
+        return Settled(settings)
+    base = base or registry.version_by_alias(product.name, registry.CHAMPION)
+    if base is not None:
+        return Settled(settle_as(settings, flavor.load_model(base.uri)))
+    pictures = [
+        PictureFile(key, position, partial(product.read_image, sha256, key))
+        for key, position, sha256 in chosen.rows[["key", "position", "sha256"]].itertuples(
+            index=False
+        )
+    ]
+    settled = settle_model(settings, pictures)
+    _logger.info("%s: %s", product.name, settled.tags[registry.ADVICE_TAG])
+    return settled
 
 
 def newest_training_set(product: Product, night: date | None) -> TrainingSet:

@@ -50,6 +50,10 @@ class Product:
         """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
         return load_images(self.store, self.cache, rows, size, self.limits)
 
+    def read_image(self, sha256: str, key: str) -> bytes:
+        """Read the bytes of an accepted image, from the cache where they are there."""
+        return self.cache.get(sha256, lambda: self.store.read(key).content)
+
     def still_there(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Leave out, with a warning, rows whose bytes are neither in the cache nor in the bucket,
         such as those that a rule of the bucket removed."""

@@ -19,6 +19,7 @@ from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training import loop
+from tests.environment import DEVICE
 
 SIZE_PX = 32
 TINY_WIDTHS = {
@@ -41,6 +42,13 @@ DESCENDING = [name for name, spec in MODELS.items() if not spec.pretrained]
 # Derandomised, so that a red run is red again; no database, so that nothing is left on disk.
 settings.register_profile("unit", derandomize=True, deadline=None, database=None)
 settings.load_profile("unit")
+
+
+@pytest.fixture(scope="session", autouse=DEVICE != "cpu")
+def repeatable() -> None:
+    """On a GPU: what is asked for twice is computed alike, and float32 is all of float32."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 @pytest.fixture(scope="module")

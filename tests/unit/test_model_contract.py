@@ -21,6 +21,8 @@ from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.loop import RunOptions
+from tests.environment import DEVICE
 from tests.unit.conftest import DESCENDING
 
 pytestmark = [
@@ -55,7 +57,7 @@ def normal(model, make_normal):
 def learned(model, product, normal, tiny_models, few_validations):
     """A detector that has learnt what normal looks like."""
     training = TrainingSettings(**LEARNING.get(model, USUAL))
-    detector, _ = fit_detector(normal, product, training)
+    detector, _ = fit_detector(normal, product, training, options=RunOptions(DEVICE))
     return detector
 
 
@@ -211,7 +213,7 @@ def test_fine_tuning_starts_from_the_base_and_leaves_it(learned, product, normal
     before = weights_of(learned).clone()
     gently = A_FEW_STEPS.model_copy(update={"learning_rate": 1e-6})
 
-    tuned, _ = fit_detector(normal, product, gently, base=learned)
+    tuned, _ = fit_detector(normal, product, gently, learned, options=RunOptions(DEVICE))
 
     def learnt(detector):
         return torch.cat([weight.flatten() for weight in detector.network.parameters()])
