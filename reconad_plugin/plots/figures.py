@@ -105,6 +105,26 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
     return figure
 
 
+def plot_region(
+    images: Tensor, inside: NDArray[np.bool_], titles: Sequence[str], heading: str
+) -> Figure:
+    """Plot a sheet of pictures, (N, 3, S, S) uint8, that are dark outside of where is looked at,
+    (N, S, S) bool, and its outline, four a row."""
+    rows = -(-len(images) // 4)
+    figure = Figure(figsize=(12, 3.1 * rows + 0.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(rows, 4, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, mask, title in zip(grid.flat, images, inside, titles, strict=False):
+        picture = image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+        axes.imshow(np.where(mask[..., None], picture, picture // 4))
+        if not mask.all():
+            axes.contour(mask, levels=[0.5], colors=ORANGE, linewidths=1.2)
+        axes.set_title(title, fontsize=9, color=INK)
+    return figure
+
+
 def plot_reconstructions(
     network: AnomalyNetwork, normal: Tensor, imagery: Tensor, heading: str
 ) -> Figure:

@@ -18,6 +18,7 @@ from reconad_plugin.detector.detector import Detector, Scores
 from reconad_plugin.detector.windows import shrink_pictures
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Option, Phase, model_spec
@@ -47,6 +48,7 @@ def fit_detector(
     base: Detector | None = None,
     foundation: FoundationNetwork | None = None,
     options: RunOptions = DEFAULTS,
+    region: Region | None = None,
 ) -> tuple[Detector, TrainingReport]:
     """Train a detector from scratch, or fine-tune one.
 
@@ -58,11 +60,13 @@ def fit_detector(
         foundation: what the model is to stand on, of any size, instead of learning that first; a
             base has its own.
         options: device, precision, checkpoints, progress.
+        region: where to look; everywhere where None. Its union is learnt and calibrated on.
 
     Raises:
         NotEnoughImagesError: fewer training images than the product asks for, or too few to
             calibrate on.
-        ConfigError: the device is not there, or the base is another model.
+        ConfigError: the device is not there, the base is another model, or there is a region and
+            pictures are seen in windows.
         TrainingDivergedError: the loss is not a number.
         CodebookCollapsedError: a codebook is hardly used.
     """
@@ -79,13 +83,20 @@ def fit_detector(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
             f"{len(images.calibration)}: wait for more"
         )
+    if region is not None and product.windows:
+        raise ConfigError(
+            "a region is of pictures that are seen as a whole; got one and windows = true: leave "
+            "one of them out"
+        )
     spec, size = model_spec(product.model), product.image_size
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)
     network = _network(product, architecture, base, foundation)
     textures = textures_of(training, size).to(options.device)
-    simulation = Simulation(PRESETS[training.preset], textures)
+    inside = None if region is None else region.union
+    looked_at = None if inside is None else torch.from_numpy(inside)
+    simulation = Simulation(PRESETS[training.preset], textures, looked_at)
     window_px = spec.score_window_px(size)
 
     def begin(phase: Phase, network: AnomalyNetwork = network) -> Recipe:
@@ -125,9 +136,10 @@ def fit_detector(
         if product.windows
         else held_out
     )
-    normal = score_held_out(seen, window_px, light)
+    normal = score_held_out(seen, window_px, light, inside)
     if spec.has_normal_map:
-        normal = take_normal_map(normal, [] if copies else [(network, whole)], window_px)
+        learnt = [] if copies else [(network, whole)]
+        normal = take_normal_map(normal, learnt, window_px, inside)
     windows = None
     if product.windows:
         normal, windows = join_windows(held_out, normal, size, window_px, light, product.target_fpr)
@@ -143,6 +155,7 @@ def fit_detector(
         light_levels=_light_levels(whole, normal, product),
         normal_map=normal.normal_map,
         windows=windows,
+        region=region,
     )
     return detector, report
 
