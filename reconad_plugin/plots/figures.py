@@ -19,6 +19,7 @@ from reconad_plugin.training.report import Progress
 INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
 MAP_COLOURS: Final = "inferno"
 MOST_STRETCHED: Final = 2  # root of length over breadth of a picture in a grid
+TITLE_INCHES: Final = 0.28  # between the rows of a grid
 
 
 def plot_loss(curve: list[Progress], title: str) -> Figure:
@@ -174,12 +175,13 @@ def _picture_grid(
     elongation = math.sqrt(shape[-1] / shape[-2])  # of a cell as well, within what a page takes
     elongation = min(max(elongation, 1 / MOST_STRETCHED), MOST_STRETCHED)
     width = 2.1 * elongation * max(columns, fewest)  # inches
-    height = 0.6 + 2 / elongation * len(labels)
+    row = 2 / elongation
+    height = 0.6 + row * len(labels)
     figure = Figure(figsize=(width, height))  # a computed layout of so many axes takes a second
     figure.suptitle(heading, y=1 - 0.1 / height, verticalalignment="top")
     sides = {"left": 0.35 / width, "right": 1 - 0.1 / width}
     sides |= {"bottom": 0.1 / height, "top": 1 - 0.65 / height}
-    gaps = {"wspace": 0.06, "hspace": 0.16}
+    gaps = {"wspace": 0.06, "hspace": TITLE_INCHES / (row - TITLE_INCHES)}
     grid = figure.subplots(len(labels), columns, squeeze=False, gridspec_kw={**sides, **gaps})
     for axes, label in zip(grid[:, 0], labels, strict=True):
         axes.set_ylabel(label)
