@@ -138,6 +138,7 @@ class ProductSettings(_Frozen):
     features: Annotated[str, Field(min_length=1)] | None = (
         None  # weights for fre; None: the wheel's
     )
+    witness: str | None = None  # a second model, which scores beside the first in one version
     image_size_px: Annotated[int, AfterValidator(check_image_size)] = 128  # or the model's own
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -170,7 +171,9 @@ class ProductSettings(_Frozen):
         if self.vq is not None and spec.foundation is None:
             founded = ", ".join(name for name, each in MODELS.items() if each.foundation)
             raise ValueError(f"vq belongs to {founded}; got it with {self.model}: leave it out")
-        if self.features is not None and not spec.pretrained:
+        if self.witness is not None:
+            self._check_witness(self.witness)
+        if self.features is not None and not self.takes_features:
             taking = ", ".join(name for name, each in MODELS.items() if each.pretrained)
             raise ValueError(f"features belong to {taking}; got them with {self.model}")
         known = {**spec.network_options, **spec.recipe_options}
@@ -184,6 +187,40 @@ class ProductSettings(_Frozen):
             if rule:
                 raise ValueError(f"option {name} must be {rule}; got {value!r}")
         return self
+
+    def _check_witness(self, name: str) -> None:
+        able = [each for each, spec in MODELS.items() if spec.can_witness]
+        if name == self.model:
+            raise ValueError(
+                f"a witness must be another model than the first; got {name} twice: leave it out"
+            )
+        if name not in able:
+            raise ValueError(
+                f"a witness must be a model that is trained in seconds, {' or '.join(able)}; "
+                f"got {name!r}"
+            )
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether one of its models has weights of other pictures."""
+        names = [name for name in (self.model, self.witness) if name is not None]
+        return any(MODELS[name].pretrained for name in names)
+
+    @property
+    def of_witness(self) -> "ProductSettings | None":
+        """Settings that the witness alone is trained with; None without one."""
+        if self.witness is None:
+            return None
+        return self.model_copy(
+            update={
+                "model": self.witness,
+                "width": None,
+                "options": {},
+                "vq": None,
+                "witness": None,
+                "calibrate_by": "none",
+            }
+        )
 
     @property
     def architecture(self) -> dict[str, Option]:

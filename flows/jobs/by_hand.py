@@ -81,6 +81,7 @@ def finetune(
     settings = ProductSettings(
         model=base.model,
         **_choices_of(base),
+        witness=None if base.witness is None else base.witness.detector.model,
         image_size_px=base.image_size_px,
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,

@@ -91,7 +91,9 @@ class TrainingJob:
             "foundation": self.foundation.sha256 if self.foundation else None,
             "cause": self.cause,
         }
-        if model_spec(self.settings.model).pretrained and self.base is None:  # it has its own
+        if self.settings.witness is not None:
+            content["witness"] = self.settings.witness
+        if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         return hash_of(content)
 
@@ -193,7 +195,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "purpose": job.purpose,
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
-                "settings": job.settings.model_dump(mode="json", exclude={"features"}),
+                "settings": job.settings.model_dump(mode="json", exclude={"features", "witness"}),
                 "textures": dict(job.textures),
             }
         )
@@ -208,5 +210,6 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "base": job.base.name if job.base else None,
         "cause": job.cause,
         **({"vq": job.foundation.sha256} if job.foundation else {}),
+        **({"witness": job.settings.witness} if job.settings.witness else {}),
     }
     return hash_of(content)

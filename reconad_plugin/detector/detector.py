@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.fusion import fuse_maps, fuse_scores
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
@@ -111,6 +112,14 @@ class Detector:
     light_levels: CalibrationGroups | None = None
     # what each pixel of the map shows on normal images; None: the map scores as it is
     normal_map: NormalMap | None = None
+    # what scores beside the network; the thresholds are those of both together
+    witness: "Witness | None" = None
+
+    @property
+    def networks(self) -> tuple[AnomalyNetwork, ...]:
+        """The network, and that of the witness where there is one."""
+        others = () if self.witness is None else self.witness.detector.networks
+        return (self.network, *others)
 
     @property
     def window_px(self) -> int:
@@ -125,13 +134,19 @@ class Detector:
 
     def score(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images as they come."""
-        return score_images(self.network, images, self.window_px, normal=self.normal_map)
+        return self._score(images, None)
 
     def score_matched(self, images: Tensor) -> Scores:
         """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
-        return score_images(
-            self.network, images, self.window_px, light=self.light, normal=self.normal_map
+        return self._score(images, self.light)
+
+    def _score(self, images: Tensor, light: LightReference | None) -> Scores:
+        scores = score_images(
+            self.network, images, self.window_px, light=light, normal=self.normal_map
         )
+        if self.witness is None:
+            return scores
+        return self.witness.join(scores, self.witness.detector._score(images, light))
 
     def decide(self, images: Tensor, scores: Scores) -> Decisions:
         """Hold (N, 3, S, S) uint8 images, with what ``score`` gives for them, against the
@@ -156,3 +171,19 @@ class Detector:
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
                 yield self.network.reconstruct(images[start : start + BATCH_SIZE].float() / 255)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A second detector, which scores the same images beside a first one."""
+
+    detector: Detector  # complete in itself, of the same image size
+    first: Calibration  # of the first one's network alone, on images as they come
+
+    def join(self, first: Scores, second: Scores) -> Scores:
+        """Join what both networks show of the same images into one map and score each."""
+        normal = (self.first, self.detector.calibration)
+        return Scores(
+            fuse_scores(normal, (first.pred_score, second.pred_score)),
+            fuse_maps(normal, (first.anomaly_map, second.anomaly_map)),
+        )

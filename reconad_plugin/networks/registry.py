@@ -83,6 +83,7 @@ class ModelSpec:
     is_cross_fitted: bool = (
         False  # whether few images that train are held out too: it takes seconds
     )
+    can_witness: bool = False  # whether it may score beside another model in one version
     warning: str = ""  # what to tell whoever trains it
 
     @property
@@ -203,6 +204,7 @@ MODELS: dict[str, ModelSpec] = {
         image_size_px=256,
         has_normal_map=True,
         is_cross_fitted=True,
+        can_witness=True,
     ),
     "dsr": ModelSpec(
         title="DSR",

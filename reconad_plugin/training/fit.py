@@ -14,7 +14,8 @@ from torch import Tensor
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
-from reconad_plugin.detector.detector import Detector, Scores
+from reconad_plugin.detector.detector import Detector, Scores, Witness
+from reconad_plugin.detector.fusion import LEAST_IMAGES
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
@@ -24,6 +25,7 @@ from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load
 from reconad_plugin.training.held_out_scores import (
     HeldOutScores,
     cross_fit,
+    join_held_out,
     score_held_out,
     take_normal_map,
 )
@@ -62,6 +64,38 @@ def fit_detector(
         TrainingDivergedError: the loss is not a number.
         CodebookCollapsedError: a codebook is hardly used.
     """
+    beside = product.of_witness
+    if beside is not None and len(images.calibration) < LEAST_IMAGES:
+        raise NotEnoughImagesError(
+            f"a witness needs at least {LEAST_IMAGES} held-out normal images; got "
+            f"{len(images.calibration)}: bring more normal images, or leave the witness out"
+        )
+    detector, report, normal = _fit(images, product, training, base, foundation, options)
+    if beside is not None:
+        its_base = base.witness.detector if base is not None and base.witness is not None else None
+        quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
+        second, its_report, its_normal = _fit(images, beside, training, its_base, None, quiet)
+        witness = Witness(second, detector.calibration)
+        normal = join_held_out(normal, its_normal, witness)
+        detector = replace(
+            detector,
+            calibration=_calibrate(normal.as_they_come, product),
+            matched_calibration=_calibrate(normal.matched, product),
+            witness=witness,
+        )
+        report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
+    return replace(detector, light_levels=_light_levels(images.train, normal, product)), report
+
+
+def _fit(
+    images: NormalImages,
+    product: ProductSettings,
+    training: TrainingSettings,
+    base: Detector | None,
+    foundation: FoundationNetwork | None,
+    options: RunOptions,
+) -> tuple[Detector, TrainingReport, HeldOutScores]:
+    """Train the first network of a product, and calibrate it alone; see ``fit_detector``."""
     count = len(images.train) + len(images.calibration) + len(images.judge)
     if count < product.min_training_images:
         raise NotEnoughImagesError(
@@ -123,10 +157,9 @@ def fit_detector(
         calibration=_calibrate(normal.as_they_come, product),
         matched_calibration=_calibrate(normal.matched, product),
         limits=product.limits,
-        light_levels=_light_levels(images.train, normal, product),
         normal_map=normal.normal_map,
     )
-    return detector, report
+    return detector, report, normal
 
 
 def _calibrate(scores: Scores, product: ProductSettings) -> Calibration:
@@ -184,8 +217,9 @@ def _network(
     foundation: FoundationNetwork | None,
 ) -> AnomalyNetwork:
     if base is not None:
-        started = (base.model, base.image_size_px, base.architecture)
-        wished = (product.model, product.image_size_px, architecture)
+        its = None if base.witness is None else base.witness.detector.model
+        started = (base.model, base.image_size_px, base.architecture, its)
+        wished = (product.model, product.image_size_px, architecture, product.witness)
         if started != wished:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
@@ -203,9 +237,12 @@ def _network(
     return network
 
 
-def _describe_network(model: str, image_size_px: int, architecture: Mapping[str, Option]) -> str:
+def _describe_network(
+    model: str, image_size_px: int, architecture: Mapping[str, Option], witness: str | None
+) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
-    return f"{model} at {image_size_px} px ({sizes})"
+    beside = f" with {witness} as its witness" if witness else ""
+    return f"{model} at {image_size_px} px ({sizes}){beside}"
 
 
 def textures_of(training: TrainingSettings, size_px: int) -> Textures:
