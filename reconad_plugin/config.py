@@ -27,6 +27,7 @@ DEFAULT_CONFIG_PATH = Path("reconad.toml")
 DEFAULT_MODEL = "ae"
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+RANDOM_FEATURES = "random"  # in place of weights
 FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
 
 
@@ -53,6 +54,14 @@ def _known_model(name: str) -> str:
 def _known_preset(name: str) -> str:
     find_preset(name)
     return name
+
+
+def backbone_of(features: str | None) -> str:
+    """Return the network of torchvision that a product's ``features`` name, as ``resnet18`` or
+    ``resnet18=weights.pth``; empty where they name none."""
+    name = (features or "").partition("=")[0]
+    is_named = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name != RANDOM_FEATURES
+    return name if is_named else ""
 
 
 def check_image_size(size_px: int) -> int:

@@ -47,6 +47,7 @@ GEOMETRY_HELP: Final = (
     "how parts may lie: none (always alike), mirror, rotate, or auto: the pictures tell none from "
     "mirror"
 )
+FEATURES_HELP: Final = "weights for fre, also of a network of torchvision (default: the wheel's)"
 PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
 PIXELS_HELP: Final = "most that a picture may have (default: 50,000,000, or the version's)"
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
@@ -141,9 +142,9 @@ class TrainOptions(TrainingOptions):
     vq: Annotated[
         Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
     ] = None
-    features: Annotated[
-        Text, _option("--features", "FILE|random", "weights for fre (default: the wheel's)")
-    ] = None
+    features: Annotated[Text, _option("--features", "FILE|random|NAME[=FILE]", FEATURES_HELP)] = (
+        None
+    )
     witness: Annotated[
         Text, _option("--witness", "NAME", "a second model in the version: fre (default: none)")
     ] = None

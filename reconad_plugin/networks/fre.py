@@ -17,7 +17,8 @@ from torch import Tensor
 
 from reconad_plugin.images.light import own_light, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.frozen_features import CHANNELS, FrozenFeatures
+from reconad_plugin.networks.frozen_features import FrozenFeatures
+from reconad_plugin.networks.torchvision_features import TorchvisionFeatures
 
 PATCH_PX: Final = 8  # side of the part of a picture that is described as one
 _PATCH: Final = 3 * PATCH_PX**2  # numbers of one
@@ -27,17 +28,19 @@ _NEIGHBOURS: Final = 3  # side of the window over which features are averaged
 class FeatureReconstruction(AnomalyNetwork):
     """Frozen features and the subspace of normal ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: FrozenFeatures | TorchvisionFeatures) -> None:
         super().__init__()
-        self.features = FrozenFeatures()
+        self.features = features
         self.mean: Tensor
         self.residual: Tensor
         self.picture: Tensor
         self.mean_picture: Tensor
-        self.register_buffer("mean", torch.zeros(CHANNELS))
+        self.register_buffer("mean", torch.zeros(features.channels))
         # what is beside the subspace, each direction in its own deviations; columns of 0 fill up
-        self.register_buffer("residual", torch.eye(CHANNELS))
-        self.register_buffer("picture", torch.zeros(CHANNELS, _PATCH))  # of what is in the subspace
+        self.register_buffer("residual", torch.eye(features.channels))
+        self.register_buffer(
+            "picture", torch.zeros(features.channels, _PATCH)
+        )  # of what is in the subspace
         self.register_buffer("mean_picture", torch.zeros(_PATCH))
 
     def describe(self, image: Tensor) -> Tensor:
@@ -76,7 +79,8 @@ class FeatureReconstruction(AnomalyNetwork):
         return self.describe(standard_light(image, like=image)) - self.mean
 
 
-def build_fre(image_size_px: int) -> FeatureReconstruction:
-    """Size it for squares whose side is a power of two of at least 32."""
+def build_fre(image_size_px: int, backbone: str = "") -> FeatureReconstruction:
+    """Size it for squares whose side is a power of two of at least 32, over the network of
+    torchvision that is named, or else over EfficientNet-lite0."""
     del image_size_px  # fully convolutional
-    return FeatureReconstruction()
+    return FeatureReconstruction(TorchvisionFeatures(backbone) if backbone else FrozenFeatures())

@@ -41,6 +41,8 @@ CHANNELS: Final = 24 + 40 + 112  # of the three together
 class FrozenFeatures(nn.Module):
     """Pictures to features; its weights get no gradient, its batch norms stay as they are."""
 
+    channels = CHANNELS
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = _convolution(3, STEM_CHANNELS, kernel_px=3, stride=2)

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config import ProductSettings, TrainingSettings, backbone_of
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
 from reconad_plugin.detector.detector import Detector, Scores, Witness
@@ -202,6 +202,9 @@ def _architecture(
     architecture = spec.architecture(
         product.width, product.options, base.architecture if base else None
     )
+    backbone = backbone_of(product.features) or (base.architecture.get("backbone") if base else "")
+    if spec.pretrained and backbone:
+        architecture["backbone"] = backbone
     for ours, theirs in sizes.items():
         if base is not None and ours in base.architecture:
             architecture[ours] = base.architecture[ours]
