@@ -9,6 +9,7 @@ Source: Rippel, Mertens and Merhof, "Modeling the Distribution of Normal Data in
 Features for Anomaly Detection", ICPR 2020, for the components of least variance.
 """
 
+from importlib import import_module
 from typing import Final
 
 import torch
@@ -17,8 +18,7 @@ from torch import Tensor
 
 from reconad_plugin.images.light import own_light, standard_light
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.frozen_features import FrozenFeatures
-from reconad_plugin.networks.torchvision_features import TorchvisionFeatures
+from reconad_plugin.networks.frozen_features import Features, FrozenFeatures
 
 PATCH_PX: Final = 8  # side of the part of a picture that is described as one
 _PATCH: Final = 3 * PATCH_PX**2  # numbers of one
@@ -28,7 +28,7 @@ _NEIGHBOURS: Final = 3  # side of the window over which features are averaged
 class FeatureReconstruction(AnomalyNetwork):
     """Frozen features and the subspace of normal ones."""
 
-    def __init__(self, features: FrozenFeatures | TorchvisionFeatures) -> None:
+    def __init__(self, features: Features) -> None:
         super().__init__()
         self.features = features
         self.mean: Tensor
@@ -83,4 +83,7 @@ def build_fre(image_size_px: int, backbone: str = "") -> FeatureReconstruction:
     """Size it for squares whose side is a power of two of at least 32, over the network of
     torchvision that is named, or else over EfficientNet-lite0."""
     del image_size_px  # fully convolutional
-    return FeatureReconstruction(TorchvisionFeatures(backbone) if backbone else FrozenFeatures())
+    if not backbone:
+        return FeatureReconstruction(FrozenFeatures())
+    module = import_module("reconad_plugin.networks.torchvision_features")  # takes seconds
+    return FeatureReconstruction(module.TorchvisionFeatures(backbone))

@@ -13,6 +13,7 @@ from torchvision.models import get_model, list_models
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.networks.frozen_features import Features
 
 STRIDES: Final = (4, 8, 16)
 _PROBE_PX: Final = 128  # side of the picture that tells where the strides are
@@ -21,8 +22,8 @@ _MEAN: Final = (0.485, 0.456, 0.406)
 _DEVIATION: Final = (0.229, 0.224, 0.225)
 
 
-class TorchvisionFeatures(nn.Module):
-    """Pictures to features; its weights get no gradient, its batch norms stay as they are.
+class TorchvisionFeatures(Features):
+    """Features of a network of torchvision; its weights get no gradient.
 
     Args:
         name: a network as ``torchvision.models.get_model`` names it.
@@ -37,11 +38,6 @@ class TorchvisionFeatures(nn.Module):
         self.body, self.channels = _tapped(name)
         self.requires_grad_(False)
         self.eval()
-
-    def train(self, mode: bool = True) -> "TorchvisionFeatures":
-        """Stay in eval mode."""
-        del mode
-        return super().train(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, S, S) float in [0, 1] -> features at strides 4, 8 and 16, (B, C, S/4, S/4) etc."""

