@@ -10,7 +10,7 @@ Features for Anomaly Detection", ICPR 2020, for the components of least variance
 """
 
 from importlib import import_module
-from typing import Final
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,10 +80,15 @@ class FeatureReconstruction(AnomalyNetwork):
 
 
 def build_fre(image_size_px: int, backbone: str = "") -> FeatureReconstruction:
-    """Size it for squares whose side is a power of two of at least 32, over the network of
-    torchvision that is named, or else over EfficientNet-lite0."""
+    """Size it for squares whose side is a power of two of at least 32, over the features that
+    ``build_features`` builds."""
     del image_size_px  # fully convolutional
+    return FeatureReconstruction(build_features(backbone))
+
+
+def build_features(backbone: str) -> Features:
+    """Build those of the network of torchvision that is named, or else of EfficientNet-lite0."""
     if not backbone:
-        return FeatureReconstruction(FrozenFeatures())
+        return FrozenFeatures()
     module = import_module("reconad_plugin.networks.torchvision_features")  # takes seconds
-    return FeatureReconstruction(module.TorchvisionFeatures(backbone))
+    return cast(Features, module.TorchvisionFeatures(backbone))

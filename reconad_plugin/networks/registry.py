@@ -206,6 +206,17 @@ MODELS: dict[str, ModelSpec] = {
         is_cross_fitted=True,
         can_witness=True,
     ),
+    "texture": ModelSpec(
+        title="Texture of the whole picture",
+        network="reconad_plugin.networks.texture:build_texture",
+        phases=_single("reconad_plugin.training.texture:TextureRecipe"),
+        score_window=21 / 256,
+        widths={"lite0": {}},
+        pretrained="reconad_plugin.training.pretrained_features:load_weights",
+        image_size_px=256,
+        is_cross_fitted=True,
+        can_witness=True,
+    ),
     "dsr": ModelSpec(
         title="DSR",
         network="reconad_plugin.networks.dsr:build_dsr",

@@ -65,10 +65,13 @@ def fit_detector(
         CodebookCollapsedError: a codebook is hardly used.
     """
     beside = product.of_witness
-    if beside is not None and len(images.calibration) < LEAST_IMAGES:
+    held_out = len(images.calibration)
+    if base is None and model_spec(product.model).is_cross_fitted:
+        held_out += len(images.train)
+    if beside is not None and held_out < LEAST_IMAGES:
         raise NotEnoughImagesError(
-            f"a witness needs at least {LEAST_IMAGES} held-out normal images; got "
-            f"{len(images.calibration)}: bring more normal images, or leave the witness out"
+            f"a witness needs at least {LEAST_IMAGES} held-out normal images; got {held_out}: "
+            "bring more normal images, or leave the witness out"
         )
     detector, report, normal = _fit(images, product, training, base, foundation, options)
     if beside is not None:

@@ -211,8 +211,10 @@ def test_too_few_held_out_images_are_told_before_the_training(normal):
     ("model", "witness", "said"),
     [
         pytest.param("fre", "fre", "another model than the first; got fre twice", id="itself"),
-        pytest.param("ae", "ganomaly", "trained in seconds, fre; got 'ganomaly'", id="slow"),
-        pytest.param("ae", "wood", "trained in seconds, fre; got 'wood'", id="unknown"),
+        pytest.param(
+            "ae", "ganomaly", "trained in seconds, fre or texture; got 'ganomaly'", id="slow"
+        ),
+        pytest.param("ae", "wood", "trained in seconds, fre or texture; got 'wood'", id="unknown"),
     ],
 )
 def test_what_can_be_no_witness_is_refused(model, witness, said):
@@ -224,7 +226,7 @@ def test_what_can_be_no_witness_is_refused(model, witness, said):
 def test_features_are_given_to_the_witness_too():
     """Where it takes some."""
     assert ProductSettings(model="ae", witness="fre", features="random").of_witness.model == "fre"
-    with pytest.raises(ValueError, match="features belong to fre; got them with ae"):
+    with pytest.raises(ValueError, match="features belong to fre, texture; got them with ae"):
         ProductSettings(model="ae", features="random")
 
 
