@@ -146,7 +146,7 @@ class TrainOptions(TrainingOptions):
         None
     )
     witness: Annotated[
-        Text, _option("--witness", "NAME", "a second model in the version: fre (default: none)")
+        Text, _option("--witness", "NAME", "a second model in the version: fre, texture")
     ] = None
 
 
