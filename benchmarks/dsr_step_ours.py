@@ -5,6 +5,7 @@ from timing import seconds_per_call
 from torch import Generator
 from worker import BATCH_SIZE, WARMUP_STEPS, read_options, report
 
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training.dsr import SubspacesRecipe
 from reconad_plugin.training.loop import best_precision
@@ -18,7 +19,7 @@ def main() -> None:
     options, figures = read_options(), {}
     for size_px in options.sizes:
         spec = model_spec("dsr")
-        network = spec.build_network(size_px, **spec.widths["paper"])
+        network = spec.build_network(ImageSize.square(size_px), **spec.widths["paper"])
         recipe = SubspacesRecipe(network, Simulation())
         figures[f"{size_px} px"] = _step_s(recipe, size_px, options.steps or TIMED_STEPS)
     parameters = sum(value.numel() for value in network.parameters())

@@ -10,6 +10,7 @@ from worker import BATCH_SIZE, read_options, report
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.simulation.textures import load_textures
 from reconad_plugin.store.mirror import load_files
@@ -31,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         start = perf_counter()
         paths = list(read_folder(options.data).train)
-        images = load_files(paths, size_px, ImageLimits(), Path(cache))
+        images = load_files(paths, ImageSize.square(size_px), ImageLimits(), Path(cache))
         decoded_s = perf_counter() - start
         taken, curve = _train(images, size_px, options.textures, steps)
         fit_s = perf_counter() - start
@@ -50,7 +51,7 @@ def _train(
     images: torch.Tensor, size_px: int, textures: Path, steps: int
 ) -> tuple[int, list[loop.Progress]]:
     spec = model_spec("draem")
-    network = spec.build_network(size_px, **spec.widths["paper"])
+    network = spec.build_network(ImageSize.square(size_px), **spec.widths["paper"])
     simulation = Simulation(textures=load_textures(size_px, textures))
     held_out = min(HELD_OUT, len(images) - BATCH_SIZE)
     done = loop.train(
@@ -59,7 +60,7 @@ def _train(
         images[-held_out:],
         TrainingSettings(steps=steps, batch_size=BATCH_SIZE),
         seed=0,
-        window_px=spec.score_window_px(size_px),
+        window_px=spec.score_window_px(ImageSize.square(size_px)),
     )
     return done.steps, done.curve
 

@@ -8,8 +8,9 @@ from jpegs import make_jpegs
 from timing import calls_per_second
 from worker import read_options, report
 
-from reconad_plugin.images.geometry import decode_square
+from reconad_plugin.images.geometry import decode_to_size
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.store.mirror import load_files
 
 SIZE_PX = 256
@@ -22,17 +23,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = make_jpegs(Path(folder), options.textures)
         cache = Path(folder) / "cache"
-        images = load_files(paths, SIZE_PX, limits, cache)
+        images = load_files(paths, ImageSize.square(SIZE_PX), limits, cache)
 
         def decode() -> None:
             for path in paths:
-                decode_square(path.read_bytes(), SIZE_PX, limits)
+                decode_to_size(path.read_bytes(), ImageSize.square(SIZE_PX), limits)
 
         figures = {
             "first decoding": calls_per_second(decode, options.seconds),
             "epoch": calls_per_second(lambda: _epoch(images), options.seconds),
             "epoch with opening": calls_per_second(
-                lambda: _epoch(load_files(paths, SIZE_PX, limits, cache)), options.seconds
+                lambda: _epoch(load_files(paths, ImageSize.square(SIZE_PX), limits, cache)),
+                options.seconds,
             ),
         }
     report({name: len(paths) * rate for name, rate in figures.items()}, images=len(paths))

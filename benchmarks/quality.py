@@ -53,7 +53,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--witness", default=None)
     parser.add_argument("--budget", default="15m")
     parser.add_argument("--steps", default=None, help="so many steps, however long they take")
-    parser.add_argument("--image-size", default="128")
+    parser.add_argument("--image-size", default="128", help="a budget, or such as 208x512")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--images", type=int, default=None, help="so many normal images, not all")
     parser.add_argument("--json", type=Path, default=None)
@@ -108,8 +108,12 @@ def _line(name: str, runs: list[dict[str, Any]]) -> str:
         if values:
             spread = f" ±{statistics.stdev(values):.3f}" if len(values) > 1 else ""
             parts.append(f"{figure} {statistics.mean(values):.3f}{spread}")
+    for defect in runs[0]["test"]["defects"]:
+        values = [run["test"]["defects"][defect]["image_AUROC"] for run in runs]
+        parts.append(f"{defect} {statistics.mean(values):.3f}")
     steps = [run["train"]["steps"] for run in runs]
-    return "  ".join([*parts, f"steps {min(steps)}-{max(steps)}"])
+    size = runs[0]["train"]["image_size_px"]
+    return "  ".join([*parts, f"size {size}", f"steps {min(steps)}-{max(steps)}"])
 
 
 if __name__ == "__main__":

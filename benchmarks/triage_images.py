@@ -23,6 +23,7 @@ from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import describe_image
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 
@@ -167,7 +168,9 @@ def fit(
 ) -> Detector:
     """Fit a detector on pictures of any shapes."""
     settings = ProductSettings(model=model, image_size_px=IMAGE_SIZE_PX, seed=seed)
-    images = [stack_images(pictures, IMAGE_SIZE_PX) for pictures in (train, calibration)]
+    images = [
+        stack_images(pictures, ImageSize.square(IMAGE_SIZE_PX)) for pictures in (train, calibration)
+    ]
     split = NormalImages(images[0], images[1], images[0][:0])
     detector, _ = fit_detector(split, settings, TrainingSettings(steps=steps))
     return detector
@@ -195,7 +198,9 @@ def score(
     described = described.assign(
         key=rows["path"], sha256=rows["path"], night="", split="", position=position
     )
-    table = score_table(detector, described, stack_images(changed, IMAGE_SIZE_PX), "1")
+    table = score_table(
+        detector, described, stack_images(changed, ImageSize.square(IMAGE_SIZE_PX)), "1"
+    )
     for name in ("path", "label", "exposure", "is_pool"):
         if name in rows:
             table[name] = rows[name].to_numpy()

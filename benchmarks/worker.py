@@ -24,11 +24,19 @@ def read_options(sizes: str = "128,256") -> argparse.Namespace:
     parser.add_argument("--sizes", default=sizes, help="sides of the pictures, px")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a rate's measurement")
     parser.add_argument("--steps", type=int, help="of a training")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda; of the workers named step")
+    parser.add_argument("--width", default="paper", help="of ours, where networks have several")
     options = parser.parse_args()
     options.sizes = [int(size) for size in options.sizes.split(",")]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
     return options
+
+
+def wait_for(device: str) -> None:
+    """Wait until a GPU has done what it was asked for, so that its seconds count."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
 
 
 def report(figures: Mapping[str, float], **notes: object) -> None:

@@ -23,7 +23,7 @@ def pretrain_vq(
     budget_s: float | None = None,
     steps: int | None = None,
     width: str | None = None,
-    image_size_px: int = 256,
+    image_size_px: int | str = 256,
     textures: str | None = None,
     seed: int = 0,
     night: date | None = None,
@@ -36,7 +36,7 @@ def pretrain_vq(
         budget_s: seconds.
         steps: at most so many.
         width: of DSR: ``tiny``, ``small`` or ``paper``.
-        image_size_px: side of the square.
+        image_size_px: budget of pixels, as the side of a square, or height x width.
         textures: a folder or ``s3://bucket/prefix``; the packaged ones where None.
         seed: of first weights, order, variation and patterns.
         night: the last night to learn from; the last one of each product where None.

@@ -16,6 +16,7 @@ from mlflow_models import alias_log, registry
 from reconad_plugin.config import parse_night
 from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.judge import Verdict
+from reconad_plugin.images.size import ImageSize
 
 
 @flow(name="promote", flow_run_name="promote {product} {night}")
@@ -47,7 +48,7 @@ def promote(product: str, night: date, version: int | None = None) -> PromotionO
         contenders = judging.choose_contenders(product, version, completed)
         if isinstance(contenders, PromotionOutcome):
             return contenders
-        golden = gather_golden(opened, night, contenders.size_px, contenders.fitted_to)
+        golden = gather_golden(opened, night, contenders.size, contenders.fitted_to)
         verdict = judge_versions(opened, contenders, golden)
         return carry_out(opened, night, contenders, verdict)
 
@@ -60,12 +61,12 @@ def judge_once(product: str, night: date, version: registry.Version) -> Promotio
 
 @step()
 def gather_golden(
-    product: Product, night: date, size_px: int, fitted_to: frozenset[str]
+    product: Product, night: date, size: ImageSize, fitted_to: frozenset[str]
 ) -> GoldenSet:
     """Collect the images that judge; see ``judging.build_golden_set``."""
     newest = max([night, *product.known_nights()])
     rows = open_ledger_to_train(product).as_of(newest).training_images(product.settings.target_fpr)
-    return judging.build_golden_set(product, rows, size_px, fitted_to)
+    return judging.build_golden_set(product, rows, size, fitted_to)
 
 
 @step()

@@ -26,6 +26,7 @@ from reconad_plugin.images.decode import decode_image, upright_size
 from reconad_plugin.images.folder import NORMAL_LABEL
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.masks import check_shape, decode_mask, shrink_mask
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.metrics.image import share_above
 from reconad_plugin.metrics.pixel import PixelCurves
 from reconad_plugin.plots import evaluation as plots
@@ -157,7 +158,7 @@ def _pixel_figures(
         batch = rows[start : start + evaluation_rows.BATCH_ROWS]
         indices = batch["row"].tolist()
         greys = _decode_maps(maps[indices].tolist())
-        is_defect = _decode_masks(masks, images, batch, greys.shape[-1])
+        is_defect = _decode_masks(masks, images, batch, ImageSize.of(greys.shape))
         unit = MAP_FULL_SCALE / plots.WHITE * batch["image_threshold"].to_numpy(np.float32)
         curves.update(greys * unit.astype(np.float32)[:, None, None], is_defect)
         whites += int(np.count_nonzero((greys == plots.WHITE) & ~is_defect))
@@ -177,11 +178,11 @@ def _pixel_figures(
 
 
 def _decode_maps(encoded: Sequence[str]) -> NDArray[np.uint8]:
-    """Decode (N, S, S) greys."""
+    """Decode (N, H, W) greys."""
     greys = [_decode_map(each) for each in encoded]
-    shapes = {grey.shape for grey in greys} | {greys[0].shape[::-1]}
+    shapes = {grey.shape for grey in greys}
     if len(shapes) != 1:
-        raise ConfigError(f"maps must be squares of one size; got {sorted(shapes)}")
+        raise ConfigError(f"maps must be of one size; got {sorted(shapes)}")
     return np.stack(greys)
 
 
@@ -190,10 +191,10 @@ def _decode_map(encoded: str) -> NDArray[np.uint8]:
 
 
 def _decode_masks(
-    encoded: NDArray[np.object_], images: NDArray[np.object_], rows: pd.DataFrame, size_px: int
+    encoded: NDArray[np.object_], images: NDArray[np.object_], rows: pd.DataFrame, size: ImageSize
 ) -> NDArray[np.bool_]:
-    """Decode the masks of N rows: (N, size_px, size_px), True on defects."""
-    masks = np.zeros((len(rows), size_px, size_px), dtype=np.bool_)
+    """Decode the masks of N rows: (N, H, W), True on defects."""
+    masks = np.zeros((len(rows), *size.shape), dtype=np.bool_)
     for mask, row, label in zip(masks, rows["row"].tolist(), rows["label"], strict=True):
         if label == NORMAL_LABEL:
             continue
@@ -203,7 +204,7 @@ def _decode_masks(
             check_shape(upright_size(content), upright_size(decode_base64(images[row])))
         except InvalidImageError as error:
             raise InvalidImageError(error.reason, f"mask of row {row}: {error}") from None
-        mask[:] = shrink_mask(pixels, size_px)
+        mask[:] = shrink_mask(pixels, size)
     return masks
 
 
@@ -250,8 +251,9 @@ def _plot_mistakes(
 
 def _thumbnail(encoded: str) -> NDArray[np.uint8]:
     content = decode_base64(encoded)
-    picture = Image.fromarray(decode_image(content, _ANY_SIZE, smallest_px=EXAMPLE_SIDE_PX))
-    picture.thumbnail((EXAMPLE_SIDE_PX, EXAMPLE_SIDE_PX))
+    smallest = ImageSize.square(EXAMPLE_SIDE_PX)
+    picture = Image.fromarray(decode_image(content, _ANY_SIZE, smallest))
+    picture.thumbnail(smallest.shape)
     return np.asarray(picture)
 
 

@@ -98,7 +98,7 @@ def save_model(
         FLAVOR_NAME,
         reconad_version=version("reconad"),
         model=detector.model,
-        image_size_px=detector.image_size_px,
+        image_size_px=detector.image_size_px.setting,
         data=DATA_FOLDER,
     )
     mlflow_model.model_size_bytes = sum(

@@ -12,6 +12,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from mlflow_models.server import open_client, outage
 from reconad_plugin.errors import ConfigError, NoChampionError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import VersionFacts
 
 CHAMPION: Final = "champion"
@@ -22,9 +23,12 @@ FINGERPRINT_TAG: Final = "reconad.request"  # of its training job
 NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
+ADVICE_TAG: Final = "reconad.advice"  # why its model was taken, where that was left open
 MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version that scored it
 EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
 MANIFESTS_TAG: Final = "reconad.manifests"
+IMAGE_SIZE_TAG: Final = "reconad.image_size"  # height x width; a square has none
+PICTURE_SIZE_TAG: Final = "reconad.picture_size"  # of what is seen in windows too
 STATE_TAG: Final = "reconad.state"  # promoted, rejected, rolled_back
 VERDICT_TAG: Final = "reconad.verdict"
 JUDGED_AGAINST_TAG: Final = "reconad.judged_against"  # the champion of the verdict, or none
@@ -97,9 +101,17 @@ class Version:
         return ROLLED_BACK_NIGHT_TAG in self.tags
 
 
-def training_tags(fingerprint: str, purpose: str) -> dict[str, str]:
+def training_tags(fingerprint: str, purpose: str, size: ImageSize) -> dict[str, str]:
     """Return what a version says of the training that made it."""
-    return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose}
+    shape = {} if isinstance(size.setting, int) else {IMAGE_SIZE_TAG: str(size)}
+    return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose, **shape}
+
+
+def image_size_of(tags: Mapping[str, str], tag: str = IMAGE_SIZE_TAG) -> ImageSize | None:
+    """Return the size that a version noted; None where it is a square, whose side its settings
+    say."""
+    noted = tags.get(tag)
+    return None if noted is None else ImageSize.parse(noted)
 
 
 def night_tags(night: str, cause: str, manifests: str) -> dict[str, str]:

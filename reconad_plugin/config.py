@@ -9,15 +9,24 @@ import math
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+)
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
 from reconad_plugin.networks.registry import MODELS, Choices, Option, model_spec
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
 from reconad_plugin.simulation.presets import preset as find_preset
@@ -25,6 +34,7 @@ from reconad_plugin.simulation.presets import preset as find_preset
 CONFIG_VARIABLE = "RECONAD_CONFIG"
 DEFAULT_CONFIG_PATH = Path("reconad.toml")
 DEFAULT_MODEL = "ae"
+AUTO = "auto"  # the model that is advised when the first training begins
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 RANDOM_FEATURES = "random"  # in place of weights
@@ -47,7 +57,8 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _known_model(name: str) -> str:
-    model_spec(name)
+    if name != AUTO:
+        model_spec(name)
     return name
 
 
@@ -62,17 +73,6 @@ def backbone_of(features: str | None) -> str:
     name = (features or "").partition("=")[0]
     is_named = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name != RANDOM_FEATURES
     return name if is_named else ""
-
-
-def check_image_size(size_px: int) -> int:
-    """Check the side of a square that a network is to take, and return it.
-
-    Raises:
-        ConfigError: it is no power of two from 32 to 1024.
-    """
-    if not 32 <= size_px <= 1024 or size_px & (size_px - 1):
-        raise ConfigError(f"image_size_px must be a power of two from 32 to 1024; got {size_px}")
-    return size_px
 
 
 def _pattern_with_a_group(pattern: str) -> str:
@@ -148,7 +148,13 @@ class ProductSettings(_Frozen):
         None  # weights for fre; None: the wheel's
     )
     witness: str | None = None  # a second model, which scores beside the first in one version
-    image_size_px: Annotated[int, AfterValidator(check_image_size)] = 128  # or the model's own
+    # a budget of pixels, as the side of a square, or a size; where none is given the model's own
+    image_size_px: Annotated[
+        int | ImageSize,
+        PlainValidator(check_image_size),
+        PlainSerializer(lambda asked: getattr(asked, "setting", asked)),
+    ] = 128
+    windows: bool = False  # whether pictures are also seen in windows of their own pixels
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     first_training_nights: Annotated[int, Field(ge=1)] = 3
@@ -167,11 +173,19 @@ class ProductSettings(_Frozen):
     def _size_of_the_model(cls, given: object) -> object:
         if not isinstance(given, dict) or given.get("image_size_px") is not None:
             return given
+        given = {name: value for name, value in given.items() if name != "image_size_px"}
         spec = MODELS.get(given.get("model", DEFAULT_MODEL))
         return given if spec is None else {**given, "image_size_px": spec.image_size_px}
 
     @pydantic.model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
+        if self.model == AUTO:
+            of_a_model = {"width": self.width, "options": self.options, "vq": self.vq}
+            of_a_model["witness"] = self.witness
+            named = [name for name, value in of_a_model.items() if value]
+            if named:
+                raise ValueError(f"{named[0]} belongs to a model; got it with {AUTO}: name a model")
+            return self
         spec = MODELS[self.model]
         if self.width is not None and self.width not in spec.widths:
             raise ValueError(
@@ -232,9 +246,36 @@ class ProductSettings(_Frozen):
         )
 
     @property
+    def asked_size_px(self) -> int | ImageSize | None:
+        """With ``auto``: the image size that was asked for, if one was."""
+        return self.image_size_px if "image_size_px" in self.model_fields_set else None
+
+    def settled(
+        self,
+        model: str,
+        width: str | None,
+        image_size_px: int | ImageSize,
+        options: Mapping[str, Option] | None = None,
+    ) -> "ProductSettings":
+        """Return the same settings for a model in place of ``auto``."""
+        features = self.features if model_spec(model).pretrained else None
+        chosen = {"model": model, "width": width, "image_size_px": image_size_px}
+        rest = {**chosen, "options": dict(options or {}), "features": features}
+        return ProductSettings.model_validate({**self.model_dump(), **rest})
+
+    @property
     def architecture(self) -> dict[str, Option]:
         """Arguments of the network's builder besides the image size."""
-        return MODELS[self.model].architecture(self.width, self.options)
+        return model_spec(self.model).architecture(self.width, self.options)
+
+    @property
+    def image_size(self) -> ImageSize:
+        """Size that the network takes; a square where only a budget is known."""
+        return settle_size(self.image_size_px, [])
+
+    def with_image_size(self, size: ImageSize) -> "ProductSettings":
+        """Return the same settings, with the size settled."""
+        return self.model_copy(update={"image_size_px": size})
 
     @property
     def limits(self) -> ImageLimits:

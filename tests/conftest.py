@@ -25,6 +25,7 @@ NewStore = Callable[[Path], str]
 PLATFORM = "platform"
 OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tests go by files
     "test_demo.py",
+    "test_cuda_checks.py",
     "test_damaged_pictures.py",
     "test_dashboard.py",
     "test_alias_log.py",

@@ -3,6 +3,7 @@
 import torch
 from torch import Generator
 
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.dsr import build_dsr
 
 SIZE_PX = 64
@@ -18,7 +19,7 @@ def small(size_px=SIZE_PX):
     """A network of few weights, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_dsr(size_px, 8, 8, CODES, restriction_width=8, unet_width=4)
+        return build_dsr(ImageSize.square(size_px), 8, 8, CODES, restriction_width=8, unet_width=4)
 
 
 def pictures(count, size_px=SIZE_PX, seed=1):

@@ -53,6 +53,8 @@ EMPTY_BEFORE: Final = START - timedelta(1)
 GATHERED, TRAINED, QUIET, SCRATCHED, QUIET_TOO, LAST_QUIET, DIMMED, LEARNT = NIGHTS
 EMPTY_AFTER: Final = LEARNT + timedelta(1)
 IMAGES: Final = 24  # a night
+# the story's model sees pictures as they come, so that a lamp matters to it
+OF_THE_STORY: Final = {"first_training_nights": 2, "options.light": "none"}
 FOUNDING_IMAGES: Final = 40  # of the first two: enough that a threshold lets normal ones through
 
 _numbers = itertools.count(1)
@@ -181,7 +183,7 @@ def run_story(platform: EmbeddedPlatform, folder: Path) -> Story:
     """Run the nights of the story."""
     with pytest.MonkeyPatch.context() as environment:
         add_narrow_widths(environment)
-        factory = make_factory(platform, folder, environment, first_training_nights=2)
+        factory = make_factory(platform, folder, environment, **OF_THE_STORY)
         story = Story(factory, platform)
         story.tell()
     return story
@@ -210,7 +212,7 @@ def fork(
         settings: of the product, where they differ from the story's.
     """
     cache = story.factory.settings.parent / "cache"  # by content: nobody can spoil it
-    settings = {"first_training_nights": 2, **settings}
+    settings = {**OF_THE_STORY, **settings}
     copy = make_factory(story.platform, folder, environment, cache=cache, **settings)
     _copy_objects(story, at, copy)
     _copy_versions(story.product, story.marks[at], copy.product)

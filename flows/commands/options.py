@@ -17,6 +17,7 @@ from flows.commands.parse import (
     parse_number,
     parse_positive,
     parse_seed,
+    parse_size,
 )
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.presets import PRESETS
@@ -40,8 +41,14 @@ def _argument(metavar: str, help: str) -> Any:
 DEMO_STATE: Final = Path(".reconad/demo")
 NIGHT: Final = "YYYY-MM-DD"
 ADDRESS: Final = "DIR|s3://.."
+SIZE: Final = "PX|HxW"
+WINDOWS_HELP: Final = "see large pictures in windows of their own pixels too"
+SIZE_HELP: Final = "pixels the network sees: as many as a square of this side, or height x width"
 PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
 BUDGET_HELP: Final = "wall-clock time, such as 90s, 15m or 1h (finetune without --steps: 5m)"
+MODEL_HELP: Final = f"{', '.join(MODELS)}, or auto: the one that `reconad advise` names"
+DEFECT_HELP: Final = "smallest defect to be seen, in pixels of the pictures (default: by masks)"
+POSITION_HELP: Final = "the camera's position in names, such as '_(left|right)_'"
 RATE_HELP: Final = "(default: the model's; half of it to fine-tune)"
 GEOMETRY_HELP: Final = (
     "how parts may lie: none (always alike), mirror, rotate, or auto: the pictures tell none from "
@@ -62,7 +69,7 @@ Night = Annotated[str, _argument("NIGHT", NIGHT)]
 ModelUri = Annotated[str, _argument("MODEL_URI", "such as models:/reconad-screw/3")]
 Data = Annotated[str, _option("--data", ADDRESS, "train/good, or flat")]
 Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
-ImageSize = Annotated[int, _option("--image-size", "PX", "of the network", parse_count)]
+ImageSize = Annotated[str, _option("--image-size", SIZE, SIZE_HELP)]
 Preset = Annotated[str, _option("--preset", "NAME", PRESET_HELP)]
 Steps = Annotated[Count, _count("--steps", "end after so many steps at the latest")]
 Seed = Annotated[int, _count("--seed", "of all that is drawn", parse_seed)]
@@ -129,10 +136,11 @@ class TrainingOptions(PictureOptions):
 class TrainOptions(TrainingOptions):
     """Train on a folder of normal images."""
 
-    model: Annotated[str, _option("--model", "NAME", ", ".join(MODELS))] = "draem"
+    model: Annotated[str, _option("--model", "NAME", MODEL_HELP)] = "draem"
     image_size: Annotated[
-        Count, _count("--image-size", "of the network (default: the model's, mostly 128)")
+        Text, _option("--image-size", SIZE, f"{SIZE_HELP} (default: the model's, mostly 128)")
     ] = None
+    windows: Annotated[bool, _option("--windows", None, WINDOWS_HELP)] = False
     width: Annotated[
         Text, _option("--width", "NAME", "size of the network (default: the least)")
     ] = None
@@ -170,7 +178,7 @@ class PretrainOptions(PictureOptions):
         None
     )
     steps: Steps = None
-    image_size: ImageSize = 256
+    image_size: ImageSize = "256"
     width: Annotated[Text, _option("--width", "NAME", "of dsr (default: the least)")] = None
     seed: Seed = 0
     device: Device = "cpu"
@@ -198,13 +206,26 @@ class PredictOptions(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdviseOptions(PictureOptions):
+    """Say which model, image size and minutes fit a folder, and why."""
+
+    data: Annotated[str, _option("--data", ADDRESS, "train/good, or flat; test/<defect> too")]
+    smallest_defect: Annotated[
+        float | None, _option("--smallest-defect", "PX", DEFECT_HELP, parse_size)
+    ] = None
+    budget: Annotated[Text, _option("--budget", "TIME", "that a training may take")] = None
+    position_pattern: Annotated[Text, _option("--position-pattern", "REGEX", POSITION_HELP)] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimulateOptions(PictureOptions):
     """Draw a sheet of simulated anomalies, to judge before spending a night."""
 
     data: Data
     preset: Preset = "general"
     out: Annotated[Path, _option("--out", "DIR", "folder of the sheet")]
-    image_size: ImageSize = 128
+    image_size: ImageSize = "128"
     seed: Seed = 0
 
 

@@ -1,5 +1,6 @@
 """Texts of the command line that typer leaves as they are."""
 
+import math
 import re
 from typing import Final
 
@@ -57,6 +58,14 @@ def parse_number(text: str | float) -> float:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"it must be a number; got {text!r}") from None
+
+
+def parse_size(text: str | float) -> float:
+    """Read a number above 0, or raise ``BadParameter``."""
+    size = parse_number(text)
+    if not 0 < size < math.inf:
+        raise typer.BadParameter(f"it must be a number above 0; got {size}")
+    return size
 
 
 def parse_option(text: str) -> tuple[str, bool | float | str]:

@@ -47,6 +47,7 @@ COMMANDS: Final = (
     Command("promote", NIGHTLY, options.PromoteOptions),
     Command("rollback", NIGHTLY, options.RollbackOptions),
     Command("backfill", NIGHTLY, options.BackfillOptions),
+    Command("advise", BY_HAND, options.AdviseOptions),
     Command("train", BY_HAND, options.TrainOptions),
     Command("finetune", BY_HAND, options.FinetuneOptions),
     Command("evaluate", BY_HAND, options.EvaluateOptions),

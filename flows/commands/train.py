@@ -25,6 +25,7 @@ def run(options: TrainOptions) -> None:
         "width": options.width,
         "options": dict(parse_option(text) for text in options.option),
         "image_size_px": options.image_size,
+        "windows": options.windows,
         "seed": options.seed,
         "vq": options.vq,
         "features": options.features,
@@ -50,7 +51,7 @@ def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | Non
         "parameters": sum(
             value.numel() for network in detector.networks for value in network.parameters()
         ),
-        "image_size_px": detector.image_size_px,
+        "image_size_px": detector.network_size_px.setting,
         **{name: getattr(report, name) for name in _OF_THE_REPORT.split()},
         "images_calibration": len(calibration.normal_scores),
         "image_threshold": calibration.image_threshold,

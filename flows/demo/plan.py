@@ -15,7 +15,7 @@ from reconad_plugin.ledger.night_record import NightRecord
 PRODUCT: Final = "ball_screw"
 BUCKET: Final = "factory"
 DATA: Final = CHECKOUT / "demo" / PRODUCT
-LAMP_POWER: Final = 0.6  # share of the light that the worn lamp still gives
+LAMP_POWER: Final = (0.65, 0.55, 0.4)  # of red, green and blue that the worn lamp still gives
 
 SETTINGS: Final = """\
 # Written by the demo.
@@ -46,7 +46,7 @@ class DemoPlan:
     """What the factory does."""
 
     nights: tuple[date, ...]  # the real days that are replayed
-    dimmed_from: date = date(2020, 9, 3)  # from here on the lamp gives ``LAMP_POWER`` of its light
+    worn_from: date = date(2020, 9, 3)  # from here on the lamp gives ``LAMP_POWER`` of its light
     broken_night: date = date(2020, 8, 31)  # the night with files that are no pictures
     train_steps: int = 500  # of the first training
     finetune_steps: int = 250  # of a fine-tuning

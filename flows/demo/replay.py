@@ -162,11 +162,11 @@ class _Factory:
 
     def _picture(self, path: Path, night: date) -> bytes:
         content = path.read_bytes()
-        if night < self._plan.dimmed_from:
+        if night < self._plan.worn_from:
             return content
         pixels = torch.from_numpy(decode_image(content).astype(np.float32) / 255)
-        dimmed = (dim_lamp(pixels, LAMP_POWER) * 255).round().byte().numpy()
-        return _to_jpeg(Image.fromarray(dimmed))
+        lit = dim_lamp(pixels, torch.tensor(LAMP_POWER))  # (H, W, 3)
+        return _to_jpeg(Image.fromarray((lit * 255).round().byte().numpy()))
 
     def _put(self, night: date, name: str, content: bytes) -> None:
         key = f"{PRODUCT}/incoming/{night.isoformat()}/{name}"

@@ -117,8 +117,8 @@ def _heading(story: _Story) -> str:
     watched = [row for row in story.nights if row.record is not None]
     pitted = [row for row in watched if row.pitted]
     quiet = [row for row in watched if not row.pitted and not row.is_simulated]
-    dimmed = story.plan.dimmed_from.isoformat()
-    before = [row for row in quiet if row.night < dimmed]
+    worn = story.plan.worn_from.isoformat()
+    before = [row for row in quiet if row.night < worn]
     named = sum("defects" in row.causes for row in pitted)
     held = sum(bool(row.record and row.record.is_holding) for row in pitted) - named
     passed = sum(not row.is_alarm for row in pitted)
@@ -126,8 +126,9 @@ def _heading(story: _Story) -> str:
     return (
         f"<h1>{len(story.nights)} real nights of a ball screw</h1>"
         f"<p class='lead'>{len(before)} ordinary watched nights gave "
-        f"{sum(row.is_alarm for row in before)} alarms. From {dimmed} on the lamp gives "
-        f"{LAMP_POWER:.0%} of its light (applied to the real pictures; the system is not told). "
+        f"{sum(row.is_alarm for row in before)} alarms. From {worn} on the lamp is worn: it gives "
+        f"{', '.join(f'{power:.0%}' for power in LAMP_POWER)} of its red, green and blue (applied to "
+        "the real pictures; the system is not told). "
         f"Fine-tuning followed {', '.join(learnt) or 'no night'}. Of {len(pitted)} watched "
         f"nights with pitting by the data set's labels: named defects {named}, held with another "
         f"cause {held}, passed without an alarm {passed}, sent to fine-tuning "
@@ -165,18 +166,18 @@ def _night_table(nights: list[DemoNight]) -> str:
 
 def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
     """Draw maps of an example night of each kind, under the version that shows it best."""
-    scores, dimmed = story.scores, story.plan.dimmed_from.isoformat()
-    ordinary = scores[(scores["night"] < dimmed)]
-    darker = scores[scores["night"] == dimmed]
+    scores, worn = story.scores, story.plan.worn_from.isoformat()
+    ordinary = scores[(scores["night"] < worn)]
+    darker = scores[scores["night"] == worn]
     last = story.versions[-1].number
     if len(ordinary):
         version = str(ordinary["model_version"].iloc[-1])
         title = "An ordinary night under the version that served it"
         yield title, _maps(story, ordinary.tail(30), version)
     for number in sorted({"1", last}) if len(darker) else ():
-        title = f"The first night with the dimmed lamp under version {number}"
+        title = f"The first night with the worn lamp under version {number}"
         yield title, _maps(story, darker, number)
-    pitted = scores[scores["is_pitted"] & (scores["night"] >= dimmed)]
+    pitted = scores[scores["is_pitted"] & (scores["night"] >= worn)]
     if len(pitted):
         night = pitted["night"].value_counts().index.max()
         title = f"Pitted screws of {night} under version {last}: nothing is learnt from them"

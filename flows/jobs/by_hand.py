@@ -6,25 +6,28 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from flows.jobs import training_job as jobs
+from flows.jobs.advising import Settled, choices_of, files_of, settle_model
 from flows.jobs.fitting import fit_and_log, pretrain_and_log
 from flows.jobs.progress import warn
 from mlflow_models import flavor
 from mlflow_models.foundation import registered_name
+from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
-from reconad_plugin.config import ProductSettings, TrainingSettings, check_product_name
+from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import ImageFolder
+from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, uri_of
+from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
-from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.store import mirror
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.report import FoundationReport, TrainingReport
@@ -37,19 +40,31 @@ def train(
     of this product; of the folder's name where it is None.
     """
     folder = mirror.open_source(data)
-    warn(mirror.describe_sizes(folder.train, settings.image_size_px))
+    name = check_product_name(product or name_of(data, "--product"))
+    settled = Settled(settings)
+    if settings.model == AUTO:
+        settled = settle_model(settings, files_of(folder, settings), device)
+        settings = settled.settings
+        warn(settled.tags[ADVICE_TAG])
     table = table_of(folder)
+    size, whole = _settle_size(settings, table), None
+    if settings.windows:
+        whole = window_pictures(mirror.picture_sizes(folder.train), size)
+    warn(describe_cost(whole, size) if whole else mirror.describe_sizes(folder.train, size))
     job = jobs.TrainingJob(
-        product=check_product_name(product or name_of(data, "--product")),
+        product=name,
         purpose=jobs.TRAINING,
         run_name=f"{jobs.TRAINING} {settings.model}",
         settings=settings,
         training=settings.train,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS]},
-        load=partial(_load, table, settings),
+        load=partial(_load, table, whole or size, settings.limits),
         textures=mirror.hashes_of_textures(settings.train.textures),
         foundation=jobs.named_foundation(settings),
+        image_size=size,
+        picture_size=whole,
+        tags=settled.tags,
     )
     return _fit(job, device)
 
@@ -80,9 +95,10 @@ def finetune(
     table = pd.concat([oversample(old_train, new_train), *rest], ignore_index=True)
     settings = ProductSettings(
         model=base.model,
-        **_choices_of(base),
+        **choices_of(base),
+        image_size_px=base.network_size_px,
+        windows=base.windows is not None,
         witness=None if base.witness is None else base.witness.detector.model,
-        image_size_px=base.image_size_px,
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,
@@ -98,9 +114,10 @@ def finetune(
         training=training,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS].drop_duplicates()},
-        load=partial(_load, table, settings),
+        load=partial(_load, table, base.image_size_px, settings.limits),
         textures=mirror.hashes_of_textures(training.textures),
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
+        picture_size=base.image_size_px if base.windows else None,
     )
     return _fit(job, device)
 
@@ -113,10 +130,10 @@ def pretrain(
     """
     name = check_product_name(name or name_of(data[0], "--name"))
     folders = {address: mirror.open_source(address) for address in data}
-    pictures = [path for folder in folders.values() for path in folder.train]
-    warn(mirror.describe_sizes(pictures, settings.image_size_px))
     tables = {address: table_of(folder) for address, folder in folders.items()}
     table = pd.concat(tables.values(), ignore_index=True).drop_duplicates("sha256")
+    size = _settle_size(settings, table)
+    warn(mirror.describe_sizes(table["path"].tolist(), size))
     job = jobs.TrainingJob(
         product=registered_name(name),
         purpose=jobs.PRETRAINING,
@@ -125,8 +142,9 @@ def pretrain(
         training=settings.train,
         images=table,
         sources={as_text(address): each[IMAGES_COLUMNS] for address, each in tables.items()},
-        load=partial(_load, table, settings),
+        load=partial(_load, table, size, settings.limits),
         textures=mirror.hashes_of_textures(settings.train.textures),
+        image_size=size,
     )
     return pretrain_and_log(job, device)
 
@@ -137,10 +155,16 @@ def _fit(job: jobs.TrainingJob, device: str) -> jobs.TrainingRun[Detector, Train
     return run
 
 
-def _load(table: pd.DataFrame, settings: ProductSettings) -> NormalImages:
+def _settle_size(settings: ProductSettings, table: pd.DataFrame) -> ImageSize:
+    """Settle the size that a training sees pictures at; see ``settle_size``."""
+    train = table.loc[table["split"] == TRAIN, "path"].tolist()
+    return settle_size(settings.image_size_px, mirror.picture_sizes(train))
+
+
+def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalImages:
     def of(split: str) -> Tensor:
         paths = table.loc[table["split"] == split, "path"].tolist()
-        return mirror.load_files(paths, settings.image_size_px, settings.limits)
+        return mirror.load_files(paths, size, limits)
 
     return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
 
@@ -228,17 +252,3 @@ def name_of(data: str, option: str) -> str:
 def _registered_product(model_uri: str) -> str | None:
     found = re.match(r"models:/reconad-([a-z0-9_-]+)[/@]", model_uri)
     return found.group(1) if found else None
-
-
-def _choices_of(base: Detector) -> dict[str, Any]:
-    """Return the width and options that a detector was built with."""
-    spec = model_spec(base.model)
-    sizes = base.architecture.items()
-    shared = spec.foundation.sizes if spec.foundation else {}
-    own = {  # besides those of its foundation, which may be of any size
-        name: {pair for pair in of.items() if pair[0] not in shared}
-        for name, of in spec.widths.items()
-    }
-    width = next((name for name, of in own.items() if of <= sizes), None)
-    options = {name: value for name, value in sizes if name in spec.network_options}
-    return {"width": width, "options": options}

@@ -39,7 +39,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
     with progress_bar(job.title) as on_progress:
         detector, report = fit_detector(
             images,
-            job.settings,
+            job.settled,
             _with_local_textures(job.training),
             job.base.load() if job.base else None,
             job.foundation.network if job.foundation else None,
@@ -52,7 +52,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
 
 def pretraining_settings(
     width: str | None,
-    image_size_px: int,
+    image_size_px: int | str,
     seed: int,
     training: Mapping[str, object],
     limits: Mapping[str, object] | None = None,
@@ -93,7 +93,7 @@ def pretrain_and_log(
         network, report = spec.foundation.pretrain(
             images.train,
             images.calibration,
-            textures_of(training, settings.image_size_px),
+            textures_of(training, job.settled.image_size),
             training,
             settings.seed,
             spec.foundation_sizes(settings.width),
@@ -120,6 +120,7 @@ def _record(
     return job.record(
         params={
             **{name: value for name, value in job.settings if name not in _STEPS_OF},
+            "image_size_px": job.settled.image_size.setting,
             **dict(job.training),
             "geometric_augmentation": report.geometry,
             "planned_steps": report.planned_steps,
@@ -164,7 +165,7 @@ def _foundation_record(
             **dict(training),
             **network.sizes,
             "width": settings.width,
-            "image_size_px": settings.image_size_px,
+            "image_size_px": job.settled.image_size.setting,
             "seed": settings.seed,
             "planned_steps": report.training.planned_steps,
             "ended_by": report.training.ended_by,

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import pandas as pd
@@ -26,6 +27,7 @@ from reconad_plugin.gate.golden import (
 from reconad_plugin.gate.judge import Verdict, judge
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.scored_golden import score_golden_set
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.plots.figures import plot_disagreement, plot_maps
 from reconad_plugin.store.golden_images import read_golden_images
 
@@ -60,9 +62,9 @@ class Contenders:
     detectors: tuple[Detector, ...]  # of the challenger, then of the champion
 
     @property
-    def size_px(self) -> int:
-        """The larger of their image sizes."""
-        return max(detector.image_size_px for detector in self.detectors)
+    def size(self) -> ImageSize:
+        """A size that is as high and as wide as what each of them sees."""
+        return reduce(ImageSize.covering, (each.image_size_px for each in self.detectors))
 
     @property
     def fitted_to(self) -> frozenset[str]:
@@ -110,7 +112,7 @@ def choose_contenders(
 
 
 def build_golden_set(
-    product: Product, rows: pd.DataFrame, size_px: int, fitted_to: frozenset[str]
+    product: Product, rows: pd.DataFrame, size: ImageSize, fitted_to: frozenset[str]
 ) -> GoldenSet:
     """Collect the golden images of the bucket and held-out normal images, and simulate anomalies
     on these where the bucket has few defects or none.
@@ -118,7 +120,7 @@ def build_golden_set(
     Args:
         product: whose images.
         rows: learnable rows of the manifests of all nights.
-        size_px: side of the squares.
+        size: of the pictures.
         fitted_to: SHA-256 of images that a version was fitted to, and that so cannot judge.
 
     Raises:
@@ -126,14 +128,14 @@ def build_golden_set(
         InvalidImageError: a golden image cannot be read, or lies in no folder.
     """
     golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
-    real = read_golden(golden, size_px, product.limits, fitted_to)
+    real = read_golden(golden, size, product.limits, fitted_to)
     rows = choose_held_out(rows[~rows["sha256"].isin(fitted_to)])
     if rows.empty:
         raise NotEnoughImagesError(
             f"the gate needs held-out normal images; {product.name} has none: bring more normal "
             "images"
         )
-    normal = product.load_images(rows, size_px)
+    normal = product.load_images(rows, size)
     names, nights = rows["key"].tolist(), rows["night"].tolist()
     if real is not None and len(real.anomalous) >= LIMITS.enough_defects:
         return real.with_normal(normal, names, nights)

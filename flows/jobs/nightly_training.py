@@ -1,8 +1,9 @@
 """The training jobs that a product's nights lead to: which images, and their pixels."""
 
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -11,18 +12,23 @@ import torch
 from torch import Tensor
 
 from flows.jobs import training_job as jobs
+from flows.jobs.advising import PictureFile, Settled, settle_as, settle_model
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings
+from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
 from reconad_plugin.training.images import NormalImages, oversample
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
 from reconad_plugin.watch.cause import LIGHT
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,23 @@ class TrainingSet:
         """Return the rows of one split."""
         return self.rows[self.rows["split"] == split]
 
-    def load(self, rows: pd.DataFrame, size_px: int | None = None) -> Tensor:
-        """Load the pixels of some rows: (N, 3, S, S) uint8, by default of the product's size."""
-        return self.product.load_images(rows, size_px or self.product.settings.image_size_px)
+    @property
+    def picture_sizes(self) -> list[tuple[int, int]]:
+        """Width and height of the pictures that train."""
+        train = self.of(TRAIN)
+        return list(zip(train["width_px"].tolist(), train["height_px"].tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class SizedTrainingSet:
+    """The images of a training, and the size that it sees them at."""
+
+    images: TrainingSet
+    size: ImageSize
+
+    def load(self, rows: pd.DataFrame) -> Tensor:
+        """Load the pixels of some rows: (N, 3, H, W) uint8."""
+        return self.images.product.load_images(rows, self.size)
 
 
 def training_job(
@@ -66,17 +86,30 @@ def training_job(
         NotEnoughImagesError: the night has no image that may be learnt from.
     """
     chosen = TrainingSet.read(product, night, night if cause == LIGHT else None)
+    settled = _settle(chosen, base)
+    product = replace(product, settings=settled.settings)
+    chosen = replace(chosen, product=product)
     if cause == LIGHT:
         _check_light(product, night.isoformat(), chosen.rows)
     elif base is not None:
         _check_is_new(product, night.isoformat(), chosen.rows)
     training, textures = _textures(product, training)
-    purpose, start = jobs.TRAINING, None
+    purpose, start, asked = jobs.TRAINING, None, product.settings.image_size_px
+    size, whole = None, None
+    if base is None:
+        size = settle_size(asked, chosen.picture_sizes)
+        if product.settings.windows:
+            whole = window_pictures(chosen.picture_sizes, size)
+            _logger.warning(describe_cost(whole, size))
     last = max(chosen.rows["night"], default=night.isoformat())  # that it learns from
     if base is not None:
         purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
         last = night.isoformat()
         start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
+        if (of_base := registry.image_size_of(base.tags)) is not None:
+            size = keep_size(asked, of_base)
+        whole = registry.image_size_of(base.tags, registry.PICTURE_SIZE_TAG)
+    pictures = SizedTrainingSet(chosen, whole or size or product.settings.image_size)
     return jobs.TrainingJob(
         product=product.name,
         purpose=purpose,
@@ -85,13 +118,38 @@ def training_job(
         training=training,
         images=chosen.rows,
         sources=chosen.manifests,
-        load=partial(_load, chosen, is_finetuning=base is not None, cause=cause),
+        load=partial(_load, pictures, is_finetuning=base is not None, cause=cause),
         textures=textures,
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
-        tags=registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
+        image_size=size,
+        picture_size=whole,
+        tags={
+            **registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
+            **settled.tags,
+        },
     )
+
+
+def _settle(chosen: TrainingSet, base: registry.Version | None) -> Settled:
+    """Settle ``model = "auto"``: the model of the base, else of the version that serves; where none
+    serves yet, the one that is advised."""
+    product, settings = chosen.product, chosen.product.settings
+    if settings.model != AUTO:
+        return Settled(settings)
+    base = base or registry.version_by_alias(product.name, registry.CHAMPION)
+    if base is not None:
+        return Settled(settle_as(settings, flavor.load_model(base.uri)))
+    pictures = [
+        PictureFile(key, position, partial(product.read_image, sha256, key))
+        for key, position, sha256 in chosen.rows[["key", "position", "sha256"]].itertuples(
+            index=False
+        )
+    ]
+    settled = settle_model(settings, pictures)
+    _logger.info("%s: %s", product.name, settled.tags[registry.ADVICE_TAG])
+    return settled
 
 
 def newest_training_set(product: Product, night: date | None) -> TrainingSet:
@@ -113,10 +171,11 @@ def pretraining_job(
     name: str, settings: ProductSettings, sets: Sequence[TrainingSet]
 ) -> jobs.TrainingJob:
     """Join what may be learnt of some products to pretrain the foundation of this name on."""
+    sizes = [size for each in sets for size in each.picture_sizes]
+    size = settle_size(settings.image_size_px, sizes)
 
     def load(split: str) -> Tensor:
-        size_px = settings.image_size_px
-        return torch.cat([each.load(each.of(split), size_px) for each in sets])
+        return torch.cat([each.product.load_images(each.of(split), size) for each in sets])
 
     def load_both() -> NormalImages:
         train = load(TRAIN)
@@ -132,6 +191,7 @@ def pretraining_job(
         sources={uri: table for each in sets for uri, table in each.manifests.items()},
         load=load_both,
         textures=hashes_of_textures(settings.train.textures),
+        image_size=size,
     )
 
 
@@ -179,32 +239,34 @@ def _check_light(product: Product, light_from: str, rows: pd.DataFrame) -> None:
         )
 
 
-def _load(chosen: TrainingSet, is_finetuning: bool, cause: str) -> NormalImages:
+def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalImages:
     """Load pixels by what they are for.
 
     A fine-tuning sees the new world as often as the old one: it is the new night's pictures, or,
     where the light changed, each earlier night's in the new light.
     """
-    train = chosen.of(TRAIN)
+    train = chosen.images.of(TRAIN)
     if cause == LIGHT:
         pixels = _load_in_both_lights(chosen, train)
     else:
         if is_finetuning:
-            is_new = train["night"] == chosen.night.isoformat()
+            is_new = train["night"] == chosen.images.night.isoformat()
             train = oversample(train[~is_new], train[is_new])
         pixels = chosen.load(train)
-    return NormalImages(pixels, chosen.load(chosen.of(CALIBRATION)), chosen.load(chosen.of(JUDGE)))
+    held_out = (chosen.load(chosen.images.of(split)) for split in (CALIBRATION, JUDGE))
+    return NormalImages(pixels, *held_out)
 
 
-def _load_in_both_lights(chosen: TrainingSet, train: pd.DataFrame) -> Tensor:
+def _load_in_both_lights(chosen: SizedTrainingSet, train: pd.DataFrame) -> Tensor:
     """Load training pictures as they are, then those of earlier nights in the light of the new one:
     (N + M, 3, S, S) uint8."""
 
     def lights(night: str) -> PositionLights:
-        rows = chosen.rows[(chosen.rows["night"] == night) & (chosen.rows["split"] != JUDGE)]
+        rows = chosen.images.rows
+        rows = rows[(rows["night"] == night) & (rows["split"] != JUDGE)]
         return position_lights(chosen.load(rows), rows["position"].tolist())
 
-    tonight = chosen.night.isoformat()
+    tonight = chosen.images.night.isoformat()
     new_light = lights(tonight)
     earlier = train[train["night"] != tonight]
     as_they_are = chosen.load(train)

@@ -12,6 +12,7 @@ from reconad_plugin.config import ProductSettings, load_settings, parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import printable
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.manifest import known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.arrivals import arrived_nights, objects_beside
@@ -45,9 +46,13 @@ class Product:
         """Read the manifest of a night; None where it was not taken in."""
         return read_manifest(self.store, self.layout, night)
 
-    def load_images(self, rows: pd.DataFrame, size_px: int) -> Tensor:
+    def load_images(self, rows: pd.DataFrame, size: ImageSize) -> Tensor:
         """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
-        return load_images(self.store, self.cache, rows, size_px, self.limits)
+        return load_images(self.store, self.cache, rows, size, self.limits)
+
+    def read_image(self, sha256: str, key: str) -> bytes:
+        """Read the bytes of an accepted image, from the cache where they are there."""
+        return self.cache.get(sha256, lambda: self.store.read(key).content)
 
     def still_there(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Leave out, with a warning, rows whose bytes are neither in the cache nor in the bucket,

@@ -1,14 +1,16 @@
 """What whoever typed a command sees while a job runs: a bar on a terminal, and warnings."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar, cast
 
 from tqdm import tqdm
 
 from reconad_plugin.images.names import printable
 from reconad_plugin.training.report import Progress
 
+Item = TypeVar("Item")
 _UNKNOWN_STEPS = 10**8  # a plan that has not met its budget yet
 
 
@@ -27,6 +29,14 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None]]:
             bar.update(progress.step - bar.n)
 
         yield advance
+
+
+def reading_bar(pictures: Sequence[Item]) -> Iterable[Item]:
+    """Show a bar while pictures are gone through."""
+    return cast(
+        Iterable[Item],
+        tqdm(pictures, desc="look at pictures", unit="picture", disable=None, leave=False),
+    )
 
 
 def warn(remark: str | None) -> None:

@@ -22,6 +22,7 @@ from reconad_plugin.config import (
 )
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import FINETUNE
 from reconad_plugin.ledger.manifest import manifest_digest
 from reconad_plugin.networks.base import FoundationNetwork
@@ -62,7 +63,7 @@ class TrainingJob:
     product: str  # whose model it becomes; of a foundation the name it is registered by
     purpose: str  # ``train``, ``finetune`` or ``pretrain``
     run_name: str  # as the list of runs shows it
-    settings: ProductSettings  # model, size and seed
+    settings: ProductSettings  # model, seed and what is asked of the image size
     training: TrainingSettings  # steps, budget, learning rate, variations
     # ``uri``, ``sha256`` and ``split`` of each training image, and where nights are told apart
     # ``night`` and ``position``
@@ -74,23 +75,40 @@ class TrainingJob:
     foundation: Foundation | None = None  # where it is given; a base has its own
     cause: str = NONE  # of the alarm that led here, or ``none``
     tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
+    image_size: ImageSize | None = None  # that its pictures led to; None: what the settings say
+    picture_size: ImageSize | None = None  # of pictures that are seen in windows too
+
+    @property
+    def settled(self) -> ProductSettings:
+        """The settings with the image size that its pictures led to."""
+        return self.settings.with_image_size(self.image_size or self.settings.image_size)
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that decides the weights."""
+        return self._fingerprint(self.settled)
+
+    @property
+    def square_fingerprint(self) -> str:
+        """The fingerprint of the same job at a time when all pictures became squares."""
+        return self._fingerprint(self.settings)
+
+    def _fingerprint(self, settings: ProductSettings) -> str:
         columns = ["sha256", "split", "night"] + ["position"] * (self.cause == LIGHT)
         content = {
             "format": FINGERPRINT_FORMAT,
             "product": self.product,
             "purpose": self.purpose,
             "images": self.images.reindex(columns=columns).fillna("").to_numpy().tolist(),
-            "settings": self.settings.model_dump(mode="json", include={*_DECISIVE.split()}),
+            "settings": settings.model_dump(mode="json", include={*_DECISIVE.split()}),
             "training": self.training.model_dump(mode="json", exclude={"textures"}),
             "textures": dict(self.textures),
             "base": self.base.run_id if self.base else None,
             "foundation": self.foundation.sha256 if self.foundation else None,
             "cause": self.cause,
         }
+        if self.picture_size is not None:
+            content["windows"] = self.picture_size.setting
         if self.settings.witness is not None:
             content["witness"] = self.settings.witness
         if self.settings.takes_features and self.base is None:  # it has its own
@@ -114,6 +132,11 @@ class TrainingJob:
             return self.foundation.tags
         return foundation_tags(self.base.tags if self.base else {})
 
+    @property
+    def _picture_tags(self) -> dict[str, str]:
+        size = self.picture_size
+        return {} if size is None else {registry.PICTURE_SIZE_TAG: str(size)}
+
     def record(
         self,
         params: Mapping[str, Any],
@@ -133,7 +156,8 @@ class TrainingJob:
             images=self.images.drop_duplicates("sha256"),
             figures=figures,
             tags={
-                **registry.training_tags(self.fingerprint, self.purpose),
+                **registry.training_tags(self.fingerprint, self.purpose, self.settled.image_size),
+                **self._picture_tags,
                 **self.foundation_tags,
                 **self.tags,
                 **(tags or {}),
@@ -181,7 +205,8 @@ def hash_of(content: Mapping[str, Any]) -> str:
 
 def find_version(job: TrainingJob) -> registry.Version | None:
     """Find the version that the same job led to before."""
-    return registry.find_by_fingerprint(job.product, job.fingerprint, earlier_fingerprint(job))
+    known = job.fingerprint, job.square_fingerprint, earlier_fingerprint(job)
+    return registry.find_by_fingerprint(job.product, *known)
 
 
 def earlier_fingerprint(job: TrainingJob) -> str:
@@ -195,7 +220,9 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "purpose": job.purpose,
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
-                "settings": job.settings.model_dump(mode="json", exclude={"features", "witness"}),
+                "settings": job.settings.model_dump(
+                    mode="json", exclude={"features", "windows", "witness"}
+                ),
                 "textures": dict(job.textures),
             }
         )
@@ -206,7 +233,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "manifests": [manifest_digest(manifest) for manifest in job.sources.values()],
         "settings": job.training.model_dump(exclude={"textures"} if job.textures else None),
         "textures": dict(job.textures),
-        **{name: getattr(job.settings, name) for name in _DECISIVE.split()},
+        **job.settings.model_dump(mode="json", include={*_DECISIVE.split()}),
         "base": job.base.name if job.base else None,
         "cause": job.cause,
         **({"vq": job.foundation.sha256} if job.foundation else {}),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,8 +14,17 @@ from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.fusion import fuse_maps, fuse_scores
 from reconad_plugin.detector.normal_map import NormalMap
+from reconad_plugin.detector.windows import (
+    Windows,
+    enlarge_maps,
+    map_size,
+    match_picture,
+    score_windows,
+    shrink_pictures,
+)
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Option, model_spec
 
@@ -78,8 +88,7 @@ def score_images(
         device: where the network is.
         normal: what leaves the map before it scores, of a network whose score is its highest point.
     """
-    size_px = images.shape[-1]
-    maps = torch.empty((len(images), size_px, size_px))
+    maps = torch.empty((len(images), *images.shape[-2:]))
     scores = torch.empty(len(images))
     with torch.inference_mode():
         for start in range(0, len(images), BATCH_SIZE):
@@ -102,7 +111,7 @@ class Detector:
 
     model: str  # name in the registry of models
     architecture: dict[str, Option]  # arguments the network was built with, besides the image size
-    image_size_px: int  # side of the square that the network takes
+    image_size_px: ImageSize  # height and width of what the network takes
     network: AnomalyNetwork  # in eval mode
     light: LightReference  # the light it was trained under
     calibration: Calibration  # thresholds on images as they come
@@ -112,6 +121,10 @@ class Detector:
     light_levels: CalibrationGroups | None = None
     # what each pixel of the map shows on normal images; None: the map scores as it is
     normal_map: NormalMap | None = None
+    # how a picture is seen in windows too; None: as a whole alone. ``image_size_px`` is then that
+    # of the pictures
+    windows: Windows | None = None
+
     # what scores beside the network; the thresholds are those of both together
     witness: "Witness | None" = None
 
@@ -122,9 +135,19 @@ class Detector:
         return (self.network, *others)
 
     @property
+    def network_size_px(self) -> ImageSize:
+        """Height and width of what the network takes."""
+        return self.windows.size if self.windows else self.image_size_px
+
+    @property
+    def map_size_px(self) -> ImageSize:
+        """Height and width of the maps."""
+        return map_size(self.image_size_px) if self.windows else self.image_size_px
+
+    @property
     def window_px(self) -> int:
         """Side of the smoothing window in pixels."""
-        return model_spec(self.model).score_window_px(self.image_size_px)
+        return model_spec(self.model).score_window_px(self.network_size_px)
 
     def taking(self, max_pixels: int | None) -> "Detector":
         """Return the same detector for pictures of up to so many pixels; None leaves its limit."""
@@ -141,12 +164,34 @@ class Detector:
         return self._score(images, self.light)
 
     def _score(self, images: Tensor, light: LightReference | None) -> Scores:
-        scores = score_images(
-            self.network, images, self.window_px, light=light, normal=self.normal_map
-        )
+        scores = self._score_alone(images, light)
         if self.witness is None:
             return scores
         return self.witness.join(scores, self.witness.detector._score(images, light))
+
+    def _score_alone(self, images: Tensor, light: LightReference | None) -> Scores:
+        if self.windows is not None:
+            return self._score_views(images, self.windows, light)
+        return score_images(
+            self.network, images, self.window_px, light=light, normal=self.normal_map
+        )
+
+    def _score_views(
+        self, images: Tensor, windows: Windows, light: LightReference | None
+    ) -> Scores:
+        """Score each image as a whole and in windows, one image after the other."""
+        score = partial(score_images, self.network, window_px=self.window_px)
+        scores = np.empty(len(images))
+        maps = np.empty((len(images), *self.map_size_px.shape), np.float32)
+        for index, image in enumerate(images):
+            small = shrink_pictures(image[None], windows.size)
+            whole = score(small, light=light, normal=self.normal_map)
+            lit = image if light is None else match_picture(light, image, small[0])
+            of_windows = score_windows(lit, windows.size, self.map_size_px, score)
+            scores[index] = windows.join(whole.pred_score, np.array(of_windows[0]))[0]
+            enlarged = enlarge_maps(whole.anomaly_map, self.map_size_px)[0]
+            maps[index] = windows.join(enlarged, of_windows[1])
+        return Scores(scores, maps)
 
     def decide(self, images: Tensor, scores: Scores) -> Decisions:
         """Hold (N, 3, S, S) uint8 images, with what ``score`` gives for them, against the
@@ -170,7 +215,10 @@ class Detector:
         """Return what the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
         with torch.inference_mode():
             for start in range(0, len(images), BATCH_SIZE):
-                yield self.network.reconstruct(images[start : start + BATCH_SIZE].float() / 255)
+                batch = images[start : start + BATCH_SIZE]
+                if self.windows is not None:
+                    batch = shrink_pictures(batch, self.windows.size)
+                yield self.network.reconstruct(batch.float() / 255)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Evaluation:
     escape_rate: float  # share of defect images that pass as normal, one less the recall
     threshold_check: str  # what the defects say of the threshold, which they have no part in
     # None, like the other pixel figures, where a defect has no mask. Masks are brought to the
-    # network's square; maps are compared at that size.
+    # network's size; maps are compared at that size.
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
@@ -171,8 +171,8 @@ def _score(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
     """Score N test images: (N,) scores and (N,) how far they are above their thresholds; and the
     pixels in the middle, a share of the side each way, where there are masks."""
-    margin_px = round((1 - share) / 2 * detector.image_size_px)
-    middle = slice(margin_px, detector.image_size_px - margin_px)
+    margins = [round((1 - share) / 2 * side) for side in detector.map_size_px.shape]
+    rows, columns = (slice(margin, -margin or None) for margin in margins)
     pixels = PixelCurves() if has_masks(folder.test) else None
     found, excess = [], []
     for start in range(0, len(images), _CHUNK):
@@ -181,6 +181,6 @@ def _score(
         found.append(scores.pred_score)
         excess.append(scores.pred_score - detector.decide(chunk, scores).image_threshold)
         if pixels is not None:
-            masks = load_masks(folder.test[start : start + _CHUNK], detector.image_size_px)
-            pixels.update(scores.anomaly_map[:, middle, middle], masks[:, middle, middle])
+            masks = load_masks(folder.test[start : start + _CHUNK], detector.map_size_px)
+            pixels.update(scores.anomaly_map[:, rows, columns], masks[:, rows, columns])
     return np.concatenate(found), np.concatenate(excess), pixels

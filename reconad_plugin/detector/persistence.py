@@ -15,9 +15,11 @@ from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.detector import Detector, Witness
 from reconad_plugin.detector.normal_map import NormalMap
+from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 
 FORMAT_VERSION: Final = 1
@@ -42,13 +44,16 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "format_version": FORMAT_VERSION,
         "model": detector.model,
         "architecture": detector.architecture,
-        "image_size_px": detector.image_size_px,
+        "image_size_px": detector.image_size_px.setting,
         "light": asdict(detector.light),
         "calibration": asdict(detector.calibration),
         "matched_calibration": asdict(detector.matched_calibration),
         "limits": asdict(detector.limits),
         "light_levels": asdict(detector.light_levels) if detector.light_levels else None,
     }
+    if (windows := detector.windows) is not None:
+        scales = {"whole_scale": windows.whole_scale, "window_scale": windows.window_scale}
+        description["windows"] = {"size": windows.size.setting, **scales}
     if detector.witness is not None:
         save_detector(detector.witness.detector, folder / WITNESS_FOLDER)
         description |= {
@@ -87,24 +92,26 @@ def load_detector(folder: Path) -> Detector:
     second = load_detector(folder / WITNESS_FOLDER)
     if second.image_size_px != detector.image_size_px:
         raise ModelFormatError(
-            f"{folder} does not fit together: its models take {detector.image_size_px} px and "
-            f"{second.image_size_px} px"
+            f"{folder} does not fit together: its models take {detector.image_size_px.setting} px "
+            f"and {second.image_size_px.setting} px"
         )
     return replace(detector, witness=Witness(second, first))
 
 
 def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     """Build a detector of what ``detector.json`` holds."""
-    names = ("model", "architecture", "image_size_px")
-    model, architecture, image_size_px = (description[name] for name in names)
-    network = MODELS[model].build_network(image_size_px, **architecture)
+    model, architecture = description["model"], description["architecture"]
+    size = ImageSize.parse(description["image_size_px"])
+    seen = description.get("windows")
+    windows = seen and Windows(**seen | {"size": ImageSize.parse(seen["size"])})
+    network = MODELS[model].build_network(windows.size if windows else size, **architecture)
     normal = [weights.pop(f"{_NORMAL_MAP}{each.name}", None) for each in fields(NormalMap)]
     network.load_state_dict(weights)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
         model,
         architecture,
-        image_size_px,
+        size,
         network.eval().to(memory_format=torch.channels_last),
         LightReference(_colours(light["mean"]), _colours(light["deviation"])),
         _calibration(description["calibration"]),
@@ -112,6 +119,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         ImageLimits(**description["limits"]),
         None if levels is None else _light_levels(levels),
         None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
+        windows,
     )
 
 

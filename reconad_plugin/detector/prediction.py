@@ -14,9 +14,10 @@ from PIL import Image
 
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.geometry import decode_square, stack_images
+from reconad_plugin.images.geometry import decode_to_size, stack_images
 
-CHUNK = 256  # pictures that are in memory at one time
+CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
+CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
 MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
 
 
@@ -51,7 +52,8 @@ def predict_contents(
     with_map: bool = False,
 ) -> list[Prediction]:
     """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
-    chunks = [contents[start : start + CHUNK] for start in range(0, len(contents), CHUNK)]
+    at_once = min(CHUNK, max(1, CHUNK_PIXELS // detector.image_size_px.pixels))
+    chunks = [contents[start : start + at_once] for start in range(0, len(contents), at_once)]
     return [
         row for chunk in chunks for row in _predict_chunk(detector, chunk, model_version, with_map)
     ]
@@ -64,7 +66,8 @@ def _predict_chunk(
     errors: list[str | None] = []
     for read_content in contents:
         try:
-            pictures.append(decode_square(read_content(), detector.image_size_px, detector.limits))
+            size, limits = detector.image_size_px, detector.limits
+            pictures.append(decode_to_size(read_content(), size, limits))
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")

@@ -15,7 +15,7 @@ OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position"
 OF_SCORES: Final = ("pred_score", "pred_label", "p_value", "matched_score", "is_suspect")
 COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 
-CELLS: Final = 16  # of a map along each side; at 128 px a cell is 8 px wide
+CELLS: Final = 16  # of a map along each side, whatever its shape
 FLOOR: Final = 0.01  # of the threshold, below which a cell shows nothing
 
 CHUNK_IMAGES: Final = 256  # scored at once, so that the maps of a large night fit in memory
@@ -63,15 +63,14 @@ def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32
     """Return what a map shows in each of 16 x 16 cells: logarithms of their means.
 
     Args:
-        maps: (N, S, S), not negative; S a multiple of 16.
+        maps: (N, H, W), not negative; H and W multiples of 16.
         threshold: of the score, above 0; tells what is next to nothing.
 
     Returns:
         (N, 256), row by row.
     """
-    count, size_px = maps.shape[:2]
-    cell_px = size_px // CELLS
-    means = maps.reshape(count, CELLS, cell_px, CELLS, cell_px).mean((2, 4))  # -> (N, 16, 16)
+    count, height, width = maps.shape
+    means = maps.reshape(count, CELLS, height // CELLS, CELLS, width // CELLS).mean((2, 4))
     logarithms = np.log(means / max(threshold, 1e-12) + FLOOR)
     return np.asarray(logarithms.reshape(count, CELLS**2), np.float32)
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.gate.limits import LIMITS
-from reconad_plugin.images.geometry import decode_square, resize
+from reconad_plugin.images.geometry import decode_to_size, resize
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.splits import JUDGE
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import STAINS
@@ -79,10 +80,10 @@ class GoldenSet:
         )
         return GoldenSet(self.normal, torch.cat([self.anomalous, other.anomalous]), labels)
 
-    def at(self, size_px: int) -> "GoldenSet":
-        """Return the same images as squares of another size."""
+    def at(self, size: ImageSize) -> "GoldenSet":
+        """Return the same images at another size."""
         return replace(
-            self, normal=resize(self.normal, size_px), anomalous=resize(self.anomalous, size_px)
+            self, normal=resize(self.normal, size), anomalous=resize(self.anomalous, size)
         )
 
 
@@ -107,9 +108,9 @@ def simulated_golden_set(
 
 
 def read_golden(
-    golden: GoldenImages, size_px: int, limits: ImageLimits, fitted_to: Collection[str]
+    golden: GoldenImages, size: ImageSize, limits: ImageLimits, fitted_to: Collection[str]
 ) -> GoldenSet | None:
-    """Read ``golden/normal/`` and every ``golden/<defect>/`` as squares of ``size_px``.
+    """Read ``golden/normal/`` and every ``golden/<defect>/`` at one size.
 
     None where the bucket holds no real defect. Of the normal images those stay out whose SHA-256 is
     in ``fitted_to``, since a version was fitted to them; ``with_normal`` adds held-out ones.
@@ -130,7 +131,7 @@ def read_golden(
     keys, names = tuple(each.key for each in normal), tuple(each.key for each in anomalous)
     defects = tuple(folder for _, folder in placed if folder != _NORMAL)
     labels = GoldenLabels(REAL, keys, ("",) * len(keys), names, defects)
-    pixels = [_load(golden, images, size_px, limits) for images in (normal, anomalous)]
+    pixels = [_load(golden, images, size, limits) for images in (normal, anomalous)]
     return GoldenSet(pixels[0], pixels[1], labels)
 
 
@@ -156,18 +157,18 @@ def _folder(prefix: str, key: str) -> str:
 
 
 def _load(
-    golden: GoldenImages, images: Sequence[GoldenImage], size_px: int, limits: ImageLimits
+    golden: GoldenImages, images: Sequence[GoldenImage], size: ImageSize, limits: ImageLimits
 ) -> Tensor:
-    """Decode images, each once: (N, 3, size_px, size_px) uint8."""
+    """Decode images, each once: (N, 3, H, W) uint8."""
 
     def decode(index: int) -> NDArray[np.uint8]:
         try:
-            return decode_square(golden.read(images[index]), size_px, limits)
+            return decode_to_size(golden.read(images[index]), size, limits)
         except InvalidImageError as error:
             message = f"golden image {images[index].key}: {error}"
             raise InvalidImageError(error.reason, message) from None
 
-    return PixelCache(golden.cache.folder, size_px).load([each.sha256 for each in images], decode)
+    return PixelCache(golden.cache.folder, size).load([each.sha256 for each in images], decode)
 
 
 def _generator(name: str, seed: int) -> torch.Generator:

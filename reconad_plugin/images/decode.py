@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.file_parts import is_whole_jpeg, png_pixels
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 
 # broken metadata changes no pixel; Pillow says so where a person waits for a command
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -36,7 +37,7 @@ _LEAST_OF_16_BITS = 4096  # a brightest value below it leaves fewer than 16 shad
 
 
 def decode_image(
-    content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest_px: int | None = None
+    content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest: ImageSize | None = None
 ) -> NDArray[np.uint8]:
     """Decode a picture fully, or say why it cannot be.
 
@@ -47,9 +48,8 @@ def decode_image(
     Args:
         content: the file's bytes.
         limits: the allowed sizes.
-        smallest_px: the picture will be resized to a square of this side. A JPEG is then decoded
-            at a half, quarter or eighth of its size where that is still no smaller, which takes
-            less than half the time.
+        smallest: the picture will be resized to this. A JPEG is then decoded at a half, quarter or
+            eighth of its size where that is still no smaller, which takes less than half the time.
 
     Returns:
         (H, W, 3) uint8 RGB in [0, 255].
@@ -57,18 +57,19 @@ def decode_image(
     Raises:
         InvalidImageError: with the ``reason`` code of the first rule that is broken.
     """
-    return np.array(to_rgb(load_image(content, limits, smallest_px)), dtype=np.uint8)
+    return np.array(to_rgb(load_image(content, limits, smallest)), dtype=np.uint8)
 
 
 def load_image(
-    content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest_px: int | None = None
+    content: bytes, limits: ImageLimits = DEFAULT_LIMITS, smallest: ImageSize | None = None
 ) -> Image.Image:
     """Load a picture with the pixels and the mode that its file has; see ``decode_image``."""
     image = _open(content)
     with _explained():
         _check_header(image, limits)
-        if smallest_px is not None:
-            image.draft("RGB", (smallest_px, smallest_px))  # has no effect but on a JPEG
+        if smallest is not None:  # as the file has it: a draft has no effect but on a JPEG
+            is_on_the_side = _turn_of(image) in _ON_THE_SIDE
+            image.draft("RGB", smallest.shape if is_on_the_side else smallest.shape[::-1])
         is_deep = _has_16_bits_a_channel(image)
         image.load()
         if is_deep and image.mode not in DEEP_MODES:  # Pillow has kept the upper 8 bits

@@ -13,6 +13,7 @@ from reconad_plugin.errors import ConfigError, InvalidImageError, NotEnoughImage
 from reconad_plugin.images.decode import upright_size
 from reconad_plugin.images.masks import check_shape, decode_mask, shrink_mask
 from reconad_plugin.images.names import pass_over, read_file
+from reconad_plugin.images.size import ImageSize
 
 NORMAL_LABEL: Final = "good"
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -116,25 +117,25 @@ def check_masks(files: Sequence[ImageFile]) -> None:
                 check_shape(upright_size(read_file(path)), upright_size(read_file(file.path)))
 
 
-def load_masks(files: Sequence[ImageFile], size_px: int) -> NDArray[np.bool_]:
-    """Load where the defects are, in the square that a network takes; ask ``has_masks`` first.
+def load_masks(files: Sequence[ImageFile], size: ImageSize) -> NDArray[np.bool_]:
+    """Load where the defects are, in the size that a network takes; ask ``has_masks`` first.
 
     See ``decode_mask``. Each of a mask's pixels falls into one target cell, and a single anomalous
-    pixel sets its cell, so that no small defect vanishes; a mask that is smaller than the square
+    pixel sets its cell, so that no small defect vanishes; a mask that is smaller
     repeats its pixels.
 
     Returns:
-        (N, size_px, size_px) bool, True on defects; all False for a normal image.
+        (N, H, W) bool, True on defects; all False for a normal image.
 
     Raises:
         ConfigError: a defect has no mask.
         InvalidImageError: a mask cannot be decoded, or marks no pixel.
     """
-    masks = np.zeros((len(files), size_px, size_px), dtype=np.bool_)
+    masks = np.zeros((len(files), *size.shape), dtype=np.bool_)
     for mask, file in zip(masks, files, strict=True):
         if not file.is_normal:
             for pixels in _read_masks(file):
-                mask |= shrink_mask(pixels, size_px)
+                mask |= shrink_mask(pixels, size)
     return masks
 
 

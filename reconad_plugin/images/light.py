@@ -27,15 +27,15 @@ class LightReference:
 
     @classmethod
     def fit(cls, images: Tensor) -> "LightReference":
-        """Average the colours of (N, 3, S, S) uint8 training images, picture by picture."""
+        """Average the colours of (N, 3, H, W) uint8 training images, picture by picture."""
         moments = zip(*(_colour_moments(image[None] / 255) for image in images), strict=True)
         mean, deviation = (torch.cat(each).mean(0).flatten().tolist() for each in moments)
         return cls(tuple(mean), tuple(deviation))
 
-    def match(self, image: Tensor) -> Tensor:
-        """Scale and shift each colour of each picture, (B, 3, S, S) float in [0, 1], to the
-        reference."""
-        mean, deviation = _colour_moments(image)
+    def match(self, image: Tensor, like: Tensor | None = None) -> Tensor:
+        """Scale and shift each colour of each picture, (B, 3, H, W) float in [0, 1], to the
+        reference, as would bring ``like`` there; by default the picture itself."""
+        mean, deviation = _colour_moments(image if like is None else like)
         reference_mean = image.new_tensor(self.mean).view(3, 1, 1)
         reference_deviation = image.new_tensor(self.deviation).view(3, 1, 1)
         matched = (image - mean) / deviation * reference_deviation + reference_mean
@@ -45,7 +45,7 @@ class LightReference:
 def change_light(
     images: Tensor, old: Sequence[LightReference], new: Sequence[LightReference]
 ) -> Tensor:
-    """Return (N, 3, S, S) uint8 pictures of the mean of the old lights as they would look in that
+    """Return (N, 3, H, W) uint8 pictures of the mean of the old lights as they would look in that
     of the new ones.
 
     Each colour is scaled and shifted for all pictures alike, so that what tells them from each
@@ -65,7 +65,7 @@ def change_light(
 
 
 def is_grey(image: Tensor) -> bool:
-    """Return whether a camera without colours took all of (B, 3, S, S); every fourth pixel
+    """Return whether a camera without colours took all of (B, 3, H, W); every fourth pixel
     tells."""
     red, green, blue = image[..., ::4, ::4].unbind(1)
     return bool((red == green).all() and (green == blue).all())
@@ -87,7 +87,7 @@ def dim_lamp(image: Tensor, power: float | Tensor) -> Tensor:
 
 
 def _colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute mean and deviation of each colour: (B, 3, S, S) -> (B, 3, 1, 1) each."""
+    """Compute mean and deviation of each colour: (B, 3, H, W) -> (B, 3, 1, 1) each."""
     deviation, mean = torch.std_mean(image, dim=(2, 3), keepdim=True, correction=0)
     return mean, deviation.clamp_min(_SMALLEST_DEVIATION)
 
@@ -98,11 +98,11 @@ def standard_light(image: Tensor, like: Tensor) -> Tensor:
     Brightness and contrast are taken out, colours stay: one mean and one deviation a picture.
 
     Args:
-        image: (B, 3, S, S) float in [0, 1].
-        like: (B, 3, S, S), the pictures whose light is measured; often ``image`` itself.
+        image: (B, 3, H, W) float in [0, 1].
+        like: (B, 3, H, W), the pictures whose light is measured; often ``image`` itself.
 
     Returns:
-        (B, 3, S, S) float, mostly in [0, 1].
+        (B, 3, H, W) float, mostly in [0, 1].
     """
     deviation, mean = torch.std_mean(like, dim=(1, 2, 3), keepdim=True, correction=0)
     scale = STANDARD_DEVIATION / deviation.clamp_min(_SMALLEST_DEVIATION)

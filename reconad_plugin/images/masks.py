@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import DEEP_MODES, load_image, to_rgb
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 
 _LIMITS: Final = ImageLimits(max_pixels=10**9, min_side_px=1)  # those of its picture were checked
 _HALF_GREY: Final = 127
@@ -51,10 +52,12 @@ def check_shape(mask: tuple[int, int], picture: tuple[int, int]) -> None:
         )
 
 
-def shrink_mask(mask: NDArray[np.bool_], size_px: int) -> NDArray[np.bool_]:
-    """Shrink (H, W) to (size_px, size_px): a cell is set if any pixel that falls into it is."""
-    height, width = mask.shape
-    cells = np.arange(size_px)
+def shrink_mask(mask: NDArray[np.bool_], size: ImageSize) -> NDArray[np.bool_]:
+    """Shrink (H, W) to a size: a cell is set if any pixel that falls into it is."""
+    begins = (
+        np.arange(cells) * side // cells for cells, side in zip(size.shape, mask.shape, strict=True)
+    )
     # reduceat takes the pixel itself where two cells begin at the same one
-    rows = np.logical_or.reduceat(mask, cells * height // size_px, axis=0)
-    return np.logical_or.reduceat(rows, cells * width // size_px, axis=1)
+    for axis, begin in enumerate(begins):
+        mask = np.logical_or.reduceat(mask, begin, axis=axis)
+    return mask

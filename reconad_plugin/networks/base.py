@@ -17,10 +17,10 @@ class AnomalyNetwork(nn.Module, ABC):
 
     @abstractmethod
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
+        """Reconstruct an image: (B, 3, H, W) float in [0, 1] -> same shape."""
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Map an image: (B, 3, S, S) float in [0, 1] -> (B, S, S), higher is more anomalous.
+        """Map an image: (B, 3, H, W) float in [0, 1] -> (B, H, W), higher is more anomalous.
 
         The absolute error of the reconstruction, summed over the colours, unless a network knows
         better.
@@ -28,19 +28,19 @@ class AnomalyNetwork(nn.Module, ABC):
         return (self.reconstruct(image).float() - image).abs().sum(1)
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return, for an image (B, 3, S, S) in [0, 1], the map (B, S, S) that people see, and the
+        """Return, for an image (B, 3, H, W) in [0, 1], the map (B, H, W) that people see, and the
         one that the score comes from; one and the same unless a network knows better."""
         anomaly_map = self.anomaly_map(image)
         return anomaly_map, anomaly_map
 
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
-        """Score an image (B, 3, S, S) and the map of its score (B, S, S), averaged over the score
+        """Score an image (B, 3, H, W) and the map of its score (B, H, W), averaged over the score
         window -> (B,).
 
         The highest point of the map, unless a network knows better.
         """
         del image
-        return smoothed_map.amax((-2, -1))  # (B, S, S) -> (B,)
+        return smoothed_map.amax((-2, -1))  # (B, H, W) -> (B,)
 
 
 class FoundationNetwork(AnomalyNetwork):

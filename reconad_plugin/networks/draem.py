@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.sspcab import AttentiveBlock
 from reconad_plugin.networks.unet import UNet, enlarge, pair
@@ -23,8 +24,8 @@ class Draem(AnomalyNetwork):
     """Reconstructor and segmenter.
 
     Args:
-        reconstructor: (B, 3, S, S) in [0, 1] -> (B, 3, S, S).
-        segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits, normal first.
+        reconstructor: (B, 3, H, W) in [0, 1] -> (B, 3, H, W).
+        segmenter: (B, 6, H, W), picture and reconstruction -> (B, 2, H, W) logits, normal first.
     """
 
     smooths_map, border_is_normal = False, True  # as in the paper
@@ -35,20 +36,20 @@ class Draem(AnomalyNetwork):
         self.segmenter = segmenter
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture in standard light -> reconstruction in it, and logits (B, 2, S, S)."""
+        """Picture in standard light -> reconstruction in it, and logits (B, 2, H, W)."""
         reconstruction = self.reconstructor(image)
         return reconstruction, self.segmenter(torch.cat([reconstruction, image], dim=1))
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image (B, 3, S, S) float in [0, 1] without its anomaly."""
+        """Reconstruct an image (B, 3, H, W) float in [0, 1] without its anomaly."""
         reconstruction = self.reconstructor(standard_light(image, like=image)).float()
         rebuilt: Tensor = own_light(reconstruction, like=image).clamp(0, 1)
         return rebuilt
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Estimate how probable an anomaly is at each pixel: (B, 3, S, S) -> (B, S, S)."""
+        """Estimate how probable an anomaly is at each pixel: (B, 3, H, W) -> (B, H, W)."""
         _, logits = self(standard_light(image, like=image))
-        probability: Tensor = logits.float().softmax(1)[:, 1]  # (B, 2, S, S) -> (B, S, S)
+        probability: Tensor = logits.float().softmax(1)[:, 1]  # (B, 2, H, W) -> (B, H, W)
         return probability
 
 
@@ -75,7 +76,7 @@ class Reconstructor(nn.Module):
         self.decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, 3, S, S)."""
+        """(B, 3, H, W) -> (B, 3, H, W)."""
         features = self.encoder(image)
         if self.predictor is not None:
             features = self.predictor(features)
@@ -84,7 +85,7 @@ class Reconstructor(nn.Module):
 
 
 def build_segmenter(width: int) -> UNet:
-    """Size a segmenter: (B, 6, S, S), picture and reconstruction -> (B, 2, S, S) logits. It has
+    """Size a segmenter: (B, 6, H, W), picture and reconstruction -> (B, 2, H, W) logits. It has
     2, 4, 8, 8 and 8 times the width of full resolution below."""
     falling = [width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
     rising = [8 * width, 8 * width, 4 * width, 2 * width, width, width]
@@ -92,14 +93,14 @@ def build_segmenter(width: int) -> UNet:
 
 
 def build_draem(
-    image_size_px: int,
+    size: ImageSize,
     reconstructor_width: int = 32,
     segmenter_width: int = 16,
     sspcab: bool = False,
 ) -> Draem:
-    """Size a DRAEM for squares whose side is a power of two of at least 32, with or without
-    ``networks.sspcab``; the widths are 128 and 64 in the paper."""
-    del image_size_px  # fully convolutional
+    """Size a DRAEM for sides that are multiples of 16, with or without ``networks.sspcab``; the
+    widths are 128 and 64 in the paper."""
+    del size  # fully convolutional
     return Draem(Reconstructor(reconstructor_width, sspcab), build_segmenter(segmenter_width))
 
 

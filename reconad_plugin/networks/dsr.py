@@ -9,6 +9,7 @@ Source: Zavrtanik, Kristan and Skocaj, "DSR - A Dual Subspace Re-Projection Netw
 Anomaly Detection", ECCV 2022, section 3; layers as in the authors' code.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks import vq as first_stage
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.unet import UNet, enlarge, pair
@@ -29,11 +31,11 @@ BOTTLENECK: Final = 64  # channels of the object decoder's
 class Comparison:
     """The two pictures of a grid of codes, and where they disagree."""
 
-    general: Tensor  # (B, 3, S, S) float32, what the codes show
-    rebuilt: Tensor  # (B, 3, S, S) float32, what the normal codes show
-    logits: Tensor  # (B, 2, S, S), normal first; as coarse as the codes
-    coarse: Tensor  # (B, D, S / 8, S / 8), what the restriction gives, before it is quantised
-    fine: Tensor  # (B, D, S / 4, S / 4), the same
+    general: Tensor  # (B, 3, H, W) float32, what the codes show
+    rebuilt: Tensor  # (B, 3, H, W) float32, what the normal codes show
+    logits: Tensor  # (B, 2, H, W), normal first; as coarse as the codes
+    coarse: Tensor  # (B, D, H / 8, W / 8), what the restriction gives, before it is quantised
+    fine: Tensor  # (B, D, H / 4, W / 4), the same
 
 
 class Subspaces(AnomalyNetwork):
@@ -51,13 +53,13 @@ class Subspaces(AnomalyNetwork):
     ) -> None:
         super().__init__()
         self.vq = vq  # the autoencoder of the first phase; stays as it is
-        self.coarse_restriction = coarse_restriction  # (B, D, S / 8, S / 8) -> the same
-        self.fine_restriction = fine_restriction  # (B, D, S / 4, S / 4) -> the same
-        self.object_decoder = object_decoder  # (B, 2 D, S / 4, S / 4) -> (B, 3, S, S)
-        self.detector = detector  # (B, 6, S, S), rebuilt and general picture -> (B, 2, S, S) logits
+        self.coarse_restriction = coarse_restriction  # (B, D, H / 8, W / 8) -> the same
+        self.fine_restriction = fine_restriction  # (B, D, H / 4, W / 4) -> the same
+        self.object_decoder = object_decoder  # (B, 2 D, H / 4, W / 4) -> (B, 3, H, W)
+        self.detector = detector  # (B, 6, H, W), rebuilt and general picture -> (B, 2, H, W) logits
 
     def forward(self, image: Tensor) -> Comparison:
-        """Picture (B, 3, S, S) in standard light -> its codes and the normal ones, compared."""
+        """Picture (B, 3, H, W) in standard light -> its codes and the normal ones, compared."""
         with torch.no_grad():
             encoded = self.vq.fine_encoder(image)
             coarse = self.vq.quantise_coarse(encoded).vectors
@@ -65,7 +67,7 @@ class Subspaces(AnomalyNetwork):
         return self.compare(coarse, fine)
 
     def compare(self, coarse: Tensor, fine: Tensor) -> Comparison:
-        """Compare codes (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4), damaged or not."""
+        """Compare codes (B, D, H / 8, W / 8) and (B, D, H / 4, W / 4), damaged or not."""
         with torch.no_grad():
             general = self.vq.decode(coarse, fine)
         restricted_coarse = self.coarse_restriction(coarse)
@@ -79,13 +81,13 @@ class Subspaces(AnomalyNetwork):
         return Comparison(general, rebuilt, logits, restricted_coarse, restricted_fine)
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image (B, 3, S, S) in [0, 1] as its normal codes show it."""
+        """Reconstruct an image (B, 3, H, W) in [0, 1] as its normal codes show it."""
         rebuilt = self(standard_light(image, like=image)).rebuilt
         picture: Tensor = own_light(rebuilt, like=image).clamp(0, 1)
         return picture
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Estimate how probable an anomaly is, as coarse as codes: (B, 3, S, S) -> (B, S, S)."""
+        """Estimate how probable an anomaly is, as coarse as codes: (B, 3, H, W) -> (B, H, W)."""
         return _probability(self(standard_light(image, like=image)).logits)
 
 
@@ -94,7 +96,7 @@ class Dsr(AnomalyNetwork):
 
     Args:
         subspaces: everything before the upsampler.
-        upsampler: (B, 8, S, S), both pictures and the coarse mask -> (B, 2, S, S) logits.
+        upsampler: (B, 8, H, W), both pictures and the coarse mask -> (B, 2, H, W) logits.
     """
 
     smooths_map, border_is_normal = False, True  # as in the paper
@@ -105,8 +107,8 @@ class Dsr(AnomalyNetwork):
         self.upsampler = upsampler
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture (B, 3, S, S) in standard light -> logits (B, 2, S, S) of the sharp mask, and the
-        coarse mask (B, 2, S, S) as probabilities."""
+        """Picture (B, 3, H, W) in standard light -> logits (B, 2, H, W) of the sharp mask, and the
+        coarse mask (B, 2, H, W) as probabilities."""
         with torch.no_grad():
             seen = self.subspaces(image)
             mask = seen.logits.float().softmax(1)
@@ -114,15 +116,15 @@ class Dsr(AnomalyNetwork):
         return logits, mask
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image (B, 3, S, S) in [0, 1] as its normal codes show it."""
+        """Reconstruct an image (B, 3, H, W) in [0, 1] as its normal codes show it."""
         return self.subspaces.reconstruct(image)
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Estimate how probable an anomaly is at each pixel: (B, 3, S, S) -> (B, S, S)."""
+        """Estimate how probable an anomaly is at each pixel: (B, 3, H, W) -> (B, H, W)."""
         return self.maps(image)[0]
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sharp map and the coarse one of the score, each (B, S, S) in [0, 1]."""
+        """Return the sharp map and the coarse one of the score, each (B, H, W) in [0, 1]."""
         logits, coarse = self(standard_light(image, like=image))
         return _probability(logits), coarse[:, 1]
 
@@ -160,17 +162,17 @@ def _unet(inputs: int, width: int) -> UNet:
 
 
 def build_dsr(
-    image_size_px: int,
+    size: ImageSize,
     vq_width: int = 32,
     code_dim: int = 32,
     codes: int = 512,
     restriction_width: int = 32,
     unet_width: int = 16,
 ) -> Dsr:
-    """Size a DSR for squares whose side is a power of two of at least 32.
+    """Size a DSR for sides that are multiples of 16.
 
     Args:
-        image_size_px: the side.
+        size: height and width.
         vq_width: hidden channels of the autoencoder and of the object decoder; 128 in the paper.
         code_dim: length of a code; 128 in the paper.
         codes: of each codebook; 4096 in the paper.
@@ -179,7 +181,11 @@ def build_dsr(
     """
 
     def restriction(cell_px: int) -> Restriction:
-        levels = min(3, (image_size_px // cell_px // SMALLEST_GRID).bit_length())
+        # as often as both sides of the grid can be halved evenly
+        evenly = math.gcd(*size.shape) // cell_px
+        halvings = (evenly & -evenly).bit_length() - 1
+        coarsest = (size.shorter_px // cell_px // SMALLEST_GRID).bit_length()
+        levels = min(3, coarsest, halvings + 1)
         return Restriction(code_dim, restriction_width, levels)
 
     subspaces = Subspaces(
@@ -222,4 +228,4 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def _probability(logits: Tensor) -> Tensor:
-    return logits.float().softmax(1)[:, 1]  # (B, 2, S, S) -> (B, S, S)
+    return logits.float().softmax(1)[:, 1]  # (B, 2, H, W) -> (B, H, W)

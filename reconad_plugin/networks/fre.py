@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.frozen_features import Features, FrozenFeatures
 
@@ -47,14 +48,14 @@ class FeatureReconstruction(AnomalyNetwork):
         """Describe a picture (B, 3, S, S) in standard light: (B, S/8, S/8, C), averaged over
         neighbours, the coarse features interpolated."""
         layers = self.features(image)
-        grid = image.shape[-1] // PATCH_PX
+        grid = (image.shape[-2] // PATCH_PX, image.shape[-1] // PATCH_PX)
         smooth = [
             F.avg_pool2d(layer, _NEIGHBOURS, 1, _NEIGHBOURS // 2, count_include_pad=False)
             for layer in layers
         ]
         same = [
             F.adaptive_avg_pool2d(layer, grid)
-            if layer.shape[-1] >= grid
+            if layer.shape[-1] >= grid[-1]
             else F.interpolate(layer, size=grid, mode="bilinear", align_corners=False)
             for layer in smooth
         ]
@@ -70,8 +71,8 @@ class FeatureReconstruction(AnomalyNetwork):
     def anomaly_map(self, image: Tensor) -> Tensor:
         """Map how far each patch is beside the subspace: (B, 3, S, S) -> (B, S, S)."""
         error = (self._centred(image) @ self.residual).square().sum(-1).sqrt()  # (B, H, H)
-        size_px = image.shape[-1]
-        whole = F.interpolate(error[:, None], size=size_px, mode="bilinear", align_corners=False)
+        size = image.shape[-2:]
+        whole = F.interpolate(error[:, None], size=size, mode="bilinear", align_corners=False)
         return whole[:, 0]
 
     def _centred(self, image: Tensor) -> Tensor:
@@ -79,10 +80,10 @@ class FeatureReconstruction(AnomalyNetwork):
         return self.describe(standard_light(image, like=image)) - self.mean
 
 
-def build_fre(image_size_px: int, backbone: str = "") -> FeatureReconstruction:
-    """Size it for squares whose side is a power of two of at least 32, over the features that
-    ``build_features`` builds."""
-    del image_size_px  # fully convolutional
+def build_fre(size: ImageSize, backbone: str = "") -> FeatureReconstruction:
+    """Size it for sides that are multiples of 16, over the features that ``build_features``
+    builds."""
+    del size  # fully convolutional
     return FeatureReconstruction(build_features(backbone))
 
 

@@ -69,7 +69,7 @@ class FrozenFeatures(Features):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) float in [0, 1] -> features at strides 4, 8 and 16, (B, C, S/4, S/4) etc."""
+        """(B, 3, H, W) float in [0, 1] -> features at strides 4, 8 and 16, (B, C, H/4, W/4) etc."""
         seen = self.stem((image - _MEAN) / _DEVIATION)
         features = []
         for number, block in enumerate(self.blocks):

@@ -16,10 +16,14 @@ from typing import Final
 import torch
 from torch import Generator, Tensor, nn
 
+from reconad_plugin.images.size import ImageSize
+from reconad_plugin.networks.autoencoder import halvings_to_grid
 from reconad_plugin.networks.base import AnomalyNetwork
 
-GRID_PX: Final = 4  # of the grid before the latent
+GRID_PX: Final = 4  # mean side of the grid before the latent
 INITIAL_STD: Final = 0.02  # of all weights, as in DCGAN
+
+Shape = tuple[int, int]  # height and width of a grid, odd ones rounded down where they are halved
 
 
 class Ganomaly(AnomalyNetwork):
@@ -29,15 +33,15 @@ class Ganomaly(AnomalyNetwork):
         self, encoder: nn.Sequential, decoder: nn.Sequential, second_encoder: nn.Sequential
     ) -> None:
         super().__init__()
-        self.encoder = encoder  # (B, 3, S, S) in [-1, 1] -> (B, latent_dim, 1, 1)
-        self.decoder = decoder  # (B, latent_dim, 1, 1) -> (B, 3, S, S) in [-1, 1]
+        self.encoder = encoder  # (B, 3, H, W) in [-1, 1] -> (B, latent_dim, 1, 1)
+        self.decoder = decoder  # (B, latent_dim, 1, 1) -> (B, 3, H, W) in [-1, 1]
         self.second_encoder = second_encoder  # like the first, with weights of its own
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Image (B, 3, S, S) float in [0, 1] -> reconstruction and the latents of both.
+        """Image (B, 3, H, W) float in [0, 1] -> reconstruction and the latents of both.
 
         Returns:
-            Reconstruction (B, 3, S, S) in [0, 1], latent of the image and latent of the
+            Reconstruction (B, 3, H, W) in [0, 1], latent of the image and latent of the
             reconstruction, (B, latent_dim) each; all float32.
         """
         latent = self.encoder(to_signed(image))  # (B, latent_dim, 1, 1)
@@ -46,12 +50,12 @@ class Ganomaly(AnomalyNetwork):
         return (signed + 1) / 2, latent.flatten(1).float(), second_latent.flatten(1).float()
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image: (B, 3, S, S) float in [0, 1] -> same shape."""
+        """Reconstruct an image: (B, 3, H, W) float in [0, 1] -> same shape."""
         signed: Tensor = self.decoder(self.encoder(to_signed(image))).float()
         return (signed + 1) / 2
 
     def image_score(self, image: Tensor, smoothed_map: Tensor) -> Tensor:
-        """Return the mean squared difference of the two latents: (B, 3, S, S) -> (B,).
+        """Return the mean squared difference of the two latents: (B, 3, H, W) -> (B,).
 
         The map is not used: the paper has none. Squared as in the authors' code.
         """
@@ -61,17 +65,18 @@ class Ganomaly(AnomalyNetwork):
         return difference.square().mean(1)  # (B, latent_dim) -> (B,)
 
 
-def build_ganomaly(image_size_px: int, width: int = 64, latent_dim: int = 100) -> Ganomaly:
-    """Size a GANomaly for square images, with the initial weights of DCGAN.
+def build_ganomaly(size: ImageSize, width: int = 64, latent_dim: int = 100) -> Ganomaly:
+    """Size a GANomaly, with the initial weights of DCGAN.
 
     Args:
-        image_size_px: side of the square input; a power of two of at least 32.
+        size: of the input; both sides at least 32.
         width: channels after the first halving; doubles with each halving up to 8x.
         latent_dim: numbers in the latent.
     """
-    halvings = (image_size_px // GRID_PX).bit_length() - 1
+    halvings = halvings_to_grid(size, GRID_PX)
     channels = [min(width * 2**i, width * 8) for i in range(halvings)]
-    sizes = (channels, latent_dim)
+    shapes = [(size.height_px // 2**i, size.width_px // 2**i) for i in range(halvings + 1)]
+    sizes = (channels, latent_dim, shapes)
     network = Ganomaly(_encoder(*sizes), _decoder(*sizes), _encoder(*sizes))
     draw_weights(network)
     return network
@@ -102,31 +107,33 @@ def _draw(weight: Tensor, mean: float, generator: Generator | None) -> None:
         weight.copy_(mean + INITIAL_STD * torch.randn(weight.shape, generator=generator))
 
 
-def _encoder(channels: list[int], latent_dim: int) -> nn.Sequential:
-    """Size an encoder: halvings to a 4x4 grid, and last the convolution that makes a latent of it.
+def _encoder(channels: list[int], latent_dim: int, shapes: list[Shape]) -> nn.Sequential:
+    """Size an encoder: halvings to a grid of about 4x4, and last the convolution that makes a
+    latent of it.
 
-    Every BatchNorm stands where there are at least 4x4 values a channel, so that a single image
-    has a variance in training too.
+    Every BatchNorm stands where there are about 4x4 values a channel or more, so that a single
+    image has a variance in training too.
     """
     encoder = nn.Sequential(_halving(3, channels[0]), nn.LeakyReLU(0.2, inplace=True))
     for inputs, outputs in pairwise(channels):
         halving = _halving(inputs, outputs)
         encoder.extend([halving, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)])
-    encoder.append(nn.Conv2d(channels[-1], latent_dim, kernel_size=GRID_PX, bias=False))
+    encoder.append(nn.Conv2d(channels[-1], latent_dim, kernel_size=shapes[-1], bias=False))
     return encoder
 
 
-def _decoder(channels: list[int], latent_dim: int) -> nn.Sequential:
+def _decoder(channels: list[int], latent_dim: int, shapes: list[Shape]) -> nn.Sequential:
+    odd = [(height % 2, width % 2) for height, width in shapes[-2::-1]]
     rising = channels[::-1]
     decoder = nn.Sequential(
-        nn.ConvTranspose2d(latent_dim, rising[0], kernel_size=GRID_PX, bias=False),
+        nn.ConvTranspose2d(latent_dim, rising[0], kernel_size=shapes[-1], bias=False),
         nn.BatchNorm2d(rising[0]),
         nn.ReLU(inplace=True),
     )
-    for inputs, outputs in pairwise(rising):
-        doubling = _doubling(inputs, outputs)
+    for (inputs, outputs), more in zip(pairwise(rising), odd[:-1], strict=True):
+        doubling = _doubling(inputs, outputs, more)
         decoder.extend([doubling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)])
-    decoder.extend([_doubling(rising[-1], 3), nn.Tanh()])
+    decoder.extend([_doubling(rising[-1], 3, odd[-1]), nn.Tanh()])
     return decoder
 
 
@@ -134,5 +141,7 @@ def _halving(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)
 
 
-def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)
+def _doubling(inputs: int, outputs: int, more: Shape) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(
+        inputs, outputs, kernel_size=4, stride=2, padding=1, output_padding=more, bias=False
+    )

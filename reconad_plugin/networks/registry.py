@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.size import ImageSize
 
 if TYPE_CHECKING:  # torch must not be imported to know which models there are
     from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
@@ -64,7 +65,7 @@ class ModelSpec:
     network: str  # builder of the network, as ``module:attribute``
     phases: tuple[Phase, ...]  # what trains it, one after the other
     # side of the window over which the map is averaged before its maximum becomes the image's
-    # score, as a share of the image's side
+    # score, as a share of the image's mean side
     score_window: float
     # name -> arguments of the builder; the first is the default on a CPU
     widths: Mapping[str, Mapping[str, int]]
@@ -77,7 +78,7 @@ class ModelSpec:
     foundation: FoundationSpec | None = None  # what it stands on, if it stands on anything
     # puts weights of other pictures into the untrained network, as ``module:attribute``
     pretrained: str = ""
-    image_size_px: int = 128  # side of the square where none is asked for
+    image_size_px: int = 128  # budget of pixels, as the side of a square, where none is asked for
     # whether what each pixel of its map shows on normal images leaves the map before it scores
     has_normal_map: bool = False
     is_cross_fitted: bool = (
@@ -104,9 +105,9 @@ class ModelSpec:
         chosen = {name: value for name, value in asked.items() if value}
         return {**self.widths[width or self.default_width], **chosen}
 
-    def build_network(self, image_size_px: int, **architecture: Option) -> "AnomalyNetwork":
-        """Build the untrained network for square images of this side."""
-        return cast("AnomalyNetwork", _load(self.network)(image_size_px, **architecture))
+    def build_network(self, size: ImageSize, **architecture: Option) -> "AnomalyNetwork":
+        """Build the untrained network for images of this size."""
+        return cast("AnomalyNetwork", _load(self.network)(size, **architecture))
 
     def build_recipe(
         self,
@@ -131,9 +132,9 @@ class ModelSpec:
         shared = self.foundation.sizes if self.foundation else {}
         return {theirs: sizes[ours] for ours, theirs in shared.items()}
 
-    def score_window_px(self, image_size_px: int) -> int:
+    def score_window_px(self, size: ImageSize) -> int:
         """Return the window's side in pixels, odd."""
-        return max(1, round(self.score_window * image_size_px)) // 2 * 2 + 1
+        return max(1, round(self.score_window * size.mean_side_px)) // 2 * 2 + 1
 
 
 def _dsr_widths(*widths: int) -> dict[str, int]:

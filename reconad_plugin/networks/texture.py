@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reconad_plugin.images.light import standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.fre import PATCH_PX, build_features
 from reconad_plugin.networks.frozen_features import Features
@@ -33,24 +34,24 @@ class TextureDistance(AnomalyNetwork):
         self.register_buffer("precision", torch.eye(2 * features.channels))
 
     def describe(self, image: Tensor) -> Tensor:
-        """Describe a picture (B, 3, S, S) in standard light: the mean of each feature over it, and
+        """Describe a picture (B, 3, H, W) in standard light: the mean of each feature over it, and
         then the deviation of each, (B, 2C)."""
         return _statistics(self.features(image))
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Return the image, (B, 3, S, S) float in [0, 1], as it is: statistics rebuild nothing."""
+        """Return the image, (B, 3, H, W) float in [0, 1], as it is: statistics rebuild nothing."""
         return image
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Map what each patch adds to the distance, and the distance everywhere: (B, 3, S, S) ->
-        (B, S, S) each."""
+        """Map what each patch adds to the distance, and the distance everywhere: (B, 3, H, W) ->
+        (B, H, W) each."""
         layers = self.features(standard_light(image, like=image))
         beside = _statistics(layers) - self.mean  # (B, 2C)
         pull = beside @ self.precision  # (B, 2C)
         distance = (pull * beside).sum(1).clamp_min(0).sqrt()  # (B,)
-        size_px = image.shape[-1]
-        grid = size_px // PATCH_PX
-        shares = beside.new_zeros(len(image), 1, grid, grid)
+        size = image.shape[-2:]
+        grid = (size[0] // PATCH_PX, size[1] // PATCH_PX)
+        shares = beside.new_zeros(len(image), 1, *grid)
         at, channels = 0, self.features.channels
         for layer in layers:
             own = slice(at, at + layer.shape[1])
@@ -63,19 +64,19 @@ class TextureDistance(AnomalyNetwork):
                 share.sum(1, keepdim=True), size=grid, mode="bilinear", align_corners=False
             )
             at = own.stop
-        whole = F.interpolate(shares, size=size_px, mode="bilinear", align_corners=False)
-        everywhere = distance[:, None, None].expand(-1, size_px, size_px)
+        whole = F.interpolate(shares, size=size, mode="bilinear", align_corners=False)
+        everywhere = distance[:, None, None].expand(-1, *size)
         return whole[:, 0].clamp_min(0), everywhere
 
     def anomaly_map(self, image: Tensor) -> Tensor:
-        """Map what each patch adds to the distance: (B, 3, S, S) -> (B, S, S)."""
+        """Map what each patch adds to the distance: (B, 3, H, W) -> (B, H, W)."""
         return self.maps(image)[0]
 
 
-def build_texture(image_size_px: int, backbone: str = "") -> TextureDistance:
-    """Size it for squares whose side is a power of two of at least 32, over the features that
+def build_texture(size: ImageSize, backbone: str = "") -> TextureDistance:
+    """Size it for sides that are multiples of 16, over the features that
     ``networks.fre.build_features`` builds."""
-    del image_size_px  # fully convolutional
+    del size  # fully convolutional
     return TextureDistance(build_features(backbone))
 
 

@@ -39,13 +39,14 @@ class UNet(nn.Module):
         self.output = nn.Conv2d(rising[-1], 2, kernel_size=3, padding=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 2, S, S) logits."""
+        """(B, C, H, W) -> (B, 2, H, W) logits."""
         x, skips = pictures, []
         for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
+            x = block(F.max_pool2d(x, 2, ceil_mode=True) if level else x)
             skips.append(x)
         for up, merge, skip in zip(self.enlarge, self.merge, skips[-2::-1], strict=True):
-            x = merge(torch.cat([up(x), skip], dim=1))
+            height, width = skip.shape[-2:]  # odd where the pooled grid was rounded up
+            x = merge(torch.cat([up(x)[..., :height, :width], skip], dim=1))
         logits: Tensor = self.output(x)
         return logits
 

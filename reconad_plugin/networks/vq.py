@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reconad_plugin.images.light import own_light, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.quantiser import Quantised, Quantiser
 
@@ -28,9 +29,9 @@ COARSE_CELL_PX: Final = 8
 class VqOutput:
     """A picture as codes, and what they decode to."""
 
-    reconstruction: Tensor  # (B, 3, S, S) float32, in standard light
-    coarse: Quantised  # on the grid of S / 8
-    fine: Quantised  # on the grid of S / 4
+    reconstruction: Tensor  # (B, 3, H, W) float32, in standard light
+    coarse: Quantised  # on the grid of a side / 8
+    fine: Quantised  # on the grid of a side / 4
 
 
 class VqAutoencoder(FoundationNetwork):
@@ -81,7 +82,7 @@ class VqAutoencoder(FoundationNetwork):
         return VqOutput(self.decode(coarse.vectors, fine.vectors), coarse, fine)
 
     def quantise_coarse(self, encoded: Tensor, generator: Generator | None = None) -> Quantised:
-        """Quantise what ``fine_encoder`` gives, (B, C, S / 4, S / 4) -> coarse codes."""
+        """Quantise what ``fine_encoder`` gives, (B, C, H / 4, W / 4) -> coarse codes."""
         features = self.to_coarse(self.coarse_encoder(encoded))
         quantised: Quantised = self.coarse_codebook(features, generator)
         return quantised
@@ -89,22 +90,22 @@ class VqAutoencoder(FoundationNetwork):
     def quantise_fine(
         self, encoded: Tensor, coarse: Tensor, generator: Generator | None = None
     ) -> Quantised:
-        """Quantise what ``fine_encoder`` gives with coarse vectors (B, D, S / 8, S / 8)."""
+        """Quantise what ``fine_encoder`` gives with coarse vectors (B, D, H / 8, W / 8)."""
         both = torch.cat([encoded, self.enlarge_coarse(coarse).to(encoded.dtype)], dim=1)
         quantised: Quantised = self.fine_codebook(self.to_fine(both), generator)
         return quantised
 
     def decode(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """Decode vectors (B, D, S / 8, S / 8) and (B, D, S / 4, S / 4) -> picture (B, 3, S, S)."""
+        """Decode vectors (B, D, H / 8, W / 8) and (B, D, H / 4, W / 4) -> picture (B, 3, H, W)."""
         decoded: Tensor = self.decoder(self.join(coarse, fine)).float()
         return decoded
 
     def join(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """Join both grids of vectors as one, (B, 2 D, S / 4, S / 4)."""
+        """Join both grids of vectors as one, (B, 2 D, H / 4, W / 4)."""
         return torch.cat([self.enlarge_coarse(coarse).to(fine.dtype), fine], dim=1)
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """Reconstruct an image from codes: (B, 3, S, S) float in [0, 1] -> same shape."""
+        """Reconstruct an image from codes: (B, 3, H, W) float in [0, 1] -> same shape."""
         reconstruction = self(standard_light(image, like=image)).reconstruction
         rebuilt: Tensor = own_light(reconstruction, like=image).clamp(0, 1)
         return rebuilt
@@ -140,8 +141,8 @@ def to_picture(width: int) -> tuple[nn.Module, ...]:
 
 
 def build_vq(
-    image_size_px: int, width: int = 32, code_dim: int = 32, codes: int = 512
+    size: ImageSize, width: int = 32, code_dim: int = 32, codes: int = 512
 ) -> VqAutoencoder:
-    """Size a ``VqAutoencoder`` for squares whose side is a power of two of at least 32."""
-    del image_size_px  # fully convolutional
+    """Size a ``VqAutoencoder`` for sides that are multiples of 16."""
+    del size  # fully convolutional
     return VqAutoencoder(width, code_dim, int(codes))

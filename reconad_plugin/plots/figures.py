@@ -1,5 +1,6 @@
 """Plots that people look at: the loss, and where a detector sees anomalies."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from reconad_plugin.training.report import Progress
 
 INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
 MAP_COLOURS: Final = "inferno"
+MOST_STRETCHED: Final = 2  # root of length over breadth of a picture in a grid
 
 
 def plot_loss(curve: list[Progress], title: str) -> Figure:
@@ -46,7 +48,8 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
     rebuilt = [image for batch in detector.reconstructions(images) for image in batch]
     threshold = detector.calibration.image_threshold
     pixel_threshold = detector.calibration.pixel_threshold
-    figure, grid = _picture_grid(len(images), ("image", "rebuilt", "anomaly map"), heading)
+    labels = ("image", "rebuilt", "anomaly map")
+    figure, grid = _picture_grid(len(images), labels, heading, images.shape)
     for column, title in enumerate(titles):
         score, shown = scores.pred_score[column], scores.anomaly_map[column]
         top, middle, bottom = grid[:, column]
@@ -65,7 +68,7 @@ def plot_disagreement(
 ) -> Figure:
     """Plot (N, 3, S, S) uint8 images and what two versions see in them, one column an image."""
     labels = ("image", "champion", "challenger")
-    figure, grid = _picture_grid(len(images), labels, heading, fewest=3)
+    figure, grid = _picture_grid(len(images), labels, heading, images.shape, fewest=3)
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
         grid[0, column].imshow(_to_hwc(image), aspect="auto")
         grid[0, column].set_title(title, fontsize=9, color=INK)
@@ -110,7 +113,7 @@ def plot_reconstructions(
     with torch.inference_mode():
         rebuilt = [network.reconstruct(pictures) for pictures in (normal, imagery)]
     labels = ("normal", "rebuilt", "unrelated", "rebuilt")
-    figure, grid = _picture_grid(len(normal), labels, heading)
+    figure, grid = _picture_grid(len(normal), labels, heading, normal.shape)
     for line, pictures in zip(grid, (normal, rebuilt[0], imagery, rebuilt[1]), strict=True):
         for axes, picture in zip(line, pictures, strict=True):
             axes.imshow(_to_hwc(picture), aspect="auto")
@@ -144,10 +147,14 @@ def new_axes(
 
 
 def _picture_grid(
-    columns: int, labels: Sequence[str], heading: str, fewest: int = 1
+    columns: int, labels: Sequence[str], heading: str, shape: Sequence[int], fewest: int = 1
 ) -> tuple[Figure, NDArray[np.object_]]:
-    """Begin a grid of pictures, a row a label, at least as wide as so many columns."""
-    width, height = 2.1 * max(columns, fewest), 0.6 + 2 * len(labels)  # inches
+    """Begin a grid of pictures of a shape (..., H, W), a row a label, at least as wide as so many
+    columns."""
+    elongation = math.sqrt(shape[-1] / shape[-2])  # of a cell as well, within what a page takes
+    elongation = min(max(elongation, 1 / MOST_STRETCHED), MOST_STRETCHED)
+    width = 2.1 * elongation * max(columns, fewest)  # inches
+    height = 0.6 + 2 / elongation * len(labels)
     figure = Figure(figsize=(width, height))  # a computed layout of so many axes takes a second
     figure.suptitle(heading, y=1 - 0.1 / height, verticalalignment="top")
     sides = {"left": 0.35 / width, "right": 1 - 0.1 / width}
@@ -168,4 +175,4 @@ def _title(axes: Axes, text: str, is_anomalous: bool) -> None:
 
 
 def _to_hwc(image: Tensor) -> NDArray[np.generic]:
-    return image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+    return image.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from reconad_plugin.images.light import is_grey
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation import masks
 from reconad_plugin.simulation.masks import dilate, erode, uniform
 from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset
@@ -55,10 +56,10 @@ def simulate_anomalies(
         preset: shapes, fillings and blending.
         textures: pictures to fill shapes with; the packaged ones by default.
     """
-    size_px = images.shape[-1]
+    size = ImageSize.of(images.shape)
     clean = images.float() / 255 if images.dtype == torch.uint8 else images
-    textures = (textures or load_textures(size_px)).to(clean.device)
-    mask = draw_masks(len(clean), size_px, generator, preset)
+    textures = (textures or load_textures(round(size.mean_side_px))).to(clean.device)
+    mask = draw_masks(len(clean), size, generator, preset)
     alpha = _soften_edges(mask, generator, preset.blurred_share)
     alpha *= uniform(generator, *preset.opacity, len(clean), 1, 1)
     mask, alpha = mask.to(clean.device), alpha.to(clean.device)
@@ -82,11 +83,11 @@ def simulate_anomalies(
     return SimulatedAnomalies(blended, mask)
 
 
-def draw_masks(count: int, size_px: int, generator: Generator, preset: Preset) -> Tensor:
+def draw_masks(count: int, size: ImageSize, generator: Generator, preset: Preset) -> Tensor:
     """Draw random masks of a preset's shapes, none of them empty.
 
     Returns:
-        (count, size_px, size_px) bool on the CPU.
+        (count, H, W) bool on the CPU.
     """
     makers: dict[str, masks.MaskMaker] = {
         "perlin": partial(
@@ -99,20 +100,20 @@ def draw_masks(count: int, size_px: int, generator: Generator, preset: Preset) -
         "blobs": partial(masks.blob_masks, radius=preset.blob_radius, blobs=preset.blob_number),
     }
     shape = _choose(preset.shapes, count, generator)
-    mask = torch.zeros(count, size_px, size_px, dtype=torch.bool)
+    mask = torch.zeros(count, *size.shape, dtype=torch.bool)
     missing = torch.arange(count)
     for _ in range(_MAX_DRAWS):
         for number, name in enumerate(preset.shapes):
             some = missing[shape[missing] == number]
             if len(some):
-                mask[some] = makers[name](len(some), size_px, generator)
+                mask[some] = makers[name](len(some), size, generator)
         mask[missing] = _change_edges(mask[missing], generator, preset.sharpened_share)
-        size = mask[missing].view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
-        missing = missing[size < MIN_MASK_SHARE * size_px**2]
+        area = mask[missing].view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
+        missing = missing[area < MIN_MASK_SHARE * size.pixels]
         if not len(missing):
             return mask
-    middle = slice(size_px // 3, size_px // 2)
-    mask[missing, middle, middle] = True
+    rows, columns = (slice(side // 3, side // 2) for side in size.shape)
+    mask[missing, rows, columns] = True
     return mask
 
 
@@ -156,11 +157,12 @@ def _draw_fillings(
 ) -> tuple[Tensor, TextureDraw]:
     """Draw what shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]; and
     the texture that was drawn for each image, whether its filling is one or not."""
-    count, size_px, device = len(clean), clean.shape[-1], clean.device
+    count, size, device = len(clean), ImageSize.of(clean.shape), clean.device
     kind = _choose(preset.fillings, count, generator).to(device)[number]
     other = torch.randint(count, (count,), generator=generator).to(device)
-    shift = torch.randint(size_px // 8, size_px * 7 // 8, (count, 2), generator=generator)
-    shift = shift.to(device)
+    shortest, sides = size.shorter_px, torch.tensor(size.shape)
+    shift = torch.randint(shortest // 8, shortest * 7 // 8, (count, 2), generator=generator)
+    shift = (shift * sides // shortest).to(device)  # down and across
     gain = uniform(generator, 0.7, 1.3, count, 1).to(device)
     shade = (1 + uniform(generator, *SHADE, count, 1) * _sign(count, generator)).to(device)
     deviation = uniform(generator, *NOISE_DEVIATION, count, 1).to(device)
@@ -178,8 +180,8 @@ def _draw_fillings(
         elif name == "shade":
             filling[some] = clean[image, :, down, across] * shade[image]
         else:  # patch: a normal picture, shifted, a little lighter or darker
-            down = (down + shift[image, 0]) % size_px
-            across = (across + shift[image, 1]) % size_px
+            down = (down + shift[image, 0]) % size.height_px
+            across = (across + shift[image, 1]) % size.width_px
             filling[some] = clean[other[image], :, down, across] * gain[image]
     return filling.clamp_(0, 1), drawn
 

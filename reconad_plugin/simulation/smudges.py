@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from reconad_plugin.images.light import is_grey
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.anomalies import LEAST_CHANGE, SimulatedAnomalies, draw_masks
 from reconad_plugin.simulation.masks import uniform
 from reconad_plugin.simulation.presets import Preset
@@ -26,7 +27,7 @@ def simulate_smudges(images: Tensor, generator: Generator, preset: Preset) -> Si
         preset: its shapes.
     """
     count = len(images)
-    mask = draw_masks(count, images.shape[-1], generator, preset).to(images.device)
+    mask = draw_masks(count, ImageSize.of(images.shape), generator, preset).to(images.device)
     covered = mask[:, None].float()
     before = (images * covered).sum((-2, -1)) / covered.sum((-2, -1))  # (N, 3)
     colour = torch.rand(count, 3, generator=generator).to(images.device)

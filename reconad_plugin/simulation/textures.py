@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 
 from reconad_plugin.errors import InvalidImageError, NotEnoughImagesError
 from reconad_plugin.images.folder import files_among
-from reconad_plugin.images.geometry import decode_square, stack_images
+from reconad_plugin.images.geometry import decode_to_size, stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 
 PACKAGED_TEXTURES: Final = Path(__file__).parent / "textures"  # CC0, see its README
 CHANGES_AT_ONCE: Final = 3  # of the ten below
@@ -27,7 +28,7 @@ class Textures:
 
     @classmethod
     def of(cls, images: Tensor) -> "Textures":
-        """Make textures from (M, 3, S, S) uint8 pictures."""
+        """Make textures from (M, 3, H, W) uint8 pictures."""
         colours = images.reshape(len(images) * 3, -1)
         values = torch.stack([torch.bincount(colour, minlength=256) for colour in colours])
         shares = values.view(-1, 3, 256).float().cumsum(2)
@@ -52,7 +53,7 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
     """Load all textures of a folder, read once as long as its files stay the same.
 
     Args:
-        size_px: side they are resized to.
+        size_px: side of the squares that they are resized to; a larger picture repeats them.
         folder: JPEG and PNG files, also in folders below it; the packaged ones by default.
 
     Raises:
@@ -72,16 +73,16 @@ def load_textures(size_px: int, folder: Path = PACKAGED_TEXTURES) -> Textures:
 @lru_cache(maxsize=8)
 def _read_textures(size_px: int, files: tuple[tuple[Path, int, int], ...]) -> Textures:
     """Read textures of files with their sizes in bytes and their times of change."""
-    limits = ImageLimits()
+    limits, size = ImageLimits(), ImageSize.square(size_px)
     pictures = []
     for file, _, _ in files:
         try:
-            pictures.append(decode_square(file.read_bytes(), size_px, limits))
+            pictures.append(decode_to_size(file.read_bytes(), size, limits))
         except InvalidImageError as error:
             raise InvalidImageError(
                 error.reason, f"texture {file}: {error}: repair it, or take it out of the folder"
             ) from None
-    return Textures.of(stack_images(pictures, size_px))
+    return Textures.of(stack_images(pictures, size))
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,31 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.images.geometry import decode_square
+from reconad_plugin.images.geometry import decode_to_size
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.pixels import PixelCache
 
 
 def load_images(
-    store: ObjectStore, cache: ContentCache, rows: pd.DataFrame, size_px: int, limits: ImageLimits
+    store: ObjectStore,
+    cache: ContentCache,
+    rows: pd.DataFrame,
+    size: ImageSize,
+    limits: ImageLimits,
 ) -> Tensor:
     """Load the pixels of the images of accepted rows of manifests, decoded once; the bucket is
     asked for what the caches do not have.
 
     Returns:
-        (N, 3, size_px, size_px) uint8 in [0, 255], in the order of the rows.
+        (N, 3, H, W) uint8 in [0, 255], in the order of the rows.
     """
     hashes, keys = rows["sha256"].tolist(), rows["key"].tolist()
 
     def decode(index: int) -> NDArray[np.uint8]:
         content = cache.get(hashes[index], lambda: store.read(keys[index]).content)
-        return decode_square(content, size_px, limits)
+        return decode_to_size(content, size, limits)
 
-    return PixelCache(cache.folder, size_px).load(hashes, decode)
+    return PixelCache(cache.folder, size).load(hashes, decode)

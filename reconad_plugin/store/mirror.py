@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -21,11 +20,12 @@ from reconad_plugin.errors import (
     InvalidImageError,
     ObjectUnreadableError,
 )
-from reconad_plugin.images.decode import check_limits
+from reconad_plugin.images.decode import check_limits, upright_size
 from reconad_plugin.images.folder import ImageFolder, read_folder
-from reconad_plugin.images.geometry import decode_square
+from reconad_plugin.images.geometry import decode_to_size
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over, read_file
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.cache import read_note, write_whole
 from reconad_plugin.store.file_names import NOTE, file_path, file_paths
@@ -110,8 +110,10 @@ def hash_file(path: Path) -> str:
         return hashlib.sha256(read_file(path)).hexdigest()
 
 
-def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path = CACHE) -> Tensor:
-    """Load the pixels of picture files, decoded once: (N, 3, size_px, size_px) uint8.
+def load_files(
+    paths: list[Path], size: ImageSize, limits: ImageLimits, cache: Path = CACHE
+) -> Tensor:
+    """Load the pixels of picture files, decoded once: (N, 3, H, W) uint8.
 
     Raises:
         InvalidImageError: a file is no picture that can be scored, or breaks the limits, also where
@@ -126,9 +128,9 @@ def load_files(paths: list[Path], size_px: int, limits: ImageLimits, cache: Path
 
     def decode(index: int) -> NDArray[np.uint8]:
         with _named(paths[index]):
-            return decode_square(read_file(paths[index]), size_px, limits)
+            return decode_to_size(read_file(paths[index]), size, limits)
 
-    return PixelCache(cache, size_px).load([check_and_hash(path) for path in paths], decode)
+    return PixelCache(cache, size).load([check_and_hash(path) for path in paths], decode)
 
 
 @contextmanager
@@ -141,28 +143,41 @@ def _named(path: Path) -> Iterator[None]:
         ) from None
 
 
-def describe_sizes(paths: Sequence[Path], size_px: int) -> str | None:
-    """Describe pictures of several sizes, and those that the network sees smaller than they
-    are; None where there are neither. Only headers are read; what is no picture is passed over."""
-    sizes = set()
+def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Read width and height from the headers of pictures, as people see them; what is no picture is
+    passed over."""
+    sizes = []
     for path in paths:
-        with suppress(OSError, ValueError, SyntaxError), Image.open(path) as picture:
-            sizes.add(picture.size)
+        with suppress(InvalidImageError):
+            sizes.append(upright_size(read_file(path)))
+    return sizes
+
+
+def describe_sizes(paths: Sequence[Path], seen: ImageSize) -> str | None:
+    """Describe pictures of several sizes, and those that the network sees smaller or larger than
+    they are; None where there are neither. Only headers are read."""
+    sizes = set(picture_sizes(paths))
     if not sizes:
         return None
     (low_w, low_h), (high_w, high_h) = min(sizes), max(sizes)
+    seen_h, seen_w = seen.shape
     said = []
     if len(sizes) > 1:
         said.append(
             f"{len(paths)} pictures have {len(sizes)} sizes, from {low_w} x {low_h} to "
-            f"{high_w} x {high_h}: each is resized to the same square"
+            f"{high_w} x {high_h}: each is resized to {seen_w} x {seen_h}"
         )
     width, height = (max(side) for side in zip(*sizes, strict=True))
-    if max(width, height) > size_px:
+    if width > seen_w or height > seen_h:
         said.append(
-            f"pictures of {width} x {height} are seen at {size_px} x {size_px}: one pixel there is "
-            f"{width / size_px:.1f} x {height / size_px:.1f} of theirs. For smaller defects give a "
+            f"pictures of {width} x {height} are seen at {seen_w} x {seen_h}: one pixel there is "
+            f"{width / seen_w:.1f} x {height / seen_h:.1f} of theirs. For smaller defects give a "
             "larger image size"
+        )
+    elif width < seen_w and height < seen_h:
+        said.append(
+            f"pictures of {width} x {height} are smaller than the network's {seen_w} x {seen_h}: "
+            "they are enlarged, which takes time and shows no more; a smaller image size would do"
         )
     return "; ".join(said) or None
 

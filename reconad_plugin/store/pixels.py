@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reconad_plugin.images.size import ImageSize
+
 DECODERS: Final = 4  # threads
 _HASH_BYTES: Final = hashlib.sha256().digest_size
 _NAME: Final = "pixels-v2"  # another number whenever decoding or resizing changes
@@ -24,28 +26,28 @@ _CHUNK: Final = 256  # pictures decoded before they are written
 
 
 class PixelCache:
-    """Square pictures of one size by the hash of their file. Safe with several writers.
+    """Pictures of one size by the hash of their file. Safe with several writers.
 
     Args:
         folder: where the files are; it can be deleted at any time.
-        size_px: side of the squares.
+        size: of the pictures.
     """
 
-    def __init__(self, folder: Path, size_px: int) -> None:
-        self._pixels = folder / f"{_NAME}-{size_px}.u8"
-        self._hashes = folder / f"{_NAME}-{size_px}.sha256"
-        self._shape = (3, size_px, size_px)
-        self._picture_bytes = 3 * size_px * size_px
+    def __init__(self, folder: Path, size: ImageSize) -> None:
+        self._pixels = folder / f"{_NAME}-{size.setting}.u8"
+        self._hashes = folder / f"{_NAME}-{size.setting}.sha256"
+        self._shape = (3, *size.shape)
+        self._picture_bytes = 3 * size.pixels
 
     def load(self, hashes: Sequence[str], decode: Callable[[int], NDArray[np.uint8]]) -> Tensor:
         """Load pictures by hash, decoded where they are not here yet.
 
         Args:
             hashes: SHA-256 of N files, in hexadecimal.
-            decode: index in ``hashes`` -> (S, S, 3) uint8; called in threads.
+            decode: index in ``hashes`` -> (H, W, 3) uint8; called in threads.
 
         Returns:
-            (N, 3, S, S) uint8. Where they stand in the file one after the other it is the file
+            (N, 3, H, W) uint8. Where they stand in the file one after the other it is the file
             itself, mapped into memory; changes to it stay in memory.
         """
         if not hashes:

@@ -20,7 +20,7 @@ TURNED_SHARE: Final = 1 / 3  # of the pictures of parts that may lie at any angl
 
 
 def vary_light(image: Tensor, generator: Generator) -> Tensor:
-    """Change lamp power, colour temperature and contrast, picture by picture, of (B, 3, S, S) float
+    """Change lamp power, colour temperature and contrast, picture by picture, of (B, 3, H, W) float
     in [0, 1]."""
     batch = len(image)
 
@@ -37,7 +37,7 @@ def vary_light(image: Tensor, generator: Generator) -> Tensor:
 
 
 def choose_geometry(images: Tensor) -> str:
-    """Tell how parts may lie from (N, 3, S, S) uint8 normal images, 256 of them at most.
+    """Tell how parts may lie from (N, 3, H, W) uint8 normal images, 256 of them at most.
 
     Returns:
         ``mirror`` where parts lie both ways, left to right and upside down. ``none`` where what
@@ -72,11 +72,12 @@ def common_asymmetry(images: Tensor, axis: int) -> float:
 
 
 def vary_geometry(image: Tensor, kind: str, generator: Generator) -> Tensor:
-    """Mirror (B, 3, S, S) pictures, or turn them too, picture by picture.
+    """Mirror (B, 3, H, W) pictures, or turn them too, picture by picture.
 
     The kind is ``none`` for a fixed camera over parts that always lie alike; ``mirror`` for parts
     that may lie mirrored, left to right and upside down; ``rotate`` for parts that may lie at any
-    angle: mirrored, and a third of them turned, as the corners of a turned picture are made up.
+    angle: mirrored, a square also turned by a quarter, and a third of them turned by any angle, as
+    the corners of a turned picture are made up.
     """
     if kind == "none":
         return image
@@ -84,8 +85,9 @@ def vary_geometry(image: Tensor, kind: str, generator: Generator) -> Tensor:
         chosen = torch.rand(len(image), 1, 1, 1, generator=generator) < 0.5
         image = torch.where(chosen.to(image.device), image.flip(axis), image)
     if kind == "rotate":
-        quarters = torch.rand(len(image), 1, 1, 1, generator=generator) < 0.5
-        image = torch.where(quarters.to(image.device), image.transpose(-1, -2), image)
+        if image.shape[-1] == image.shape[-2]:
+            quarters = torch.rand(len(image), 1, 1, 1, generator=generator) < 0.5
+            image = torch.where(quarters.to(image.device), image.transpose(-1, -2), image)
         turned = (torch.rand(len(image), generator=generator) < TURNED_SHARE).nonzero()[:, 0]
         degrees = 180 * torch.rand(len(turned), generator=generator) - 90
         if len(turned):

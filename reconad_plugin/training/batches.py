@@ -18,7 +18,7 @@ class Batches:
         generator: Generator,
         device: str,
     ) -> None:
-        self._images = images  # (N, 3, S, S) uint8; may be a memory-mapped file
+        self._images = images  # (N, 3, H, W) uint8; may be a memory-mapped file
         self._size = batch_size  # images
         self._settings = settings  # which variations
         self._generator = generator  # of the CPU; the only source of randomness
@@ -26,7 +26,7 @@ class Batches:
         self.order = torch.empty(0, dtype=torch.long)  # what is left of the rounds
 
     def draw(self) -> Tensor:
-        """Draw the next (B, 3, S, S) float batch in [0, 1]."""
+        """Draw the next (B, 3, H, W) float batch in [0, 1]."""
         while len(self.order) < self._size:
             round_ = torch.randperm(len(self._images), generator=self._generator)
             self.order = torch.cat([self.order, round_])

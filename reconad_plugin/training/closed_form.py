@@ -26,7 +26,7 @@ class ClosedForm(Recipe):
 
     @abstractmethod
     def accumulate(self, image: Tensor) -> None:
-        """Take in a (B, 3, S, S) float batch in [0, 1]."""
+        """Take in a (B, 3, H, W) float batch in [0, 1]."""
 
     @abstractmethod
     def solve(self) -> None:
@@ -36,7 +36,7 @@ class ClosedForm(Recipe):
 def fit_closed_form(
     recipe: ClosedForm, images: Tensor, settings: TrainingSettings, seed: int, options: RunOptions
 ) -> TrainingReport:
-    """Show (N, 3, S, S) uint8 images to a recipe, each once and few of them more often, and solve.
+    """Show (N, 3, H, W) uint8 images to a recipe, each once and few of them more often, and solve.
 
     A limit of steps or seconds ends the showing early; what was seen counts then.
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from reconad_plugin.images.light import standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.dsr import Dsr, Subspaces
 from reconad_plugin.networks.vq import VqAutoencoder
@@ -86,10 +87,10 @@ class SubspacesRecipe(Recipe):
         encoded = vq.fine_encoder(picture)
         coarse = vq.quantise_coarse(encoded)
         fine = vq.quantise_fine(encoded, coarse.vectors)
-        count, size_px = len(picture), picture.shape[-1]
+        count, size = len(picture), ImageSize.of(picture.shape)
         anomalous = max(1, round(ANOMALOUS_SHARE * count))
-        mask = torch.zeros(count, size_px, size_px, dtype=torch.bool)
-        mask[:anomalous] = draw_masks(anomalous, size_px, generator, self.simulation.preset)
+        mask = torch.zeros(count, *size.shape, dtype=torch.bool)
+        mask[:anomalous] = draw_masks(anomalous, size, generator, self.simulation.preset)
         mask = mask.to(picture.device)
         draw = torch.rand(count, generator=generator).to(picture.device)
         on_both, on_coarse = draw < 0.5, draw < 0.75  # else on the fine grid alone
@@ -104,7 +105,7 @@ class SubspacesRecipe(Recipe):
             fine_codes = fine_codes.clone()
             fine_codes[some] = vq.quantise_fine(encoded[some], vectors).codes
         fine_codes = exchange_codes(fine_codes, fine_mask, self._rankings[1], generator)
-        masks = _pixels(coarse_mask, size_px), _pixels(fine_mask, size_px)
+        masks = _pixels(coarse_mask, size), _pixels(fine_mask, size)
         marked = torch.where(on_coarse[:, None, None], *masks)
         return DamagedCodes(coarse_codes, fine_codes, marked), coarse.vectors, fine.vectors
 
@@ -158,12 +159,12 @@ def exchange_codes(codes: Tensor, mask: Tensor, ranking: Tensor, generator: Gene
 
 
 def _cells(mask: Tensor, codes: Tensor) -> Tensor:
-    """Cells of the grid of ``codes`` that a mask touches: (B, S, S) bool -> (B, H, W) bool."""
+    """Cells of the grid of ``codes`` that a mask touches: (B, H, W) bool -> (B, H, W) bool."""
     cell_px = mask.shape[-1] // codes.shape[-1]
     return F.max_pool2d(mask[:, None].float(), cell_px)[:, 0] > 0
 
 
-def _pixels(cells: Tensor, size_px: int) -> Tensor:
-    """(B, H, W) bool -> (B, S, S) bool."""
-    cell_px = size_px // cells.shape[-1]
+def _pixels(cells: Tensor, size: ImageSize) -> Tensor:
+    """(B, h, w) bool -> (B, H, W) bool."""
+    cell_px = size.width_px // cells.shape[-1]
     return cells.repeat_interleave(cell_px, 1).repeat_interleave(cell_px, 2)

@@ -16,8 +16,10 @@ from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
 from reconad_plugin.detector.detector import Detector, Scores, Witness
 from reconad_plugin.detector.fusion import LEAST_IMAGES
+from reconad_plugin.detector.windows import shrink_pictures
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Option, Phase, model_spec
 from reconad_plugin.simulation.presets import PRESETS
@@ -29,11 +31,13 @@ from reconad_plugin.training.held_out_scores import (
     score_held_out,
     take_normal_map,
 )
+from reconad_plugin.training.held_out_windows import join_windows
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import TrainingReport
+from reconad_plugin.training.views import cut_views
 
 FINETUNE_LEARNING_RATE_SHARE: Final = 0.5  # of the model's, when it starts from a version
 
@@ -87,7 +91,8 @@ def fit_detector(
             witness=witness,
         )
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
-    return replace(detector, light_levels=_light_levels(images.train, normal, product)), report
+    whole = shrink_pictures(images.train, product.image_size) if product.windows else images.train
+    return replace(detector, light_levels=_light_levels(whole, normal, product)), report
 
 
 def _fit(
@@ -112,14 +117,14 @@ def _fit(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
             f"{len(images.calibration)}: wait for more"
         )
-    spec = model_spec(product.model)
+    spec, size = model_spec(product.model), product.image_size
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)
     network = _network(product, architecture, base, foundation)
-    textures = textures_of(training, product.image_size_px).to(options.device)
+    textures = textures_of(training, size).to(options.device)
     simulation = Simulation(PRESETS[training.preset], textures)
-    window_px = spec.score_window_px(product.image_size_px)
+    window_px = spec.score_window_px(size)
 
     def begin(phase: Phase, network: AnomalyNetwork = network) -> Recipe:
         recipe: Recipe = spec.build_recipe(network, simulation, product.options, phase)
@@ -129,11 +134,14 @@ def _fit(
 
     copies_s = list[float]()
 
+    def see(images: NormalImages) -> NormalImages:
+        return cut_views(images, size, product.seed) if product.windows else images
+
     def fit_copy(train: Tensor) -> AnomalyNetwork:
         copy, none = deepcopy(network), train[:0]
         recipes = {phase: partial(begin, phase, copy) for phase in spec.phases}
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
-        part = NormalImages(train, none, none)
+        part = see(NormalImages(train, none, none))
         fitted = train_phases(copy, recipes, part, training, product.seed, window_px, quiet)
         copies_s.append(fitted.elapsed_s)
         return copy.to("cpu")
@@ -141,26 +149,37 @@ def _fit(
     is_founded = base is not None or foundation is not None
     phases = [phase for phase in spec.phases if not (phase.is_foundation and is_founded)]
     recipes = {phase: partial(begin, phase) for phase in phases}
-    report = train_phases(network, recipes, images, training, product.seed, window_px, options)
+    report = train_phases(network, recipes, see(images), training, product.seed, window_px, options)
     network = network.to("cpu")
-    light = LightReference.fit(images.train)
+    whole = shrink_pictures(images.train, size) if product.windows else images.train
+    light = LightReference.fit(whole)
     copies = []
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
         copies = cross_fit(images.train, fit_copy)
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
-    normal = score_held_out([(network, images.calibration), *copies], window_px, light)
+    held_out = [(network, images.calibration), *copies]
+    seen = (
+        [(each, shrink_pictures(of, size)) for each, of in held_out]
+        if product.windows
+        else held_out
+    )
+    normal = score_held_out(seen, window_px, light)
     if spec.has_normal_map:
-        normal = take_normal_map(normal, [] if copies else [(network, images.train)], window_px)
+        normal = take_normal_map(normal, [] if copies else [(network, whole)], window_px)
+    windows = None
+    if product.windows:
+        normal, windows = join_windows(held_out, normal, size, window_px, light, product.target_fpr)
     detector = Detector(
         model=product.model,
         architecture=architecture,
-        image_size_px=product.image_size_px,
+        image_size_px=ImageSize.of(images.train.shape) if windows else size,
         network=network,
         light=light,
         calibration=_calibrate(normal.as_they_come, product),
         matched_calibration=_calibrate(normal.matched, product),
         limits=product.limits,
         normal_map=normal.normal_map,
+        windows=windows,
     )
     return detector, report, normal
 
@@ -224,19 +243,20 @@ def _network(
 ) -> AnomalyNetwork:
     if base is not None:
         its = None if base.witness is None else base.witness.detector.model
-        started = (base.model, base.image_size_px, base.architecture, its)
-        wished = (product.model, product.image_size_px, architecture, product.witness)
-        if started != wished:
+        started = (base.model, base.network_size_px, base.architecture, its)
+        wished = (product.model, product.image_size, architecture, product.witness)
+        if started != wished or (base.windows is None) == product.windows:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
-                f"{_describe_network(*started)}; the settings say {_describe_network(*wished)}: "
-                "train from scratch"
+                f"{_describe_network(*started)}{_in_windows(base.windows is not None)}; the "
+                f"settings say {_describe_network(*wished)}{_in_windows(product.windows)}: train "
+                "from scratch"
             )
         return deepcopy(base.network)
     spec = model_spec(product.model)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)
-        network = spec.build_network(product.image_size_px, **architecture)
+        network = spec.build_network(product.image_size, **architecture)
     spec.load_pretrained(network, product.features)
     if foundation is not None and spec.foundation is not None:
         network.get_submodule(spec.foundation.part).load_state_dict(foundation.state_dict())
@@ -244,22 +264,27 @@ def _network(
 
 
 def _describe_network(
-    model: str, image_size_px: int, architecture: Mapping[str, Option], witness: str | None
+    model: str, size: ImageSize, architecture: Mapping[str, Option], witness: str | None
 ) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
     beside = f" with {witness} as its witness" if witness else ""
-    return f"{model} at {image_size_px} px ({sizes}){beside}"
+    return f"{model} at {size.setting} px ({sizes}){beside}"
 
 
-def textures_of(training: TrainingSettings, size_px: int) -> Textures:
+def _in_windows(has_windows: bool) -> str:
+    return " in windows" if has_windows else ""
+
+
+def textures_of(training: TrainingSettings, size: ImageSize) -> Textures:
     """Return the pictures that a training draws textures from.
 
     Args:
         training: its ``textures`` are a folder of this machine, or None for the packaged ones.
-        size_px: side they are resized to.
+        size: of the pictures that are drawn on.
 
     Raises:
         NotEnoughImagesError: the folder holds no picture.
     """
     given = training.textures
-    return load_textures(size_px, PACKAGED_TEXTURES if given is None else Path(given))
+    folder = PACKAGED_TEXTURES if given is None else Path(given)
+    return load_textures(round(size.mean_side_px), folder)

@@ -39,10 +39,10 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural
     Similarity", IEEE Transactions on Image Processing 13, 2004, equation 13.
     """
-    blur = _blur_matrix(first.shape[-1], str(first.device))
+    down, across = (_blur_matrix(side, str(first.device)) for side in first.shape[-2:])
 
     def smooth(image: Tensor) -> Tensor:
-        return blur @ image @ blur.T
+        return down @ image @ across.T
 
     first, second = first.float(), second.float()
     with torch.autocast(first.device.type, enabled=False):
@@ -56,10 +56,10 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
 
 
 @cache
-def _blur_matrix(size_px: int, device: str) -> Tensor:
-    """Gaussian blur of one axis as a (S, S) matrix; each row sums to 1."""
+def _blur_matrix(side_px: int, device: str) -> Tensor:
+    """Gaussian blur of one axis as a (N, N) matrix; each row sums to 1."""
     with torch.inference_mode(False):  # it is kept, and may be needed for gradients later
-        pixel = torch.arange(size_px, device=device)
+        pixel = torch.arange(side_px, device=device)
         distance = (pixel[:, None] - pixel).abs()
         weight = torch.exp(-(distance**2) / (2 * SSIM_SIGMA_PX**2))
         weight = weight * (distance <= SSIM_WINDOW_PX // 2)

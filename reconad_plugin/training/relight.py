@@ -14,7 +14,7 @@ def position_lights(images: Tensor, positions: Sequence[str]) -> PositionLights:
     """Measure the light at each position of the camera on one night.
 
     Args:
-        images: (N, 3, S, S) uint8, all of the night.
+        images: (N, 3, H, W) uint8, all of the night.
         positions: (N,) of the images; all empty where they are not known.
     """
     indices = pd.Series(range(len(images))).groupby(pd.Series(list(positions), dtype=str)).groups
@@ -26,7 +26,7 @@ def relight(images: Tensor, old: PositionLights, new: PositionLights) -> Tensor:
 
     The two lights are compared at the positions that both nights have seen, where there are
     any, so that a night that saw more of the dark positions is not taken for a darker one.
-    Pictures are (N, 3, S, S) uint8.
+    Pictures are (N, 3, H, W) uint8.
     """
     common = sorted(old.keys() & new.keys())
     before = [old[position] for position in common] or list(old.values())

@@ -49,5 +49,5 @@ class FoundationReport:
     codebooks: Mapping[str, CodebookUse]
     psnr_db: float  # peak signal-to-noise ratio of the normal images' reconstructions, mean
     ssim: float  # their structural similarity, mean
-    # (N, 3, S, S) float in [0, 1], the unrelated pictures that were measured
+    # (N, 3, H, W) float in [0, 1], the unrelated pictures that were measured
     unrelated: Tensor = field(repr=False)

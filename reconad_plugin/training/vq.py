@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError
 from reconad_plugin.images.light import STANDARD_DEVIATION, is_grey, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.quantiser import CodebookUse, Quantised
 from reconad_plugin.networks.vq import VqAutoencoder, build_vq
@@ -73,25 +74,24 @@ class VqRecipe(Recipe):
         check_codebooks(cast(VqAutoencoder, self.network), settled_after=0)
 
     def _mix(self, image: Tensor, generator: Generator) -> Tensor:
-        count, size_px = round(IMAGERY_SHARE * len(image)), image.shape[-1]
-        textures = self.simulation.textures or load_textures(size_px)
-        imagery = draw_imagery(count, textures.to(image.device), generator)
+        count, size = round(IMAGERY_SHARE * len(image)), ImageSize.of(image.shape)
+        textures = self.simulation.textures or load_textures(round(size.mean_side_px))
+        imagery = draw_imagery(count, size, textures.to(image.device), generator)
         if is_grey(image):  # a camera without colours needs no codes for them
             imagery = imagery.mean(1, keepdim=True).expand_as(imagery)
         return torch.cat([image[: len(image) - count], imagery])
 
 
-def draw_imagery(count: int, textures: Textures, generator: Generator) -> Tensor:
-    """Draw varied textures and procedural patterns, half of each: (count, 3, S, S) in [0, 1]."""
-    pixels = textures.pixels
-    size_px, device = pixels.shape[1], pixels.device
-    patterns = procedural_patterns(count - count // 2, size_px, generator).to(device)
+def draw_imagery(count: int, size: ImageSize, textures: Textures, generator: Generator) -> Tensor:
+    """Draw varied textures and procedural patterns, half of each: (count, 3, H, W) in [0, 1]."""
+    device = textures.pixels.device
+    patterns = procedural_patterns(count - count // 2, size, generator).to(device)
     of_textures = count // 2
     draw = TextureDraw.draw(of_textures, textures, generator)
-    pixel = torch.arange(of_textures * size_px**2, device=device)
-    row, column = pixel // size_px % size_px, pixel % size_px
-    filling = draw.at(pixel // size_px**2, row, column)  # (count * S * S, 3)
-    varied = filling.view(of_textures, size_px, size_px, 3).movedim(-1, 1)
+    pixel = torch.arange(of_textures * size.pixels, device=device)
+    row, column = pixel // size.width_px % size.height_px, pixel % size.width_px
+    filling = draw.at(pixel // size.pixels, row, column)  # (count * H * W, 3)
+    varied = filling.view(of_textures, *size.shape, 3).movedim(-1, 1)
     return torch.cat([patterns, varied])
 
 
@@ -138,8 +138,8 @@ def pretrain_vq(
     """Train a two-level quantised autoencoder on normal images and unrelated pictures.
 
     Args:
-        images: (N, 3, S, S) uint8 normal images, of one product or of many.
-        held_out: (M, 3, S, S) uint8 normal images to measure on; ``images`` where there are none.
+        images: (N, 3, H, W) uint8 normal images, of one product or of many.
+        held_out: (M, 3, H, W) uint8 normal images to measure on; ``images`` where there are none.
         textures: the unrelated pictures, of the same size; patterns are drawn beside them.
         settings: steps, budget, learning rate, batch, variations.
         seed: of first weights, order, variation and patterns.
@@ -153,7 +153,7 @@ def pretrain_vq(
     """
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(seed)
-        network = build_vq(images.shape[-1], **sizes)
+        network = build_vq(ImageSize.of(images.shape), **sizes)
     recipe = VqRecipe(network, Simulation(textures=textures.to(options.device)))
     # A map of its errors says nothing about its worth, so nothing validates: the last average stays
     training = train(recipe, images, images[:0], settings, seed, options=options)
@@ -167,15 +167,16 @@ def pretrain_vq(
 def measure_vq(
     network: VqAutoencoder, images: Tensor, textures: Textures, training: TrainingReport
 ) -> FoundationReport:
-    """Measure an autoencoder on (N, 3, S, S) uint8 normal images; up to 64, spread evenly."""
+    """Measure an autoencoder on (N, 3, H, W) uint8 normal images; up to 64, spread evenly."""
     chosen = torch.linspace(0, len(images) - 1, min(len(images), MEASURED_IMAGES)).round().long()
     normal = images[chosen].float() / 255
-    imagery = draw_imagery(len(normal), textures.to("cpu"), Generator().manual_seed(_MEASURED_SEED))
+    generator, shape = Generator().manual_seed(_MEASURED_SEED), ImageSize.of(images.shape)
+    imagery = draw_imagery(len(normal), shape, textures.to("cpu"), generator)
     pictures = torch.cat([normal, imagery]).split(MEASURED_AT_ONCE)
     with torch.inference_mode():
         rebuilt = torch.cat([network.reconstruct(some) for some in normal.split(MEASURED_AT_ONCE)])
         seen = [network(standard_light(some, like=some)) for some in pictures]
-    squared = (rebuilt - normal).square().mean((1, 2, 3))  # (N, 3, S, S) -> (N,)
+    squared = (rebuilt - normal).square().mean((1, 2, 3))  # (N, 3, H, W) -> (N,)
     size = network.coarse_codebook.size
     uses = {
         "coarse": CodebookUse.of(torch.cat([each.coarse.codes for each in seen]), size),

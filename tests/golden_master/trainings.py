@@ -14,6 +14,7 @@ from flows.jobs import judging, nightly_training
 from flows.jobs import training_job as training
 from flows.jobs.product import Product
 from reconad_plugin.errors import ReconadError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger import eligibility
 from reconad_plugin.ledger.eligibility import Status
 from reconad_plugin.ledger.ledger import Ledger
@@ -94,7 +95,7 @@ def judging_images(product: Product) -> Json | None:
         ),
     ):
         try:
-            promote.gather_golden.__wrapped__(product, date.min, 32, frozenset())
+            promote.gather_golden.__wrapped__(product, date.min, ImageSize.square(32), frozenset())
         except ReachedError as reached:
             return by_night_and_split(reached.found)
         except ReconadError:

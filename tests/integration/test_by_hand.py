@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
+from mlflow_models.registry import ADVICE_TAG
 from tests.command_line import RECONAD, run
 from tests.world import NARROW
 
@@ -220,3 +222,20 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert ended.returncode == 2
     assert message in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
+
+
+def test_a_training_takes_what_is_advised(desk: Path, parts: Path) -> None:
+    """At the size that was asked for; the version says why it has its model."""
+    given = ("--model", "auto", "--image-size", 32, "--features", "random", "--steps", 2)
+
+    ended = run("train", "--data", parts, *given, "--product", "advised", "--json", "auto.json")
+
+    assert ended.returncode == 0, ended.stderr
+    report = read(desk, "auto.json")
+    assert (report["model"], report["image_size_px"]) == ("draem", 32)  # no weights, so no fre
+    tag = MlflowClient().get_model_version("reconad-advised", "1").tags[ADVICE_TAG]
+    assert tag.startswith("model draem: where fre cannot be had")
+    assert tag.endswith("32 px were asked for")
+    assert tag in ended.stderr
+    params = MlflowClient().get_run(str(report["run_id"])).data.params
+    assert (params["model"], params["width"]) == ("draem", "tiny")

@@ -25,6 +25,7 @@ from mlflow_models.tracking import trained_on
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.store.objects import ObjectContent, ObjectStore
@@ -280,11 +281,11 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
     version was fitted to, at the size asked for."""
     opened = open_product(watched.product)
 
-    golden = gather_golden(opened, FIRST, 32, frozenset())
+    golden = gather_golden(opened, FIRST, ImageSize.square(32), frozenset())
     fitted = trained_on(registry.champion(watched.product))
     hashes = TrainingSet.read(opened, SECOND).rows.set_index("key")
     judges = hashes.loc[list(golden.labels.normal), "sha256"]
-    without_one = gather_golden(opened, FIRST, 32, frozenset(judges.iloc[:1]))
+    without_one = gather_golden(opened, FIRST, ImageSize.square(32), frozenset(judges.iloc[:1]))
 
     nights = {GATHERED.isoformat(), FIRST.isoformat(), SECOND.isoformat()}
     assert set(golden.labels.nights) == nights
@@ -305,7 +306,7 @@ def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
             picture = with_scratch(normal_picture(np.random.default_rng(number))).clip(0, 1)
             content = to_png((255 * picture).astype(np.uint8))
             factory.put_key(f"{factory.product}/golden/scratch/{number}.png", content)
-        labels = gather_golden(opened, FIRST, 32, frozenset()).labels
+        labels = gather_golden(opened, FIRST, ImageSize.square(32), frozenset()).labels
         return labels.kind, set(labels.defects)
 
     assert golden_with(0) == ("simulated", {"simulated"})

@@ -22,6 +22,7 @@ from reconad_plugin.detector.prediction import encode_map, predict_encoded, to_t
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from tests.integration.conftest import Evaluate
 from tests.labelled import SIDE_PX, THRESHOLD, answering, answers_for, decoded, picture, shrunk
@@ -242,13 +243,13 @@ def tiny_detector() -> Detector:
     """Few and untrained weights, calibrated on nine normal parts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_autoencoder(SIDE_PX, width=4, latent_dim=8).eval()
-    normal = stack_images([picture(seed) for seed in range(100, 109)], SIDE_PX)
+        network = build_autoencoder(ImageSize.square(SIDE_PX), width=4, latent_dim=8).eval()
+    normal = stack_images([picture(seed) for seed in range(100, 109)], ImageSize.square(SIDE_PX))
     calibration = calibrate(score_images(network, normal, 1).pred_score, 0.1)
     return Detector(
         model="ae",
         architecture={"width": 4, "latent_dim": 8},
-        image_size_px=SIDE_PX,
+        image_size_px=ImageSize.square(SIDE_PX),
         network=network,
         light=LightReference.fit(normal),
         calibration=calibration,

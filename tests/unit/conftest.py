@@ -15,9 +15,11 @@ from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.detector import Detector, score_images
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training import loop
+from tests.environment import DEVICE
 
 SIZE_PX = 32
 TINY_WIDTHS = {
@@ -40,6 +42,13 @@ DESCENDING = [name for name, spec in MODELS.items() if not spec.pretrained]
 # Derandomised, so that a red run is red again; no database, so that nothing is left on disk.
 settings.register_profile("unit", derandomize=True, deadline=None, database=None)
 settings.load_profile("unit")
+
+
+@pytest.fixture(scope="session", autouse=DEVICE != "cpu")
+def repeatable() -> None:
+    """On a GPU: what is asked for twice is computed alike, and float32 is all of float32."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +114,14 @@ def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
     """A detector with few and untrained weights, calibrated on nine normal pictures."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_autoencoder(SIZE_PX, width=4, latent_dim=8).eval()
+        network = build_autoencoder(ImageSize.square(SIZE_PX), width=4, latent_dim=8).eval()
     network = network.to(memory_format=torch.channels_last)  # as trained and loaded ones
     normal = make_normal(9, 1)
     light = LightReference.fit(normal)
     return Detector(
         model="ae",
         architecture={"width": 4, "latent_dim": 8},
-        image_size_px=SIZE_PX,
+        image_size_px=ImageSize.square(SIZE_PX),
         network=network,
         light=light,
         calibration=calibrate(score_images(network, normal, 1).pred_score, 0.1),

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, nn
 
 from reconad_plugin.config import TrainingSettings
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.training import loop, state
 from reconad_plugin.training.checkpoint import (
@@ -44,7 +45,7 @@ def learn(make_normal, tiny_models):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             sizes = model_spec(model).architecture(None, options or {})
-            network = model_spec(model).build_network(32, **sizes)
+            network = model_spec(model).build_network(ImageSize.square(32), **sizes)
         recipe = model_spec(model).build_recipe(network, Simulation(), options or {})
         told = []
 

@@ -115,10 +115,13 @@ steps = 100
     [
         pytest.param('model = "gpt"', r"model: .*must be one of .*ae.*; got 'gpt'", id="model"),
         pytest.param(
-            "image_size_px = 100",
-            "image_size_px: .*power of two from 32 to 1024; got 100",
-            id="image size that is no power of two",
+            'image_size_px = "200x512"',
+            "image_size_px: .*multiples of 16 from 32 on .*; got 200x512",
+            id="image size that is no multiple",
         ),
+        pytest.param('image_size_px = "16x512"', "got 16x512", id="image size too low"),
+        pytest.param('image_size_px = "2048x1024"', "got 2048x1024", id="too many pixels"),
+        pytest.param("image_size_px = true", "image_size_px: .*got True", id="no image size"),
         pytest.param("image_size_px = 16", "image_size_px: .*got 16", id="image size too small"),
         pytest.param(
             "image_size_px = 2048", "image_size_px: .*got 2048", id="image size too large"

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Generator, nn
 
 from reconad_plugin.images.light import standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.draem import Draem, Reconstructor, build_draem, build_segmenter
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.networks.sspcab import LOSS_WEIGHT, AttentiveBlock
@@ -28,7 +29,9 @@ def small(sspcab=False):
     """A network of few weights, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_draem(32, reconstructor_width=4, segmenter_width=4, sspcab=sspcab)
+        return build_draem(
+            ImageSize.square(32), reconstructor_width=4, segmenter_width=4, sspcab=sspcab
+        )
 
 
 def pictures(count, size_px=32, seed=1):
@@ -67,7 +70,7 @@ def test_widths_have_their_size(width, millions):
     """The table of widths says how many parameters each has."""
     spec = model_spec("draem")
     with torch.device("meta"):
-        network = spec.build_network(256, **spec.architecture(width, {}))
+        network = spec.build_network(ImageSize.square(256), **spec.architecture(width, {}))
 
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from reconad_plugin.detector.detector import score_images
 from reconad_plugin.images.light import standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.dsr import Restriction, build_dsr
 from reconad_plugin.networks.registry import model_spec
 from tests.small_dsr import SIZE_PX, pictures, seeded, small
@@ -39,7 +40,9 @@ def millions(module):
 def test_parts_have_the_papers_size():
     """At the paper's width each part has as many weights as the authors'."""
     with torch.device("meta"):
-        network = build_dsr(256, 128, 128, 4096, restriction_width=128, unet_width=64)
+        network = build_dsr(
+            ImageSize.square(256), 128, 128, 4096, restriction_width=128, unet_width=64
+        )
 
     parts = network.subspaces
     assert millions(parts.vq) == pytest.approx(1.93 + 2 * 4096 * 128 / 1e6, abs=0.01)
@@ -97,7 +100,7 @@ def test_map_and_score_by_hand():
         coarse = seen.logits.softmax(1)
         sharp = network.upsampler(torch.cat([seen.rebuilt, seen.general, coarse], 1)).softmax(1)
         found = network.anomaly_map(image)
-    window = model_spec("dsr").score_window_px(SIZE_PX)
+    window = model_spec("dsr").score_window_px(ImageSize.square(SIZE_PX))
     scores = score_images(network, pixels, window)
 
     torch.testing.assert_close(found, sharp[:, 1])
@@ -106,7 +109,7 @@ def test_map_and_score_by_hand():
     padded = F.pad(coarse[:, 1], (2, 2, 2, 2))
     means = padded.unfold(1, window, 1).unfold(2, window, 1).mean((-2, -1))
     torch.testing.assert_close(torch.from_numpy(scores.pred_score).float(), means.amax((1, 2)))
-    assert model_spec("dsr").score_window_px(256) == 21
+    assert model_spec("dsr").score_window_px(ImageSize.square(256)) == 21
 
 
 def test_map_and_score_come_from_one_pass():

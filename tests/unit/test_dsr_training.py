@@ -10,6 +10,7 @@ from torch import nn
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.detector.detector import score_images
 from reconad_plugin.images.light import standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.metrics.image import image_auroc
 from reconad_plugin.networks.dsr import Comparison, build_dsr
 from reconad_plugin.networks.vq import VqAutoencoder
@@ -230,7 +231,7 @@ def learnt(make_normal):
     vq, _ = pretrain_vq(images, held_out, load_textures(32), TrainingSettings(steps=150), 0, SIZES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = build_dsr(32, 16, 8, 64, restriction_width=16, unet_width=8)
+        network = build_dsr(ImageSize.square(32), 16, 8, 64, restriction_width=16, unet_width=8)
     network.subspaces.vq.load_state_dict(vq.state_dict())
     simulation = Simulation(PRESETS["electronics"])
     settings = TrainingSettings(steps=300, batch_size=8, learning_rate=3e-3)

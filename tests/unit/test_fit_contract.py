@@ -8,6 +8,7 @@ from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
+from tests.environment import DEVICE
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models", "few_validations"),
@@ -16,6 +17,7 @@ pytestmark = [
 
 SIZE_PX = 32
 A_FEW_STEPS = TrainingSettings(steps=3, batch_size=4)
+THERE = RunOptions(DEVICE)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,8 @@ def weights_of(detector):
 
 def test_same_seed_gives_the_same_weights(product, normal):
     """Two trainings with the same images and seed end with the same weights."""
-    first, _ = fit_detector(normal, product, A_FEW_STEPS)
-    second, _ = fit_detector(normal, product, A_FEW_STEPS)
+    first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
+    second, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
 
     assert torch.equal(weights_of(first), weights_of(second))
     assert first.calibration == second.calibration
@@ -46,8 +48,10 @@ def test_same_seed_gives_the_same_weights(product, normal):
 
 def test_other_seed_gives_other_weights(product, normal):
     """The seed decides the weights."""
-    first, _ = fit_detector(normal, product, A_FEW_STEPS)
-    other, _ = fit_detector(normal, product.model_copy(update={"seed": 1}), A_FEW_STEPS)
+    first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
+    other, _ = fit_detector(
+        normal, product.model_copy(update={"seed": 1}), A_FEW_STEPS, options=THERE
+    )
 
     assert not torch.equal(weights_of(first), weights_of(other))
 
@@ -57,10 +61,10 @@ def test_global_random_state_is_neither_read_nor_moved(product, normal):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         before = torch.get_rng_state()
-        first, _ = fit_detector(normal, product, A_FEW_STEPS)
+        first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
         after = torch.get_rng_state()
         torch.manual_seed(2)
-        second, _ = fit_detector(normal, product, A_FEW_STEPS)
+        second, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
 
     assert torch.equal(before, after)
     assert torch.equal(weights_of(first), weights_of(second))
@@ -68,9 +72,9 @@ def test_global_random_state_is_neither_read_nor_moved(product, normal):
 
 def test_judges_images_are_not_touched(product, normal, make_normal):
     """Other judge's images change nothing."""
-    first, _ = fit_detector(normal, product, A_FEW_STEPS)
+    first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
     others = NormalImages(normal.train, normal.calibration, make_normal(30, 99))
-    second, _ = fit_detector(others, product, A_FEW_STEPS)
+    second, _ = fit_detector(others, product, A_FEW_STEPS, options=THERE)
 
     assert torch.equal(weights_of(first), weights_of(second))
     assert first.calibration == second.calibration
@@ -80,7 +84,7 @@ def test_progress_is_told_step_by_step(product, normal):
     """A training reports each of its steps."""
     seen = []
 
-    fit_detector(normal, product, A_FEW_STEPS, options=RunOptions(on_progress=seen.append))
+    fit_detector(normal, product, A_FEW_STEPS, options=RunOptions(DEVICE, on_progress=seen.append))
 
     assert [progress.step for progress in seen] == [1, 2, 3]
 
@@ -93,7 +97,7 @@ def test_too_few_images_are_refused(product, normal):
         NotEnoughImagesError,
         match="at least 10 accepted normal images; got 9: bring more, or lower",
     ):
-        fit_detector(few, product, A_FEW_STEPS)
+        fit_detector(few, product, A_FEW_STEPS, options=THERE)
 
 
 @pytest.mark.parametrize("held_out", [pytest.param(0, id="none"), pytest.param(1, id="one")])
@@ -103,6 +107,8 @@ def test_too_few_to_calibrate_on_are_refused_before_training(product, normal, he
     images = NormalImages(normal.train, normal.calibration[:held_out], normal.judge)
 
     with pytest.raises(NotEnoughImagesError, match=f"at least 2 held-out .* got {held_out}"):
-        fit_detector(images, product, A_FEW_STEPS, options=RunOptions(on_progress=seen.append))
+        fit_detector(
+            images, product, A_FEW_STEPS, options=RunOptions(DEVICE, on_progress=seen.append)
+        )
 
     assert not seen

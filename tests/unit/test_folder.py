@@ -17,6 +17,7 @@ from reconad_plugin.images.folder import (
     load_masks,
     read_folder,
 )
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.textures import texture_files
 
 
@@ -116,7 +117,7 @@ def test_masks_of_a_picture_are_united(tmp_path):
     parts = [np.eye(4)[index] * np.ones((4, 1)) for index in (0, 3)]
     paths = [write_mask(tmp_path / f"{n}.png", part).mask_paths[0] for n, part in enumerate(parts)]
 
-    masks = load_masks([ImageFile(tmp_path / "p.png", "dent", tuple(paths))], 4)
+    masks = load_masks([ImageFile(tmp_path / "p.png", "dent", tuple(paths))], ImageSize.square(4))
 
     np.testing.assert_array_equal(masks[0], np.tile([True, False, False, True], (4, 1)))
 
@@ -157,7 +158,7 @@ def test_the_grey_around_the_defect_of_a_jpeg_is_no_defect(tmp_path):
 
     file = write_mask(tmp_path / "m.jpg", pixels)
 
-    assert load_masks([file], 16).sum() == 64
+    assert load_masks([file], ImageSize.square(16)).sum() == 64
 
 
 def test_test_images_are_optional(tmp_path):
@@ -257,7 +258,7 @@ def test_masks_are_loaded_in_the_order_of_the_files(tmp_path):
     pixels[3, 0] = 255
     defect = write_mask(tmp_path / "mask.png", pixels)
 
-    masks = load_masks([ImageFile(tmp_path / "0.png", "good"), defect], 4)
+    masks = load_masks([ImageFile(tmp_path / "0.png", "good"), defect], ImageSize.square(4))
 
     assert masks.dtype == np.bool_
     assert not masks[0].any()
@@ -280,7 +281,9 @@ def test_a_mask_is_anomalous_where_it_is_bright(tmp_path, values, mode, expected
     """The ways in which masks are saved."""
     file = write_mask(tmp_path / "mask.png", np.tile(values, (4, 1)), mode)
 
-    np.testing.assert_array_equal(load_masks([file], 4)[0], np.tile(expected, (4, 1)))
+    np.testing.assert_array_equal(
+        load_masks([file], ImageSize.square(4))[0], np.tile(expected, (4, 1))
+    )
 
 
 def test_a_mask_smaller_than_the_square_repeats_its_pixels(tmp_path):
@@ -288,7 +291,7 @@ def test_a_mask_smaller_than_the_square_repeats_its_pixels(tmp_path):
     file = write_mask(tmp_path / "mask.png", [[0, 255], [255, 0]])
 
     np.testing.assert_array_equal(
-        load_masks([file], 4)[0], np.kron([[0, 1], [1, 0]], np.ones((2, 2)))
+        load_masks([file], ImageSize.square(4))[0], np.kron([[0, 1], [1, 0]], np.ones((2, 2)))
     )
 
 
@@ -304,7 +307,7 @@ def test_no_pixel_of_a_defect_vanishes(mask_path, data, height, width, size_px):
     pixels = np.zeros((height, width))
     pixels[row, column] = 255
 
-    mask = load_masks([write_mask(mask_path, pixels)], size_px)[0]
+    mask = load_masks([write_mask(mask_path, pixels)], ImageSize.square(size_px))[0]
 
     assert mask.shape == (size_px, size_px)
     if min(height, width) >= size_px:
@@ -325,7 +328,7 @@ def test_a_defect_without_a_mask_is_an_error(tmp_path):
     with pytest.raises(
         ConfigError, match=r"mask in ground_truth/dent/; got none for .*7\.png: bring 7_mask\.png"
     ):
-        load_masks([file], 4)
+        load_masks([file], ImageSize.square(4))
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,7 @@ def test_an_unreadable_mask_is_an_error(tmp_path, content, reason, said):
     path.write_bytes(content)
 
     with pytest.raises(InvalidImageError, match=f"mask {re.escape(str(path))}: .*{said}") as caught:
-        load_masks([ImageFile(tmp_path / "0.png", "dent", (path,))], 4)
+        load_masks([ImageFile(tmp_path / "0.png", "dent", (path,))], ImageSize.square(4))
 
     assert caught.value.reason == reason
 
@@ -354,7 +357,7 @@ def test_a_mask_that_marks_nothing_is_an_error(tmp_path):
     with pytest.raises(
         InvalidImageError, match=r"0_mask\.png: .*its largest value is 0: mark the defect in white"
     ):
-        load_masks([file], 4)
+        load_masks([file], ImageSize.square(4))
 
 
 def test_what_is_no_file_is_passed_over_and_named(tmp_path, caplog):

@@ -11,6 +11,7 @@ from torch import Generator
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import WEIGHTS_FILE, load_detector, save_detector
 from reconad_plugin.errors import ConfigError, ModelFormatError, NotEnoughImagesError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.fre import build_fre
 from reconad_plugin.networks.frozen_features import TAPPED, FrozenFeatures
 from reconad_plugin.training.closed_form import fit_closed_form
@@ -47,7 +48,7 @@ def untrained():
     """A network with random filters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_fre(SIZE_PX).eval()
+        return build_fre(ImageSize.square(SIZE_PX)).eval()
 
 
 @pytest.fixture(scope="module")

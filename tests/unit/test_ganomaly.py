@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.ganomaly import build_ganomaly, draw_weights
 from reconad_plugin.training.ganomaly import COLLAPSED_BELOW, GanomalyRecipe
 from reconad_plugin.training.recipe import Simulation
@@ -18,7 +19,7 @@ def small_ganomaly(size_px=32, width=4):
     """A network of a few weights, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_ganomaly(size_px, width=width, latent_dim=LATENT_DIM)
+        return build_ganomaly(ImageSize.square(size_px), width=width, latent_dim=LATENT_DIM)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_shapes(size_px):
 def test_large_images_stay_feasible():
     """Channels double up to eight times the width, so that 1024 pixels cost a little more."""
     with torch.device("meta"):
-        network = build_ganomaly(1024, width=4)
+        network = build_ganomaly(ImageSize.square(1024), width=4)
 
     widest = max(layer.out_channels for layer in network.encoder[:-1] if hasattr(layer, "stride"))
     assert widest == 32
@@ -91,7 +92,7 @@ def test_large_images_stay_feasible():
 
 def test_paper_size():
     """At 32 pixels the layers are 64, 128 and 256 channels wide, and the latent has 100 numbers."""
-    network = build_ganomaly(32)
+    network = build_ganomaly(ImageSize.square(32))
 
     layers = [layer for layer in network.encoder if isinstance(layer, nn.Conv2d)]
     assert [layer.out_channels for layer in layers] == [64, 128, 256, 100]

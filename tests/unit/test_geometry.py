@@ -7,8 +7,9 @@ from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.geometry import decode_square, stack_images, to_square
+from reconad_plugin.images.geometry import decode_to_size, stack_images, to_size
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 
 LIMITS = ImageLimits()
 
@@ -28,7 +29,7 @@ def test_square_of_the_right_size_is_unchanged(speckle):
     """A picture that has the size already keeps every pixel."""
     square = speckle[:20, :20]
 
-    np.testing.assert_array_equal(to_square(square, 20), square)
+    np.testing.assert_array_equal(to_size(square, ImageSize.square(20)), square)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_any_shape_becomes_the_square(shape):
     image = np.empty(shape, dtype=np.uint8)
     image[:] = (200, 100, 50)
 
-    square = to_square(image, 32)
+    square = to_size(image, ImageSize.square(32))
 
     assert square.shape == (32, 32, 3)
     assert square.dtype == np.uint8
@@ -57,7 +58,7 @@ def test_nothing_is_cropped():
     image[:, :10] = 255
     image[:, -10:] = 255
 
-    square = to_square(image, 32)
+    square = to_size(image, ImageSize.square(32))
 
     assert square[:, 0].min() > 200
     assert square[:, -1].min() > 200
@@ -69,7 +70,7 @@ def test_shrinking_is_antialiased():
     image = np.zeros((256, 256, 3), dtype=np.uint8)
     image[:, ::8] = 248
 
-    square = to_square(image, 32)
+    square = to_size(image, ImageSize.square(32))
 
     assert square.mean() == pytest.approx(31, abs=2)
     assert square.max() < 80
@@ -80,18 +81,20 @@ def test_stack_is_channels_first_in_order(speckle):
     red = np.zeros((40, 17, 3), dtype=np.uint8)
     red[..., 0] = 255
 
-    batch = stack_images([speckle, red], 32)
+    batch = stack_images([speckle, red], ImageSize.square(32))
 
     assert batch.shape == (2, 3, 32, 32)
     assert batch.dtype == torch.uint8
     assert batch.is_contiguous()
     assert batch[1].amax((1, 2)).tolist() == [255, 0, 0]
-    np.testing.assert_array_equal(batch[0].permute(1, 2, 0).numpy(), to_square(speckle, 32))
+    np.testing.assert_array_equal(
+        batch[0].permute(1, 2, 0).numpy(), to_size(speckle, ImageSize.square(32))
+    )
 
 
 def test_stack_of_nothing_is_empty():
     """No pictures give an empty batch of the right shape."""
-    assert stack_images([], 32).shape == (0, 3, 32, 32)
+    assert stack_images([], ImageSize.square(32)).shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("size_px", [pytest.param(s, id=f"{s} pixels") for s in (32, 64, 128, 256)])
@@ -102,8 +105,8 @@ def test_small_jpeg_is_nearly_that_of_a_full_decode(encode, scene, size_px):
 
     for content, most in ((whole_blocks, 2), (odd_sides, 5)):
         quick, full = (
-            decode_square(content, size_px, LIMITS),
-            to_square(decode_image(content), size_px),
+            decode_to_size(content, ImageSize.square(size_px), LIMITS),
+            to_size(decode_image(content), ImageSize.square(size_px)),
         )
 
         assert quick.shape == (size_px, size_px, 3)
@@ -124,7 +127,9 @@ def test_small_jpeg_is_nearly_that_of_a_full_decode(encode, scene, size_px):
 )
 def test_jpeg_is_never_decoded_smaller_than_it_is_needed(encode, scene, smallest_px, shape):
     """Of an eighth, a quarter, a half and the whole the smallest that is large enough is taken."""
-    found = decode_image(encode(scene, "JPEG"), LIMITS, smallest_px)
+    found = decode_image(
+        encode(scene, "JPEG"), LIMITS, smallest_px and ImageSize.square(smallest_px)
+    )
 
     assert found.shape == shape
     if smallest_px is not None and smallest_px <= 300:
@@ -134,7 +139,7 @@ def test_jpeg_is_never_decoded_smaller_than_it_is_needed(encode, scene, smallest
 @pytest.mark.parametrize("file_format", [pytest.param(f, id=f) for f in ("PNG", "BMP", "TIFF")])
 def test_other_formats_are_decoded_in_full(encode, scene, file_format):
     """Where nothing can be left out every pixel is there."""
-    found = decode_image(encode(scene, file_format), LIMITS, smallest_px=32)
+    found = decode_image(encode(scene, file_format), LIMITS, smallest=ImageSize.square(32))
 
     np.testing.assert_array_equal(found, scene)
 
@@ -145,7 +150,7 @@ def test_cut_jpeg_is_an_error_at_every_size(encode, scene, share):
     content = encode(scene, "JPEG")
 
     with pytest.raises(InvalidImageError, match="must end with its end mark") as raised:
-        decode_square(content[: int(share * len(content))], 32, LIMITS)
+        decode_to_size(content[: int(share * len(content))], ImageSize.square(32), LIMITS)
 
     assert raised.value.reason == "truncated"
 
@@ -155,9 +160,9 @@ def test_limits_hold_for_the_size_in_the_file(encode, scene):
     content = encode(scene, "JPEG")
 
     with pytest.raises(InvalidImageError, match="at most 100,000 pixels; got 410 x 300"):
-        decode_square(content, 32, ImageLimits(max_pixels=100_000))
+        decode_to_size(content, ImageSize.square(32), ImageLimits(max_pixels=100_000))
     with pytest.raises(InvalidImageError, match="at least 301 px; got 410 x 300"):
-        decode_square(content, 32, ImageLimits(min_side_px=301))
+        decode_to_size(content, ImageSize.square(32), ImageLimits(min_side_px=301))
 
 
 @pytest.mark.parametrize(
@@ -167,9 +172,9 @@ def test_small_jpeg_of_other_colours_is_rgb(encode, scene, mode):
     """Grey and four-colour JPEGs become RGB at a fraction of their size too."""
     content = encode(Image.fromarray(scene).convert(mode), "JPEG", quality=92)
 
-    quick = decode_square(content, 64, LIMITS)
+    quick = decode_to_size(content, ImageSize.square(64), LIMITS)
 
-    full = to_square(decode_image(content), 64)
+    full = to_size(decode_image(content), ImageSize.square(64))
     assert np.abs(quick.astype(int) - full).mean() < 3
     if mode == "L":
         assert (quick[..., 0] == quick[..., 1]).all()
@@ -181,13 +186,16 @@ def test_orientation_of_a_small_jpeg_is_applied(encode, scene):
     tags[0x0112] = 6
     content = encode(scene, "JPEG", exif=tags)
 
-    assert decode_image(content, LIMITS, smallest_px=64).shape == (103, 75, 3)
-    turned = to_square(np.rot90(scene, -1), 64)
-    assert np.abs(decode_square(content, 64, LIMITS).astype(int) - turned).mean() < 4
+    assert decode_image(content, LIMITS, smallest=ImageSize.square(64)).shape == (103, 75, 3)
+    turned = to_size(np.rot90(scene, -1), ImageSize.square(64))
+    assert (
+        np.abs(decode_to_size(content, ImageSize.square(64), LIMITS).astype(int) - turned).mean()
+        < 4
+    )
 
 
 def test_progressive_jpeg_can_be_decoded_small(encode, scene):
     """The other kind of JPEG as well."""
     content = encode(scene, "JPEG", progressive=True)
 
-    assert decode_image(content, LIMITS, smallest_px=64).shape == (75, 103, 3)
+    assert decode_image(content, LIMITS, smallest=ImageSize.square(64)).shape == (75, 103, 3)

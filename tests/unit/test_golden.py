@@ -13,6 +13,7 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.gate.golden import choose_held_out, read_golden
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
@@ -59,7 +60,7 @@ def read(tmp_path):
 
     def read(store, fitted_to=()):
         images = read_golden_images(store, cache, LAYOUT, ImageLimits())
-        return read_golden(images, 32, ImageLimits(), fitted_to)
+        return read_golden(images, ImageSize.square(32), ImageLimits(), fitted_to)
 
     return read
 

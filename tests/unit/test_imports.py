@@ -53,9 +53,10 @@ def test_serving_imports_nothing_that_trains():
     code = (
         "import sys\n"
         "from reconad_plugin.detector import detector, persistence, prediction\n"
+        "from reconad_plugin.images.size import ImageSize\n"
         "from reconad_plugin.networks.registry import MODELS\n"
         "for spec in MODELS.values():\n"
-        "    spec.build_network(32, **spec.architecture(None, {}))\n"
+        "    spec.build_network(ImageSize.square(32), **spec.architecture(None, {}))\n"
         "print([name for name in sys.modules if name.startswith(('reconad_plugin.training',"
         " 'reconad_plugin.simulation', 'torchvision'))])"
     )
@@ -83,8 +84,9 @@ def test_the_core_works_without_boto3():
         "    importlib.import_module(module)\n"
         "import torch\n"
         "from reconad_plugin.detector.detector import score_images\n"
+        "from reconad_plugin.images.size import ImageSize\n"
         "from reconad_plugin.networks.autoencoder import build_autoencoder\n"
-        "network = build_autoencoder(32, width=4, latent_dim=8).eval()\n"
+        "network = build_autoencoder(ImageSize.square(32), width=4, latent_dim=8).eval()\n"
         "images = torch.zeros((1, 3, 32, 32), dtype=torch.uint8)\n"
         "print(score_images(network, images, 1).pred_score.shape)"
     )

@@ -14,6 +14,7 @@ from reconad_plugin.errors import AccessDeniedError, StorageUnreachableError
 from reconad_plugin.gate.golden import read_golden
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import read_ledger
 from reconad_plugin.ledger.manifest import (
@@ -171,10 +172,13 @@ def test_a_golden_image_that_is_refused_stops_no_night(fake, tmp_path, caplog):
         "class: restore it from the archive"
     ]
     with pytest.raises(OSError, match=r"crack/h\.png .*InvalidObjectState"):
-        read_golden(golden, 32, ImageLimits(), ())
+        read_golden(golden, ImageSize.square(32), ImageLimits(), ())
     fake.refused = {}
     golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT, ImageLimits())
-    assert read_golden(golden, 32, ImageLimits(), ()).labels.defects == ("crack", "crack")
+    assert read_golden(golden, ImageSize.square(32), ImageLimits(), ()).labels.defects == (
+        "crack",
+        "crack",
+    )
 
 
 def test_files_of_systems_are_passed_over_and_named_once(fake, tmp_path, caplog):
@@ -214,7 +218,7 @@ def test_foreign_files_among_golden_images_are_passed_over(fake, tmp_path, caplo
 
     golden = read_golden_images(store_of(fake), ContentCache(tmp_path), LAYOUT, ImageLimits())
 
-    assert len(read_golden(golden, 32, ImageLimits(), ()).anomalous) == 3
+    assert len(read_golden(golden, ImageSize.square(32), ImageLimits(), ()).anomalous) == 3
     assert {record.args[0] for record in caplog.records} == {
         f"s3://factory/{LAYOUT.golden}{name}" for name in foreign
     }

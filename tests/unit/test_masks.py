@@ -12,6 +12,7 @@ from matplotlib.path import Path as Outline
 from scipy import ndimage
 from torch import Generator
 
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.masks import (
     VERTICES,
     blob_masks,
@@ -47,20 +48,25 @@ def seeded(seed=0):
 
 
 @pytest.mark.parametrize(
-    "size_px", [pytest.param(size, id=f"{size} pixels") for size in (32, 64, 128, 256)]
+    "size", [pytest.param(size, id=size) for size in ("32", "64", "128", "256", "64x160", "208x96")]
 )
-def test_masks_have_the_side_that_is_asked_for(shape, size_px):
-    """One mask or several are squares of truth values."""
+def test_masks_have_the_size_that_is_asked_for(shape, size):
+    """One mask or several are truth values of its height and width."""
+    size = ImageSize.parse(size)
     for count in (1, 3):
-        mask = shape(count, size_px, seeded())
+        mask = shape(count, size, seeded())
 
-        assert mask.shape == (count, size_px, size_px)
+        assert mask.shape == (count, *size.shape)
         assert mask.dtype == torch.bool
 
 
 def test_masks_follow_the_generator(shape):
     """The same seed gives the same masks, another seed gives others, and no two are alike."""
-    first, again, other = shape(8, 64, seeded(1)), shape(8, 64, seeded(1)), shape(8, 64, seeded(2))
+    first, again, other = (
+        shape(8, ImageSize.square(64), seeded(1)),
+        shape(8, ImageSize.square(64), seeded(1)),
+        shape(8, ImageSize.square(64), seeded(2)),
+    )
 
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -79,7 +85,10 @@ def test_masks_follow_the_generator(shape):
 )
 def test_share_of_the_picture_is_that_of_a_defect(shape, least, most):
     """A shape takes a few percent of the picture, as much of a small one as of a large one."""
-    shares = [shape(300, size_px, seeded(size_px)).float().mean((1, 2)) for size_px in (64, 128)]
+    shares = [
+        shape(300, ImageSize.square(size_px), seeded(size_px)).float().mean((1, 2))
+        for size_px in (64, 128)
+    ]
 
     for share in shares:
         assert least < share.mean() < most
@@ -89,7 +98,7 @@ def test_share_of_the_picture_is_that_of_a_defect(shape, least, most):
 
 def test_shapes_reach_every_part_of_the_picture(shape):
     """No corner and no side is spared."""
-    ever = shape(2000, 32, seeded()).any(0)
+    ever = shape(2000, ImageSize.square(32), seeded()).any(0)
 
     quarters = ever.float().unflatten(0, (4, 8)).unflatten(2, (4, 8)).mean((1, 3))
     assert quarters.min() > 0.5
@@ -97,8 +106,8 @@ def test_shapes_reach_every_part_of_the_picture(shape):
 
 def test_threshold_decides_how_much_is_stained():
     """A lower threshold stains more, and each mask holds those of higher thresholds."""
-    low = perlin_masks(50, 64, seeded(), threshold=(0.2, 0.2))
-    high = perlin_masks(50, 64, seeded(), threshold=(0.6, 0.6))
+    low = perlin_masks(50, ImageSize.square(64), seeded(), threshold=(0.2, 0.2))
+    high = perlin_masks(50, ImageSize.square(64), seeded(), threshold=(0.6, 0.6))
 
     assert low.sum() > 2 * high.sum()
     assert not (high & ~low).any()
@@ -117,7 +126,7 @@ def test_polygons_against_matplotlib(seed):
     line = (np.arange(size_px) + 0.5) / size_px
     pixels = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)  # x, y
 
-    masks = polygon_masks(count, size_px, seeded(seed), radius)
+    masks = polygon_masks(count, ImageSize.square(size_px), seeded(seed), radius)
 
     for number in range(count):
         several = int(corners[number])
@@ -131,7 +140,7 @@ def test_polygons_against_matplotlib(seed):
 
 def test_polygons_keep_their_radius():
     """No part is further from another than two radii."""
-    masks = polygon_masks(100, 128, seeded(), radius=(0.1, 0.1))
+    masks = polygon_masks(100, ImageSize.square(128), seeded(), radius=(0.1, 0.1))
 
     rows = masks.any(2).sum(1)
     assert rows.max() <= math.ceil(2 * 0.1 * 128)
@@ -141,7 +150,9 @@ def test_polygons_keep_their_radius():
 def test_strokes_are_as_wide_as_asked():
     """The thickest place of a stroke is about its width, whatever its bends."""
     for width in (0.05, 0.1):
-        masks = stroke_masks(40, 128, seeded(), length=(0.5, 0.5), width=(width, width))
+        masks = stroke_masks(
+            40, ImageSize.square(128), seeded(), length=(0.5, 0.5), width=(width, width)
+        )
 
         thickest = [2 * ndimage.distance_transform_edt(mask).max() for mask in masks.numpy()]
         assert np.median(thickest) == pytest.approx(width * 128, rel=0.35)
@@ -150,7 +161,10 @@ def test_strokes_are_as_wide_as_asked():
 def test_strokes_are_as_long_as_asked():
     """A longer stroke covers more, in proportion, and is about as long as it was asked to be."""
     area = {
-        length: stroke_masks(200, 128, seeded(), (length, length), (0.04, 0.04)).sum().item() / 200
+        length: stroke_masks(200, ImageSize.square(128), seeded(), (length, length), (0.04, 0.04))
+        .sum()
+        .item()
+        / 200
         for length in (0.2, 0.4)
     }
 
@@ -160,14 +174,16 @@ def test_strokes_are_as_long_as_asked():
 
 def test_thin_strokes_are_still_seen():
     """A stroke that is thinner than a pixel is drawn a pixel wide."""
-    masks = stroke_masks(100, 32, seeded(), length=(0.5, 0.5), width=(1e-4, 1e-4))
+    masks = stroke_masks(100, ImageSize.square(32), seeded(), length=(0.5, 0.5), width=(1e-4, 1e-4))
 
     assert (masks.flatten(1).sum(1) > 5).float().mean() > 0.8
 
 
 def test_single_blob_is_a_disc():
     """One blob that lies within the picture is about as high as wide, with a disc's area."""
-    masks = blob_masks(100, 128, seeded(), radius=(0.1, 0.1), blobs=(1, 1)).numpy()
+    masks = blob_masks(
+        100, ImageSize.square(128), seeded(), radius=(0.1, 0.1), blobs=(1, 1)
+    ).numpy()
     border = np.ones((128, 128), dtype=bool)
     border[1:-1, 1:-1] = False
     whole = [mask for mask in masks if not (mask & border).any()]
@@ -182,8 +198,10 @@ def test_single_blob_is_a_disc():
 
 def test_blobs_are_no_more_than_asked():
     """There are as many spots as blobs, or fewer where they touch or lie outside."""
-    few = blob_masks(50, 128, seeded(), radius=(0.02, 0.02), blobs=(3, 3)).numpy()
-    many = blob_masks(50, 128, seeded(), radius=(0.02, 0.02), blobs=(20, 20)).numpy()
+    few = blob_masks(50, ImageSize.square(128), seeded(), radius=(0.02, 0.02), blobs=(3, 3)).numpy()
+    many = blob_masks(
+        50, ImageSize.square(128), seeded(), radius=(0.02, 0.02), blobs=(20, 20)
+    ).numpy()
 
     spots_of_few = [ndimage.label(mask)[1] for mask in few]
     spots_of_many = [ndimage.label(mask)[1] for mask in many]
@@ -263,7 +281,7 @@ def slow_noise(angle, cells, size_px):
 def test_noise_against_a_slow_reference(cells):
     """Two products of matrices are the sum over corners that defines the noise."""
     size_px, finest = 16, max(max(pair) for pair in cells)
-    noise = perlin_noise(torch.tensor(cells), size_px, seeded(3))
+    noise = perlin_noise(torch.tensor(cells), ImageSize.square(size_px), seeded(3))
 
     unit = torch.rand(len(cells), finest + 1, finest + 1, generator=seeded(3))
     for found, angle, pair in zip(noise, (2 * math.pi * unit).numpy(), cells, strict=True):
@@ -273,7 +291,7 @@ def test_noise_against_a_slow_reference(cells):
 @pytest.mark.parametrize("cells", [pytest.param((n, n), id=f"{n} cells") for n in (1, 4, 16)])
 def test_noise_has_its_range(cells):
     """Noise stays in [-1, 1], uses a good part of it, and has no level of its own."""
-    noise = perlin_noise(torch.tensor([cells] * 64), 32, seeded())
+    noise = perlin_noise(torch.tensor([cells] * 64), ImageSize.square(32), seeded())
 
     assert noise.shape == (64, 32, 32)
     assert noise.dtype == torch.float32
@@ -284,9 +302,11 @@ def test_noise_has_its_range(cells):
 def test_octaves_are_added_at_half_the_strength():
     """Two octaves are a noise and half of one that is twice as fine, brought back to its range."""
     cells, generator = torch.tensor([(2, 4), (4, 1)]), seeded(5)
-    coarse, fine = (perlin_noise(cells * scale, 64, generator) for scale in (1, 2))
+    coarse, fine = (
+        perlin_noise(cells * scale, ImageSize.square(64), generator) for scale in (1, 2)
+    )
 
-    both = perlin_noise(cells, 64, seeded(5), octaves=2)
+    both = perlin_noise(cells, ImageSize.square(64), seeded(5), octaves=2)
 
     torch.testing.assert_close(both, (coarse + fine / 2) / 1.5, rtol=0, atol=1e-6)
 
@@ -295,16 +315,20 @@ def test_octaves_finer_than_pixels_are_left_out():
     """Where twice as fine would be finer than two pixels, only the coarse noise is there."""
     cells = torch.tensor([(16, 16)])
 
-    both = perlin_noise(cells, 32, seeded(5), octaves=2)
+    both = perlin_noise(cells, ImageSize.square(32), seeded(5), octaves=2)
 
-    torch.testing.assert_close(both * 1.5, perlin_noise(cells, 32, seeded(5)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        both * 1.5, perlin_noise(cells, ImageSize.square(32), seeded(5)), rtol=0, atol=1e-6
+    )
 
 
 def test_octaves_fray_the_edges():
     """Stains of more octaves have more edge for their area."""
 
     def edge_share(octaves):
-        mask = perlin_masks(60, 128, seeded(4), octaves=octaves, threshold=(0.3, 0.3))
+        mask = perlin_masks(
+            60, ImageSize.square(128), seeded(4), octaves=octaves, threshold=(0.3, 0.3)
+        )
         return float((dilate(mask) & ~mask).sum() / mask.sum())
 
     assert edge_share(4) > 1.2 * edge_share(1)

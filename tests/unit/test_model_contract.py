@@ -15,11 +15,14 @@ from reconad_plugin.detector.persistence import (
     load_detector,
     save_detector,
 )
-from reconad_plugin.images.geometry import decode_square, stack_images
+from reconad_plugin.images.geometry import decode_to_size, stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.loop import RunOptions
+from tests.environment import DEVICE
 from tests.unit.conftest import DESCENDING
 
 pytestmark = [
@@ -54,7 +57,7 @@ def normal(model, make_normal):
 def learned(model, product, normal, tiny_models, few_validations):
     """A detector that has learnt what normal looks like."""
     training = TrainingSettings(**LEARNING.get(model, USUAL))
-    detector, _ = fit_detector(normal, product, training)
+    detector, _ = fit_detector(normal, product, training, options=RunOptions(DEVICE))
     return detector
 
 
@@ -171,9 +174,9 @@ def test_pictures_of_any_shape_can_be_scored(learned, shape):
     for picture in (Image.fromarray(colour), Image.fromarray(colour[..., 0])):
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
-        files.append(decode_square(buffer.getvalue(), SIZE_PX, ImageLimits()))
+        files.append(decode_to_size(buffer.getvalue(), ImageSize.square(SIZE_PX), ImageLimits()))
 
-    scores = learned.score(stack_images(files, SIZE_PX))
+    scores = learned.score(stack_images(files, ImageSize.square(SIZE_PX)))
 
     assert scores.anomaly_map.shape == (2, SIZE_PX, SIZE_PX)
     assert np.isfinite(scores.anomaly_map).all()
@@ -210,7 +213,7 @@ def test_fine_tuning_starts_from_the_base_and_leaves_it(learned, product, normal
     before = weights_of(learned).clone()
     gently = A_FEW_STEPS.model_copy(update={"learning_rate": 1e-6})
 
-    tuned, _ = fit_detector(normal, product, gently, base=learned)
+    tuned, _ = fit_detector(normal, product, gently, learned, options=RunOptions(DEVICE))
 
     def learnt(detector):
         return torch.cat([weight.flatten() for weight in detector.network.parameters()])

@@ -7,10 +7,12 @@ import torch
 from torch import Generator
 
 from reconad_plugin.config import TrainingSettings
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.training.ganomaly import GanomalyRecipe
-from reconad_plugin.training.loop import train
+from reconad_plugin.training.loop import RunOptions, train
 from reconad_plugin.training.recipe import Simulation
+from tests.environment import DEVICE
 from tests.unit.conftest import DESCENDING
 
 pytestmark = [
@@ -26,7 +28,8 @@ def build(model, size_px=SIZE_PX):
     spec = model_spec(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return spec.build_network(size_px, **spec.architecture(None, {})).eval()
+        network = spec.build_network(ImageSize.square(size_px), **spec.architecture(None, {}))
+        return network.eval().to(DEVICE)
 
 
 PHASES = [
@@ -41,7 +44,7 @@ PHASES = [
 def recipe(request, tiny_models):
     """The recipe of each phase of each model around an untrained network."""
     model, phase = request.param
-    return model_spec(model).build_recipe(build(model), Simulation(), {}, phase)
+    return model_spec(model).build_recipe(build(model), Simulation(), {}, phase).to(DEVICE)
 
 
 every_phase = pytest.mark.parametrize("recipe", PHASES, indirect=True)
@@ -61,7 +64,7 @@ def network(model, tiny_models):
 @pytest.fixture
 def picture():
     """(2, 3, 32, 32) float in [0, 1]."""
-    return torch.rand(2, 3, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(0))
+    return torch.rand(2, 3, SIZE_PX, SIZE_PX, generator=Generator().manual_seed(0)).to(DEVICE)
 
 
 def test_map_has_a_value_for_each_pixel(network, picture):
@@ -82,7 +85,7 @@ def test_every_allowed_size_can_be_built(model, size_px):
     network = build(model, size_px)
 
     with torch.inference_mode():
-        anomaly_map = network.anomaly_map(torch.rand(1, 3, size_px, size_px))
+        anomaly_map = network.anomaly_map(torch.rand(1, 3, size_px, size_px, device=DEVICE))
 
     assert anomaly_map.shape == (1, size_px, size_px)
 
@@ -163,7 +166,7 @@ def test_one_batch_can_be_learnt_by_heart(recipe, make_normal):
     """On a single batch the loss falls to less than half."""
     batch = make_normal(4, 5)
     with torch.inference_mode():
-        before = float(loss_of(recipe, batch / 255))
+        before = float(loss_of(recipe, batch.to(DEVICE) / 255))
     settings = TrainingSettings(
         steps=150 if isinstance(recipe, GanomalyRecipe) else 60,  # two play against each other
         batch_size=4,
@@ -172,10 +175,10 @@ def test_one_batch_can_be_learnt_by_heart(recipe, make_normal):
         preset="electronics",
     )
 
-    train(recipe, batch, batch[:0], settings, seed=0)
+    train(recipe, batch, batch[:0], settings, seed=0, options=RunOptions(DEVICE))
 
     with torch.inference_mode():
-        after = float(loss_of(recipe, batch / 255))
+        after = float(loss_of(recipe, batch.to(DEVICE) / 255))
     assert after < before / 2
 
 
@@ -192,8 +195,8 @@ def test_few_images_can_be_learnt(recipe, make_normal, count, batch_size):
     images = make_normal(count, 5)
     settings = TrainingSettings(steps=3, batch_size=batch_size)
 
-    report = train(recipe, images, images, settings, seed=0)
+    report = train(recipe, images, images, settings, seed=0, options=RunOptions(DEVICE))
 
     assert report.steps == 3
     with torch.inference_mode():
-        assert torch.isfinite(recipe.network.anomaly_map(images / 255)).all()
+        assert torch.isfinite(recipe.network.anomaly_map(images.to(DEVICE) / 255)).all()

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import CodebookCollapsedError, ConfigError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import hash_weights
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.networks.vq import build_vq
@@ -61,7 +62,7 @@ def vq():
     """An untrained autoencoder that is larger than the product's width says."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return build_vq(32, width=24, code_dim=12, codes=40).eval()
+        return build_vq(ImageSize.square(32), width=24, code_dim=12, codes=40).eval()
 
 
 def assert_same(detector, other):
@@ -268,7 +269,7 @@ def test_autoencoder_of_a_file_is_stood_on(images, vq, tmp_path):
 def test_collapsed_codebook_ends_the_training(images, learnt_batches):
     """Where one code has nearly all features, no other phase begins."""
     spec = model_spec("dsr")
-    network = spec.build_network(32, **{**spec.widths["tiny"], "codes": 512})
+    network = spec.build_network(ImageSize.square(32), **{**spec.widths["tiny"], "codes": 512})
     codebook = network.subspaces.vq.fine_codebook
     codebook.sums *= codebook.counts.fill_(1e-9).index_fill_(0, torch.tensor(5), 1e6)[:, None]
     codebook.batches.fill_(learnt_batches)

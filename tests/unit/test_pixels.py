@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.store import pixels
 from reconad_plugin.store.pixels import PixelCache
 
@@ -46,7 +47,7 @@ class Decoder:
 def load(folder, names):
     """Load, check against a fresh decode, and say which places were decoded."""
     decoder = Decoder(names)
-    found = PixelCache(folder, SIZE_PX).load(names, decoder)
+    found = PixelCache(folder, ImageSize.square(SIZE_PX)).load(names, decoder)
     assert found.dtype == torch.uint8
     assert torch.equal(found, expected(names))
     return sorted(decoder.places)
@@ -75,7 +76,7 @@ def test_same_picture_twice_is_decoded_once(tmp_path):
 
 def test_nothing_is_an_empty_batch(tmp_path):
     """No hashes give no pictures, of the right shape."""
-    found = PixelCache(tmp_path, SIZE_PX).load([], Decoder([]))
+    found = PixelCache(tmp_path, ImageSize.square(SIZE_PX)).load([], Decoder([]))
 
     assert found.shape == (0, 3, SIZE_PX, SIZE_PX)
     assert found.dtype == torch.uint8
@@ -85,7 +86,9 @@ def test_sizes_do_not_mix(tmp_path):
     """The same picture at another size is another picture."""
     load(tmp_path, names_of(1))
 
-    small = PixelCache(tmp_path, 8).load(names_of(1), lambda place: picture(names_of(1)[0])[:8, :8])
+    small = PixelCache(tmp_path, ImageSize.square(8)).load(
+        names_of(1), lambda place: picture(names_of(1)[0])[:8, :8]
+    )
 
     assert small.shape == (1, 3, 8, 8)
     assert load(tmp_path, names_of(1)) == []
@@ -113,7 +116,7 @@ def test_pictures_in_a_row_are_the_file_itself(tmp_path):
     """Where they stand one after the other nothing is copied."""
     names = names_of(*range(6))
     load(tmp_path, names)
-    cache = PixelCache(tmp_path, SIZE_PX)
+    cache = PixelCache(tmp_path, ImageSize.square(SIZE_PX))
 
     assert is_mapped(cache.load(names, Decoder(names)))
     assert is_mapped(cache.load(names[2:5], Decoder(names)))
@@ -123,7 +126,7 @@ def test_pictures_in_a_row_are_the_file_itself(tmp_path):
 def test_changes_stay_in_memory(tmp_path):
     """Whoever writes into the pictures does not write into the file."""
     names = names_of(1, 2)
-    found = PixelCache(tmp_path, SIZE_PX).load(names, Decoder(names))
+    found = PixelCache(tmp_path, ImageSize.square(SIZE_PX)).load(names, Decoder(names))
 
     found.zero_()
 
@@ -133,7 +136,7 @@ def test_changes_stay_in_memory(tmp_path):
 def test_mapped_pictures_survive_later_writers(tmp_path):
     """What was loaded stays as it is when others append, or delete the cache."""
     names = names_of(1, 2)
-    found = PixelCache(tmp_path, SIZE_PX).load(names, Decoder(names))
+    found = PixelCache(tmp_path, ImageSize.square(SIZE_PX)).load(names, Decoder(names))
 
     load(tmp_path, names_of(3, 1))
     for path in tmp_path.iterdir():
@@ -195,7 +198,7 @@ def test_failed_decode_keeps_what_was_whole(tmp_path, monkeypatch):
         return picture(names[place])
 
     with pytest.raises(InvalidImageError, match="picture 4 is broken"):
-        PixelCache(tmp_path, SIZE_PX).load(names, decode)
+        PixelCache(tmp_path, ImageSize.square(SIZE_PX)).load(names, decode)
 
     assert load(tmp_path, names) == [2, 3]
 

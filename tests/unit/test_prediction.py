@@ -23,6 +23,7 @@ from reconad_plugin.detector.prediction import (
 )
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_prediction_is_the_detectors_own(tiny_detector, picture, encoded):
     """Score, label, p-value and threshold are those of the detector on the resized picture."""
     (row,) = predict_encoded(tiny_detector, [encoded], "7")
 
-    score = tiny_detector.score(stack_images([picture], 32)).pred_score[0]
+    score = tiny_detector.score(stack_images([picture], ImageSize.square(32))).pred_score[0]
     assert row.pred_score == pytest.approx(score)
     assert row.image_threshold == tiny_detector.calibration.image_threshold
     assert row.pred_label is bool(score > row.image_threshold)
@@ -175,7 +176,7 @@ def test_map_of_a_prediction_is_the_detectors(tiny_detector, picture, encoded):
     """The map that is asked for is the detector's map, scaled by its threshold."""
     (row,) = predict_encoded(tiny_detector, [encoded], "1", with_map=True)
 
-    raw = tiny_detector.score(stack_images([picture], 32)).anomaly_map[0]
+    raw = tiny_detector.score(stack_images([picture], ImageSize.square(32))).anomaly_map[0]
     pixels = map_pixels(row.anomaly_map)
     assert pixels.shape == (32, 32)
     expected = (raw / (2 * row.image_threshold) * 255).clip(0, 255)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.procedural import (
     FIELDS,
@@ -31,7 +32,7 @@ def plain(count, colours=(0.3, 0.5, 0.7)):
 @pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} pictures") for n in (0, 1, 30)])
 def test_patterns_are_pictures(count):
     """Any number of them, finite and in [0, 1]."""
-    patterns = procedural_patterns(count, SIZE_PX, seeded())
+    patterns = procedural_patterns(count, ImageSize.square(SIZE_PX), seeded())
 
     assert patterns.shape == (count, 3, SIZE_PX, SIZE_PX)
     assert patterns.dtype == torch.float32
@@ -40,7 +41,7 @@ def test_patterns_are_pictures(count):
 
 def test_patterns_differ():
     """No two are alike, nearly all have contrast, and they have colours."""
-    patterns = procedural_patterns(60, SIZE_PX, seeded())
+    patterns = procedural_patterns(60, ImageSize.square(SIZE_PX), seeded())
 
     flat = patterns.flatten(1)
     distance = torch.cdist(flat, flat) + 1e3 * torch.eye(60)
@@ -51,7 +52,9 @@ def test_patterns_differ():
 
 def test_patterns_follow_the_generator():
     """The same seed gives the same ones, another gives others."""
-    first, again, other = (procedural_patterns(6, SIZE_PX, seeded(seed)) for seed in (0, 0, 1))
+    first, again, other = (
+        procedural_patterns(6, ImageSize.square(SIZE_PX), seeded(seed)) for seed in (0, 0, 1)
+    )
 
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -61,7 +64,7 @@ def test_patterns_follow_the_generator():
 @pytest.mark.parametrize("size_px", [pytest.param(s, id=f"{s} pixels") for s in (32, 128)])
 def test_fields_fill_their_range(name, size_px):
     """Each kind at each size is between 0 and 1, and reaches far into both halves."""
-    field = FIELDS[name](20, size_px, seeded())
+    field = FIELDS[name](20, ImageSize.square(size_px), seeded())
 
     assert field.shape == (20, size_px, size_px)
     assert field.min() >= 0
@@ -81,9 +84,11 @@ def crossness(field):
 
 def test_kinds_are_what_they_are_called():
     """Checks have two values, gradients are smooth, gratings rise and fall one way alone."""
-    assert set(checks(10, SIZE_PX, seeded()).unique().tolist()) == {0.0, 1.0}
-    assert gradients(20, SIZE_PX, seeded()).diff(dim=1).abs().max() < 3 / SIZE_PX
-    lines, clouds = (crossness(make(40, SIZE_PX, seeded())) for make in (gratings, stains))
+    assert set(checks(10, ImageSize.square(SIZE_PX), seeded()).unique().tolist()) == {0.0, 1.0}
+    assert gradients(20, ImageSize.square(SIZE_PX), seeded()).diff(dim=1).abs().max() < 3 / SIZE_PX
+    lines, clouds = (
+        crossness(make(40, ImageSize.square(SIZE_PX), seeded())) for make in (gratings, stains)
+    )
     assert lines.median() < 0.02
     assert clouds.median() > 0.05
 

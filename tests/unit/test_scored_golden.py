@@ -145,7 +145,7 @@ def test_each_version_sees_the_images_at_its_own_size(tiny_detector, make_normal
 
     (of_large,), (of_small,) = (score_golden_set([tiny_detector], each) for each in (large, small))
 
-    assert small.normal.shape[-1] == tiny_detector.image_size_px
+    assert small.normal.shape[-2:] == tiny_detector.image_size_px.shape
     assert of_large.normal_scores.tolist() == of_small.normal_scores.tolist()
     assert of_large.anomalous_scores.tolist() == of_small.anomalous_scores.tolist()
 

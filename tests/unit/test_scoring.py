@@ -12,6 +12,7 @@ from reconad_plugin.detector.calibration_groups import CalibrationGroups, lumina
 from reconad_plugin.detector.detector import score_images, smooth_map
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.light import LightReference, dim_lamp
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import MODELS, model_spec
 
@@ -154,23 +155,26 @@ def test_reconstructions_come_in_order(tiny_detector, make_normal):
 
 
 @pytest.mark.parametrize(
-    ("image_size_px", "window_px"),
+    ("image_size", "window_px"),
     [
         pytest.param(32, 1, id="32 pixels"),
         pytest.param(64, 3, id="64 pixels"),
         pytest.param(128, 5, id="128 pixels"),
         pytest.param(256, 11, id="256 pixels"),
+        pytest.param("64x256", 5, id="as many pixels as 128 squared"),
     ],
 )
-def test_window_of_the_autoencoder_by_hand(image_size_px, window_px):
-    """4 percent of the side, made odd."""
-    assert model_spec("ae").score_window_px(image_size_px) == window_px
+def test_window_of_the_autoencoder_by_hand(image_size, window_px):
+    """4 percent of the mean side, made odd."""
+    assert model_spec("ae").score_window_px(ImageSize.parse(image_size)) == window_px
 
 
 @pytest.mark.parametrize("model", [pytest.param(name, id=name) for name in MODELS])
 def test_windows_are_odd_at_every_size(model):
     """A window has a middle pixel, whatever the image's size."""
-    windows = [model_spec(model).score_window_px(2**power) for power in range(5, 11)]
+    windows = [
+        model_spec(model).score_window_px(ImageSize.square(2**power)) for power in range(5, 11)
+    ]
 
     assert all(window % 2 == 1 for window in windows)
     assert windows == sorted(windows)

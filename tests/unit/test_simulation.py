@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Generator
 
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.anomalies import (
     LEAST_CHANGE,
     MIN_MASK_SHARE,
@@ -70,7 +71,7 @@ def test_every_preset_at_every_size(name, size_px):
 @every_preset
 def test_masks_of_every_preset_take_a_sane_share(name):
     """No mask is empty, none takes all, and most take a small part of the picture."""
-    mask = draw_masks(300, 64, seeded(), PRESETS[name])
+    mask = draw_masks(300, ImageSize.square(64), seeded(), PRESETS[name])
 
     share = mask.float().mean((1, 2))
     assert mask.dtype == torch.bool
@@ -82,7 +83,7 @@ def test_masks_of_every_preset_take_a_sane_share(name):
 @given(seed=st.integers(0, 2**31), name=st.sampled_from(sorted(PRESETS)))
 def test_mask_is_never_empty_nor_everything(seed, name):
     """Every image has an anomaly, and it has a place."""
-    share = draw_masks(4, 32, seeded(seed), PRESETS[name]).float().mean((1, 2))
+    share = draw_masks(4, ImageSize.square(32), seeded(seed), PRESETS[name]).float().mean((1, 2))
 
     assert share.min() >= MIN_MASK_SHARE
     assert share.max() < 1
@@ -92,7 +93,7 @@ def test_shapes_that_are_always_empty_become_a_square():
     """Where no draw gives a pixel there is still an anomaly."""
     vanishing = replace(DISC, shapes={"polygon": 1}, polygon_radius=(1e-7, 1e-7))
 
-    mask = draw_masks(3, 32, seeded(), vanishing)
+    mask = draw_masks(3, ImageSize.square(32), seeded(), vanishing)
 
     assert (mask.sum((1, 2)) >= 0.01 * 32 * 32).all()
 
@@ -101,7 +102,7 @@ def test_shapes_come_by_their_shares():
     """A shape of share zero never comes, and the others as often as they should."""
     discs = replace(DISC, shapes={"polygon": 0, "blobs": 3, "perlin": 1}, perlin_threshold=(-2, -2))
 
-    mask = draw_masks(400, 32, seeded(), discs)
+    mask = draw_masks(400, ImageSize.square(32), seeded(), discs)
 
     is_everything = mask.all((1, 2))  # noise above minus two
     assert is_everything.float().mean() == pytest.approx(0.25, abs=0.07)
@@ -262,8 +263,8 @@ def test_edges_are_sharp_or_soft_as_the_preset_says():
 
 def test_edges_of_a_share_are_moved():
     """Sharpened masks are others than those that are not, and still about as large."""
-    plain = draw_masks(200, 64, seeded(), replace(DISC, sharpened_share=0.0))
-    moved = draw_masks(200, 64, seeded(), replace(DISC, sharpened_share=1.0))
+    plain = draw_masks(200, ImageSize.square(64), seeded(), replace(DISC, sharpened_share=0.0))
+    moved = draw_masks(200, ImageSize.square(64), seeded(), replace(DISC, sharpened_share=1.0))
 
     assert (plain != moved).any((1, 2)).float().mean() > 0.5
     assert moved.float().mean() == pytest.approx(float(plain.float().mean()), rel=0.3)

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from reconad_plugin.errors import ConfigError, InvalidImageError, NotEnoughImagesError
-from reconad_plugin.images.geometry import to_square
+from reconad_plugin.images.geometry import to_size
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.store import mirror
 from reconad_plugin.store.mirror import (
     describe_sizes,
@@ -290,9 +291,9 @@ def test_files_become_pixels_once(tmp_path, png, monkeypatch):
         paths.append(tmp_path / f"{shade}.png")
         paths[-1].write_bytes(png(shade))
 
-    first = load_files(paths, 32, ImageLimits(), tmp_path / "cache")
-    monkeypatch.setattr(mirror, "decode_square", None)
-    second = load_files(paths[::-1], 32, ImageLimits(), tmp_path / "cache")
+    first = load_files(paths, ImageSize.square(32), ImageLimits(), tmp_path / "cache")
+    monkeypatch.setattr(mirror, "decode_to_size", None)
+    second = load_files(paths[::-1], ImageSize.square(32), ImageLimits(), tmp_path / "cache")
 
     assert first[:, 0, 0, 0].tolist() == [10, 20, 30]
     assert torch.equal(second, first.flip(0))
@@ -302,11 +303,11 @@ def test_limits_hold_for_pictures_that_were_decoded_before(tmp_path, png):
     """Under other limits, and at another size of the network or the same."""
     path, cache = tmp_path / "a.png", tmp_path / "cache"
     path.write_bytes(png(10))
-    load_files([path], 32, ImageLimits(), cache)
+    load_files([path], ImageSize.square(32), ImageLimits(), cache)
 
     for limits in (ImageLimits(max_pixels=100), ImageLimits(min_side_px=30)):
         with pytest.raises(InvalidImageError, match=r"a\.png: an image.*got 24 x 20"):
-            load_files([path], 32, limits, cache)
+            load_files([path], ImageSize.square(32), limits, cache)
 
 
 def test_pixels_are_those_of_the_resized_picture(tmp_path, speckle):
@@ -314,9 +315,11 @@ def test_pixels_are_those_of_the_resized_picture(tmp_path, speckle):
     path = tmp_path / "a.png"
     Image.fromarray(speckle).save(path)
 
-    found = load_files([path], 32, ImageLimits(), tmp_path / "cache")
+    found = load_files([path], ImageSize.square(32), ImageLimits(), tmp_path / "cache")
 
-    np.testing.assert_array_equal(found[0].permute(1, 2, 0).numpy(), to_square(speckle, 32))
+    np.testing.assert_array_equal(
+        found[0].permute(1, 2, 0).numpy(), to_size(speckle, ImageSize.square(32))
+    )
 
 
 def test_file_that_is_no_picture_is_named(tmp_path, png):
@@ -326,7 +329,10 @@ def test_file_that_is_no_picture_is_named(tmp_path, png):
 
     with pytest.raises(InvalidImageError, match=r"bad\.png: an image must be one of") as raised:
         load_files(
-            [tmp_path / "good.png", tmp_path / "bad.png"], 32, ImageLimits(), tmp_path / "cache"
+            [tmp_path / "good.png", tmp_path / "bad.png"],
+            ImageSize.square(32),
+            ImageLimits(),
+            tmp_path / "cache",
         )
 
     assert raised.value.reason == "not_an_image"
@@ -340,10 +346,12 @@ def test_pictures_of_several_sizes_are_told(tmp_path, png):
         Image.new("RGB", size).save(paths[-1])
     (tmp_path / "broken.png").write_bytes(b"no picture")
 
-    assert describe_sizes([*paths[:2], tmp_path / "broken.png"], 32) is None
-    assert describe_sizes([tmp_path / "broken.png"], 32) is None
-    assert describe_sizes(paths, 128) == (
-        "3 pictures have 2 sizes, from 24 x 20 to 100 x 30: each is resized to the same square"
+    assert describe_sizes([*paths[:2], tmp_path / "broken.png"], ImageSize(32, 24)) is None
+    assert describe_sizes([tmp_path / "broken.png"], ImageSize.square(32)) is None
+    assert describe_sizes(paths, ImageSize(32, 112)) == (
+        "3 pictures have 2 sizes, from 24 x 20 to 100 x 30: each is resized to 112 x 32; pictures "
+        "of 100 x 30 are smaller than the network's 112 x 32: they are enlarged, which takes time "
+        "and shows no more; a smaller image size would do"
     )
 
 
@@ -352,8 +360,8 @@ def test_pictures_that_the_network_sees_smaller_are_told(tmp_path):
     path = tmp_path / "wide.png"
     Image.new("RGB", (512, 208)).save(path)
 
-    assert describe_sizes([path], 512) is None
-    assert describe_sizes([path], 128) == (
+    assert describe_sizes([path], ImageSize.square(512)) is None
+    assert describe_sizes([path], ImageSize.square(128)) == (
         "pictures of 512 x 208 are seen at 128 x 128: one pixel there is 4.0 x 1.6 of theirs. "
         "For smaller defects give a larger image size"
     )

@@ -14,6 +14,7 @@ from flows.jobs.training_job import (
 )
 from mlflow_models.foundation import HASH_TAG, URI_TAG, Foundation
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.images.size import ImageSize
 
 IMAGES = pd.DataFrame(
     {
@@ -66,6 +67,8 @@ def base(run_id="run", **tags):
         pytest.param({"base": base()}, id="base"),
         pytest.param({"foundation": FOUNDATION}, id="foundation"),
         pytest.param({"cause": "process"}, id="cause"),
+        pytest.param({"image_size": ImageSize(80, 192)}, id="shape of the pictures"),
+        pytest.param({"picture_size": ImageSize(208, 512)}, id="windows"),
     ],
 )
 def test_what_decides_the_weights_decides_the_fingerprint(other):
@@ -82,6 +85,7 @@ def test_what_decides_the_weights_decides_the_fingerprint(other):
         pytest.param({"images": IMAGES.assign(uri="moved")}, id="where images are"),
         pytest.param({"images": IMAGES.assign(position="3")}, id="positions"),
         pytest.param({"settings": ProductSettings(false_alarms_per_year=2)}, id="the watch's own"),
+        pytest.param({"image_size": ImageSize.square(128)}, id="a shape that is square"),
         pytest.param({"training": TrainingSettings(steps=3, textures="copy")}, id="folder"),
     ],
 )
@@ -120,7 +124,8 @@ def test_version_of_before_is_found(monkeypatch):
 
     find_version(job())
 
-    assert asked == [("bolts", job().fingerprint, earlier_fingerprint(job()))]
+    known = job().fingerprint, job().square_fingerprint, earlier_fingerprint(job())
+    assert asked == [("bolts", *known)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.training import loop, schedule
 from reconad_plugin.training.held_out import Validation
@@ -350,7 +351,7 @@ def test_averaging_costs_a_short_training_little(make_normal):
     images, held_out = make_normal(8, 1), make_normal(8, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = model_spec("ae").build_network(32, width=8, latent_dim=16)
+        network = model_spec("ae").build_network(ImageSize.square(32), width=8, latent_dim=16)
     recipe = model_spec("ae").build_recipe(network, Simulation(), {})
     untrained = copy.deepcopy(recipe).eval()
 

@@ -7,6 +7,7 @@ import torch
 from torch import Generator
 from torch.distributions import Normal, kl_divergence
 
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.autoencoder import build_autoencoder
 from reconad_plugin.networks.vae import LOG_VARIANCE_RANGE, build_vae
 from reconad_plugin.training.recipe import Simulation
@@ -19,7 +20,7 @@ def small_vae(size_px=32, width=4):
     """A network of a few weights, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_vae(size_px, width=width, latent_dim=LATENT_DIM)
+        return build_vae(ImageSize.square(size_px), width=width, latent_dim=LATENT_DIM)
 
 
 def noise_image(count, size_px=32):
@@ -166,7 +167,9 @@ def test_one_batch_is_learnt_and_the_latent_is_used(make_normal):
 
 def test_autoencoder_keeps_its_names():
     """Sharing its halves with the variational one leaves the autoencoder's saved weights valid."""
-    names = set(build_autoencoder(32, width=4, latent_dim=LATENT_DIM).state_dict())
+    names = set(
+        build_autoencoder(ImageSize.square(32), width=4, latent_dim=LATENT_DIM).state_dict()
+    )
 
     assert {name.split(".")[0] for name in names} == {
         "encoder",

@@ -10,6 +10,7 @@ from torch import Generator
 from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError, ModelFormatError
 from reconad_plugin.images.light import STANDARD_DEVIATION, standard_light
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import hash_weights
 from reconad_plugin.networks.vq import build_vq
 from reconad_plugin.networks.vq_weights import _PUBLISHED, read_vq
@@ -40,7 +41,7 @@ def small():
     """A network of few weights, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_vq(SIZE_PX, **SIZES)
+        return build_vq(ImageSize.square(SIZE_PX), **SIZES)
 
 
 def pictures(count, size_px=SIZE_PX, seed=1):
@@ -149,7 +150,9 @@ def test_grey_images_come_with_grey_imagery():
 @pytest.mark.parametrize("count", [pytest.param(n, id=f"{n} pictures") for n in (0, 1, 2, 7)])
 def test_imagery_is_half_textures(textures, count):
     """Any number of pictures in [0, 1], the same for the same seed."""
-    first, again = (draw_imagery(count, textures, seeded()) for _ in range(2))
+    first, again = (
+        draw_imagery(count, ImageSize.square(SIZE_PX), textures, seeded()) for _ in range(2)
+    )
 
     assert first.shape == (count, 3, SIZE_PX, SIZE_PX)
     assert ((first >= 0) & (first <= 1)).all()
@@ -160,7 +163,7 @@ def test_textures_come_whole():
     """The second half of the imagery shows the textures that were given, varied."""
     one = torch.full((1, 3, SIZE_PX, SIZE_PX), 120, dtype=torch.uint8)
 
-    imagery = draw_imagery(8, Textures.of(one), seeded())
+    imagery = draw_imagery(8, ImageSize.square(SIZE_PX), Textures.of(one), seeded())
 
     assert imagery[4:].flatten(2).std(2).max() < 1e-3
     assert imagery[:4].flatten(2).std(2).max() > 0.01
@@ -216,7 +219,7 @@ def test_pretraining_repeats_also_when_it_is_killed(
 @pytest.mark.parametrize("level", ["coarse", "fine"])
 def test_collapsed_codebook_ends_the_training(level):
     """One code for everything is an error that names the codebook and what to do."""
-    recipe = VqRecipe(build_vq(SIZE_PX, 16, 8, codes=128), Simulation()).train()
+    recipe = VqRecipe(build_vq(ImageSize.square(SIZE_PX), 16, 8, codes=128), Simulation()).train()
     codebook = getattr(recipe.network, f"{level}_codebook")
     codebook.counts.fill_(1e-9)
     codebook.counts[5] = 1
