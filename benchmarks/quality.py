@@ -58,6 +58,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="train/good, test/..., masks")
     parser.add_argument("--model", default="draem")
     parser.add_argument("--width", default=None)
+    parser.add_argument("--witness", default=None)
     parser.add_argument("--budget", default="15m")
     parser.add_argument("--steps", default=None, help="so many steps, however long they take")
     parser.add_argument("--image-size", default="128", help="a budget, or such as 208x512")
@@ -90,6 +91,8 @@ def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict
         train += ["--width", options.width]
     if options.region is not None:
         train += ["--region", str(options.region.resolve())]
+    if options.witness is not None:
+        train += ["--witness", options.witness]
     _reconad(train, work)
     trained = json.loads((work / "train.json").read_text(encoding="utf-8"))
     _reconad(["evaluate", trained["model_uri"], "--data", str(data), "--json", "test.json"], work)

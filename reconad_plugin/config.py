@@ -38,6 +38,7 @@ DEFAULT_MODEL = "ae"
 AUTO = "auto"  # the model that is advised when the first training begins
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+RANDOM_FEATURES = "random"  # in place of weights
 FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
 
 
@@ -65,6 +66,14 @@ def _known_model(name: str) -> str:
 def _known_preset(name: str) -> str:
     find_preset(name)
     return name
+
+
+def backbone_of(features: str | None) -> str:
+    """Return the network of torchvision that a product's ``features`` name, as ``resnet18`` or
+    ``resnet18=weights.pth``; empty where they name none."""
+    name = (features or "").partition("=")[0]
+    is_named = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name != RANDOM_FEATURES
+    return name if is_named else ""
 
 
 def _pattern_with_a_group(pattern: str) -> str:
@@ -144,6 +153,7 @@ class ProductSettings(_Frozen):
     features: Annotated[str, Field(min_length=1)] | None = (
         None  # weights for fre; None: the wheel's
     )
+    witness: str | None = None  # a second model, which scores beside the first in one version
     # a budget of pixels, as the side of a square, or a size; where none is given the model's own
     image_size_px: Annotated[
         int | ImageSize,
@@ -179,6 +189,7 @@ class ProductSettings(_Frozen):
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
         if self.model == AUTO:
             of_a_model = {"width": self.width, "options": self.options, "vq": self.vq}
+            of_a_model["witness"] = self.witness
             named = [name for name, value in of_a_model.items() if value]
             if named:
                 raise ValueError(f"{named[0]} belongs to a model; got it with {AUTO}: name a model")
@@ -191,7 +202,9 @@ class ProductSettings(_Frozen):
         if self.vq is not None and spec.foundation is None:
             founded = ", ".join(name for name, each in MODELS.items() if each.foundation)
             raise ValueError(f"vq belongs to {founded}; got it with {self.model}: leave it out")
-        if self.features is not None and not spec.pretrained:
+        if self.witness is not None:
+            self._check_witness(self.witness)
+        if self.features is not None and not self.takes_features:
             taking = ", ".join(name for name, each in MODELS.items() if each.pretrained)
             raise ValueError(f"features belong to {taking}; got them with {self.model}")
         known = {**spec.network_options, **spec.recipe_options}
@@ -205,6 +218,40 @@ class ProductSettings(_Frozen):
             if rule:
                 raise ValueError(f"option {name} must be {rule}; got {value!r}")
         return self
+
+    def _check_witness(self, name: str) -> None:
+        able = [each for each, spec in MODELS.items() if spec.can_witness]
+        if name == self.model:
+            raise ValueError(
+                f"a witness must be another model than the first; got {name} twice: leave it out"
+            )
+        if name not in able:
+            raise ValueError(
+                f"a witness must be a model that is trained in seconds, {' or '.join(able)}; "
+                f"got {name!r}"
+            )
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether one of its models has weights of other pictures."""
+        names = [name for name in (self.model, self.witness) if name is not None]
+        return any(MODELS[name].pretrained for name in names)
+
+    @property
+    def of_witness(self) -> "ProductSettings | None":
+        """Settings that the witness alone is trained with; None without one."""
+        if self.witness is None:
+            return None
+        return self.model_copy(
+            update={
+                "model": self.witness,
+                "width": None,
+                "options": {},
+                "vq": None,
+                "witness": None,
+                "calibrate_by": "none",
+            }
+        )
 
     @property
     def asked_size_px(self) -> int | ImageSize | None:

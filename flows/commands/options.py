@@ -54,6 +54,7 @@ GEOMETRY_HELP: Final = (
     "how parts may lie: none (always alike), mirror, rotate, or auto: the pictures tell none from "
     "mirror"
 )
+FEATURES_HELP: Final = "weights for fre, also of a network of torchvision (default: the wheel's)"
 PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
 PIXELS_HELP: Final = "most that a picture may have (default: 50,000,000, or the version's)"
 REGION_HELP: Final = "PNG that is black where nothing counts (default: all of the picture counts)"
@@ -151,8 +152,11 @@ class TrainOptions(TrainingOptions):
     vq: Annotated[
         Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
     ] = None
-    features: Annotated[
-        Text, _option("--features", "FILE|random", "weights for fre (default: the wheel's)")
+    features: Annotated[Text, _option("--features", "FILE|random|NAME[=FILE]", FEATURES_HELP)] = (
+        None
+    )
+    witness: Annotated[
+        Text, _option("--witness", "NAME", "a second model in the version: fre, texture")
     ] = None
     region: GivenRegion = None
 

@@ -29,6 +29,7 @@ def run(options: TrainOptions) -> None:
         "seed": options.seed,
         "vq": options.vq,
         "features": options.features,
+        "witness": options.witness,
         "train": checked(TrainingSettings, options.training),
         **options.limits,
     }
@@ -46,7 +47,10 @@ def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | Non
         "run_id": run.version.run_id,
         "model": detector.model,
         "architecture": detector.architecture,
-        "parameters": sum(value.numel() for value in detector.network.parameters()),
+        "witness": None if detector.witness is None else detector.witness.detector.model,
+        "parameters": sum(
+            value.numel() for network in detector.networks for value in network.parameters()
+        ),
         "image_size_px": detector.network_size_px.setting,
         **{name: getattr(report, name) for name in _OF_THE_REPORT.split()},
         "images_calibration": len(calibration.normal_scores),

@@ -104,6 +104,7 @@ def finetune(
         **choices_of(base),
         image_size_px=base.network_size_px,
         windows=base.windows is not None,
+        witness=None if base.witness is None else base.witness.detector.model,
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,

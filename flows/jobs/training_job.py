@@ -111,7 +111,9 @@ class TrainingJob:
         }
         if self.picture_size is not None:
             content["windows"] = self.picture_size.setting
-        if model_spec(self.settings.model).pretrained and self.base is None:  # it has its own
+        if self.settings.witness is not None:
+            content["witness"] = self.settings.witness
+        if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         if self.region is not None:
             content["region"] = self.region.sha256
@@ -223,7 +225,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
                 "settings": job.settings.model_dump(
-                    mode="json", exclude={"features", "windows", "regions"}
+                    mode="json", exclude={"features", "windows", "regions", "witness"}
                 ),
                 "textures": dict(job.textures),
             }
@@ -239,5 +241,6 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "base": job.base.name if job.base else None,
         "cause": job.cause,
         **({"vq": job.foundation.sha256} if job.foundation else {}),
+        **({"witness": job.settings.witness} if job.settings.witness else {}),
     }
     return hash_of(content)

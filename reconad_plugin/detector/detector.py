@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.fusion import fuse_maps, fuse_scores
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.windows import (
     Windows,
@@ -152,6 +153,14 @@ class Detector:
     # of the pictures
     windows: Windows | None = None
     region: Region | None = None  # where to look; None: everywhere
+    # what scores beside the network; the thresholds are those of both together
+    witness: "Witness | None" = None
+
+    @property
+    def networks(self) -> tuple[AnomalyNetwork, ...]:
+        """The network, and that of the witness where there is one."""
+        others = () if self.witness is None else self.witness.detector.networks
+        return (self.network, *others)
 
     @property
     def network_size_px(self) -> ImageSize:
@@ -184,6 +193,14 @@ class Detector:
         return self._score(images, positions, self.light)
 
     def _score(
+        self, images: Tensor, positions: Sequence[str] | None, light: LightReference | None
+    ) -> Scores:
+        scores = self._score_alone(images, positions, light)
+        if self.witness is None:
+            return scores
+        return self.witness.join(scores, self.witness.detector._score(images, positions, light))
+
+    def _score_alone(
         self, images: Tensor, positions: Sequence[str] | None, light: LightReference | None
     ) -> Scores:
         if self.windows is not None:
@@ -245,3 +262,19 @@ class Detector:
                 if self.windows is not None:
                     batch = shrink_pictures(batch, self.windows.size)
                 yield self.network.reconstruct(batch.float() / 255)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A second detector, which scores the same images beside a first one."""
+
+    detector: Detector  # complete in itself, of the same image size
+    first: Calibration  # of the first one's network alone, on images as they come
+
+    def join(self, first: Scores, second: Scores) -> Scores:
+        """Join what both networks show of the same images into one map and score each."""
+        normal = (self.first, self.detector.calibration)
+        return Scores(
+            fuse_scores(normal, (first.pred_score, second.pred_score)),
+            fuse_maps(normal, (first.anomaly_map, second.anomaly_map)),
+        )

@@ -3,7 +3,7 @@ model can never run code."""
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
-from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.detector import Detector, Witness
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
@@ -24,8 +24,10 @@ from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 
 FORMAT_VERSION: Final = 1
+WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
 WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
+WITNESS_FOLDER: Final = "witness"  # holds the same two files of the second detector
 _NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
 _REGION: Final = "region."  # begins those of its masks; the camera position follows
 
@@ -57,6 +59,12 @@ def save_detector(detector: Detector, folder: Path) -> None:
     if (windows := detector.windows) is not None:
         scales = {"whole_scale": windows.whole_scale, "window_scale": windows.window_scale}
         description["windows"] = {"size": windows.size.setting, **scales}
+    if detector.witness is not None:
+        save_detector(detector.witness.detector, folder / WITNESS_FOLDER)
+        description |= {
+            "format_version": WITNESS_FORMAT_VERSION,
+            "first_calibration": asdict(detector.witness.first),
+        }
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
@@ -74,15 +82,25 @@ def load_detector(folder: Path) -> Detector:
             f"a saved detector is {DETECTOR_FILE} and {WEIGHTS_FILE}; {folder}: {error}"
         ) from None
     version = description.get("format_version") if isinstance(description, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, WITNESS_FORMAT_VERSION):
         raise ModelFormatError(
-            f"this reconad reads format {FORMAT_VERSION}; {folder} has {version!r}: "
-            "load it with the reconad that wrote it"
+            f"this reconad reads formats {FORMAT_VERSION} and {WITNESS_FORMAT_VERSION}; {folder} "
+            f"has {version!r}: load it with the reconad that wrote it"
         )
     try:
-        return _build(description, weights)
+        detector = _build(description, weights)
+        if version == FORMAT_VERSION:
+            return detector
+        first = _calibration(description["first_calibration"])
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ModelFormatError(f"{folder} does not fit together: {error}") from None
+    second = load_detector(folder / WITNESS_FOLDER)
+    if second.image_size_px != detector.image_size_px:
+        raise ModelFormatError(
+            f"{folder} does not fit together: its models take {detector.image_size_px.setting} px "
+            f"and {second.image_size_px.setting} px"
+        )
+    return replace(detector, witness=Witness(second, first))
 
 
 def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:

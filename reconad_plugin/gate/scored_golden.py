@@ -90,7 +90,9 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         map_spread=_map_spread(seen),
         map_coverage=float((seen > np.median(anomalous.map_maxima) / 2).mean()),
         seconds_per_image=seconds_per_image,
-        size_bytes=sum(each.nbytes for each in detector.network.state_dict().values()),
+        size_bytes=sum(
+            each.nbytes for network in detector.networks for each in network.state_dict().values()
+        ),
     )
 
 

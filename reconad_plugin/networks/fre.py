@@ -9,7 +9,8 @@ Source: Rippel, Mertens and Merhof, "Modeling the Distribution of Normal Data in
 Features for Anomaly Detection", ICPR 2020, for the components of least variance.
 """
 
-from typing import Final
+from importlib import import_module
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor
 from reconad_plugin.images.light import own_light, standard_light
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
-from reconad_plugin.networks.frozen_features import CHANNELS, FrozenFeatures
+from reconad_plugin.networks.frozen_features import Features, FrozenFeatures
 
 PATCH_PX: Final = 8  # side of the part of a picture that is described as one
 _PATCH: Final = 3 * PATCH_PX**2  # numbers of one
@@ -28,17 +29,19 @@ _NEIGHBOURS: Final = 3  # side of the window over which features are averaged
 class FeatureReconstruction(AnomalyNetwork):
     """Frozen features and the subspace of normal ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: Features) -> None:
         super().__init__()
-        self.features = FrozenFeatures()
+        self.features = features
         self.mean: Tensor
         self.residual: Tensor
         self.picture: Tensor
         self.mean_picture: Tensor
-        self.register_buffer("mean", torch.zeros(CHANNELS))
+        self.register_buffer("mean", torch.zeros(features.channels))
         # what is beside the subspace, each direction in its own deviations; columns of 0 fill up
-        self.register_buffer("residual", torch.eye(CHANNELS))
-        self.register_buffer("picture", torch.zeros(CHANNELS, _PATCH))  # of what is in the subspace
+        self.register_buffer("residual", torch.eye(features.channels))
+        self.register_buffer(
+            "picture", torch.zeros(features.channels, _PATCH)
+        )  # of what is in the subspace
         self.register_buffer("mean_picture", torch.zeros(_PATCH))
 
     def describe(self, image: Tensor) -> Tensor:
@@ -77,7 +80,16 @@ class FeatureReconstruction(AnomalyNetwork):
         return self.describe(standard_light(image, like=image)) - self.mean
 
 
-def build_fre(size: ImageSize) -> FeatureReconstruction:
-    """Size it for sides that are multiples of 16."""
+def build_fre(size: ImageSize, backbone: str = "") -> FeatureReconstruction:
+    """Size it for sides that are multiples of 16, over the features that ``build_features``
+    builds."""
     del size  # fully convolutional
-    return FeatureReconstruction()
+    return FeatureReconstruction(build_features(backbone))
+
+
+def build_features(backbone: str) -> Features:
+    """Build those of the network of torchvision that is named, or else of EfficientNet-lite0."""
+    if not backbone:
+        return FrozenFeatures()
+    module = import_module("reconad_plugin.networks.torchvision_features")  # takes seconds
+    return cast(Features, module.TorchvisionFeatures(backbone))

@@ -7,7 +7,7 @@ Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Ne
 2019, table 1; the lite variant has no squeeze-and-excitation and ReLU6 for swish.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,8 +38,22 @@ TAPPED: Final = (2, 4, 10)  # the blocks whose outputs are features: the last at
 CHANNELS: Final = 24 + 40 + 112  # of the three together
 
 
-class FrozenFeatures(nn.Module):
-    """Pictures to features; its weights get no gradient, its batch norms stay as they are."""
+class Features(nn.Module):
+    """Pictures to features: (B, 3, S, S) float in [0, 1] -> three layers, (B, C, S/4, S/4), at an
+    eighth and at a sixteenth of the side. Batch norms stay as they are."""
+
+    channels: int  # of the three together
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode."""
+        del mode
+        return super().train(False)
+
+
+class FrozenFeatures(Features):
+    """Features of EfficientNet-lite0; its weights get no gradient."""
+
+    channels = CHANNELS
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,11 +67,6 @@ class FrozenFeatures(nn.Module):
                 self.blocks.append(block)
                 channels = stage.channels
         self.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "FrozenFeatures":
-        """Stay in eval mode."""
-        del mode
-        return super().train(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) float in [0, 1] -> features at strides 4, 8 and 16, (B, C, H/4, W/4) etc."""

@@ -84,6 +84,7 @@ class ModelSpec:
     is_cross_fitted: bool = (
         False  # whether few images that train are held out too: it takes seconds
     )
+    can_witness: bool = False  # whether it may score beside another model in one version
     warning: str = ""  # what to tell whoever trains it
 
     @property
@@ -204,6 +205,18 @@ MODELS: dict[str, ModelSpec] = {
         image_size_px=256,
         has_normal_map=True,
         is_cross_fitted=True,
+        can_witness=True,
+    ),
+    "texture": ModelSpec(
+        title="Texture of the whole picture",
+        network="reconad_plugin.networks.texture:build_texture",
+        phases=_single("reconad_plugin.training.texture:TextureRecipe"),
+        score_window=21 / 256,
+        widths={"lite0": {}},
+        pretrained="reconad_plugin.training.pretrained_features:load_weights",
+        image_size_px=256,
+        is_cross_fitted=True,
+        can_witness=True,
     ),
     "dsr": ModelSpec(
         title="DSR",

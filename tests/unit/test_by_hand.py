@@ -20,6 +20,7 @@ from flows.jobs import by_hand
 from flows.jobs.by_hand import finetune, name_of, train
 from mlflow_models import flavor
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.detector import Witness
 from reconad_plugin.errors import ConfigError, PlatformError
 from reconad_plugin.images.limits import ImageLimits
 
@@ -242,17 +243,22 @@ def note_jobs(monkeypatch, base, learnt):
     return jobs
 
 
-def test_fine_tuning_keeps_the_limits_of_the_version(tmp_path, save, monkeypatch, tiny_detector):
+def test_fine_tuning_keeps_limits_and_witness_of_the_version(
+    tmp_path, save, monkeypatch, tiny_detector
+):
     """Pictures that the base accepts, the fine-tuned version accepts, too."""
     limits = ImageLimits(max_pixels=90_000_000, min_side_px=8)
     file = save(tmp_path / "new" / "0.png")
     row = {"uri": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     learnt = pd.DataFrame([{**row, "split": "train"}])
-    jobs = note_jobs(monkeypatch, replace(tiny_detector, limits=limits), learnt)
+    witness = Witness(replace(tiny_detector, model="fre"), tiny_detector.calibration)
+    base = replace(tiny_detector, limits=limits, witness=witness)
+    jobs = note_jobs(monkeypatch, base, learnt)
 
     finetune("models:/reconad-bolts/1", str(tmp_path / "new"), None, TrainingSettings(steps=1))
 
     assert jobs[0].settings.limits == limits
+    assert jobs[0].settings.witness == "fre"
 
 
 def test_fine_tuning_asks_the_bucket_for_the_whole_key(

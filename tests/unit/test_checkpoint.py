@@ -86,7 +86,7 @@ def same(first, second):
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        *(pytest.param(name, {}, id=name) for name in MODELS if name != "fre"),  # it takes seconds
+        *(pytest.param(name, {}, id=name) for name, spec in MODELS.items() if not spec.pretrained),
         pytest.param("ae", {"denoising": 0.1, "sparsity": 0.01}, id="ae with all its options"),
         pytest.param("draem", {"sspcab": True}, id="draem with sspcab"),
     ],

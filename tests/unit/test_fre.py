@@ -280,7 +280,7 @@ def test_the_wheel_has_weights_of_this_network():
 
 def test_features_belong_to_fre():
     """Another model that is given some is a mistake; 256 px are its own."""
-    with pytest.raises(ValueError, match="features belong to fre; got them with ae"):
+    with pytest.raises(ValueError, match="features belong to fre, texture; got them with ae"):
         ProductSettings(model="ae", features="random")
     assert ProductSettings(model="fre").image_size_px == 256
     assert ProductSettings(model="fre", image_size_px=128).image_size_px == 128
