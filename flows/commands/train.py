@@ -29,6 +29,8 @@ def run(options: TrainOptions) -> None:
         "seed": options.seed,
         "vq": options.vq,
         "features": options.features,
+        "part_pattern": options.part_pattern,
+        "split_by": "time",  # a folder has an order, and nobody says what else tells its parts
         "train": checked(TrainingSettings, options.training),
         **options.limits,
     }

@@ -1,7 +1,7 @@
 """Normal images to a detector that can decide: train, measure the light, calibrate."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -27,6 +27,7 @@ from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load
 from reconad_plugin.training.held_out_scores import (
     HeldOutScores,
     cross_fit,
+    parts_of_shares,
     score_held_out,
     take_normal_map,
 )
@@ -126,9 +127,10 @@ def fit_detector(
     network = network.to("cpu")
     whole = shrink_pictures(images.train, size) if product.windows else images.train
     light = LightReference.fit(whole)
-    copies = []
+    copies, parts = [], images.calibration_parts
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
-        copies = cross_fit(images.train, fit_copy)
+        copies = cross_fit(images.train, fit_copy, images.train_parts)
+        parts += parts_of_shares(images.train_parts) if copies else ()
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
     held_out = [(network, images.calibration), *copies]
     seen = (
@@ -136,7 +138,7 @@ def fit_detector(
         if product.windows
         else held_out
     )
-    normal = score_held_out(seen, window_px, light, inside)
+    normal = replace(score_held_out(seen, window_px, light, inside), parts=parts)
     if spec.has_normal_map:
         learnt = [] if copies else [(network, whole)]
         normal = take_normal_map(normal, learnt, window_px, inside)
@@ -149,8 +151,8 @@ def fit_detector(
         image_size_px=ImageSize.of(images.train.shape) if windows else size,
         network=network,
         light=light,
-        calibration=_calibrate(normal.as_they_come, product),
-        matched_calibration=_calibrate(normal.matched, product),
+        calibration=_calibrate(normal.as_they_come, normal.parts, product),
+        matched_calibration=_calibrate(normal.matched, normal.parts, product),
         limits=product.limits,
         light_levels=_light_levels(whole, normal, product),
         normal_map=normal.normal_map,
@@ -160,8 +162,9 @@ def fit_detector(
     return detector, report
 
 
-def _calibrate(scores: Scores, product: ProductSettings) -> Calibration:
-    return calibrate(scores.pred_score, product.target_fpr, scores.map_maxima)
+def _calibrate(scores: Scores, parts: Sequence[str], product: ProductSettings) -> Calibration:
+    count = len(set(parts)) or None
+    return calibrate(scores.pred_score, product.target_fpr, scores.map_maxima, count)
 
 
 def _light_levels(
