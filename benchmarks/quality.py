@@ -4,12 +4,14 @@ evaluates on the test split, and reports every figure with its spread.
     python benchmarks/quality.py --data DIR --model draem --budget 15m --seeds 0 1 2 --json FILE
     python benchmarks/quality.py --data DIR --model draem --budget 15m --images 10 --json FILE
     python benchmarks/quality.py --data DIR --model fre --image-size 256 --region FILE
+    python benchmarks/quality.py --data DIR --model fre --image-size 256 --part-column tile_group
 
 By kind of defect it reports the AUROC, the recall at the version's own threshold, and that at the
 threshold that 2 % of the normal test images exceed, which no product has.
 """
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -44,7 +46,7 @@ def main() -> None:
     runs: list[dict[str, Any]] = []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as work:
-            data = _few(options.data, options.images, seed, Path(work))
+            data = _links(options, seed, Path(work))
             runs.append(_run(options, data, seed, Path(work)))
         print(_line(f"seed {seed}", runs[-1:]), flush=True)
         result = {"command": sys.argv[1:], "runs": runs}
@@ -65,21 +67,38 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--images", type=int, default=None, help="so many normal images, not all")
     parser.add_argument("--region", type=Path, default=None, help="PNG of where to look")
+    parser.add_argument("--part-pattern", default=None, help="see reconad train")
+    parser.add_argument(
+        "--part-column", default=None, help="of DIR/manifest.csv, where no name tells the part"
+    )
     parser.add_argument("--json", type=Path, default=None)
     return parser.parse_args()
 
 
-def _few(data: Path, images: int | None, seed: int, work: Path) -> Path:
-    """The folder itself, or one with links to a few of its normal images, drawn by the seed."""
-    if images is None:
-        return data.resolve()
-    folder = work / f"few-{images}"
-    (folder / "train" / "good").mkdir(parents=True)
-    normal = sorted((data / "train" / "good").resolve().iterdir())
-    for path in random.Random(seed).sample(normal, images):  # noqa: S311  no secret
-        (folder / "train" / "good" / path.name).symlink_to(path)
-    for name in ("test", "ground_truth"):
-        (folder / name).symlink_to((data / name).resolve())
+def _links(options: argparse.Namespace, seed: int, work: Path) -> Path:
+    """The folder itself, or one with links to a few of its normal images, drawn by the seed, and
+    with names that tell parts where a column does."""
+    data = options.data.resolve()
+    if options.images is None and options.part_column is None:
+        return data
+    folder = work / "links"
+    normal = sorted((data / "train" / "good").iterdir())
+    if options.images is not None:
+        normal = random.Random(seed).sample(normal, options.images)  # noqa: S311  no secret
+    parts: dict[Path, str] = {}
+    if options.part_column is not None:
+        options.part_pattern = r"^part(.+?)_"
+        with (data / "manifest.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        parts = {data / row["path"]: f"part{row[options.part_column]}_" for row in rows}
+    for path in [*normal, *(data / "test" / "good").iterdir()]:
+        link = folder / path.relative_to(data).with_name(f"{parts.get(path, '')}{path.name}")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    for path in (data / "test").iterdir():
+        if path.name != "good":
+            (folder / "test" / path.name).symlink_to(path)
+    (folder / "ground_truth").symlink_to(data / "ground_truth")
     return folder
 
 
@@ -87,6 +106,8 @@ def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict
     length = ["--steps", options.steps] if options.steps else ["--budget", options.budget]
     train = ["train", "--data", str(data), "--model", options.model, *length]
     train += ["--seed", str(seed), "--image-size", options.image_size, "--json", "train.json"]
+    if options.part_pattern is not None:
+        train += ["--part-pattern", options.part_pattern]
     if options.width is not None:
         train += ["--width", options.width]
     if options.region is not None:

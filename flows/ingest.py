@@ -15,6 +15,7 @@ from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageError, StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests
 from reconad_plugin.ledger.repeats import most_repeated
+from reconad_plugin.ledger.splits import SplitRules
 from reconad_plugin.watch.delivery import hung_camera
 from reconad_plugin.watch.explanation import describe_faults
 
@@ -54,7 +55,8 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
         return known
     is_closed = read_history(product).is_closed(night)
     is_last_try = (task_run.run_count or 0) > STORAGE_RETRIES["retries"]
-    rules = manifests.IntakeRules(product.limits, pattern, is_closed, is_last_try)
+    splits = SplitRules(product.settings.part_pattern, product.settings.split_by)
+    rules = manifests.IntakeRules(product.limits, pattern, splits, is_closed, is_last_try)
     manifest = manifests.build_manifest(store, product.cache, layout, night, rules, known)
     if len(manifest) or known is not None:
         manifests.write_manifest(store, layout, night, manifest)

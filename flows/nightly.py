@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.ingest import ingest
+from flows.jobs.first_images import still_waiting
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
@@ -133,12 +134,14 @@ def begin(product: Product, ledger: Ledger, night: date, beside: str = "") -> Ac
         return Action(ActionKind.GATHERING, remark=f": {len(nights)} of {needed} nights{beside}")
     if nights[-1] != night:  # a version is of the nights that it saw, and closes no later one
         return Action(ActionKind.NO_IMAGES, remark=beside)
-    return judged(ActionKind.TRAINED, train(product.name, night))
+    outcome = train(product.name, night)
+    held = still_waiting(product, [each.isoformat() for each in nights])
+    return judged(ActionKind.TRAINED, outcome, held.remark)
 
 
-def judged(kind: ActionKind, outcome: PromotionOutcome) -> Action:
+def judged(kind: ActionKind, outcome: PromotionOutcome, remark: str = "") -> Action:
     """Put together what was done and what the gate made of it."""
-    return Action(kind, outcome.kind, outcome.version)
+    return Action(kind, outcome.kind, outcome.version, remark)
 
 
 def react(

@@ -1,20 +1,24 @@
 """Train a version from scratch."""
 
 from datetime import date
+from typing import Final
 
 from prefect import flow, get_run_logger
 
+from flows.jobs.first_images import hold_outliers
 from flows.jobs.fitting import fit_and_log
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.nightly_training import training_job
-from flows.jobs.product import open_product
+from flows.jobs.product import Product, open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.promote import judge_once
+from flows.runtime.events import IMAGES_HELD, emit
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from mlflow_models import registry
 from reconad_plugin.config import parse_night
 
+MOST_KEYS: Final = 100  # in one event
 choose_images = step(name="choose_images", **STORAGE_RETRIES)(training_job)
 
 
@@ -31,10 +35,22 @@ def train(product: str, night: date) -> PromotionOutcome:
     """
     night = parse_night(night)
     opened = open_product(product)
+    check_first_images(opened, night)
     job = choose_images(opened, night, opened.settings.train)
     with one_at_a_time(TRAINING, product):
         version = fit_and_register(job)
     return judge_once(product, night, version)
+
+
+@step(**STORAGE_RETRIES)
+def check_first_images(product: Product, night: date) -> None:
+    """Queue for review what stands out, before the first version learns it, and emit how many."""
+    held = hold_outliers(product, night)
+    if held.remark:
+        get_run_logger().warning("before the first training%s", held.remark)
+        payload = {"night": night.isoformat(), "images": len(held.rows)}
+        payload |= {"keys": held.rows["key"].tolist()[:MOST_KEYS]}
+        emit(IMAGES_HELD, product.name, payload)
 
 
 @step(**STORAGE_RETRIES)

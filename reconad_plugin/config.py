@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import pydantic
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
     PlainValidator,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
 )
 
 from reconad_plugin.errors import ConfigError
@@ -76,19 +77,28 @@ def backbone_of(features: str | None) -> str:
     return name if is_named else ""
 
 
-def _pattern_with_a_group(pattern: str) -> str:
+_GROUPS: Final = {
+    "position_pattern": "the camera's position, as in '_(left|right)_'",
+    "part_pattern": "the part, as in 'part([0-9]+)_'",
+}
+
+
+def _pattern_with_a_group(pattern: str, info: ValidationInfo) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
         raise ValueError(
-            f"position_pattern must be a regular expression; got {pattern!r}: {error}"
+            f"{info.field_name} must be a regular expression; got {pattern!r}: {error}"
         ) from None
     if groups != 1:
+        means = _GROUPS[info.field_name or ""]
         raise ValueError(
-            "position_pattern must have one group, which is the camera's position, as in "
-            f"'_(left|right)_'; got {groups} in {pattern!r}"
+            f"{info.field_name} must have one group, which is {means}; got {groups} in {pattern!r}"
         )
     return pattern
+
+
+_Pattern = Annotated[str, AfterValidator(_pattern_with_a_group)]
 
 
 class _Frozen(pydantic.BaseModel):
@@ -168,7 +178,9 @@ class ProductSettings(_Frozen):
     min_training_images: Annotated[int, Field(ge=2)] = 10
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"
-    position_pattern: Annotated[str, AfterValidator(_pattern_with_a_group)] | None = None
+    position_pattern: _Pattern | None = None
+    part_pattern: _Pattern | None = None  # pictures of one part fall on one side of the splits
+    split_by: Literal["image", "time"] = "image"  # how pictures whose part nothing tells are dealt
     # where to look, in place of the masks under ``regions/`` in the bucket
     regions: tuple[_GivenBox, ...] = ()
     false_alarms_per_year: _Positive = 1.0

@@ -9,7 +9,9 @@ from rich.table import Table
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
 from flows.jobs.progress import warn
+from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor
+from mlflow_models.tracking import tags_of
 from reconad_plugin.detector.evaluation import (
     Evaluation,
     check_evaluable,
@@ -18,6 +20,7 @@ from reconad_plugin.detector.evaluation import (
 )
 from reconad_plugin.images.folder import describe_masks
 from reconad_plugin.images.names import printable
+from reconad_plugin.ledger.splits import first_group
 from reconad_plugin.store.mirror import load_files, open_source
 
 
@@ -31,7 +34,11 @@ def run(options: EvaluateOptions) -> None:
     warn(describe_hidden(detector, folder))
     paths = [file.path for file in folder.test]
     images = load_files(paths, detector.image_size_px, detector.limits)
-    evaluation = evaluate(detector, folder, images, options.protocol)
+    pattern = tags_of(options.model_uri).get(PARTS_TAG)
+    parts = (
+        [] if pattern is None else [first_group(pattern, path.name) or str(path) for path in paths]
+    )
+    evaluation = evaluate(detector, folder, images, options.protocol, parts)
     content = {"model_uri": options.model_uri, "data": options.data, **asdict(evaluation)}
     try:
         write_json(content, options.json)

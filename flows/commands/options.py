@@ -58,6 +58,10 @@ FEATURES_HELP: Final = "weights for fre, also of a network of torchvision (defau
 PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
 PIXELS_HELP: Final = "most that a picture may have (default: 50,000,000, or the version's)"
 REGION_HELP: Final = "PNG that is black where nothing counts (default: all of the picture counts)"
+PARTS_HELP: Final = (
+    "its group tells the part in a file's name; pictures of one part train or calibrate together "
+    "(default: stretches of files in their order do)"
+)
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 Text = str | None
@@ -152,6 +156,7 @@ class TrainOptions(TrainingOptions):
     vq: Annotated[
         Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
     ] = None
+    part_pattern: Annotated[Text, _option("--part-pattern", "REGEX", PARTS_HELP)] = None
     features: Annotated[Text, _option("--features", "FILE|random|NAME[=FILE]", FEATURES_HELP)] = (
         None
     )

@@ -1,6 +1,6 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import zip_longest
@@ -13,8 +13,9 @@ from rich.table import Table
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import StatusOptions
 from flows.jobs.ledger import open_ledger, see_history
-from flows.jobs.product import Product, open_product
+from flows.jobs.product import open_product
 from mlflow_models import alias_log, registry
+from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
 _OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms"
@@ -46,6 +47,7 @@ class ProductStatus:
     previous_champion: str | None  # that a rollback goes back to
     challenger: str | None  # that waits for the gate
     watch: WatchStatus | None  # None before the first night
+    waiting: Mapping[str, int]  # night -> images of it that wait for a person
     moves: Sequence[alias_log.AliasMove]  # of the champion's alias, oldest first
     versions: Sequence[registry.Version]  # oldest first
 
@@ -69,6 +71,7 @@ class ProductStatus:
             registry.PREVIOUS_CHAMPION: self.previous_champion,
             registry.CHALLENGER: self.challenger,
             "watch": None if self.watch is None else self.watch.to_dict(),
+            "waiting": dict(self.waiting),
             "history": [
                 {"from": move.night, "to": end, **_picked(move, _OF_A_MOVE)}
                 for move, end in self.served
@@ -91,7 +94,7 @@ def run(options: StatusOptions) -> None:
     write_json(status.to_dict(), options.json)
     console = Console()
     console.print(_serving_line(status), highlight=False, markup=False)
-    for line in watch_lines(status.watch):
+    for line in [*watch_lines(status.watch), *waiting_lines(status)]:
         console.print(line, highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
     for move, end in status.served:
@@ -107,19 +110,21 @@ def run(options: StatusOptions) -> None:
 
 def read_status(product: str) -> ProductStatus:
     """Read what serves, what the watch said last, and what became of every version."""
+    opened = open_product(product)
+    ledger = open_ledger(opened, see_history(opened))
     return ProductStatus(
         product=product,
         champion=registry.number_by_alias(product, registry.CHAMPION),
         previous_champion=registry.number_by_alias(product, registry.PREVIOUS_CHAMPION),
         challenger=registry.number_by_alias(product, registry.CHALLENGER),
-        watch=_read_watch(open_product(product)),
+        watch=_read_watch(ledger),
+        waiting=ledger.waiting_images(),
         moves=alias_log.moves(product),
         versions=registry.versions(product),
     )
 
 
-def _read_watch(product: Product) -> WatchStatus | None:
-    ledger = open_ledger(product, see_history(product))
+def _read_watch(ledger: Ledger) -> WatchStatus | None:
     last = ledger.last_record()
     return None if last is None else WatchStatus(last, ledger.open_alarm(date.max) is not None)
 
@@ -149,6 +154,16 @@ def watch_lines(watch: WatchStatus | None) -> list[str]:
     if not watch.is_open:
         return [f"night {record.night}: the alarm {alarm}, was resolved or a version answered it"]
     return [f"night {record.night}: ALARM {alarm}", record.explanation]
+
+
+def waiting_lines(status: ProductStatus) -> list[str]:
+    """Write which nights have images that wait for a person, and what to do."""
+    if not status.waiting:
+        return []
+    counts = [f"{count} of {night}" for night, count in status.waiting.items()]
+    shown = f"{', '.join(counts[:5])}{', ...' if len(counts) > 5 else ''}"
+    line = f"images wait for a person: {shown}"
+    return [f"{line} (reconad review {status.product} {next(iter(status.waiting))})"]
 
 
 def _how(move: alias_log.AliasMove) -> str:

@@ -30,6 +30,8 @@ def run(options: TrainOptions) -> None:
         "vq": options.vq,
         "features": options.features,
         "witness": options.witness,
+        "part_pattern": options.part_pattern,
+        "split_by": "time",  # a folder has an order, and nobody says what else tells its parts
         "train": checked(TrainingSettings, options.training),
         **options.limits,
     }

@@ -27,10 +27,20 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, read_file, uri_of
 from reconad_plugin.images.region import PRODUCT, Region, read_region
 from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
-from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
+from reconad_plugin.ledger.splits import (
+    BORROWED_LIGHT,
+    CALIBRATION,
+    JUDGE,
+    SINGLY,
+    TRAIN,
+    SplitRules,
+    assign_splits,
+    deal_together,
+    first_group,
+)
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.store import mirror
-from reconad_plugin.training.images import NormalImages, oversample
+from reconad_plugin.training.images import NormalImages, oversample, parts_told
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 
@@ -51,7 +61,9 @@ def train(
         settled = settle_model(settings, files_of(folder, settings), device)
         settings = settled.settings
         warn(settled.tags[ADVICE_TAG])
-    table = table_of(folder)
+    rules = SplitRules(settings.part_pattern, settings.split_by)
+    table = table_of(folder, rules)
+    check_parts(table)
     size, whole = _settle_size(settings, table), None
     if settings.windows:
         whole = window_pictures(mirror.picture_sizes(folder.train), size)
@@ -93,12 +105,19 @@ def finetune(
     base = flavor.load_model(model_uri).taking(max_pixels)
     learnt = read_training_images(model_uri)
     learnt = learnt[learnt["split"] != BORROWED_LIGHT]
-    given = table_of(mirror.open_source(data))
+    tags = tags_of(model_uri)
+    dealt = [
+        (path_of(uri).name, split)
+        for uri, split in zip(learnt["uri"], learnt["split"], strict=True)
+    ]
+    rules = SplitRules(tags.get(jobs.PARTS_TAG))
+    given = table_of(mirror.open_source(data), rules, dealt)
     old = _still_there(learnt, dict(zip(given["sha256"], given["path"], strict=True)))
     new = given[~given["sha256"].isin(learnt["sha256"])]  # an image never changes its side
     old_train, new_train = (table[table["split"] == TRAIN] for table in (old, new))
     rest = [table[table["split"] != TRAIN] for table in (old, new)]
     table = pd.concat([oversample(old_train, new_train), *rest], ignore_index=True)
+    table = _with_parts(table, rules)
     settings = ProductSettings(
         model=base.model,
         **choices_of(base),
@@ -109,6 +128,7 @@ def finetune(
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,
         calibrate_by="light" if base.light_levels else "none",
+        part_pattern=rules.part_pattern,
         seed=seed,
     )
     name = product or _registered_product(model_uri) or name_of(data, "--product")
@@ -122,7 +142,7 @@ def finetune(
         sources={as_text(data): table[IMAGES_COLUMNS].drop_duplicates()},
         load=partial(_load, table, base.image_size_px, settings.limits),
         textures=mirror.hashes_of_textures(training.textures),
-        base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
+        base=jobs.BaseVersion(model_uri, run_of(model_uri), tags, lambda: base),
         picture_size=base.image_size_px if base.windows else None,
         region=base.region,
     )
@@ -169,11 +189,13 @@ def _settle_size(settings: ProductSettings, table: pd.DataFrame) -> ImageSize:
 
 
 def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalImages:
-    def of(split: str) -> Tensor:
-        paths = table.loc[table["split"] == split, "path"].tolist()
-        return mirror.load_files(paths, size, limits)
+    rows = {split: table[table["split"] == split] for split in (TRAIN, CALIBRATION, JUDGE)}
 
-    return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
+    def of(split: str) -> Tensor:
+        return mirror.load_files(rows[split]["path"].tolist(), size, limits)
+
+    parts = parts_told(rows[TRAIN]), parts_told(rows[CALIBRATION])
+    return NormalImages(of(TRAIN), of(CALIBRATION), of(JUDGE), *parts)
 
 
 def region_of(file: Path | None, folder: ImageFolder, size: ImageSize) -> Region | None:
@@ -192,21 +214,53 @@ def region_of(file: Path | None, folder: ImageFolder, size: ImageSize) -> Region
     return read_region({PRODUCT: content}, size, set(mirror.picture_sizes(folder.train)))
 
 
-def table_of(folder: ImageFolder) -> pd.DataFrame:
-    """List the normal images of a folder with their side: ``path``, ``uri``, ``sha256``, ``split``.
+def table_of(
+    folder: ImageFolder,
+    rules: SplitRules = SINGLY,
+    dealt: Sequence[tuple[str, str]] = (),
+) -> pd.DataFrame:
+    """List the normal images of a folder with their side: ``path``, ``uri``, ``sha256``, ``split``,
+    and ``part`` where the rules tell parts. ``dealt`` has name and side of images that a version
+    learnt before.
 
     No gate judges here, so its side trains as well: four of five images train, one calibrates.
     """
     paths = {mirror.hash_file(path): path for path in folder.train}  # equal files are one image
-    splits = assign_splits(list(paths), already=0)
-    return pd.DataFrame(
+    if rules.are_single:
+        sides = list(map(assign_splits(list(paths), already=0).__getitem__, paths))
+    else:
+        sides = deal_together([path.name for path in paths.values()], dealt, rules)
+    table = pd.DataFrame(
         {
             "path": list(paths.values()),  # no strings: a name need not be text
             "uri": [uri_of(path) for path in paths.values()],
             "sha256": list(paths),
-            "split": [CALIBRATION if splits[each] == CALIBRATION else TRAIN for each in paths],
+            "split": [CALIBRATION if side == CALIBRATION else TRAIN for side in sides],
         }
     )
+    return _with_parts(table, rules)
+
+
+def _with_parts(table: pd.DataFrame, rules: SplitRules) -> pd.DataFrame:
+    """Add the ``part`` that each image shows, where the rules tell parts."""
+    if rules.part_pattern is None:
+        return table
+    told = [first_group(rules.part_pattern, path.name) for path in table["path"]]
+    return table.assign(part=[part or uri for part, uri in zip(told, table["uri"], strict=True)])
+
+
+def check_parts(table: pd.DataFrame) -> None:
+    """Check that parts leave some to train on and some to calibrate on.
+
+    Raises:
+        ConfigError: all images are of one part.
+    """
+    if parts_told(table) and table["split"].nunique() < 2:
+        raise ConfigError(
+            "parts must be two at least, one to train on and one that sets the threshold; "
+            f"part_pattern finds {table['part'].nunique()} in {len(table)} images: give a pattern "
+            "whose group tells parts apart, or bring other parts"
+        )
 
 
 def _still_there(learnt: pd.DataFrame, here: dict[str, Path]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final
 
@@ -139,12 +139,15 @@ def build_golden_set(
     normal = product.load_images(rows, size)
     names, nights = rows["key"].tolist(), rows["night"].tolist()
     if real is not None and len(real.anomalous) >= LIMITS.enough_defects:
-        return real.with_normal(normal, names, nights)
-    region = product.region(rows, size)
-    simulated = simulated_golden_set(normal, names, nights, product.settings.seed, region)
-    if real is None:
-        return simulated
-    return real.with_normal(normal, names, nights).with_anomalous(simulated)
+        chosen = real.with_normal(normal, names, nights)
+    else:
+        region = product.region(rows, size)
+        chosen = simulated_golden_set(normal, names, nights, product.settings.seed, region)
+        if real is not None:
+            chosen = real.with_normal(normal, names, nights).with_anomalous(chosen)
+    if product.part_of is None:
+        return chosen
+    return replace(chosen, labels=chosen.labels.with_parts(product.part_of))
 
 
 def judge_contenders(

@@ -24,7 +24,7 @@ from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
-from reconad_plugin.training.images import NormalImages, oversample
+from reconad_plugin.training.images import NormalImages, oversample, parts_told
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
 from reconad_plugin.watch.cause import LIGHT
 
@@ -37,7 +37,9 @@ class TrainingSet:
 
     product: Product  # whose
     night: date  # the last one
-    rows: pd.DataFrame  # of manifests, with ``uri``; ``split`` says what each is for
+    # of manifests, with ``uri``, and ``part`` where the settings tell parts; ``split`` says what
+    # each is for
+    rows: pd.DataFrame
     manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
 
     @classmethod
@@ -48,7 +50,8 @@ class TrainingSet:
         uri, layout = product.store.uri, product.layout
         manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
         rows = product.still_there(rows)
-        return cls(product, night, rows.assign(uri=rows["key"].map(uri)), manifests)
+        rows = product.with_parts(rows.assign(uri=rows["key"].map(uri)))
+        return cls(product, night, rows, manifests)
 
     def of(self, split: str) -> pd.DataFrame:
         """Return the rows of one split."""
@@ -246,16 +249,18 @@ def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalIm
     A fine-tuning sees the new world as often as the old one: it is the new night's pictures, or,
     where the light changed, each earlier night's in the new light.
     """
-    train = chosen.images.of(TRAIN)
+    train, calibration = chosen.images.of(TRAIN), chosen.images.of(CALIBRATION)
+    parts = parts_told(train)
     if cause == LIGHT:
-        pixels = _load_in_both_lights(chosen, train)
+        pixels, parts = _load_in_both_lights(chosen, train), ()
     else:
         if is_finetuning:
             is_new = train["night"] == chosen.images.night.isoformat()
             train = oversample(train[~is_new], train[is_new])
+            parts = parts_told(train)
         pixels = chosen.load(train)
-    held_out = (chosen.load(chosen.images.of(split)) for split in (CALIBRATION, JUDGE))
-    return NormalImages(pixels, *held_out)
+    judge = chosen.load(chosen.images.of(JUDGE))
+    return NormalImages(pixels, chosen.load(calibration), judge, parts, parts_told(calibration))
 
 
 def _load_in_both_lights(chosen: SizedTrainingSet, train: pd.DataFrame) -> Tensor:

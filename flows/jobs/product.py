@@ -1,6 +1,7 @@
 """A product opened for work: its settings, its bucket, its keys and its local cache."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -14,7 +15,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import printable
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
-from reconad_plugin.ledger.manifest import known_nights, read_manifest
+from reconad_plugin.ledger.manifest import known_nights, part_of, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.arrivals import arrived_nights, objects_beside
 from reconad_plugin.store.cache import ContentCache
@@ -88,6 +89,17 @@ class Product:
                 "without them", len(gone), len(rows), self.name, printable(gone["key"].iloc[0]),
             )  # fmt: skip
         return rows.drop(gone.index)
+
+    def with_parts(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Add to rows of manifests the ``part`` that each image shows, where the settings tell
+        parts."""
+        return rows if self.part_of is None else rows.assign(part=rows["key"].map(self.part_of))
+
+    @property
+    def part_of(self) -> Callable[[str], str] | None:
+        """What names the part that the image of a key shows; None where the settings tell none."""
+        pattern = self.settings.part_pattern
+        return None if pattern is None else lambda key: part_of(key, self.layout, pattern)
 
     def known_nights(self) -> list[date]:
         """Return the nights that were taken in, in order."""

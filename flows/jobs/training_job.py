@@ -28,7 +28,7 @@ from reconad_plugin.ledger.history import FINETUNE
 from reconad_plugin.ledger.manifest import manifest_digest
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.images import NormalImages, parts_told
 from reconad_plugin.training.pretrained_features import hash_weights_file
 from reconad_plugin.training.report import FoundationReport, Progress, TrainingReport
 from reconad_plugin.watch.cause import LIGHT, NONE
@@ -38,8 +38,12 @@ FINETUNING: Final = FINETUNE
 PRETRAINING: Final = "pretrain"
 
 FINGERPRINT_FORMAT: Final = 2
+PARTS_TAG: Final = "reconad.part_pattern"  # how a version tells parts; none: it does not
 PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
+_YOUNGER: Final = (
+    "features windows regions part_pattern split_by witness"  # settings that came later
+)
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -66,8 +70,8 @@ class TrainingJob:
     run_name: str  # as the list of runs shows it
     settings: ProductSettings  # model, seed and what is asked of the image size
     training: TrainingSettings  # steps, budget, learning rate, variations
-    # ``uri``, ``sha256`` and ``split`` of each training image, and where nights are told apart
-    # ``night`` and ``position``
+    # ``uri``, ``sha256`` and ``split`` of each training image; ``night`` and ``position`` where
+    # nights are told apart, and ``part`` where parts are
     images: pd.DataFrame
     sources: Mapping[str, pd.DataFrame]  # address -> table of images there; the run's inputs
     load: Callable[[], NormalImages]  # reads the pixels
@@ -113,6 +117,8 @@ class TrainingJob:
             content["windows"] = self.picture_size.setting
         if self.settings.witness is not None:
             content["witness"] = self.settings.witness
+        if parts := parts_told(self.images):
+            content["parts"] = parts
         if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         if self.region is not None:
@@ -150,6 +156,7 @@ class TrainingJob:
         tags: Mapping[str, str] | None = None,
     ) -> TrainingRecord:
         """Return what MLflow keeps of this job and of its result."""
+        pattern = self.settings.part_pattern
         return TrainingRecord(
             product=self.product,
             run_name=self.run_name,
@@ -163,6 +170,7 @@ class TrainingJob:
                 **registry.training_tags(self.fingerprint, self.purpose, self.settled.image_size),
                 **self._picture_tags,
                 **self.foundation_tags,
+                **({PARTS_TAG: pattern} if pattern is not None else {}),
                 **self.tags,
                 **(tags or {}),
             },
@@ -224,9 +232,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "purpose": job.purpose,
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
-                "settings": job.settings.model_dump(
-                    mode="json", exclude={"features", "windows", "regions", "witness"}
-                ),
+                "settings": job.settings.model_dump(mode="json", exclude={*_YOUNGER.split()}),
                 "textures": dict(job.textures),
             }
         )

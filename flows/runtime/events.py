@@ -12,6 +12,7 @@ MODEL_PROMOTED: Final = "reconad.model.promoted"
 MODEL_REJECTED: Final = "reconad.model.rejected"
 MODEL_ROLLED_BACK: Final = "reconad.model.rolled_back"
 IMAGES_QUARANTINED: Final = "reconad.images.quarantined"
+IMAGES_HELD: Final = "reconad.images.held"
 
 CAUSE_LABEL: Final = "reconad.cause"  # automations match on it: only some causes lead to learning
 

@@ -35,6 +35,12 @@ class Calibration:
     # at most ``supported_fpr`` of normal images have any pixel of their map above it; None where
     # the maps were not looked at
     pixel_threshold: float | None = None
+    parts: int | None = None  # how many parts these images show; None: each one of its own
+
+    @property
+    def witnesses(self) -> int:
+        """How many independent images, or else parts, the threshold rests on."""
+        return len(self.normal_scores) if self.parts is None else self.parts
 
     @property
     def is_target_supported(self) -> bool:
@@ -55,23 +61,32 @@ class Calibration:
         """
         count = len(self.normal_scores)
         rank = _rank(count, self.target_fpr)
-        return beta_interval(count + 1 - rank, rank)
+        weight = (self.witnesses + 1) / (count + 1)  # of an image, where parts have several
+        return beta_interval((count + 1 - rank) * weight, rank * weight)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the share of held-out normals that score at least this, the image itself counted:
-        (1 + number of normals at or above) / (1 + number of normals), (N,) in (0, 1]."""
-        return share_at_least(self.normal_scores, scores)
+        (1 + number of normals at or above) / (1 + number of normals), (N,) in (0, 1]. It is never
+        below what so many parts can vouch for."""
+        shares = share_at_least(self.normal_scores, scores)
+        return np.maximum(shares, 1 / (self.witnesses + 1))
 
     @property
     def scores_at_threshold(self) -> int:
         """How many held-out normal images lie at or above the threshold."""
         return sum(score >= self.image_threshold for score in self.normal_scores)
 
+    @property
+    def witnesses_at_threshold(self) -> float:
+        """The same share of the independent images or parts."""
+        return self.scores_at_threshold * self.witnesses / len(self.normal_scores)
+
 
 def calibrate(
     scores: Sequence[float] | NDArray[np.float64],
     target_fpr: float,
     map_maxima: Sequence[float] | NDArray[np.float64] | None = None,
+    parts: int | None = None,
 ) -> Calibration:
     """Set the thresholds at a target false-positive rate.
 
@@ -81,11 +96,16 @@ def calibrate(
     of its pixels lie above. Neither follows a single odd image: from a rank of ten on the scores
     below bound it (``MAX_STAND_OFF``; docs/decisions/0026).
 
+    Where the images show several pictures of a part, the threshold is the same, but what vouches
+    for it are parts: ``supported_fpr`` is never below one of so many and a new one, and the
+    interval of the true rate is that of as many scores as there are parts (docs/decisions/0031).
+
     Args:
         scores: scores of held-out normal images, at least two, finite.
         target_fpr: in (0, 1).
         map_maxima: the highest point of each of these images' maps, as many, finite; without
             them there is no pixel threshold.
+        parts: how many parts the images show; None: each one of its own.
 
     Raises:
         NotEnoughImagesError: fewer than two scores.
@@ -107,6 +127,7 @@ def calibrate(
         )
     if map_maxima is not None and len(map_maxima) != count:
         raise ValueError(f"each score needs one map; got {count} and {len(map_maxima)}")
+    witnesses = count if parts is None else parts
     rank = _rank(count, target_fpr)
     is_bounded = rank >= MIN_RANK_TO_BOUND
     # so many of these images and a new one lie above what the others set: those from this rank on,
@@ -122,8 +143,9 @@ def calibrate(
         normal_scores=tuple(ordered.tolist()),
         image_threshold=bound(ordered),
         target_fpr=target_fpr,
-        supported_fpr=above / (count + 1),
+        supported_fpr=max(above / (count + 1), 1 / (witnesses + 1)),
         pixel_threshold=None if map_maxima is None else bound(_in_order(map_maxima)),
+        parts=parts,
     )
 
 
@@ -153,13 +175,15 @@ def threshold_warning(calibration: Calibration) -> str | None:
     if calibration.is_target_supported:
         return None
     low, high = calibration.fpr_interval
-    count = len(calibration.normal_scores)
-    above = round(calibration.supported_fpr * (count + 1))
+    count, parts = len(calibration.normal_scores), calibration.witnesses
+    above = round(calibration.supported_fpr * (parts + 1))
+    of = "" if calibration.parts is None else f" of {parts} parts"
+    needed = images_needed(calibration.target_fpr, above)
     return (
-        f"{count} held-out images can vouch for "
+        f"{count} held-out images{of} can vouch for "
         f"{_percent(calibration.supported_fpr)} false alarms at best, not for target_fpr "
         f"{_percent(calibration.target_fpr)}: bring more normal images, "
-        f"{images_needed(calibration.target_fpr, above)} held out; until then the true rate is "
+        f"{needed}{' parts' if of else ''} held out; until then the true rate is "
         f"{_percent(low)} to {_percent(high)} (95 % interval)"
     )
 

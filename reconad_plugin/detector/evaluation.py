@@ -1,5 +1,6 @@
 """A detector on labelled test images: the figures that papers and people compare."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from reconad_plugin.images.folder import (
     load_masks,
 )
 from reconad_plugin.metrics import image as figures
+from reconad_plugin.metrics.intervals import index_parts
 from reconad_plugin.metrics.pixel import PixelCurves
 
 AUPRO_FPR_LIMIT: Final = 0.3
@@ -110,7 +112,11 @@ def describe_hidden(detector: Detector, folder: ImageFolder) -> str | None:
 
 
 def evaluate(
-    detector: Detector, folder: ImageFolder, images: Tensor, protocol: str = "whole"
+    detector: Detector,
+    folder: ImageFolder,
+    images: Tensor,
+    protocol: str = "whole",
+    parts: Sequence[str] = (),
 ) -> Evaluation:
     """Score the test split of a folder.
 
@@ -119,6 +125,7 @@ def evaluate(
         folder: with labelled test images.
         images: their pixels, (N, 3, S, S) uint8, in the same order.
         protocol: see ``Evaluation``. Source of ``centre-crop``: the code of DSR's authors.
+        parts: name of the part that each image shows, for the intervals; empty: each is its own.
 
     Raises:
         ConfigError: no protocol has this name.
@@ -139,12 +146,17 @@ def evaluate(
         auroc = figures.image_auroc(scores[is_normal], scores[is_kind])
         return DefectFigures(int(is_kind.sum()), auroc, figures.share_above(excess[is_kind], 0))
 
+    part_of = index_parts(parts, len(labels))
+
+    def shown(is_kind: NDArray[np.bool_]) -> int:
+        return len(set(part_of[is_kind].tolist()))
+
     return Evaluation(
         images={str(label): int((labels == label).sum()) for label in np.unique(labels)},
         image_threshold=threshold,
         **image_figures(scores, excess, is_normal),
-        fpr_interval=figures.share_interval(excess[is_normal], 0),
-        recall_interval=figures.share_interval(excess[~is_normal], 0),
+        fpr_interval=figures.share_interval(excess[is_normal], 0, shown(is_normal)),
+        recall_interval=figures.share_interval(excess[~is_normal], 0, shown(~is_normal)),
         threshold_check=check_threshold(detector.calibration, of_defects).sentence,
         pixel_AUROC=None if pixels is None else pixels.auroc(),
         pixel_AP=None if pixels is None else pixels.ap(),

@@ -5,6 +5,7 @@ plain ground, on every normal image. Held against its own mean and deviation, a 
 anomalous where it shows more than it usually does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from reconad_plugin.metrics.intervals import index_parts
 
 LEAST_IMAGES: Final = 6  # of which each is held against five others; fewer tell nothing of pixels
 PRIOR_IMAGES: Final = 10  # as if so many more had shown the deviation that all pixels share
@@ -54,9 +57,11 @@ class MapSums:
         )
 
     def without(self, own: NDArray[np.float32]) -> "MapSums":
-        """Return the sums over all images but one, whose map (S, S) is among them."""
-        own64 = own.astype(np.float64)
-        return MapSums(self.count - 1, self.total - own64, self.squares - np.square(own64))
+        """Return the sums over all images but some, whose maps (N, S, S) are among them."""
+        some = MapSums.of(own)
+        return MapSums(
+            self.count - some.count, self.total - some.total, self.squares - some.squares
+        )
 
     def normal_map(self, inside: NDArray[np.bool_] | None = None) -> NormalMap:
         """Learn what each pixel shows on normal images, of at least two. Pixels outside a region,
@@ -88,6 +93,7 @@ def scores_without_own(
     own: NDArray[np.float32],
     maps: NDArray[np.float32],
     inside: NDArray[np.bool_] | None = None,
+    parts: Sequence[str] = (),
 ) -> tuple[Floats, NDArray[np.float32]]:
     """Score held-out normal images by maps from which what the others show is taken.
 
@@ -99,13 +105,18 @@ def scores_without_own(
         own: (N, S, S), the maps of these that are in the sums.
         maps: (N, S, S) of the same images, perhaps in another light.
         inside: (S, S), where to look; both maps are 0 elsewhere.
+        parts: of which part each image is; it is held against those of other parts alone. Without
+            them each is a part of its own.
 
     Returns:
         (N,) scores, and the (N, S, S) maps that they are the highest points of.
     """
     scores, left = np.empty(len(maps)), np.empty_like(maps)
-    for index, (summed, shown) in enumerate(zip(own, maps, strict=True)):
-        others = sums.without(summed).normal_map(inside)
-        left[index] = others.deviations(torch.from_numpy(shown)[None])[0].numpy()
-        scores[index] = left[index].max()
+    of_part = index_parts(parts, len(maps))
+    for part in range(of_part.max() + 1):
+        index = np.flatnonzero(of_part == part)
+        others = sums.without(own[index]).normal_map(inside)
+        for each in index:
+            left[each] = others.deviations(torch.from_numpy(maps[each])[None])[0].numpy()
+            scores[each] = left[each].max()
     return scores, left

@@ -1,7 +1,6 @@
 """Two versions on the same images: where they differ, and what chance makes of the difference."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +22,24 @@ class Ranking:
 
 
 def bootstrap_auroc(
-    challenger: ScoredGoldenSet, champion: ScoredGoldenSet, random: np.random.Generator
+    challenger: ScoredGoldenSet,
+    champion: ScoredGoldenSet,
+    labels: GoldenLabels,
+    random: np.random.Generator,
 ) -> Ranking:
     """Estimate the difference in ranking by a bootstrap that is paired (both versions see the same
-    resampled images) and stratified (as many normal and anomalous ones as there are).
+    resampled images), stratified (as many normal and anomalous ones as there are) and of whole
+    parts, where parts are told.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 6 and 13.
     """
     gained = _wins(challenger) - _wins(champion)  # (M, N), its mean is the difference
-    anomalous, normal = (_resampled_counts(random, count) for count in gained.shape)
-    values = ((anomalous @ gained) * normal).sum(1) / gained.size  # (R,), R resamples
+    anomalous, normal = (
+        _resampled_counts(random, parts)
+        for parts in (labels.part_of_anomalous, labels.part_of_normal)
+    )
+    drawn = anomalous.sum(1) * normal.sum(1)  # pairs; parts differ in size
+    values = ((anomalous @ gained) * normal).sum(1) / drawn  # (R,), R resamples
     low, high = np.quantile(values, (0.025, 0.975))
     return Ranking(float(gained.mean()), float(values.std()), (float(low), float(high)))
 
@@ -43,12 +50,13 @@ def _wins(scored: ScoredGoldenSet) -> NDArray[np.float32]:
     return np.asarray(np.heaviside(anomalous - normal, 0.5), np.float32)
 
 
-def _resampled_counts(random: np.random.Generator, count: int) -> NDArray[np.float32]:
-    """Draw images with replacement: (R, count), how often each was drawn."""
-    resamples = LIMITS.resamples
+def _resampled_counts(random: np.random.Generator, parts: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Draw parts with replacement, and their images with them: (R, N) of (N,) numbers of parts, how
+    often each image was drawn."""
+    resamples, count = LIMITS.resamples, int(parts.max()) + 1
     drawn = random.integers(count, size=(resamples, count)) + count * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * count)
-    return counts.reshape(resamples, count).astype(np.float32)
+    return counts.reshape(resamples, count)[:, parts].astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Recall:
 def swap_recalls(
     challenger: ScoredGoldenSet,
     champion: ScoredGoldenSet,
-    defects: Sequence[str],
+    labels: GoldenLabels,
     target_fpr: float,
     random: np.random.Generator,
 ) -> list[Recall]:
@@ -76,21 +84,24 @@ def swap_recalls(
     Chance is what comes of swapping the two versions' ranks of an image, for images drawn by a
     coin: alike versions might as well have been named the other way round. Exact for three
     images as for a hundred, and thresholds are set anew after each swap, since most of the
-    chance is in them.
+    chance is in them. Where parts are told a coin is thrown for each, and not for its images.
 
     Source: Venkatraman and Begg, "A distribution-free procedure for comparing receiver operating
     characteristic curves from a paired experiment", Biometrika 83, 1996.
     """
     normals = len(challenger.normal_scores)
     own, other = _ranks(challenger), _ranks(champion)
-    is_swapped = random.integers(2, size=(LIMITS.resamples, len(own)), dtype=np.int8).astype(bool)
+    normal_parts = labels.part_of_normal
+    parts = np.concatenate([normal_parts, labels.part_of_anomalous + normal_parts.max() + 1])
+    coins = random.integers(2, size=(LIMITS.resamples, parts.max() + 1), dtype=np.int8)
+    is_swapped = coins.astype(bool)[:, parts]
     is_swapped[0] = False  # the first is what was seen
     found = _found(np.where(is_swapped, other, own), normals, target_fpr)
     found_by_other = _found(np.where(is_swapped, own, other), normals, target_fpr)
-    types = sorted(set(defects))
+    types = sorted(set(labels.defects))
     recalls = []
     for name in ["", *types] if len(types) > 1 else [""]:
-        group = np.array([name in ("", defect) for defect in defects])
+        group = np.array([name in ("", defect) for defect in labels.defects])
         ours, theirs = found[:, group].mean(1), found_by_other[:, group].mean(1)  # (R,) each
         values = ours - theirs
         chance = LIMITS.quality_rule_chance / (len(types) if name else 1)
@@ -130,6 +141,8 @@ class Differences:
     misses: int  # how many real defects the champion finds and look normal to the challenger
     simulated_misses: int  # how many simulated anomalies
     simulated_gains: int  # how many of these the other way round
+    # chance of so many misses among both, where versions are alike, counted by parts
+    simulated_chance: float
     newly_missed: tuple[str, ...]  # what is missed, real and simulated
     borderline: tuple[str, ...]  # other defects that the champion finds and the challenger does not
     newly_found: tuple[str, ...]  # defects that the challenger finds and the champion does not
@@ -153,6 +166,7 @@ def find_differences(
     )
     is_missed = is_lost & is_unseen
     is_simulated = labels.is_simulated
+    is_gained = is_found & was_unseen & is_simulated
 
     def names(chosen: NDArray[np.bool_]) -> tuple[str, ...]:
         found = [labels.anomalous[index] for index in np.flatnonzero(chosen)]
@@ -164,7 +178,8 @@ def find_differences(
         auroc_interval=ranking.interval,
         misses=int((is_missed & ~is_simulated).sum()),
         simulated_misses=int((is_missed & is_simulated).sum()),
-        simulated_gains=int((is_found & was_unseen & is_simulated).sum()),
+        simulated_gains=int(is_gained.sum()),
+        simulated_chance=sign_test(is_missed & is_simulated, is_gained, labels.part_of_anomalous),
         newly_missed=names(is_missed),
         borderline=names(is_lost & ~is_unseen),
         newly_found=names(is_found),
@@ -186,6 +201,14 @@ def disagreements(
     )
     apart = (our_flags != their_flags) + np.abs(ours - theirs)
     return np.argsort(-apart, kind="stable")[:most]
+
+
+def sign_test(more: NDArray[np.bool_], less: NDArray[np.bool_], parts: NDArray[np.intp]) -> float:
+    """Return the chance that, of the parts which have more images of one kind than of the other,
+    at least so many have more of the first, where both are alike: (N,) bool and (N,) numbers."""
+    balance = np.sign(np.bincount(parts, more) - np.bincount(parts, less))
+    first, second = int((balance > 0).sum()), int((balance < 0).sum())
+    return float(stats.binom.sf(first - 1, first + second, 0.5))
 
 
 def unseen(chance: float, images: int) -> float:

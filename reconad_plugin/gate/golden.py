@@ -1,7 +1,7 @@
 """The images that every version is judged on: real defects of the bucket, held-out normals."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.splits import JUDGE
+from reconad_plugin.metrics.intervals import index_parts
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import STAINS
 from reconad_plugin.store.golden_images import GoldenImage, GoldenImages
@@ -26,6 +27,7 @@ from reconad_plugin.store.pixels import PixelCache
 REAL, SIMULATED = "real", "simulated"
 
 _NORMAL: Final = "normal"
+_NUMBERED: Final = " simulated "  # between an image's name and the number of its anomaly
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,32 @@ class GoldenLabels:
     nights: tuple[str, ...]
     anomalous: tuple[str, ...]  # name of each of the M anomalous images
     defects: tuple[str, ...]  # (M,) the type of each
+    # name of the part that each of them shows; empty where each is one of its own
+    normal_parts: tuple[str, ...] = ()
+    anomalous_parts: tuple[str, ...] = ()
+
+    @property
+    def part_of_normal(self) -> NDArray[np.intp]:
+        """(N,) number of the part that each normal image shows."""
+        return index_parts(self.normal_parts, len(self.normal))
+
+    @property
+    def part_of_anomalous(self) -> NDArray[np.intp]:
+        """(M,) number of the part that each anomalous image shows."""
+        return index_parts(self.anomalous_parts, len(self.anomalous))
+
+    def with_parts(self, part_of: Callable[[str], str]) -> "GoldenLabels":
+        """Return the same labels with the parts that images show, by their names. A simulated
+        anomaly is of the part of the image that it was put into."""
+        originals = [
+            name.rpartition(_NUMBERED)[0] if is_simulated else name
+            for name, is_simulated in zip(self.anomalous, self.is_simulated, strict=True)
+        ]
+        return replace(
+            self,
+            normal_parts=tuple(map(part_of, self.normal)),
+            anomalous_parts=tuple(map(part_of, originals)),
+        )
 
     @property
     def recent_nights(self) -> list[str]:
@@ -103,7 +131,7 @@ def simulated_golden_set(
     """
     most = LIMITS.max_simulated // max(1, len(normal))
     repeats = min(LIMITS.max_simulated_an_image, max(1, most))
-    numbered = tuple(f"{name} simulated {n}" for name in names for n in range(1, repeats + 1))
+    numbered = tuple(f"{name}{_NUMBERED}{n}" for name in names for n in range(1, repeats + 1))
     inside = None if region is None else torch.from_numpy(region.union)
     anomalous = [
         simulate_anomalies(image[None], _generator(name, seed), STAINS, inside=inside).pixels

@@ -86,8 +86,8 @@ def judge(
         last = [rules.first_is_useful(challenger, labels.kind)]
     else:
         random = np.random.default_rng(seed)
-        ranking = comparison.bootstrap_auroc(challenger, champion, random)
-        recalls = comparison.swap_recalls(challenger, champion, labels.defects, target_fpr, random)
+        ranking = comparison.bootstrap_auroc(challenger, champion, labels, random)
+        recalls = comparison.swap_recalls(challenger, champion, labels, target_fpr, random)
         differences = comparison.find_differences(challenger, champion, labels, target_fpr, ranking)
         checks += [
             rules.ranks_no_worse(challenger, champion, labels.kind, ranking),

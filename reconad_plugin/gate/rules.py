@@ -9,9 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from reconad_plugin.gate.comparison import Differences, Ranking, Recall, beyond, unseen
+from reconad_plugin.gate.comparison import (
+    Differences,
+    Ranking,
+    Recall,
+    beyond,
+    sign_test,
+    unseen,
+)
 from reconad_plugin.gate.golden import GoldenLabels
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.gate.scored_golden import ScoredGoldenSet
@@ -83,7 +89,7 @@ def false_alarms_bounded(
     flagged, nights = challenger.normal_flagged[labels.is_recent], labels.recent_nights
     fpr = float(flagged.mean()) if len(flagged) else math.nan
     calibration = challenger.calibration_images, challenger.calibration_flagged
-    chance = exceedance_p_value(int(flagged.sum()), len(flagged), *calibration)
+    chance = exceedance_p_value(*_by_parts(flagged, labels), *calibration)
     over = f"of {len(nights)} nights, {nights[0]} to {nights[-1]}," if nights else "of no night"
     is_passed = fpr <= target_fpr or (fpr > target_fpr and chance >= LIMITS.quality_rule_chance)
     sentence = (
@@ -92,6 +98,13 @@ def false_alarms_bounded(
         f"gives in {LIMITS.quality_rule_chance:.0%} of cases)"
     )
     return Check("false_alarms", QUALITY, fpr, target_fpr, is_passed, sentence)
+
+
+def _by_parts(flagged: NDArray[np.bool_], labels: GoldenLabels) -> tuple[int, int]:
+    """Return of how many recent images so many are flagged; where parts are told, of so many parts
+    as large a share, rounded down."""
+    parts = len(set(labels.part_of_normal[labels.is_recent].tolist()))
+    return int(flagged.sum()) * parts // max(1, len(flagged)), parts
 
 
 def finds_anomalies(
@@ -147,7 +160,7 @@ def sees_every_defect(differences: Differences) -> Check:
         differences.simulated_misses,
         differences.simulated_gains,
     )
-    chance = float(stats.binom.sf(simulated - 1, simulated + back, 0.5))  # sign test
+    chance = differences.simulated_chance
     names = ", ".join(differences.newly_missed[:3])
     shown = f" ({names}{', ...' if real + simulated > 3 else ''})" if names else ""
     sentence = (
@@ -200,10 +213,11 @@ def is_better(
     """
     ours, theirs = (each.normal_flagged[labels.is_recent] for each in (challenger, champion))
     ended, begun = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
-    chance = float(stats.binom.sf(ended - 1, ended + begun, 0.5))  # sign test on what changed
+    recent = labels.part_of_normal[labels.is_recent]
+    chance = sign_test(theirs & ~ours, ours & ~theirs, recent)
     is_quieter = len(ours) > 0 and (ended - begun) / len(ours) >= LIMITS.fpr_gain
     promise = champion.calibration_images, champion.calibration_flagged
-    kept = exceedance_p_value(int(theirs.sum()), len(theirs), *promise)
+    kept = exceedance_p_value(*_by_parts(theirs, labels), *promise)
     is_fair = (
         kept <= LIMITS.gain_chance or champion.recall - challenger.recall <= LIMITS.recall_margin
     )
@@ -212,7 +226,7 @@ def is_better(
         "ranking": ranking.value > max(LIMITS.auroc_margin, beyond(LIMITS.gain_chance, ranking)),
         "recall": recall.difference > max(LIMITS.recall_margin, recall.chance_high),
     }
-    hidden = unseen(LIMITS.hidden_loss_chance, len(challenger.anomalous_scores))
+    hidden = unseen(LIMITS.hidden_loss_chance, len(set(labels.part_of_anomalous.tolist())))
     lowest = ranking.value - max(beyond(LIMITS.hidden_loss_chance, ranking), hidden)
     is_proven = lowest > -LIMITS.max_auroc_loss
     sentence = (

@@ -28,8 +28,9 @@ class ScoredGoldenSet:
     normal_flagged: NDArray[np.bool_]
     anomalous_scores: NDArray[np.float64]  # (M,)
     anomalous_flagged: NDArray[np.bool_]  # (M,) bool
-    calibration_images: int  # held-out normal images that the version's threshold came from
-    calibration_flagged: int  # how many of them lie at or above it
+    # held-out normal images, or else parts, that the version's threshold came from
+    calibration_images: int
+    calibration_flagged: float  # how many of them lie at or above it
     # standard deviation over mean of a normal image's map; 0 is a map that says the same everywhere
     map_spread: float
     map_coverage: float  # share of normal pixels above half of what anomalous images peak at
@@ -85,8 +86,8 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         normal_flagged=normal.pred_score > calibration.image_threshold,
         anomalous_scores=anomalous.pred_score,
         anomalous_flagged=anomalous.pred_score > calibration.image_threshold,
-        calibration_images=len(calibration.normal_scores),
-        calibration_flagged=calibration.scores_at_threshold,
+        calibration_images=calibration.witnesses,
+        calibration_flagged=calibration.witnesses_at_threshold,
         map_spread=_map_spread(seen),
         map_coverage=float((seen > np.median(anomalous.map_maxima) / 2).mean()),
         seconds_per_image=seconds_per_image,

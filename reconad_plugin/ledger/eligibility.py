@@ -32,7 +32,8 @@ from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT, NONE, PROCESS
 class Status(StrEnum):
     """What a night is to everything that comes after it."""
 
-    FOUNDING = "founding"  # of the first version to serve, or before it: the owner vouches
+    # of the first version to serve, or before it: the owner vouches, but for what stands out
+    FOUNDING = "founding"
     ORDINARY = "ordinary"  # watched, and no alarm
     LIGHT = "light"  # an alarm about light; other trainings do not learn this light
     BORROWED = "light, borrowed"  # the same night, in the one training that learns its light
@@ -66,6 +67,7 @@ class Which(StrEnum):
     MATCHED_AND_SPARE = "no suspect, spare"
     SUSPECT = "suspect"
     ABNORMAL = "not normal"
+    OUTLIER = "unlike the others"  # of the first images; no version has scored them
     ALL_ONCE_ACCEPTED = "once accepted"  # by a version that was promoted for it, or by a person
 
 
@@ -76,7 +78,7 @@ _N_SPARE, _M_SPARE, _ONCE = (
 )  # fmt: skip
 _ROWS: Final = {
     #                   train    calibrate judge     borrow    level  suspects refer. review
-    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,    N,    N),
+    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,    N,    Which.OUTLIER),
     Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,        _ALL,  _ALL, _ALL, Which.ABNORMAL),
     Status.LIGHT:       (N,       N,        _M_SPARE, N,        _ONCE, N,    N,    Which.SUSPECT),
     Status.BORROWED:    (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, N,    N,    Which.SUSPECT),
@@ -127,8 +129,11 @@ def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
 
 
 def waiting_images(scores: pd.DataFrame, status: Status) -> pd.Series:
-    """Say which images of a night's table of scores wait for a person: (N,) bool."""
+    """Say which images of a night's table of scores wait for a person: (N,) bool. The table of a
+    founding night has ``is_outlier`` in place of scores."""
     which = TABLE[status, Use.REVIEW]
+    if which is Which.OUTLIER:
+        return scores["is_outlier"].astype(bool)
     is_normal = ~scores["is_suspect"] & ~scores["pred_label"]
     return {
         Which.ALL: pd.Series(True, index=scores.index),

@@ -19,7 +19,7 @@ from reconad_plugin.ledger.manifest import (
     known_nights,
     read_manifest,
 )
-from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, NightRecord, NightRecords
+from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, WAITING, NightRecord, NightRecords
 from reconad_plugin.ledger.read_back import unless_damaged
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -107,6 +107,23 @@ class Ledger:
         return eligibility.choose_training_images(
             accepted, self.golden, nights, decided, target_fpr
         )
+
+    def without_waiting(self) -> "Ledger":
+        """Return the same without the images that wait for a person, as if nobody were asked."""
+
+        def decided(night: date) -> pd.DataFrame:
+            table = self.reviews[night]
+            return table[table["decision"] != WAITING]
+
+        return replace(self, reviews=ByNight(list(self.reviews), decided))
+
+    def waiting_images(self) -> dict[str, int]:
+        """Count the images that wait for a person, by their night; nights without are left out."""
+        counts = {
+            night.isoformat(): int((table["decision"] == WAITING).sum())
+            for night, table in self.reviews.items()
+        }
+        return {night: count for night, count in counts.items() if count}
 
     def new_levels(self, night: date) -> frozenset[str]:
         """Return earlier nights from which on the world as it was then is the normal one.

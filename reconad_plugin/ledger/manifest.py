@@ -6,12 +6,12 @@ reason. A manifest depends on the bucket and the other nights alone, never on th
 
 import hashlib
 import io
-import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import pandas as pd
@@ -28,7 +28,7 @@ from reconad_plugin.images.features import FEATURES, describe_image, hash_pixels
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.ledger.read_back import check_columns, reading_back, unless_damaged
-from reconad_plugin.ledger.splits import assign_splits
+from reconad_plugin.ledger.splits import SplitRules, assign_splits, deal_together, first_group
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
@@ -64,6 +64,8 @@ class IntakeRules:
 
     limits: ImageLimits  # allowed image sizes
     position_pattern: str | None = None  # see `camera_position`
+    # which pictures train, calibrate or judge together
+    splits: SplitRules = field(default_factory=SplitRules)
     # a version was already trained on this night before anything watched it; what arrives later has
     # no score to vouch for it, so it takes no side and trains nothing
     is_closed: bool = False
@@ -114,7 +116,7 @@ def build_manifest(
             reason = f"golden: {same}, which judges versions and never trains them"
             row |= {"verdict": QUARANTINED, "reason": reason}
     if not rules.is_closed:
-        _deal_out(rows, len(others))
+        _deal_out(rows, others, layout, rules.splits)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -172,8 +174,13 @@ def camera_position(name: str, pattern: str | None) -> str:
     """
     if pattern is None:
         return name.rpartition("/")[0]
-    found = re.search(pattern, name)
-    return (found and found.group(1)) or ""  # an optional group may match nothing
+    return first_group(pattern, name)
+
+
+def part_of(key: str, layout: ProductLayout, pattern: str) -> str:
+    """Name the part that an image of a night, or a golden one, shows: what the pattern's group
+    finds in its name below its folder. An image whose name tells none is a part of its own."""
+    return first_group(pattern, layout.name_of(key)) or key
 
 
 def manifest_digest(manifest: pd.DataFrame) -> str:
@@ -249,13 +256,26 @@ def _keys_by_hash(rows: Iterable[Mapping[Any, object]]) -> dict[str, str]:
     }
 
 
-def _deal_out(rows: list[dict[str, object]], accepted_before: int) -> None:
+def _deal_out(
+    rows: list[dict[str, object]], others: pd.DataFrame, layout: ProductLayout, rules: SplitRules
+) -> None:
+    """Give each accepted row that has no side its own; ``others`` are those of other nights."""
     accepted = [row for row in rows if row["verdict"] == ACCEPTED]
     new = [row for row in accepted if not row["split"]]
-    already = accepted_before + len(accepted) - len(new)
-    splits = assign_splits([str(row["sha256"]) for row in new], already)
-    for row in new:
-        row["split"] = splits[str(row["sha256"])]
+    if rules.are_single:
+        already = len(others) + len(accepted) - len(new)
+        splits = assign_splits([str(row["sha256"]) for row in new], already)
+        for row in new:
+            row["split"] = splits[str(row["sha256"])]
+        return
+    known = chain(
+        zip(others["key"], others["split"], strict=True),
+        ((row["key"], row["split"]) for row in accepted),
+    )
+    dealt = [(layout.name_of(str(key)), str(split)) for key, split in known if split]
+    names = [layout.name_of(str(row["key"])) for row in new]
+    for row, side in zip(new, deal_together(names, dealt, rules), strict=True):
+        row["split"] = side
 
 
 def _inspect_all(

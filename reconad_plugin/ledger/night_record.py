@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from reconad_plugin.ledger.first_check import FirstCheck
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import nights_under, to_parquet
 from reconad_plugin.ledger.read_back import MEND, check_columns, check_types, reading_back
@@ -215,6 +216,16 @@ class NightRecords:
     def write_history(self, history: History) -> None:
         """Keep which versions the product has had."""
         self._store.write(self._layout.history, history.to_json(), _JSON)
+
+    def first_check(self) -> FirstCheck | None:
+        """Read what the check of the first images found, or None."""
+        content = self._store.read_optional(self._layout.first_check)
+        with reading_back(self._store.uri(self._layout.first_check)):
+            return None if content is None else FirstCheck.from_json(content)
+
+    def write_first_check(self, check: FirstCheck) -> None:
+        """Keep what the check of the first images found."""
+        self._store.write(self._layout.first_check, check.to_json(), _JSON)
 
     def resolve(self, night: date, note: str) -> None:
         """Keep a person's word that the world as it was on a night is normal from then on."""

@@ -35,15 +35,18 @@ def share_above(scores: Scores, threshold: float) -> float:
     return float((scores > threshold).mean())
 
 
-def share_interval(scores: Scores, threshold: float) -> tuple[float, float]:
+def share_interval(
+    scores: Scores, threshold: float, parts: int | None = None
+) -> tuple[float, float]:
     """Return where the share of all such images above a threshold lies, seen from the scores of
-    independent images: limits of a 95 % confidence interval (``clopper_pearson``).
+    independent images, or of images of so many independent parts: limits of a 95 % confidence
+    interval (``clopper_pearson``).
 
     Raises:
         UndefinedMetricError: there is no score.
     """
     above = round(share_above(scores, threshold) * len(scores))
-    return clopper_pearson(above, len(scores))
+    return clopper_pearson(above, len(scores), parts)
 
 
 def escape_rate(anomalous_scores: Scores, threshold: float) -> float:

@@ -1,6 +1,11 @@
 """What chance makes of a count: the one Clopper-Pearson interval, the one beta-binomial law and the
-one conformal p-value."""
+one conformal p-value.
 
+Pictures of one part are alike, and so are no independent witnesses: where parts are told, a count
+of pictures weighs as much as the same share of so many parts (docs/decisions/0031).
+"""
+
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,12 +16,34 @@ CONFIDENCE: Final = 0.95  # of every interval
 _TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
-def clopper_pearson(found: int, total: int) -> tuple[float, float]:
+def index_parts(parts: Sequence[str], images: int) -> NDArray[np.intp]:
+    """Number the part of each of so many images from 0: (N,). ``parts`` names them; with no names
+    each image is a part of its own.
+
+    Example:
+        >>> index_parts(["b", "a", "b"], 3).tolist(), index_parts([], 3).tolist()
+        ([1, 0, 1], [0, 1, 2])
+    """
+    if not parts:
+        return np.arange(images)
+    if len(parts) != images:
+        raise ValueError(f"each image is of one part; got {images} and {len(parts)}")
+    return np.unique(np.asarray(parts), return_inverse=True)[1]
+
+
+def count_parts(parts: Sequence[str], images: int) -> int:
+    """Count the parts of so many images; see ``index_parts``."""
+    return len(set(parts)) if parts else images
+
+
+def clopper_pearson(found: int, total: int, parts: int | None = None) -> tuple[float, float]:
     """Return the limits of the exact 95 % confidence interval of a share.
 
     Args:
         found: images that have it.
-        total: independent images, at least one.
+        total: images, at least one; independent ones unless parts are told.
+        parts: how many parts they show. The limits are then those of the same share of so many
+            parts, as if the pictures of a part were all alike, and so at least wide enough.
 
     Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the
     Case of the Binomial", Biometrika 26, 1934.
@@ -26,8 +53,13 @@ def clopper_pearson(found: int, total: int) -> tuple[float, float]:
         >>> f"{low:.3f} to {high:.3f}"
         '0.555 to 0.997'
     """
-    limits = stats.binomtest(found, total).proportion_ci(CONFIDENCE, method="exact")
-    return float(limits.low), float(limits.high)
+    if parts is None or parts == total:
+        limits = stats.binomtest(found, total).proportion_ci(CONFIDENCE, method="exact")
+        return float(limits.low), float(limits.high)
+    have, lack = found * parts / total, (total - found) * parts / total
+    low = beta_interval(have, lack + 1)[0] if found else 0.0
+    high = beta_interval(have + 1, lack)[1] if found < total else 1.0
+    return low, high
 
 
 def share_at_least(normals: ArrayLike, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,7 +95,7 @@ def beta_binomial_tail(seen: int, images: int, above: float, below: float) -> fl
 
 
 def exceedance_p_value(
-    above: int, images: int, calibration_images: int, calibration_above: int
+    above: int, images: int, calibration_images: float, calibration_above: float
 ) -> float:
     """Return the chance that at least so many of some normal images exceed a calibrated threshold.
 
@@ -71,9 +103,10 @@ def exceedance_p_value(
     follows the beta-binomial law; with few calibration images it is honestly wide.
 
     Args:
-        above: images above the threshold.
-        images: images in all.
-        calibration_images: held-out normal images that the threshold came from, at least one.
+        above: images, or parts, above the threshold.
+        images: images, or parts, in all.
+        calibration_images: held-out normal images, or parts, that the threshold came from, at
+            least one.
         calibration_above: how many of them lie at or above the threshold.
 
     Source: Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", Annals of

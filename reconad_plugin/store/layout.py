@@ -39,6 +39,15 @@ class ProductLayout:
         """Prefix of the images of all nights."""
         return f"{self.product}/incoming/"
 
+    def name_of(self, key: str) -> str:
+        """Return an image's name below its night, or below its folder of golden images.
+
+        Example:
+            >>> ProductLayout("gear").name_of("gear/incoming/2026-01-31/left/7.png")
+            'left/7.png'
+        """
+        return key.removeprefix(self.root).split("/", 2)[-1]
+
     @property
     def folders(self) -> tuple[str, ...]:
         """Prefixes that are understood; what lies beside them is looked at by nobody."""
@@ -58,6 +67,11 @@ class ProductLayout:
     def regions(self) -> str:
         """Prefix of the masks of where to look; may be empty."""
         return f"{self.product}/regions/"
+
+    @property
+    def first_check(self) -> str:
+        """Name what the check of the first images found."""
+        return self._own("first_images.json")
 
     @property
     def manifests(self) -> str:

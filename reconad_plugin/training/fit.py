@@ -1,7 +1,7 @@
 """Normal images to a detector that can decide: train, measure the light, calibrate."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from reconad_plugin.training.held_out_scores import (
     HeldOutScores,
     cross_fit,
     join_held_out,
+    parts_of_shares,
     score_held_out,
     take_normal_map,
 )
@@ -92,8 +93,8 @@ def fit_detector(
         normal = join_held_out(normal, its_normal, witness)
         detector = replace(
             detector,
-            calibration=_calibrate(normal.as_they_come, product),
-            matched_calibration=_calibrate(normal.matched, product),
+            calibration=_calibrate(normal.as_they_come, normal.parts, product),
+            matched_calibration=_calibrate(normal.matched, normal.parts, product),
             witness=witness,
         )
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
@@ -167,9 +168,10 @@ def _fit(
     network = network.to("cpu")
     whole = shrink_pictures(images.train, size) if product.windows else images.train
     light = LightReference.fit(whole)
-    copies = []
+    copies, parts = [], images.calibration_parts
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
-        copies = cross_fit(images.train, fit_copy)
+        copies = cross_fit(images.train, fit_copy, images.train_parts)
+        parts += parts_of_shares(images.train_parts) if copies else ()
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
     held_out = [(network, images.calibration), *copies]
     seen = (
@@ -177,7 +179,7 @@ def _fit(
         if product.windows
         else held_out
     )
-    normal = score_held_out(seen, window_px, light, inside)
+    normal = replace(score_held_out(seen, window_px, light, inside), parts=parts)
     if spec.has_normal_map:
         learnt = [] if copies else [(network, whole)]
         normal = take_normal_map(normal, learnt, window_px, inside)
@@ -190,8 +192,8 @@ def _fit(
         image_size_px=ImageSize.of(images.train.shape) if windows else size,
         network=network,
         light=light,
-        calibration=_calibrate(normal.as_they_come, product),
-        matched_calibration=_calibrate(normal.matched, product),
+        calibration=_calibrate(normal.as_they_come, normal.parts, product),
+        matched_calibration=_calibrate(normal.matched, normal.parts, product),
         limits=product.limits,
         normal_map=normal.normal_map,
         windows=windows,
@@ -200,8 +202,9 @@ def _fit(
     return detector, report, normal
 
 
-def _calibrate(scores: Scores, product: ProductSettings) -> Calibration:
-    return calibrate(scores.pred_score, product.target_fpr, scores.map_maxima)
+def _calibrate(scores: Scores, parts: Sequence[str], product: ProductSettings) -> Calibration:
+    count = len(set(parts)) or None
+    return calibrate(scores.pred_score, product.target_fpr, scores.map_maxima, count)
 
 
 def _light_levels(

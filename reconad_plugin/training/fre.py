@@ -16,6 +16,20 @@ KEPT_VARIANCE: Final = 0.95  # share of the variance of normal features that the
 _LEAST_VARIANCE: Final = 1e-5  # of a direction, as a share of the mean one
 
 
+def split_directions(covariance: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return the variances (C,) of features, rising, their directions (C, C) in columns, and how
+    many of these are beside the subspace that is kept."""
+    variance, directions = torch.linalg.eigh(covariance)
+    variance = variance.clamp_min(_LEAST_VARIANCE * float(variance.mean()) + 1e-12)
+    beside = int((variance.cumsum(0) <= (1 - KEPT_VARIANCE) * variance.sum()).sum())
+    return variance, directions, max(1, beside)
+
+
+def residual_directions(variance: Tensor, directions: Tensor, beside: int) -> Tensor:
+    """Return the directions beside the subspace, each in its own deviations: (C, beside)."""
+    return directions[:, :beside] / (variance[:beside] * beside).sqrt()
+
+
 class FeatureRecipe(ClosedForm):
     """Moments of normal features, and of the pixels of pictures that they describe."""
 
@@ -59,11 +73,8 @@ class FeatureRecipe(ClosedForm):
         channels = len(network.mean)
         mean = self._sums / self._patches
         moments = self._products / self._patches - mean[:channels, None] * mean  # (C, C + 192)
-        variance, directions = torch.linalg.eigh(moments[:, :channels])  # rising
-        variance = variance.clamp_min(_LEAST_VARIANCE * float(variance.mean()) + 1e-12)
-        beside = int((variance.cumsum(0) <= (1 - KEPT_VARIANCE) * variance.sum()).sum())
-        beside = max(1, beside)
-        residual = directions[:, :beside] / (variance[:beside] * beside).sqrt()
+        variance, directions, beside = split_directions(moments[:, :channels])
+        residual = residual_directions(variance, directions, beside)
         kept = directions[:, beside:] / variance[beside:] @ directions[:, beside:].T
         learnt = {
             "mean": mean[:channels],

@@ -1,11 +1,12 @@
 """Scores of normal images by networks that did not see them: thresholds come from these.
 
 The images that calibrate are held out from all training. Where few images train, and a training
-takes seconds, those are held out too, a part at a time.
+takes seconds, those are held out too, a share at a time.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -21,10 +22,11 @@ from reconad_plugin.detector.normal_map import (
 )
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.region import Mask
+from reconad_plugin.metrics.intervals import count_parts, index_parts
 from reconad_plugin.networks.base import AnomalyNetwork
 
-CROSS_FITTED_IMAGES: Final = 100  # from so many on enough are held out anyway
-CROSS_FITS: Final = 4  # parts of the training images
+CROSS_FITTED_IMAGES: Final = 100  # from so many on, or so many parts, enough are held out anyway
+CROSS_FITS: Final = 4  # shares of the training images
 MAPPED_IMAGES: Final = 1000  # of those learnt, spread evenly, have a say in a normal map
 CHUNK_IMAGES: Final = 256  # whose maps are in memory at one time
 
@@ -39,6 +41,7 @@ class HeldOutScores:
     as_they_come: Scores
     matched: Scores  # with their light matched
     normal_map: NormalMap | None  # what has left both maps before they score
+    parts: tuple[str, ...] = ()  # that each shows; empty: each one of its own
 
 
 def score_held_out(
@@ -75,10 +78,11 @@ def take_normal_map(
         for part in _evenly(images, MAPPED_IMAGES).split(CHUNK_IMAGES):
             shown = score_images(network, part, window_px, inside=inside).anomaly_map
             sums += MapSums.of(shown)
-    if sums.count < LEAST_IMAGES:
+    parts = index_parts(held_out.parts, len(maps))
+    if sums.count - np.bincount(parts).max() < LEAST_IMAGES - 1:  # that a part is held against
         return held_out
     as_they_come, matched = (
-        Scores(*scores_without_own(sums, maps, each.anomaly_map, inside))
+        Scores(*scores_without_own(sums, maps, each.anomaly_map, inside, held_out.parts))
         for each in (held_out.as_they_come, held_out.matched)
     )
     return replace(
@@ -99,17 +103,31 @@ def join_held_out(first: HeldOutScores, second: HeldOutScores, witness: Witness)
         join(first.as_they_come, second.as_they_come),
         join(first.matched, second.matched),
         normal_map=None,  # each network has its own
+        parts=first.parts,
     )
 
 
-def cross_fit(images: Tensor, fit: Callable[[Tensor], AnomalyNetwork]) -> list[MappedImages]:
-    """Fit a network to all but each part of (N, 3, S, S) images; none where there are too many to
-    need it, or too few to part."""
-    if not CROSS_FITS <= len(images) < CROSS_FITTED_IMAGES:
+def cross_fit(
+    images: Tensor, fit: Callable[[Tensor], AnomalyNetwork], parts: tuple[str, ...] = ()
+) -> list[MappedImages]:
+    """Fit a network to all but each of four shares of (N, 3, S, S) images; none where there are
+    too many to need it, or too few to share out. The images of a part are in one share; without
+    ``parts`` each is a part of its own, and it is parts that are counted."""
+    if not CROSS_FITS <= count_parts(parts, len(images)) < CROSS_FITTED_IMAGES:
         return []
-    parts = torch.arange(len(images)).tensor_split(CROSS_FITS)
-    is_in = [torch.isin(torch.arange(len(images)), part) for part in parts]
-    return [(fit(images[~chosen]), images[chosen]) for chosen in is_in]
+    return [(fit(images[~chosen]), images[chosen]) for chosen in _shares(parts, len(images))]
+
+
+def parts_of_shares(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the parts of images in the order that ``cross_fit`` gives these back."""
+    return tuple(chain(*(np.array(parts)[share.numpy()] for share in _shares(parts, len(parts)))))
+
+
+def _shares(parts: tuple[str, ...], images: int) -> list[Tensor]:
+    """Say which images are in each share: (N,) bool each."""
+    of_part = torch.from_numpy(index_parts(parts, images))
+    count = count_parts(parts, images)
+    return [torch.isin(of_part, each) for each in torch.arange(count).tensor_split(CROSS_FITS)]
 
 
 def _evenly(images: Tensor, most: int) -> Tensor:

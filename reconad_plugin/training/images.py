@@ -13,6 +13,15 @@ class NormalImages:
     train: Tensor  # the network learns these
     calibration: Tensor  # the thresholds come from these
     judge: Tensor  # kept for the gate; only counted by a training
+    # name of the part that each image to train on, and each to calibrate on, shows; empty where
+    # each is one of its own
+    train_parts: tuple[str, ...] = ()
+    calibration_parts: tuple[str, ...] = ()
+
+
+def parts_told(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return the ``part`` of each row of a table of images; nothing where it tells none."""
+    return tuple(rows["part"]) if "part" in rows else ()
 
 
 def oversample(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

@@ -17,12 +17,15 @@ from flows.commands.options import PredictOptions, PretrainOptions
 from flows.commands.predict import map_names, predict, run
 from flows.commands.simulate import simulate
 from flows.jobs import by_hand
-from flows.jobs.by_hand import finetune, name_of, train
+from flows.jobs.by_hand import finetune, name_of, table_of, train
+from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Witness
 from reconad_plugin.errors import ConfigError, PlatformError
+from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.ledger.splits import SplitRules
 
 NO_LETTER = "零件"
 
@@ -259,6 +262,39 @@ def test_fine_tuning_keeps_limits_and_witness_of_the_version(
 
     assert jobs[0].settings.limits == limits
     assert jobs[0].settings.witness == "fre"
+
+
+def test_a_part_trains_or_calibrates_and_stays(tmp_path, save, monkeypatch, tiny_detector):
+    """In a fine-tuning, too, which knows from the version how parts are told."""
+    for part in range(5):
+        for shot in range(4):
+            save(tmp_path / "old" / f"part{part}_{shot}.png", shade=40 * part + shot + 1)
+    rules = SplitRules(part_pattern=r"part(\d)")
+    old = table_of(read_folder(tmp_path / "old"), rules)
+    for part in range(6):
+        save(tmp_path / "new" / f"part{part}_9.png", shade=40 * part + 9)
+    jobs = note_jobs(monkeypatch, tiny_detector, old[["uri", "sha256", "split"]])
+    monkeypatch.setattr(by_hand, "tags_of", lambda uri: {PARTS_TAG: rules.part_pattern})
+
+    finetune("models:/reconad-bolts/1", str(tmp_path / "new"), None, TrainingSettings(steps=1))
+
+    sides = jobs[0].images.groupby("part")["split"].agg(set)
+    assert list(sides.index) == list("012345")
+    assert sides.map(len).eq(1).all()
+    assert set(old.loc[old["split"] == "calibration", "part"]) == set(
+        sides[sides == {"calibration"}].index
+    )
+    assert jobs[0].settings.part_pattern == rules.part_pattern
+
+
+def test_one_part_alone_sets_no_threshold(tmp_path, save):
+    """The pattern may have found what all names share."""
+    for shot in range(12):
+        save(tmp_path / "bolts" / f"lot7_{shot}.png", shade=shot + 1)
+    settings = ProductSettings(model="ae", image_size_px=32, part_pattern=r"lot(\d)")
+
+    with pytest.raises(ConfigError, match=r"two at least.*part_pattern finds 1 in 12 images: give"):
+        train(str(tmp_path / "bolts"), None, settings)
 
 
 def test_fine_tuning_asks_the_bucket_for_the_whole_key(

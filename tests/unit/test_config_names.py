@@ -103,6 +103,13 @@ def test_pattern_of_a_position_has_one_group(pattern):
     assert ProductSettings(position_pattern=pattern).position_pattern == pattern
 
 
+def test_pattern_of_a_part_is_read_alike():
+    """The message names the setting that is wrong."""
+    assert ProductSettings(part_pattern=r"part(\d+)_").part_pattern == r"part(\d+)_"
+    with pytest.raises(ValueError, match=r"part_pattern must have one group, which is the part"):
+        ProductSettings(part_pattern="part")
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [

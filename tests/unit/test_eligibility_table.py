@@ -43,7 +43,7 @@ def test_only_accepted_alarms_set_a_level():
         pytest.param(Status.LIGHT, "cd", id="light: suspects"),
         pytest.param(Status.ORDINARY, "bcd", id="ordinary: whatever is not normal"),
         pytest.param(Status.PROCESS, "bcd", id="process: whatever is not normal"),
-        pytest.param(Status.FOUNDING, "", id="founding: the owner vouches"),
+        pytest.param(Status.FOUNDING, "a", id="founding: whatever stands out"),
     ],
 )
 def test_what_waits_for_a_person(status, waiting):
@@ -53,6 +53,7 @@ def test_what_waits_for_a_person(status, waiting):
             "sha256": list("abcd"),
             "pred_label": [False, True, False, True],
             "is_suspect": [False, False, True, True],
+            "is_outlier": [True, False, False, False],
         }
     )
 

@@ -9,6 +9,7 @@ import pytest
 
 from flows import ingest
 from flows.ingest import report_quarantined, take_in
+from reconad_plugin.config import ProductSettings
 from reconad_plugin.errors import AccessDeniedError, StorageError, StorageUnreachableError
 
 NIGHT = date(2026, 3, 1)
@@ -114,7 +115,7 @@ def test_the_last_try_of_a_night_is_known(monkeypatch, run, is_last):
     )
     product = SimpleNamespace(
         store=None, layout=None, cache=None, limits=None, manifest=lambda night: None,
-        settings=SimpleNamespace(position_pattern=None),
+        settings=ProductSettings(),
     )  # fmt: skip
 
     take_in.__wrapped__(product, NIGHT)

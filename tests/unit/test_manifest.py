@@ -16,10 +16,12 @@ from reconad_plugin.ledger.manifest import (
     build_manifest,
     camera_position,
     is_current,
+    part_of,
     read_manifest,
     to_parquet,
     write_manifest,
 )
+from reconad_plugin.ledger.splits import SplitRules
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.layout import ProductLayout
 
@@ -173,6 +175,35 @@ def test_an_unchanged_night_keeps_its_manifest(bucket, tmp_path):
 
     assert set(before["verdict"]) == {"accepted", "duplicate", "quarantined"}
     pd.testing.assert_frame_equal(after, before)
+
+
+def test_a_part_that_is_seen_again_keeps_its_side(encode, tmp_path):
+    """On a later night, and where it comes late; of the others each is dealt by itself."""
+    noise, bucket = np.random.default_rng(1), Bucket()
+    splits = SplitRules(part_pattern=r"part(\d+)_")
+
+    def deliver(night, *names):
+        for name in names:
+            picture = noise.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            bucket[f"{LAYOUT.incoming(night)}{name}"] = encode(picture, "PNG")
+        rules = IntakeRules(ImageLimits(), splits=splits)
+        before = read_manifest(bucket, LAYOUT, night)
+        table = build_manifest(bucket, ContentCache(tmp_path), LAYOUT, night, rules, before)
+        write_manifest(bucket, LAYOUT, night, table)
+        return table
+
+    deliver(date(2024, 4, 30), *(f"a/part{part}_{shot}.png" for part in range(5) for shot in "ab"))
+    deliver(NIGHT, *(f"part{part}_c.png" for part in range(5)), "other.png")
+    tonight = deliver(NIGHT, *(f"part{part}_late.png" for part in range(5)))
+
+    rows = pd.concat([read_manifest(bucket, LAYOUT, date(2024, 4, 30)), tonight])
+    parts = [part_of(key, LAYOUT, splits.part_pattern) for key in rows["key"]]
+    sides = rows.groupby(parts)["split"].agg(set)
+    assert sides.map(len).eq(1).all()
+    assert sides[list("01234")].map(min).value_counts().to_dict() == {
+        "train": 3, "calibration": 1, "judge": 1,
+    }  # fmt: skip
+    assert sides[f"{LAYOUT.incoming(NIGHT)}other.png"] <= {"train", "calibration", "judge"}
 
 
 def test_no_manifests_have_no_accepted_rows():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reconad_plugin.gate.comparison import bootstrap_auroc, swap_recalls
-from tests.judged import TARGET_FPR, see
+from tests.judged import TARGET_FPR, label, see
 
 
 def test_error_of_the_difference_is_that_of_delong():
@@ -14,7 +14,10 @@ def test_error_of_the_difference_is_that_of_delong():
     ours, theirs = (shared + 0.6 * random.normal(size=(2, 150)) for _ in range(2))
 
     found = bootstrap_auroc(
-        see(ours[0], ours[1] + 1.5), see(theirs[0], theirs[1] + 1.3), np.random.default_rng(0)
+        see(ours[0], ours[1] + 1.5),
+        see(theirs[0], theirs[1] + 1.3),
+        label(150, ["dent"] * 150),
+        np.random.default_rng(0),
     )
 
     wins = [
@@ -33,7 +36,7 @@ def test_chance_of_recall_by_hand():
     (recall,) = swap_recalls(
         see(normal, [-1.0] * 3),
         see(normal, [1.0] * 3),
-        ["dent"] * 3,
+        label(50, ["dent"] * 3),
         TARGET_FPR,
         np.random.default_rng(0),
     )
