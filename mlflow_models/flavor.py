@@ -26,13 +26,14 @@ from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
-from reconad_plugin.detector.prediction import predict_encoded, to_table
+from reconad_plugin.detector.prediction import REGIONS_COLUMN, predict_encoded, to_table
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
 MAP_PARAMETER: Final = "anomaly_map"
+PARAMETERS: Final = (MAP_PARAMETER, REGIONS_COLUMN)  # what can be asked for beside the scores
 _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
 REQUIRED_PACKAGES: Final = (
     "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",
@@ -51,7 +52,7 @@ SIGNATURE: Final = ModelSignature(
             ColSpec(DataType.string, "error", required=False),
         ]
     ),
-    params=ParamSchema([ParamSpec(MAP_PARAMETER, DataType.boolean, default=False)]),
+    params=ParamSchema([ParamSpec(each, DataType.boolean, default=False) for each in PARAMETERS]),
 )
 
 
@@ -176,10 +177,12 @@ class DetectorPyfunc:
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Predict each row of ``image``; with ``params={"anomaly_map": True}`` also its map."""
-        with_map = bool((params or {}).get(MAP_PARAMETER, False))
-        images = model_input["image"].tolist()
-        return to_table(predict_encoded(self.detector, images, self.model_version, with_map))
+        """Predict each row of ``image``; with ``params={"anomaly_map": True}`` also its map, with
+        ``{"regions_found": True}`` also the areas of it above the pixel threshold."""
+        with_map, with_regions = (bool((params or {}).get(each, False)) for each in PARAMETERS)
+        images, version = model_input["image"].tolist(), self.model_version
+        rows = predict_encoded(self.detector, images, version, with_map, with_regions)
+        return to_table(rows, with_regions)
 
 
 def _load_pyfunc(path: str) -> DetectorPyfunc:

@@ -26,6 +26,7 @@ from pydantic import (
 
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.region import Box
 from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
 from reconad_plugin.networks.registry import MODELS, Choices, Option, model_spec
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
@@ -92,6 +93,11 @@ def _pattern_with_a_group(pattern: str) -> str:
 
 class _Frozen(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
+class _GivenBox(Box):
+    """A box in ``regions``."""
 
 
 class StorageSettings(_Frozen):
@@ -163,6 +169,8 @@ class ProductSettings(_Frozen):
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"
     position_pattern: Annotated[str, AfterValidator(_pattern_with_a_group)] | None = None
+    # where to look, in place of the masks under ``regions/`` in the bucket
+    regions: tuple[_GivenBox, ...] = ()
     false_alarms_per_year: _Positive = 1.0
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16

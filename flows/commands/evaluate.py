@@ -10,7 +10,12 @@ from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import EvaluateOptions
 from flows.jobs.progress import warn
 from mlflow_models import flavor
-from reconad_plugin.detector.evaluation import Evaluation, check_evaluable, evaluate
+from reconad_plugin.detector.evaluation import (
+    Evaluation,
+    check_evaluable,
+    describe_hidden,
+    evaluate,
+)
 from reconad_plugin.images.folder import describe_masks
 from reconad_plugin.images.names import printable
 from reconad_plugin.store.mirror import load_files, open_source
@@ -23,6 +28,7 @@ def run(options: EvaluateOptions) -> None:
     folder = open_source(options.data)
     check_evaluable(folder, options.protocol)
     warn(describe_masks(folder))
+    warn(describe_hidden(detector, folder))
     paths = [file.path for file in folder.test]
     images = load_files(paths, detector.image_size_px, detector.limits)
     evaluation = evaluate(detector, folder, images, options.protocol)

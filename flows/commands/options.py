@@ -57,6 +57,7 @@ GEOMETRY_HELP: Final = (
 FEATURES_HELP: Final = "weights for fre, also of a network of torchvision (default: the wheel's)"
 PICTURES_HELP: Final = "normal images of one or more products: train/good, or flat"
 PIXELS_HELP: Final = "most that a picture may have (default: 50,000,000, or the version's)"
+REGION_HELP: Final = "PNG that is black where nothing counts (default: all of the picture counts)"
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 Text = str | None
@@ -75,6 +76,7 @@ Steps = Annotated[Count, _count("--steps", "end after so many steps at the lates
 Seed = Annotated[int, _count("--seed", "of all that is drawn", parse_seed)]
 Device = Annotated[str, _option("--device", "NAME", "cpu, cuda, cuda:1")]
 GivenNight = Annotated[Text, _option("--night", NIGHT, "(default: the last one taken in)")]
+GivenRegion = Annotated[File, _option("--region", "FILE", REGION_HELP)]
 Textures = Annotated[Text, _option("--textures", ADDRESS, "pictures for simulated anomalies")]
 
 
@@ -156,6 +158,7 @@ class TrainOptions(TrainingOptions):
     witness: Annotated[
         Text, _option("--witness", "NAME", "a second model in the version: fre, texture")
     ] = None
+    region: GivenRegion = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +230,19 @@ class SimulateOptions(PictureOptions):
     out: Annotated[Path, _option("--out", "DIR", "folder of the sheet")]
     image_size: ImageSize = "128"
     seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionsOptions(PictureOptions):
+    """Draw a sheet of where is looked at in normal pictures, of a product or of a folder."""
+
+    product: Annotated[Text, _argument("[PRODUCT]", "of reconad.toml")] = None
+    data: Annotated[Text, _option("--data", ADDRESS, "train/good, or flat; with --region")] = None
+    region: GivenRegion = None
+    out: Annotated[Path, _option("--out", "DIR", "folder of the sheet")]
+    image_size: Annotated[
+        Text, _option("--image-size", SIZE, f"{SIZE_HELP} (default: the product's, or 128)")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

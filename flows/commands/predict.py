@@ -66,7 +66,8 @@ def _show(rows: Sequence[Mapping[str, object]]) -> None:
 def predict(
     model_uri: str, images: Sequence[Path], maps: Path | None, max_pixels: int | None = None
 ) -> list[Prediction]:
-    """Predict picture files, with their maps where there is a folder ``maps`` for them.
+    """Predict picture files, with what was found in them, and with their maps where there is a
+    folder ``maps`` for them.
 
     Raises:
         ConfigError: ``maps`` holds a picture, or may not be written.
@@ -80,7 +81,9 @@ def predict(
         make_folder(maps)
     contents = [partial(read_file, path) for path in images]
     detector = flavor.load_model(model_uri).taking(max_pixels)
-    return predict_contents(detector, contents, model_uri, with_map=maps is not None)
+    return predict_contents(
+        detector, contents, model_uri, with_map=maps is not None, with_regions=True
+    )
 
 
 def write_maps(

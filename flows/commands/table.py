@@ -53,6 +53,7 @@ COMMANDS: Final = (
     Command("evaluate", BY_HAND, options.EvaluateOptions),
     Command("predict", BY_HAND, options.PredictOptions),
     Command("simulate", BY_HAND, options.SimulateOptions),
+    Command("regions", BY_HAND, options.RegionsOptions),
     Command("pretrain-vq", BY_HAND, options.PretrainOptions),
     Command("status", PEOPLE, options.StatusOptions),
     Command("review", PEOPLE, options.ReviewOptions),

@@ -34,7 +34,7 @@ def run(options: TrainOptions) -> None:
         **options.limits,
     }
     settings = checked(ProductSettings, asked)
-    trained = by_hand.train(options.data, options.product, settings, options.device)
+    trained = by_hand.train(options.data, options.product, settings, options.device, options.region)
     report_training(trained, options.json)
 
 

@@ -127,8 +127,8 @@ def _heading(story: _Story) -> str:
         f"<h1>{len(story.nights)} real nights of a ball screw</h1>"
         f"<p class='lead'>{len(before)} ordinary watched nights gave "
         f"{sum(row.is_alarm for row in before)} alarms. From {worn} on the lamp is worn: it gives "
-        f"{', '.join(f'{power:.0%}' for power in LAMP_POWER)} of its red, green and blue (applied to "
-        "the real pictures; the system is not told). "
+        f"{', '.join(f'{power:.0%}' for power in LAMP_POWER)} of its red, green and blue "
+        "(applied to the real pictures; the system is not told). "
         f"Fine-tuning followed {', '.join(learnt) or 'no night'}. Of {len(pitted)} watched "
         f"nights with pitting by the data set's labels: named defects {named}, held with another "
         f"cause {held}, passed without an alarm {passed}, sent to fine-tuning "
@@ -177,9 +177,9 @@ def _examples(story: _Story) -> Iterator[tuple[str, Figure]]:
     for number in sorted({"1", last}) if len(darker) else ():
         title = f"The first night with the worn lamp under version {number}"
         yield title, _maps(story, darker, number)
-    pitted = scores[scores["is_pitted"] & (scores["night"] >= worn)]
-    if len(pitted):
-        night = pitted["night"].value_counts().index.max()
+    held = [row.night for row in story.nights if row.record and row.record.is_holding]
+    pitted = scores[scores["is_pitted"] & scores["night"].isin(held)]
+    for night in sorted({pitted["night"].min(), pitted["night"].max()}) if len(pitted) else ():
         title = f"Pitted screws of {night} under version {last}: nothing is learnt from them"
         yield title, _maps(story, pitted[pitted["night"] == night], last)
 

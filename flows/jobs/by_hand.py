@@ -21,10 +21,11 @@ from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of,
 from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings, check_product_name
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.windows import describe_cost
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.folder import ImageFolder
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.images.names import as_text, path_of, uri_of
+from reconad_plugin.images.names import as_text, path_of, read_file, uri_of
+from reconad_plugin.images.region import PRODUCT, Region, read_region
 from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN, assign_splits
 from reconad_plugin.networks.base import FoundationNetwork
@@ -34,10 +35,14 @@ from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 
 def train(
-    data: str, product: str | None, settings: ProductSettings, device: str = "cpu"
+    data: str,
+    product: str | None,
+    settings: ProductSettings,
+    device: str = "cpu",
+    region: Path | None = None,
 ) -> jobs.TrainingRun[Detector, TrainingReport]:
     """Train on the normal images of ``DIR`` or ``s3://bucket/prefix``, and register the version
-    of this product; of the folder's name where it is None.
+    of this product; of the folder's name where it is None. ``region`` is a mask of where to look.
     """
     folder = mirror.open_source(data)
     name = check_product_name(product or name_of(data, "--product"))
@@ -65,6 +70,7 @@ def train(
         image_size=size,
         picture_size=whole,
         tags=settled.tags,
+        region=region_of(region, folder, size),
     )
     return _fit(job, device)
 
@@ -118,6 +124,7 @@ def finetune(
         textures=mirror.hashes_of_textures(training.textures),
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags_of(model_uri), lambda: base),
         picture_size=base.image_size_px if base.windows else None,
+        region=base.region,
     )
     return _fit(job, device)
 
@@ -167,6 +174,22 @@ def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalIm
         return mirror.load_files(paths, size, limits)
 
     return NormalImages(train=of(TRAIN), calibration=of(CALIBRATION), judge=of(JUDGE))
+
+
+def region_of(file: Path | None, folder: ImageFolder, size: ImageSize) -> Region | None:
+    """Read a mask of where to look in the normal pictures of a folder; None where there is none.
+
+    Raises:
+        InvalidImageError: it cannot be read, or see ``read_region``.
+        ConfigError: it covers no pixel of the network.
+    """
+    if file is None:
+        return None
+    try:
+        content = read_file(file)
+    except InvalidImageError as error:
+        raise InvalidImageError(error.reason, f"region {file}: {error}") from None
+    return read_region({PRODUCT: content}, size, set(mirror.picture_sizes(folder.train)))
 
 
 def table_of(folder: ImageFolder) -> pd.DataFrame:

@@ -22,7 +22,8 @@ from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
-_STEPS_OF: Final = ("train", "finetune")  # product settings that are logged as the training's own
+# product settings that are logged as the training's own, or as the share of the picture they cover
+_LOGGED_APART: Final = ("train", "finetune", "regions")
 
 
 def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, TrainingReport]:
@@ -44,6 +45,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
             job.base.load() if job.base else None,
             job.foundation.network if job.foundation else None,
             RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
+            job.region,
         )
     version = log_training(_record(job, images, detector, report), detector)
     remove_checkpoint(job.checkpoint_folder)  # not before: a kill while logging must lose nothing
@@ -119,7 +121,7 @@ def _record(
     calibration = detector.calibration
     return job.record(
         params={
-            **{name: value for name, value in job.settings if name not in _STEPS_OF},
+            **{name: value for name, value in job.settings if name not in _LOGGED_APART},
             "image_size_px": job.settled.image_size.setting,
             **dict(job.training),
             "geometric_augmentation": report.geometry,
@@ -128,6 +130,7 @@ def _record(
             "images_train": len(images.train),
             "images_calibration": len(images.calibration),
             "base_version": job.base.name if job.base else "none",
+            **({"region_share": job.region.share} if job.region else {}),
             **{name.removeprefix("reconad."): tag for name, tag in job.foundation_tags.items()},
         },
         metrics={

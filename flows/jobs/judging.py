@@ -125,7 +125,8 @@ def build_golden_set(
 
     Raises:
         NotEnoughImagesError: there are no held-out images.
-        InvalidImageError: a golden image cannot be read, or lies in no folder.
+        InvalidImageError: a golden image cannot be read, or lies in no folder; or a region is not
+            as it must be.
     """
     golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
     real = read_golden(golden, size, product.limits, fitted_to)
@@ -139,7 +140,8 @@ def build_golden_set(
     names, nights = rows["key"].tolist(), rows["night"].tolist()
     if real is not None and len(real.anomalous) >= LIMITS.enough_defects:
         return real.with_normal(normal, names, nights)
-    simulated = simulated_golden_set(normal, names, nights, product.settings.seed)
+    region = product.region(rows, size)
+    simulated = simulated_golden_set(normal, names, nights, product.settings.seed, region)
     if real is None:
         return simulated
     return real.with_normal(normal, names, nights).with_anomalous(simulated)

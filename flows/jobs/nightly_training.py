@@ -123,6 +123,7 @@ def training_job(
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
+        region=product.region(chosen.rows, size or product.settings.image_size),
         image_size=size,
         picture_size=whole,
         tags={

@@ -12,6 +12,7 @@ from reconad_plugin.config import ProductSettings, load_settings, parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import printable
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.manifest import known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NightRecords
@@ -20,6 +21,7 @@ from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.regions import find_region
 
 _logger = logging.getLogger(__name__)
 
@@ -53,6 +55,24 @@ class Product:
     def read_image(self, sha256: str, key: str) -> bytes:
         """Read the bytes of an accepted image, from the cache where they are there."""
         return self.cache.get(sha256, lambda: self.store.read(key).content)
+
+    def region(self, rows: pd.DataFrame, size: ImageSize) -> Region | None:
+        """Find where to look in the pictures of rows of manifests, at the size of a network; None:
+        everywhere. Warns of camera positions that none of them came from.
+
+        Raises:
+            ReconadError: see ``store.regions.find_region``.
+        """
+        sizes = set(zip(rows["width_px"].tolist(), rows["height_px"].tolist(), strict=True))
+        region = find_region(self.store, self.layout, self.settings.regions, size, sizes)
+        known = set(rows["position"])
+        if region is not None and (unknown := region.positions - known):
+            _logger.warning(
+                "a region of %s is for camera positions that no image came from: %s; they came "
+                "from %s: correct its name", self.name, printable(", ".join(sorted(unknown))),
+                printable(", ".join(sorted(known - {""})) or "none that is told apart"),
+            )  # fmt: skip
+        return region
 
     def still_there(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Leave out, with a warning, rows whose bytes are neither in the cache nor in the bucket,

@@ -22,6 +22,7 @@ from reconad_plugin.config import (
 )
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import FINETUNE
 from reconad_plugin.ledger.manifest import manifest_digest
@@ -74,6 +75,7 @@ class TrainingJob:
     base: BaseVersion | None = None  # the version to start from, if there is one
     foundation: Foundation | None = None  # where it is given; a base has its own
     cause: str = NONE  # of the alarm that led here, or ``none``
+    region: Region | None = None  # where to look; None: everywhere
     tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
     image_size: ImageSize | None = None  # that its pictures led to; None: what the settings say
     picture_size: ImageSize | None = None  # of pictures that are seen in windows too
@@ -113,6 +115,8 @@ class TrainingJob:
             content["witness"] = self.settings.witness
         if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
+        if self.region is not None:
+            content["region"] = self.region.sha256
         return hash_of(content)
 
     @property
@@ -221,7 +225,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
                 "settings": job.settings.model_dump(
-                    mode="json", exclude={"features", "windows", "witness"}
+                    mode="json", exclude={"features", "windows", "regions", "witness"}
                 ),
                 "textures": dict(job.textures),
             }

@@ -1,6 +1,6 @@
 """A trained network to maps, scores and labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,7 @@ from reconad_plugin.detector.windows import (
 )
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.region import Mask, Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Option, model_spec
@@ -59,15 +60,30 @@ class Decisions:
     pixel_threshold: NDArray[np.float64] | None
 
 
-def smooth_map(anomaly_map: Tensor, window_px: int, border_is_normal: bool = False) -> Tensor:
+def smooth_map(
+    anomaly_map: Tensor,
+    window_px: int,
+    border_is_normal: bool = False,
+    inside: Tensor | None = None,
+) -> Tensor:
     """Average a map (B, S, S) over a square window of an odd side.
 
-    Parts of a window beyond the border count as 0 where the border is normal, else not at all.
+    Parts of a window beyond the border count as 0 where the border is normal, else not at all. The
+    border is that of the picture, or of the region ``inside``, (S, S) or (B, S, S) bool, beyond
+    which the result is 0.
     """
-    pooled = F.avg_pool2d(
-        anomaly_map[:, None], window_px, 1, window_px // 2, count_include_pad=border_is_normal
-    )
-    return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
+
+    def pool(values: Tensor) -> Tensor:
+        pooled = F.avg_pool2d(
+            values[:, None], window_px, 1, window_px // 2, count_include_pad=border_is_normal
+        )
+        return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
+
+    if inside is None:
+        return pool(anomaly_map)
+    counted = inside.expand_as(anomaly_map).to(anomaly_map)
+    smoothed = pool(anomaly_map * counted) * counted
+    return smoothed if border_is_normal else smoothed / torch.where(inside, pool(counted), 1)
 
 
 def score_images(
@@ -77,6 +93,7 @@ def score_images(
     light: LightReference | None = None,
     device: str = "cpu",
     normal: NormalMap | None = None,
+    inside: Mask | None = None,
 ) -> Scores:
     """Score images in batches.
 
@@ -87,6 +104,7 @@ def score_images(
         light: bring each image to this light first.
         device: where the network is.
         normal: what leaves the map before it scores, of a network whose score is its highest point.
+        inside: (S, S), or (N, S, S) of each image, where to look; the map is 0 elsewhere.
     """
     maps = torch.empty((len(images), *images.shape[-2:]))
     scores = torch.empty(len(images))
@@ -97,12 +115,22 @@ def score_images(
                 batch = light.match(batch)
             batch = batch.contiguous(memory_format=torch.channels_last)
             anomaly_map, score_map = network.maps(batch)
-            smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal)
+            where = _of_batch(inside, start, device)
+            smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal, where)
             if normal is not None:
                 smoothed = normal.deviations(smoothed)
+            if where is not None:
+                smoothed, anomaly_map = smoothed * where, anomaly_map * where
             maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else anomaly_map
             scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
     return Scores(scores.double().numpy(), maps.numpy())
+
+
+def _of_batch(inside: Mask | None, start: int, device: str) -> Tensor | None:
+    if inside is None:
+        return None
+    own = inside if inside.ndim == 2 else inside[start : start + BATCH_SIZE]
+    return torch.from_numpy(own).to(device)
 
 
 @dataclass(frozen=True)
@@ -124,6 +152,7 @@ class Detector:
     # how a picture is seen in windows too; None: as a whole alone. ``image_size_px`` is then that
     # of the pictures
     windows: Windows | None = None
+    region: Region | None = None  # where to look; None: everywhere
 
     # what scores beside the network; the thresholds are those of both together
     witness: "Witness | None" = None
@@ -155,26 +184,41 @@ class Detector:
             return self
         return replace(self, limits=replace(self.limits, max_pixels=max_pixels))
 
-    def score(self, images: Tensor) -> Scores:
-        """Score (N, 3, S, S) uint8 images as they come."""
-        return self._score(images, None)
+    def score(self, images: Tensor, positions: Sequence[str] | None = None) -> Scores:
+        """Score (N, 3, S, S) uint8 images as they come; where they are looked at follows their
+        camera positions, and is all that counts at any position where these are not known."""
+        return self._score(images, positions, None)
 
-    def score_matched(self, images: Tensor) -> Scores:
+    def score_matched(self, images: Tensor, positions: Sequence[str] | None = None) -> Scores:
         """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
-        return self._score(images, self.light)
+        return self._score(images, positions, self.light)
 
-    def _score(self, images: Tensor, light: LightReference | None) -> Scores:
-        scores = self._score_alone(images, light)
+    def _score(
+        self, images: Tensor, positions: Sequence[str] | None, light: LightReference | None
+    ) -> Scores:
+        scores = self._score_alone(images, positions, light)
         if self.witness is None:
             return scores
-        return self.witness.join(scores, self.witness.detector._score(images, light))
+        return self.witness.join(scores, self.witness.detector._score(images, positions, light))
 
-    def _score_alone(self, images: Tensor, light: LightReference | None) -> Scores:
+    def _score_alone(
+        self, images: Tensor, positions: Sequence[str] | None, light: LightReference | None
+    ) -> Scores:
         if self.windows is not None:
             return self._score_views(images, self.windows, light)
         return score_images(
-            self.network, images, self.window_px, light=light, normal=self.normal_map
+            self.network,
+            images,
+            self.window_px,
+            light,
+            normal=self.normal_map,
+            inside=self._inside(positions),
         )
+
+    def _inside(self, positions: Sequence[str] | None) -> Mask | None:
+        if self.region is None:
+            return None
+        return self.region.union if positions is None else self.region.of(positions)
 
     def _score_views(
         self, images: Tensor, windows: Windows, light: LightReference | None

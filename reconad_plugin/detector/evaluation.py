@@ -55,8 +55,9 @@ class Evaluation:
     recall_interval: tuple[float, float]  # limits of its 95 % confidence interval
     escape_rate: float  # share of defect images that pass as normal, one less the recall
     threshold_check: str  # what the defects say of the threshold, which they have no part in
-    # None, like the other pixel figures, where a defect has no mask. Masks are brought to the
-    # network's size; maps are compared at that size.
+    # None, like the other pixel figures, where a defect has no mask, or none has a part in the
+    # region; outside no pixel counts. Masks are brought to the network's size; maps are compared
+    # at that size.
     pixel_AUROC: float | None  # noqa: N815
     pixel_AP: float | None  # noqa: N815
     pixel_AUPRO: float | None  # noqa: N815
@@ -86,6 +87,26 @@ def check_evaluable(folder: ImageFolder, protocol: str) -> None:
             f"{folder.root} has {normal} and {len(folder.test) - normal}"
         )
     check_masks(folder.test)
+
+
+def describe_hidden(detector: Detector, folder: ImageFolder) -> str | None:
+    """Describe test images whose defects all lie outside the version's region; None without."""
+    if detector.region is None:
+        return None
+    inside = detector.region.union
+    marked = [file for file in folder.test if file.mask_paths]
+    hidden = [
+        file.path.name
+        for file in marked
+        if not (load_masks([file], detector.image_size_px)[0] & inside).any()
+    ]
+    if not hidden:
+        return None
+    return (
+        f"{len(hidden)} of {len(marked)} defects lie outside the region by their masks, such as "
+        f"{hidden[0]}: they count as missed, and none of their pixels counts; draw the region "
+        "larger, or take them out"
+    )
 
 
 def evaluate(
@@ -173,7 +194,9 @@ def _score(
     pixels in the middle, a share of the side each way, where there are masks."""
     margins = [round((1 - share) / 2 * side) for side in detector.map_size_px.shape]
     rows, columns = (slice(margin, -margin or None) for margin in margins)
-    pixels = PixelCurves() if has_masks(folder.test) else None
+    inside = None if detector.region is None else detector.region.union
+    counted = None if inside is None else inside[rows, columns]
+    pixels, has_pixels = PixelCurves() if has_masks(folder.test) else None, inside is None
     found, excess = [], []
     for start in range(0, len(images), _CHUNK):
         chunk = images[start : start + _CHUNK]
@@ -182,5 +205,7 @@ def _score(
         excess.append(scores.pred_score - detector.decide(chunk, scores).image_threshold)
         if pixels is not None:
             masks = load_masks(folder.test[start : start + _CHUNK], detector.map_size_px)
-            pixels.update(scores.anomaly_map[:, rows, columns], masks[:, rows, columns])
-    return np.concatenate(found), np.concatenate(excess), pixels
+            masks = masks[:, rows, columns]
+            pixels.update(scores.anomaly_map[:, rows, columns], masks, counted)
+            has_pixels |= counted is not None and bool((masks & counted).any())
+    return np.concatenate(found), np.concatenate(excess), pixels if has_pixels else None

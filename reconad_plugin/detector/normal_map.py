@@ -58,8 +58,9 @@ class MapSums:
         own64 = own.astype(np.float64)
         return MapSums(self.count - 1, self.total - own64, self.squares - np.square(own64))
 
-    def normal_map(self) -> NormalMap:
-        """Learn what each pixel shows on normal images, of at least two.
+    def normal_map(self, inside: NDArray[np.bool_] | None = None) -> NormalMap:
+        """Learn what each pixel shows on normal images, of at least two. Pixels outside a region,
+        (S, S), have no say in what all share.
 
         Few images say little of a pixel, so its mean is drawn to that of all pixels, by as much as
         the pixels differ less than the images do, and its deviation to the common one.
@@ -69,19 +70,24 @@ class MapSums:
         """
         count, mean = self.count, self.total / self.count
         within = np.maximum(self.squares / count - np.square(mean), 0) * count / (count - 1)
-        common = float(within.mean())  # variance of an image at a pixel
-        between = max(float(mean.var()) - common / count, 0.0)  # of the pixels' means
+        counted = slice(None) if inside is None else inside
+        common = float(within[counted].mean())  # variance of an image at a pixel
+        between = max(float(mean[counted].var()) - common / count, 0.0)  # of the pixels' means
         trust = between / (between + common / count) if between else 0.0
-        drawn = mean.mean() + trust * (mean - mean.mean())
+        middle = mean[counted].mean()
+        drawn = middle + trust * (mean - middle)
         variance = (count * within + PRIOR_IMAGES * common) / (count + PRIOR_IMAGES)
         variance += trust * common / count  # of the mean itself
-        least = _LEAST_DEVIATION * max(float(np.abs(mean).mean()), 1e-12)
+        least = _LEAST_DEVIATION * max(float(np.abs(mean[counted]).mean()), 1e-12)
         deviation = np.maximum(np.sqrt(variance), least)
         return NormalMap(drawn.astype(np.float32), deviation.astype(np.float32))
 
 
 def scores_without_own(
-    sums: MapSums, own: NDArray[np.float32], maps: NDArray[np.float32]
+    sums: MapSums,
+    own: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    inside: NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, NDArray[np.float32]]:
     """Score held-out normal images by maps from which what the others show is taken.
 
@@ -92,13 +98,14 @@ def scores_without_own(
         sums: over the images that the normal map is of, these among them; three at least.
         own: (N, S, S), the maps of these that are in the sums.
         maps: (N, S, S) of the same images, perhaps in another light.
+        inside: (S, S), where to look; both maps are 0 elsewhere.
 
     Returns:
         (N,) scores, and the (N, S, S) maps that they are the highest points of.
     """
     scores, left = np.empty(len(maps)), np.empty_like(maps)
     for index, (summed, shown) in enumerate(zip(own, maps, strict=True)):
-        others = sums.without(summed).normal_map()
+        others = sums.without(summed).normal_map(inside)
         left[index] = others.deviations(torch.from_numpy(shown)[None])[0].numpy()
         scores[index] = left[index].max()
     return scores, left

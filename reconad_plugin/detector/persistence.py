@@ -19,6 +19,7 @@ from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS
 
@@ -28,6 +29,7 @@ WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
 WITNESS_FOLDER: Final = "witness"  # holds the same two files of the second detector
 _NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
+_REGION: Final = "region."  # begins those of its masks; the camera position follows
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
@@ -39,6 +41,9 @@ def save_detector(detector: Detector, folder: Path) -> None:
             f"{_NORMAL_MAP}{name}": torch.from_numpy(value)
             for name, value in vars(detector.normal_map).items()
         }
+    if detector.region is not None:
+        masks = detector.region.masks.items()
+        weights |= {f"{_REGION}{position}": torch.from_numpy(mask) for position, mask in masks}
     save_file(weights, folder / WEIGHTS_FILE)
     description = {
         "format_version": FORMAT_VERSION,
@@ -106,6 +111,11 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     windows = seen and Windows(**seen | {"size": ImageSize.parse(seen["size"])})
     network = MODELS[model].build_network(windows.size if windows else size, **architecture)
     normal = [weights.pop(f"{_NORMAL_MAP}{each.name}", None) for each in fields(NormalMap)]
+    masks = {
+        name.removeprefix(_REGION): weights.pop(name).numpy()
+        for name in [*weights]
+        if name.startswith(_REGION)
+    }
     network.load_state_dict(weights)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
@@ -120,6 +130,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         None if levels is None else _light_levels(levels),
         None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
         windows,
+        Region(masks) if masks else None,
     )
 
 

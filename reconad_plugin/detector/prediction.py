@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.regions_found import RegionsFound, find_regions
 from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.images.decode import upright_size
 from reconad_plugin.images.geometry import decode_to_size, stack_images
 
 CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
 CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
+REGIONS_COLUMN = "regions_found"
 MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
 
 
@@ -34,15 +37,21 @@ class Prediction:
     anomaly_map: str | None
     model_version: str  # the version that answered
     error: str | None  # why the row could not be read, else None
+    # areas of the map above the pixel threshold, if asked; None as well for a version without one
+    regions_found: RegionsFound | None = None
 
 
 def predict_encoded(
-    detector: Detector, images: Sequence[object], model_version: str, with_map: bool = False
+    detector: Detector,
+    images: Sequence[object],
+    model_version: str,
+    with_map: bool = False,
+    with_regions: bool = False,
 ) -> list[Prediction]:
     """Predict base64 texts of picture files, with or without a ``data:`` prefix, row by row: a bad
     row has its error, and spoils no other."""
     contents = [partial(decode_base64, each) for each in images]
-    return predict_contents(detector, contents, model_version, with_map)
+    return predict_contents(detector, contents, model_version, with_map, with_regions)
 
 
 def predict_contents(
@@ -50,24 +59,34 @@ def predict_contents(
     contents: Sequence[Callable[[], bytes]],
     model_version: str,
     with_map: bool = False,
+    with_regions: bool = False,
 ) -> list[Prediction]:
     """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
     at_once = min(CHUNK, max(1, CHUNK_PIXELS // detector.image_size_px.pixels))
     chunks = [contents[start : start + at_once] for start in range(0, len(contents), at_once)]
     return [
-        row for chunk in chunks for row in _predict_chunk(detector, chunk, model_version, with_map)
+        row
+        for chunk in chunks
+        for row in _predict_chunk(detector, chunk, model_version, with_map, with_regions)
     ]
 
 
 def _predict_chunk(
-    detector: Detector, contents: Sequence[Callable[[], bytes]], model_version: str, with_map: bool
+    detector: Detector,
+    contents: Sequence[Callable[[], bytes]],
+    model_version: str,
+    with_map: bool,
+    with_regions: bool,
 ) -> list[Prediction]:
     pictures: list[NDArray[np.uint8]] = []
+    sizes: list[tuple[int, int]] = []
     errors: list[str | None] = []
     for read_content in contents:
         try:
             size, limits = detector.image_size_px, detector.limits
-            pictures.append(decode_to_size(read_content(), size, limits))
+            content = read_content()
+            pictures.append(decode_to_size(content, size, limits))
+            sizes.append(upright_size(content) if with_regions else (0, 0))
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")
@@ -81,15 +100,19 @@ def _predict_chunk(
             pooled = detector.calibration.image_threshold
             return Prediction(None, None, pooled, None, None, model_version, error)
         at = next(read)
-        threshold = decided.image_threshold[at]
+        threshold, pixel_thresholds = decided.image_threshold[at], decided.pixel_threshold
+        shown, found = scores.anomaly_map[at], None
+        if with_regions and pixel_thresholds is not None:
+            found = find_regions(shown, float(pixel_thresholds[at]), sizes[at])
         return Prediction(
             pred_score=float(scores.pred_score[at]),
             pred_label=bool(decided.pred_label[at]),
             image_threshold=float(threshold),
             p_value=float(decided.p_value[at]),
-            anomaly_map=encode_map(scores.anomaly_map[at], threshold) if with_map else None,
+            anomaly_map=encode_map(shown, threshold) if with_map else None,
             model_version=model_version,
             error=None,
+            regions_found=found,
         )
 
     return [row(error) for error in errors]
@@ -103,10 +126,12 @@ def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def to_table(predictions: Sequence[Prediction]) -> pd.DataFrame:
+def to_table(predictions: Sequence[Prediction], with_regions: bool = False) -> pd.DataFrame:
     """Build a table of one row a prediction. What is absent is None, which becomes null in JSON,
-    never NaN."""
-    names = [field.name for field in fields(Prediction)]
+    never NaN. There is a column of what was found only where it was asked for."""
+    names = [
+        field.name for field in fields(Prediction) if with_regions or field.name != REGIONS_COLUMN
+    ]
     return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.images.features import FEATURES
+from reconad_plugin.images.region import pixels_inside
 
 # from the manifest, as FEATURES
 OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position")
@@ -36,10 +37,12 @@ def score_table(
         One row an image with ``COLUMNS``. ``matched_score`` is the score after the picture's
         light was brought to the reference; ``is_suspect`` says that it is above its own
         threshold: anomalous for another reason than the light. ``map_extent`` and ``map_cells``
-        are of the map with the light matched; see there.
+        are of the map with the light matched; see there. Each picture is looked at where its
+        camera position has its region.
     """
-    starts = range(0, len(rows), CHUNK_IMAGES)
-    scored = [_score(detector, images[start : start + CHUNK_IMAGES]) for start in starts]
+    chunks = [slice(start, start + CHUNK_IMAGES) for start in range(0, len(rows), CHUNK_IMAGES)]
+    positions = rows["position"].tolist()
+    scored = [_score(detector, images[chunk], positions[chunk]) for chunk in chunks]
     columns = {name: np.concatenate([chunk[name] for chunk in scored]) for name in scored[0]}
     table = rows[[*OF_ROWS, *FEATURES]].reset_index(drop=True)
     table = table.assign(**columns | {"map_cells": list(columns["map_cells"])})
@@ -47,8 +50,8 @@ def score_table(
 
 
 def map_extent(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return how much of the picture a map, (N, S, S) and not negative, covers: 1 where it is
-    everywhere alike, near 0 for one spot.
+    """Return how much of what counts of a picture its map covers, (N, S, S) or (N, P) and not
+    negative: 1 where it is everywhere alike, near 0 for one spot.
 
     The inverse participation ratio: the square of the sum over the sum of the squares, as a share
     of the pixels. A lamp changes the map everywhere, a defect in one place.
@@ -75,10 +78,12 @@ def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32
     return np.asarray(logarithms.reshape(count, CELLS**2), np.float32)
 
 
-def _score(detector: Detector, images: Tensor) -> dict[str, NDArray[np.generic]]:
-    scores = detector.score(images)
+def _score(
+    detector: Detector, images: Tensor, positions: list[str]
+) -> dict[str, NDArray[np.generic]]:
+    scores = detector.score(images, positions)
     decided = detector.decide(images, scores)
-    matched = detector.score_matched(images)
+    matched = detector.score_matched(images, positions)
     threshold = detector.matched_calibration.image_threshold
     return {
         "pred_score": scores.pred_score,
@@ -86,6 +91,6 @@ def _score(detector: Detector, images: Tensor) -> dict[str, NDArray[np.generic]]
         "p_value": decided.p_value,
         "matched_score": matched.pred_score,
         "is_suspect": matched.pred_score > threshold,
-        "map_extent": map_extent(matched.anomaly_map),
+        "map_extent": map_extent(pixels_inside(matched.anomaly_map, detector.region)),
         "map_cells": map_cells(matched.anomaly_map, threshold),
     }

@@ -15,6 +15,7 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.geometry import decode_to_size, resize
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.splits import JUDGE
 from reconad_plugin.simulation.anomalies import simulate_anomalies
@@ -88,9 +89,14 @@ class GoldenSet:
 
 
 def simulated_golden_set(
-    normal: Tensor, names: Sequence[str], nights: Sequence[str], seed: int
+    normal: Tensor,
+    names: Sequence[str],
+    nights: Sequence[str],
+    seed: int,
+    region: Region | None = None,
 ) -> GoldenSet:
-    """Make a golden set of held-out normal images and the same images with simulated anomalies.
+    """Make a golden set of held-out normal images and the same images with simulated anomalies,
+    inside a region where there is one.
 
     An anomaly follows from the image's name, its own number and the seed alone, so it stays what
     it is when other images join. The normal ones are (N, 3, S, S) uint8, of the split judge.
@@ -98,8 +104,9 @@ def simulated_golden_set(
     most = LIMITS.max_simulated // max(1, len(normal))
     repeats = min(LIMITS.max_simulated_an_image, max(1, most))
     numbered = tuple(f"{name} simulated {n}" for name in names for n in range(1, repeats + 1))
+    inside = None if region is None else torch.from_numpy(region.union)
     anomalous = [
-        simulate_anomalies(image[None], _generator(name, seed), STAINS).pixels
+        simulate_anomalies(image[None], _generator(name, seed), STAINS, inside=inside).pixels
         for image, name in zip(normal.repeat_interleave(repeats, 0), numbered, strict=True)
     ]
     defects = (SIMULATED,) * len(numbered)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.detector.detector import Detector, Scores
+from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import UndefinedMetricError
 from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.geometry import resize
+from reconad_plugin.images.region import pixels_inside
 from reconad_plugin.metrics.image import image_auroc
 from reconad_plugin.metrics.intervals import share_at_least
 
@@ -78,7 +79,7 @@ def score_golden_set(
 
 def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> ScoredGoldenSet:
     normal, anomalous = detector.score(golden.normal), detector.score(golden.anomalous)
-    calibration = detector.calibration
+    calibration, seen = detector.calibration, pixels_inside(normal.anomaly_map, detector.region)
     return ScoredGoldenSet(
         normal_scores=normal.pred_score,
         normal_flagged=normal.pred_score > calibration.image_threshold,
@@ -86,8 +87,8 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         anomalous_flagged=anomalous.pred_score > calibration.image_threshold,
         calibration_images=len(calibration.normal_scores),
         calibration_flagged=calibration.scores_at_threshold,
-        map_spread=_map_spread(normal),
-        map_coverage=float((normal.anomaly_map > np.median(anomalous.map_maxima) / 2).mean()),
+        map_spread=_map_spread(seen),
+        map_coverage=float((seen > np.median(anomalous.map_maxima) / 2).mean()),
         seconds_per_image=seconds_per_image,
         size_bytes=sum(
             each.nbytes for network in detector.networks for each in network.state_dict().values()
@@ -95,9 +96,10 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
     )
 
 
-def _map_spread(scores: Scores) -> float:
-    maps = scores.anomaly_map  # (N, S, S)
-    return float((maps.std((1, 2)) / np.maximum(maps.mean((1, 2)), 1e-12)).mean())
+def _map_spread(maps: NDArray[np.float32]) -> float:
+    """Compute the mean over N maps of the deviation over the mean, (N, S, S) or (N, P)."""
+    of_a_map = tuple(range(1, maps.ndim))
+    return float((maps.std(of_a_map) / np.maximum(maps.mean(of_a_map), 1e-12)).mean())
 
 
 def _seconds_per_image(

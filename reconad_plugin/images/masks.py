@@ -1,6 +1,6 @@
 """Pictures of where a defect is."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,35 @@ def decode_mask(content: bytes) -> NDArray[np.bool_]:
     Raises:
         InvalidImageError: it cannot be decoded, or marks no pixel.
     """
-    image, is_lossy = load_image(content, _LIMITS), content.startswith(b"\xff\xd8")
-    # of 16 bits each level counts, also those that 8 bits would lose
-    levels = np.asarray(image if image.mode in DEEP_MODES else to_rgb(image))
-    grey = levels.max(-1) if levels.ndim == 3 else levels  # (H, W)
-    mask: NDArray[np.bool_] = grey > (_HALF_GREY if is_lossy else 0)
+    grey, floor = _levels(content)
+    mask: NDArray[np.bool_] = grey > floor
     if not mask.any():
         raise InvalidImageError(
             "empty",
-            f"a defect's mask must be above {_HALF_GREY if is_lossy else 0} where the defect is; "
+            f"a defect's mask must be above {floor} where the defect is; "
             f"its largest value is {grey.max()}: mark the defect in white, or label the picture as "
             "normal",
         )
     return mask
+
+
+def mark_pixels(content: bytes) -> NDArray[np.bool_]:
+    """Decode a picture file, black outside, to (H, W) bool; see ``decode_mask``. It may be empty.
+
+    Raises:
+        InvalidImageError: it cannot be decoded.
+    """
+    grey, floor = _levels(content)
+    return np.asarray(grey > floor)
+
+
+def _levels(content: bytes) -> tuple[NDArray[Any], int]:
+    """Return the levels of a picture, (H, W), and the highest that still is outside."""
+    image, is_lossy = load_image(content, _LIMITS), content.startswith(b"\xff\xd8")
+    # of 16 bits each level counts, also those that 8 bits would lose
+    levels = np.asarray(image if image.mode in DEEP_MODES else to_rgb(image))
+    grey = levels.max(-1) if levels.ndim == 3 else levels  # (H, W)
+    return grey, _HALF_GREY if is_lossy else 0
 
 
 def check_shape(mask: tuple[int, int], picture: tuple[int, int]) -> None:

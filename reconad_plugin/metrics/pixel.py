@@ -44,12 +44,18 @@ class PixelCurves:
         self._anomalous = np.zeros(2 * _NEGATIVE, np.int64)
         self._overlap = np.zeros(2 * _NEGATIVE)  # every region adds 1 in all
 
-    def update(self, anomaly_maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> None:
+    def update(
+        self,
+        anomaly_maps: NDArray[np.float32],
+        masks: NDArray[np.bool_],
+        inside: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Count the pixels of more maps.
 
         Args:
             anomaly_maps: (N, S, S), higher is more anomalous.
             masks: (N, S, S) bool, True on defects; all False for a normal image.
+            inside: (S, S) bool, the pixels that count; all where None. Of a defect its part counts.
 
         Raises:
             UndefinedMetricError: the shapes differ, or the masks are not bool.
@@ -60,7 +66,10 @@ class PixelCurves:
                 f"{anomaly_maps.shape} and {masks.dtype} {masks.shape}: resize the masks to the "
                 "maps"
             )
-        pixels = anomaly_maps.reshape(-1)  # (N, S, S) -> (N * S * S,)
+        if inside is not None:
+            masks = masks & inside
+        counted = anomaly_maps if inside is None else anomaly_maps[:, inside]
+        pixels = counted.reshape(-1)  # (N, S, S) -> (N * S * S,)
         for start in range(0, len(pixels), _BLOCK):
             np.add.at(self._pixels, _find_bins(pixels[start : start + _BLOCK]), 1)
         if masks.any():

@@ -19,6 +19,7 @@ from reconad_plugin.training.report import Progress
 INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
 MAP_COLOURS: Final = "inferno"
 MOST_STRETCHED: Final = 2  # root of length over breadth of a picture in a grid
+TITLE_INCHES: Final = 0.28  # between the rows of a grid
 
 
 def plot_loss(curve: list[Progress], title: str) -> Figure:
@@ -105,6 +106,26 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
     return figure
 
 
+def plot_region(
+    images: Tensor, inside: NDArray[np.bool_], titles: Sequence[str], heading: str
+) -> Figure:
+    """Plot a sheet of pictures, (N, 3, S, S) uint8, that are dark outside of where is looked at,
+    (N, S, S) bool, and its outline, four a row."""
+    rows = -(-len(images) // 4)
+    figure = Figure(figsize=(12, 3.1 * rows + 0.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(rows, 4, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, mask, title in zip(grid.flat, images, inside, titles, strict=False):
+        picture = image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+        axes.imshow(np.where(mask[..., None], picture, picture // 4))
+        if not mask.all():
+            axes.contour(mask, levels=[0.5], colors=ORANGE, linewidths=1.2)
+        axes.set_title(title, fontsize=9, color=INK)
+    return figure
+
+
 def plot_reconstructions(
     network: AnomalyNetwork, normal: Tensor, imagery: Tensor, heading: str
 ) -> Figure:
@@ -154,12 +175,13 @@ def _picture_grid(
     elongation = math.sqrt(shape[-1] / shape[-2])  # of a cell as well, within what a page takes
     elongation = min(max(elongation, 1 / MOST_STRETCHED), MOST_STRETCHED)
     width = 2.1 * elongation * max(columns, fewest)  # inches
-    height = 0.6 + 2 / elongation * len(labels)
+    row = 2 / elongation
+    height = 0.6 + row * len(labels)
     figure = Figure(figsize=(width, height))  # a computed layout of so many axes takes a second
     figure.suptitle(heading, y=1 - 0.1 / height, verticalalignment="top")
     sides = {"left": 0.35 / width, "right": 1 - 0.1 / width}
     sides |= {"bottom": 0.1 / height, "top": 1 - 0.65 / height}
-    gaps = {"wspace": 0.06, "hspace": 0.16}
+    gaps = {"wspace": 0.06, "hspace": TITLE_INCHES / (row - TITLE_INCHES)}
     grid = figure.subplots(len(labels), columns, squeeze=False, gridspec_kw={**sides, **gaps})
     for axes, label in zip(grid[:, 0], labels, strict=True):
         axes.set_ylabel(label)

@@ -47,6 +47,7 @@ def simulate_anomalies(
     generator: Generator,
     preset: Preset = PRESETS[DEFAULT_PRESET],
     textures: Textures | None = None,
+    inside: Tensor | None = None,
 ) -> SimulatedAnomalies:
     """Put one simulated anomaly on each image.
 
@@ -55,11 +56,12 @@ def simulate_anomalies(
         generator: of the CPU; the only source of randomness.
         preset: shapes, fillings and blending.
         textures: pictures to fill shapes with; the packaged ones by default.
+        inside: (S, S) bool on the CPU, where anomalies may be; anywhere by default.
     """
     size = ImageSize.of(images.shape)
     clean = images.float() / 255 if images.dtype == torch.uint8 else images
     textures = (textures or load_textures(round(size.mean_side_px))).to(clean.device)
-    mask = draw_masks(len(clean), size, generator, preset)
+    mask = draw_masks(len(clean), size, generator, preset, inside)
     alpha = _soften_edges(mask, generator, preset.blurred_share)
     alpha *= uniform(generator, *preset.opacity, len(clean), 1, 1)
     mask, alpha = mask.to(clean.device), alpha.to(clean.device)
@@ -83,8 +85,11 @@ def simulate_anomalies(
     return SimulatedAnomalies(blended, mask)
 
 
-def draw_masks(count: int, size: ImageSize, generator: Generator, preset: Preset) -> Tensor:
-    """Draw random masks of a preset's shapes, none of them empty.
+def draw_masks(
+    count: int, size: ImageSize, generator: Generator, preset: Preset, inside: Tensor | None = None
+) -> Tensor:
+    """Draw random masks of a preset's shapes, none of them empty; where they may be inside a region
+    alone, (S, S) bool, each is moved over it and cut there.
 
     Returns:
         (count, H, W) bool on the CPU.
@@ -108,13 +113,31 @@ def draw_masks(count: int, size: ImageSize, generator: Generator, preset: Preset
             if len(some):
                 mask[some] = makers[name](len(some), size, generator)
         mask[missing] = _change_edges(mask[missing], generator, preset.sharpened_share)
+        if inside is not None:
+            mask[missing] = _move_over(inside, mask[missing], generator)
         area = mask[missing].view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
         missing = missing[area < MIN_MASK_SHARE * size.pixels]
         if not len(missing):
             return mask
     rows, columns = (slice(side // 3, side // 2) for side in size.shape)
-    mask[missing, rows, columns] = True
+    if inside is None:
+        mask[missing, rows, columns] = True
+    else:
+        mask[missing] = inside
     return mask
+
+
+def _move_over(inside: Tensor, mask: Tensor, generator: Generator) -> Tensor:
+    """Move each (N, S, S) mask so that a pixel of it falls on one of a region, and cut the rest."""
+    cells = inside.nonzero()  # (P, 2)
+    target = cells[torch.randint(len(cells), (len(mask),), generator=generator)]
+    moved = torch.zeros_like(mask)
+    for index, own in enumerate(mask):
+        pixels = own.nonzero()  # (K, 2)
+        if len(pixels):
+            chosen = pixels[int(torch.randint(len(pixels), (1,), generator=generator))]
+            moved[index] = own.roll((target[index] - chosen).tolist(), (0, 1)) & inside
+    return moved
 
 
 def _change_edges(mask: Tensor, generator: Generator, share: float) -> Tensor:

@@ -18,16 +18,20 @@ OPACITY: Final = (0.2, 1.0)
 LEAST_CONTRAST: Final = LEAST_CHANGE / OPACITY[0]  # so that the faintest one can be seen
 
 
-def simulate_smudges(images: Tensor, generator: Generator, preset: Preset) -> SimulatedAnomalies:
+def simulate_smudges(
+    images: Tensor, generator: Generator, preset: Preset, inside: Tensor | None = None
+) -> SimulatedAnomalies:
     """Put one smudge on each image.
 
     Args:
         images: (N, 3, S, S) float in [0, 1], on any device.
         generator: of the CPU; the only source of randomness.
         preset: its shapes.
+        inside: (S, S) bool on the CPU, where they may be; anywhere by default.
     """
     count = len(images)
-    mask = draw_masks(count, ImageSize.of(images.shape), generator, preset).to(images.device)
+    size = ImageSize.of(images.shape)
+    mask = draw_masks(count, size, generator, preset, inside).to(images.device)
     covered = mask[:, None].float()
     before = (images * covered).sum((-2, -1)) / covered.sum((-2, -1))  # (N, 3)
     colour = torch.rand(count, 3, generator=generator).to(images.device)

@@ -1,7 +1,7 @@
 """Where things are in the bucket: the one place that builds a key.
 
-Factories write ``incoming/``, ``golden/`` and ``textures/``; reconad writes under ``_reconad/``
-alone.
+Factories write ``incoming/``, ``golden/``, ``textures/`` and ``regions/``; reconad writes under
+``_reconad/`` alone.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class ProductLayout:
     @property
     def folders(self) -> tuple[str, ...]:
         """Prefixes that are understood; what lies beside them is looked at by nobody."""
-        return self.arrivals, self.golden, self.textures, self._own("")
+        return self.arrivals, self.golden, self.textures, self.regions, self._own("")
 
     @property
     def golden(self) -> str:
@@ -53,6 +53,11 @@ class ProductLayout:
     def textures(self) -> str:
         """Prefix of the pictures that simulated anomalies are filled with; may be empty."""
         return f"{self.product}/textures/"
+
+    @property
+    def regions(self) -> str:
+        """Prefix of the masks of where to look; may be empty."""
+        return f"{self.product}/regions/"
 
     @property
     def manifests(self) -> str:

@@ -51,8 +51,9 @@ class AutoencoderRecipe(Recipe):
             seen = (image + self.denoising * noise).clamp(0, 1)
         latent = network.encode(seen)
         reconstruction = network.decode(latent).float()
-        squared = F.mse_loss(reconstruction, image)
-        absolute = F.l1_loss(reconstruction, image)
+        rebuilt, wanted = self.inside(reconstruction), self.inside(image)
+        squared = F.mse_loss(rebuilt, wanted)
+        absolute = F.l1_loss(rebuilt, wanted)
         losses = {"squared_error": squared, "absolute_error": absolute}
         total = SQUARED_SHARE * squared + (1 - SQUARED_SHARE) * absolute
         if self.sparsity:

@@ -29,8 +29,9 @@ class DraemRecipe(Recipe):
         """See ``Recipe`` and ``losses_on``."""
         anomalous = max(1, round(ANOMALOUS_SHARE * len(image)))
         with torch.autocast(image.device.type, enabled=False):  # pixels need their 8 bits
+            how = self.simulation
             simulated = simulate_anomalies(
-                image[:anomalous], generator, self.simulation.preset, self.simulation.textures
+                image[:anomalous], generator, how.preset, how.textures, how.inside
             )
         mask = image.new_zeros(len(image), *image.shape[2:], dtype=torch.bool)
         mask[:anomalous] = simulated.mask
@@ -48,9 +49,9 @@ class DraemRecipe(Recipe):
         clean = standard_light(image, like=seen)  # the same change for both
         seen = standard_light(seen, like=seen).contiguous(memory_format=torch.channels_last)
         reconstruction, logits = network(seen)
-        squared = F.mse_loss(reconstruction.float(), clean)
-        ssim = (1 - ssim_map(reconstruction, clean)).mean()
-        focal = focal_loss(logits, mask)
+        squared = F.mse_loss(self.inside(reconstruction.float()), self.inside(clean))
+        ssim = (1 - self.inside(ssim_map(reconstruction, clean))).mean()
+        focal = focal_loss(self.inside(logits), self.inside(mask))
         losses = {"squared_error": squared, "ssim": ssim, "focal": focal}
         predictor = network.reconstructor.predictor
         if predictor is not None:

@@ -73,8 +73,9 @@ class SubspacesRecipe(Recipe):
         losses = {
             "coarse_error": F.mse_loss(seen.coarse.float(), coarse),
             "fine_error": F.mse_loss(seen.fine.float(), fine),
-            "image_error": IMAGE_WEIGHT * F.mse_loss(seen.rebuilt, picture),
-            "focal": focal_loss(seen.logits, damaged.mask),
+            "image_error": IMAGE_WEIGHT
+            * F.mse_loss(self.inside(seen.rebuilt), self.inside(picture)),
+            "focal": focal_loss(self.inside(seen.logits), self.inside(damaged.mask)),
         }
         return {"total": torch.stack(list(losses.values())).sum(), **losses}
 
@@ -90,7 +91,9 @@ class SubspacesRecipe(Recipe):
         count, size = len(picture), ImageSize.of(picture.shape)
         anomalous = max(1, round(ANOMALOUS_SHARE * count))
         mask = torch.zeros(count, *size.shape, dtype=torch.bool)
-        mask[:anomalous] = draw_masks(anomalous, size, generator, self.simulation.preset)
+        mask[:anomalous] = draw_masks(
+            anomalous, size, generator, self.simulation.preset, self.simulation.inside
+        )
         mask = mask.to(picture.device)
         draw = torch.rand(count, generator=generator).to(picture.device)
         on_both, on_coarse = draw < 0.5, draw < 0.75  # else on the fine grid alone
@@ -128,11 +131,13 @@ class UpsamplerRecipe(Recipe):
         """See ``Recipe``."""
         anomalous = max(1, round(ANOMALOUS_SHARE * len(image)))
         with torch.autocast(image.device.type, enabled=False):  # pixels need their 8 bits
-            smudged = simulate_smudges(image[:anomalous], generator, self.simulation.preset)
+            smudged = simulate_smudges(
+                image[:anomalous], generator, self.simulation.preset, self.simulation.inside
+            )
         seen = torch.cat([smudged.image, image[anomalous:]])
         mask = torch.cat([smudged.mask, torch.zeros_like(seen[anomalous:, 0], dtype=torch.bool)])
         picture = standard_light(seen, like=seen).contiguous(memory_format=torch.channels_last)
-        focal = focal_loss(self.network(picture)[0], mask)
+        focal = focal_loss(self.inside(self.network(picture)[0]), self.inside(mask))
         return {"total": focal, "focal": focal}
 
 

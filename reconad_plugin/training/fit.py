@@ -19,6 +19,7 @@ from reconad_plugin.detector.fusion import LEAST_IMAGES
 from reconad_plugin.detector.windows import shrink_pictures
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Option, Phase, model_spec
@@ -49,6 +50,7 @@ def fit_detector(
     base: Detector | None = None,
     foundation: FoundationNetwork | None = None,
     options: RunOptions = DEFAULTS,
+    region: Region | None = None,
 ) -> tuple[Detector, TrainingReport]:
     """Train a detector from scratch, or fine-tune one.
 
@@ -60,14 +62,19 @@ def fit_detector(
         foundation: what the model is to stand on, of any size, instead of learning that first; a
             base has its own.
         options: device, precision, checkpoints, progress.
+        region: where to look; everywhere where None. Its union is learnt and calibrated on.
 
     Raises:
         NotEnoughImagesError: fewer training images than the product asks for, or too few to
             calibrate on.
-        ConfigError: the device is not there, or the base is another model.
+        ConfigError: the device is not there, the base is another model, or there is a region and
+            pictures are seen in windows.
         TrainingDivergedError: the loss is not a number.
         CodebookCollapsedError: a codebook is hardly used.
     """
+    for name in (product.model, product.witness):
+        if region is not None and name and model_spec(name).is_of_whole_pictures:
+            raise ConfigError(f"{name} is of whole pictures; got it with a region: leave one out")
     beside = product.of_witness
     held_out = len(images.calibration)
     if base is None and model_spec(product.model).is_cross_fitted:
@@ -77,11 +84,13 @@ def fit_detector(
             f"a witness needs at least {LEAST_IMAGES} held-out normal images; got {held_out}: "
             "bring more normal images, or leave the witness out"
         )
-    detector, report, normal = _fit(images, product, training, base, foundation, options)
+    detector, report, normal = _fit(images, product, training, base, foundation, options, region)
     if beside is not None:
         its_base = base.witness.detector if base is not None and base.witness is not None else None
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
-        second, its_report, its_normal = _fit(images, beside, training, its_base, None, quiet)
+        second, its_report, its_normal = _fit(
+            images, beside, training, its_base, None, quiet, region
+        )
         witness = Witness(second, detector.calibration)
         normal = join_held_out(normal, its_normal, witness)
         detector = replace(
@@ -102,6 +111,7 @@ def _fit(
     base: Detector | None,
     foundation: FoundationNetwork | None,
     options: RunOptions,
+    region: Region | None,
 ) -> tuple[Detector, TrainingReport, HeldOutScores]:
     """Train the first network of a product, and calibrate it alone; see ``fit_detector``."""
     count = len(images.train) + len(images.calibration) + len(images.judge)
@@ -117,13 +127,20 @@ def _fit(
             f"a threshold needs at least {MIN_CALIBRATION_IMAGES} held-out normal images; got "
             f"{len(images.calibration)}: wait for more"
         )
+    if region is not None and product.windows:
+        raise ConfigError(
+            "a region is of pictures that are seen as a whole; got one and windows = true: leave "
+            "one of them out"
+        )
     spec, size = model_spec(product.model), product.image_size
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)
     network = _network(product, architecture, base, foundation)
     textures = textures_of(training, size).to(options.device)
-    simulation = Simulation(PRESETS[training.preset], textures)
+    inside = None if region is None else region.union
+    looked_at = None if inside is None else torch.from_numpy(inside)
+    simulation = Simulation(PRESETS[training.preset], textures, looked_at)
     window_px = spec.score_window_px(size)
 
     def begin(phase: Phase, network: AnomalyNetwork = network) -> Recipe:
@@ -163,9 +180,10 @@ def _fit(
         if product.windows
         else held_out
     )
-    normal = score_held_out(seen, window_px, light)
+    normal = score_held_out(seen, window_px, light, inside)
     if spec.has_normal_map:
-        normal = take_normal_map(normal, [] if copies else [(network, whole)], window_px)
+        learnt = [] if copies else [(network, whole)]
+        normal = take_normal_map(normal, learnt, window_px, inside)
     windows = None
     if product.windows:
         normal, windows = join_windows(held_out, normal, size, window_px, light, product.target_fpr)
@@ -180,6 +198,7 @@ def _fit(
         limits=product.limits,
         normal_map=normal.normal_map,
         windows=windows,
+        region=region,
     )
     return detector, report, normal
 

@@ -36,12 +36,22 @@ class FeatureRecipe(ClosedForm):
     def accumulate(self, image: Tensor) -> None:
         """See ``ClosedForm``."""
         standard = standard_light(image, like=image)
-        described = cast(FeatureReconstruction, self.network).describe(standard).flatten(0, 2)
-        pixels = F.pixel_unshuffle(standard, PATCH_PX).permute(0, 2, 3, 1).flatten(0, 2)
+        described = self._patches_inside(
+            cast(FeatureReconstruction, self.network).describe(standard)
+        )
+        pixels = F.pixel_unshuffle(standard, PATCH_PX).permute(0, 2, 3, 1)
+        pixels = self._patches_inside(pixels)
         both = torch.cat([described, pixels], 1)  # (patches, C + 192)
         self._patches += len(both)
         self._sums += both.sum(0).double().cpu()
         self._products += (described.double().T @ both.double()).cpu()
+
+    def _patches_inside(self, grid: Tensor) -> Tensor:
+        """Return the patches that have a pixel in the region: (B, H, H, C) -> (patches, C)."""
+        if self.simulation.inside is None:
+            return grid.flatten(0, 2)
+        share = F.max_pool2d(self.simulation.inside[None].float(), PATCH_PX)[0]  # (H, H)
+        return grid[:, (share > 0).to(grid.device)].flatten(0, 1)
 
     def solve(self) -> None:
         """See ``ClosedForm``."""

@@ -75,7 +75,7 @@ class GanomalyRecipe(Recipe):
         if self.training:
             self.discriminator_loss.copy_(discriminator_loss.detach())
         adversarial = F.mse_loss(self._features_without_trace(rebuilt), real_features.detach())
-        contextual = F.l1_loss(to_signed(rebuilt), to_signed(image))
+        contextual = F.l1_loss(self.inside(to_signed(rebuilt)), self.inside(to_signed(image)))
         latent_error = F.mse_loss(second_latent, latent)
         generator_loss = ADVERSARIAL_WEIGHT * adversarial + CONTEXTUAL_WEIGHT * contextual
         generator_loss = generator_loss + LATENT_WEIGHT * latent_error

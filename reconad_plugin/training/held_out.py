@@ -38,11 +38,12 @@ class HeldOut:
         self._normal = images[chosen.round().long()]  # old and new nights alike
         generator, simulation = Generator().manual_seed(_SEED), recipe.simulation
         simulated = simulate_anomalies(
-            self._normal, generator, simulation.preset, simulation.textures
+            self._normal, generator, simulation.preset, simulation.textures, simulation.inside
         )
         self._anomalous = simulated.pixels
         self._mask = torch.cat([torch.zeros_like(simulated.mask), simulated.mask]).numpy()
         self._window_px, self._device = window_px, device
+        self._inside = None if simulation.inside is None else simulation.inside.numpy()
 
     def validate(self, recipe: Recipe) -> Validation:
         """Measure a recipe's network in eval mode; it is left in training mode."""
@@ -56,12 +57,14 @@ class HeldOut:
                 for batch in batches
             )
         both = torch.cat([self._normal, self._anomalous])
-        scores = score_images(recipe.network, both, self._window_px, device=self._device)
+        scores = score_images(
+            recipe.network, both, self._window_px, device=self._device, inside=self._inside
+        )
         recipe.train()
         if not np.isfinite([loss, *scores.pred_score]).all():
             return Validation(math.nan, -math.inf)  # the loop says what to do
         normal, anomalous = np.split(scores.pred_score, 2)
         by_image = image_auroc(normal, anomalous)
         pixels = PixelCurves()
-        pixels.update(scores.anomaly_map, self._mask)
+        pixels.update(scores.anomaly_map, self._mask, self._inside)
         return Validation(loss / len(self._normal), (by_image + pixels.auroc()) / 2)

@@ -20,6 +20,7 @@ from reconad_plugin.detector.normal_map import (
     scores_without_own,
 )
 from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.region import Mask
 from reconad_plugin.networks.base import AnomalyNetwork
 
 CROSS_FITTED_IMAGES: Final = 100  # from so many on enough are held out anyway
@@ -41,20 +42,29 @@ class HeldOutScores:
 
 
 def score_held_out(
-    held_out: Sequence[MappedImages], window_px: int, light: LightReference
+    held_out: Sequence[MappedImages],
+    window_px: int,
+    light: LightReference,
+    inside: Mask | None = None,
 ) -> HeldOutScores:
-    """Score normal images by networks that did not see them."""
+    """Score normal images, in a region, by networks that did not see them."""
     as_they_come, matched = (
-        _joined([score_images(network, each, window_px, lamp) for network, each in held_out])
+        _joined([
+            score_images(network, each, window_px, lamp, inside=inside)
+            for network, each in held_out
+        ])
         for lamp in (None, light)
-    )
+    )  # fmt: skip
     return HeldOutScores(torch.cat([each for _, each in held_out]), as_they_come, matched, None)
 
 
 def take_normal_map(
-    held_out: HeldOutScores, learnt: Sequence[MappedImages], window_px: int
+    held_out: HeldOutScores,
+    learnt: Sequence[MappedImages],
+    window_px: int,
+    inside: Mask | None = None,
 ) -> HeldOutScores:
-    """Take what each pixel shows on normal images out of the maps of held-out ones.
+    """Take what each pixel shows on normal images out of the maps of held-out ones, in a region.
 
     What was learnt has a say in it, as it is of many more images; each held-out image is scored as
     if it had none. Where there are too few, the maps stay.
@@ -63,15 +73,16 @@ def take_normal_map(
     sums = MapSums.of(maps)
     for network, images in learnt:
         for part in _evenly(images, MAPPED_IMAGES).split(CHUNK_IMAGES):
-            sums += MapSums.of(score_images(network, part, window_px).anomaly_map)
+            shown = score_images(network, part, window_px, inside=inside).anomaly_map
+            sums += MapSums.of(shown)
     if sums.count < LEAST_IMAGES:
         return held_out
     as_they_come, matched = (
-        Scores(*scores_without_own(sums, maps, each.anomaly_map))
+        Scores(*scores_without_own(sums, maps, each.anomaly_map, inside))
         for each in (held_out.as_they_come, held_out.matched)
     )
     return replace(
-        held_out, as_they_come=as_they_come, matched=matched, normal_map=sums.normal_map()
+        held_out, as_they_come=as_they_come, matched=matched, normal_map=sums.normal_map(inside)
     )
 
 

@@ -15,8 +15,8 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
     miss does.
 
     Args:
-        logits: (B, 2, S, S), normal first.
-        mask: (B, S, S) bool, True is anomalous.
+        logits: (B, 2, S, S), normal first; or (B, 2, P), of P pixels.
+        mask: (B, S, S) or (B, P) bool, True is anomalous.
         gamma: how far easy pixels are discounted.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.

@@ -12,10 +12,11 @@ from reconad_plugin.simulation.textures import Textures
 
 @dataclass(frozen=True)
 class Simulation:
-    """How anomalies are simulated while training."""
+    """How anomalies are simulated while training, and where."""
 
     preset: Preset = PRESETS[DEFAULT_PRESET]  # shapes, fillings and blending
     textures: Textures | None = None  # pictures to fill shapes with; the packaged ones where None
+    inside: Tensor | None = None  # (S, S) bool on the CPU, where to look; everywhere where None
 
 
 class Recipe(nn.Module, ABC):
@@ -40,6 +41,13 @@ class Recipe(nn.Module, ABC):
         super().__init__()
         self.network = network
         self.simulation = simulation
+
+    def inside(self, values: Tensor) -> Tensor:
+        """Return of (..., S, S) the pixels that count, (..., P), so that nothing outside the region
+        raises a loss; all as they are where there is none."""
+        if self.simulation.inside is None:
+            return values
+        return values[..., self.simulation.inside.to(values.device)]
 
     def check(self) -> None:
         """Raise where nothing can stand on what was learnt; called at the end of a phase."""

@@ -40,9 +40,10 @@ class VaeRecipe(Recipe):
         mean, log_variance = (part.float() for part in network.encode(image))
         noise = torch.randn(mean.shape, generator=generator).to(image.device)
         latent = mean + noise * (0.5 * log_variance).exp()
-        error = network.decode(latent).float() - image
-        values = image[0].numel()
-        squared = error.square().sum((1, 2, 3)).mean() / values  # (B, 3, S, S) -> (B,) -> ()
+        error = self.inside(network.decode(latent).float() - image)
+        values = error[0].numel()
+        of_an_image = tuple(range(1, error.ndim))
+        squared = error.square().sum(of_an_image).mean() / values  # (B, 3, S, S) -> (B,) -> ()
         divergence = gaussian_divergence(mean, log_variance).mean()
         total = squared + KL_WEIGHT * divergence / values
         return {"total": total, "squared_error": squared, "divergence": divergence}

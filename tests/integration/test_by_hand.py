@@ -162,6 +162,34 @@ def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
         assert min(sheet.size) > 400
 
 
+def test_a_region_is_shown_and_travels_with_the_version(desk: Path, parts: Path) -> None:
+    """A version that looks where no hole is finds none; its fine-tuning looks there as well."""
+    mask = np.zeros((SIDE_PX, 60), np.uint8)
+    mask[26:, :] = 255
+    save(desk / "below.png", mask)
+    there = ("--data", parts, "--region", "below.png")
+    size = ("--image-size", 32, "--width", NARROW, "--steps", 150, "--learning-rate", 0.003)
+
+    sheet = run("regions", *there, "--out", "looked-at", "--image-size", 32)
+    ended = run(
+        "train", *there, "--product", "below", "--model", "ae", *size, "--json", "below.json"
+    )
+    assert (sheet.returncode, ended.returncode) == (0, 0), sheet.stderr + ended.stderr
+    uri = str(read(desk, "below.json")["model_uri"])
+    evaluated = run("evaluate", uri, "--data", parts, "--json", "outside.json")
+    tuned = run("finetune", uri, "--data", parts, "--steps", 2)
+    again = run("evaluate", tuned.stdout.splitlines()[-1], "--data", parts, "--json", "tuned.json")
+
+    assert sheet.stdout.splitlines()[0] == "46.9 % of the picture count"
+    with Image.open(desk / "looked-at" / "regions.png") as picture:
+        assert min(picture.size) > 400
+    assert "6 of 6 defects lie outside the region" in evaluated.stderr
+    assert "6 of 6 defects lie outside the region" in again.stderr
+    found = read(desk, "outside.json")
+    assert (found["pixel_AUROC"], found["images"]) == (None, {"good": 6, "hole": 6})
+    assert float(str(found["recall"])) <= 0.5
+
+
 def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None:
     """kill -9 in mid-training, the same command again: it takes up the checkpoint's step."""
     arguments = ["train", "--data", str(parts), "--model", "ae", "--image-size", "32"]
@@ -201,6 +229,21 @@ def wait_for_checkpoint(desk: Path) -> Path:
         pytest.param(("--data", "{parts}", "--device", "tpu"), "got 'tpu'", id="unknown device"),
         pytest.param(("--data", "{few}"), "at least 10", id="too few images"),
         pytest.param(("--data", "{broken}"), "torn.png", id="broken picture"),
+        pytest.param(
+            ("--data", "{parts}", "--region", "{square}"),
+            "region: a mask must have the shape of its picture; it is 48 x 48, the picture 60 x 48",
+            id="region of another shape",
+        ),
+        pytest.param(
+            ("--data", "{parts}", "--region", "{texts}/a.txt"),
+            "region: a region must be a PNG",
+            id="text as region",
+        ),
+        pytest.param(
+            ("--data", "{parts}", "--region", "gone.png"),
+            "region gone.png: an image must be a file that can be read",
+            id="no region there",
+        ),
         pytest.param((), "--data", id="no data"),
     ],
 )
@@ -215,6 +258,8 @@ def test_wrong_input_is_one_line_and_exit_code_2(
         save(folders["few" if seed < 3 else "broken"] / f"{seed}.png", picture(seed))
         save(folders["broken"] / f"{seed}.png", picture(seed))
     (folders["broken"] / "torn.png").write_bytes(b"\x89PNG torn")
+    save(tmp_path / "square.png", np.full((SIDE_PX, SIDE_PX), 255, np.uint8))
+    folders["square"] = tmp_path / "square.png"
     filled = [argument.format(parts=parts, **folders) for argument in arguments]
 
     ended = run("train", *filled)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mlflow.entities import Run
 from flows.commands.review import review_night
 from flows.finetune import finetune
 from flows.ingest import ingest
+from flows.jobs.judging import build_golden_set
 from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
@@ -29,6 +31,7 @@ from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.objects import ObjectStore
+from tests.command_line import run
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import (
     DIMMED,
@@ -237,6 +240,34 @@ def test_a_version_is_of_the_last_night_that_it_learnt_from(
     assert TRAINED.isoformat() not in set(job.images["night"])
     assert f"{FOUNDING_IMAGES} of " in caplog.text
     assert "are gone from the bucket" in caplog.text
+
+
+def test_a_region_of_the_bucket_is_learnt_and_judged_in(
+    forked: Callable[..., Factory], tmp_path: Path
+) -> None:
+    """It decides the training, and where the gate simulates; a command draws it."""
+    factory = forked(TRAINED)
+    opened = open_product(factory.product)
+    before = training_job(opened, TRAINED, TrainingSettings())
+    mask = np.zeros((48, 64, 3), np.uint8)
+    mask[:24] = 255
+    factory.put_key(f"{factory.product}/regions/region.png", to_png(mask))
+
+    job = training_job(opened, TRAINED, TrainingSettings())
+    golden = build_golden_set(opened, job.images, job.settled.image_size, frozenset())
+    ended = run("regions", factory.product, "--out", tmp_path)
+
+    assert before.region is None
+    assert job.region is not None
+    assert job.region.share == 0.5
+    assert job.fingerprint != before.fingerprint
+    repeats = len(golden.anomalous) // len(golden.normal)
+    changed = golden.anomalous != golden.normal.repeat_interleave(repeats, 0)
+    middle = changed.shape[-2] // 2
+    assert changed[..., :middle, :].any()
+    assert not changed[..., middle:, :].any()
+    assert ended.stdout.splitlines() == ["50.0 % of the picture count", f"{tmp_path}/regions.png"]
+    assert not opened.objects_beside()
 
 
 def test_late_files_of_a_closed_night_train_nothing(forked: Callable[..., Factory]) -> None:

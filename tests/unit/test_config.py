@@ -69,6 +69,10 @@ min_training_images = 50
 target_fpr = 0.01
 false_alarms_per_year = 0.5
 position_pattern = "_(left|right)_"
+regions = [
+  { x = 0.1, y = 0, width = 0.5, height = 1 },
+  { x = 0, y = 0.25, width = 1, height = 0.5, position = "left" },
+]
 max_image_pixels = 1_000_000
 min_image_side_px = 64
 seed = 7
@@ -108,6 +112,8 @@ steps = 100
     assert (product.limits.max_pixels, product.limits.min_side_px) == (1_000_000, 64)
     assert (product.false_alarms_per_year, product.seed) == (0.5, 7)
     assert product.position_pattern == "_(left|right)_"
+    assert [each.position for each in product.regions] == ["", "left"]
+    assert (product.regions[0].x, product.regions[1].height) == (0.1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +224,16 @@ steps = 100
             'model = "draem"\noptions = { sspcab = 1 }',
             "option sspcab must be true or false; got 1",
             id="number where truth stands",
+        ),
+        pytest.param(
+            "regions = [{ x = 120, y = 40, width = 30, height = 20 }]",
+            "regions.0: a box must lie within the picture, in shares of its width and height",
+            id="region in pixels",
+        ),
+        pytest.param(
+            "regions = [{ x = 0, y = 0, width = 1, height = 1, place = 'left' }]",
+            "regions.0.place: Unexpected keyword argument",
+            id="region with a misspelt position",
         ),
         pytest.param("imagesize = 64", "imagesize: Extra inputs are not permitted", id="misspelt"),
         pytest.param(

@@ -122,9 +122,9 @@ def test_anomalies_are_those_of_the_recipes_preset(monkeypatch):
     """What is looked for is what is learnt."""
     asked = []
 
-    def simulate(images, generator, preset, textures):
+    def simulate(images, generator, preset, textures, inside):
         asked.append((preset, textures))
-        return simulate_anomalies(images, generator, preset, textures)
+        return simulate_anomalies(images, generator, preset, textures, inside)
 
     monkeypatch.setattr("reconad_plugin.training.held_out.simulate_anomalies", simulate)
     recipe = Brightness(simulation=Simulation(PRESETS["metal"]))

@@ -3,7 +3,6 @@ follows."""
 
 import json
 from datetime import date
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import torch
 from PIL import Image
 
 from flows.jobs import by_hand, nightly_training
+from flows.jobs.product import Product
 from mlflow_models import registry
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import DETECTOR_FILE, load_detector, save_detector
@@ -324,14 +324,14 @@ def nightly_job(monkeypatch):
     )
     loaded = []
 
-    def load(rows, size):
+    def load(_, rows, size):
         loaded.append(size)
         return torch.zeros(len(rows), 3, *size.shape, dtype=torch.uint8)
 
     def make(base_tags=None, **settings):
-        product = SimpleNamespace(
-            name="screw", settings=ProductSettings(**settings), load_images=load
-        )
+        nothing = dict.fromkeys(("store", "cache", "layout", "records"))
+        product = Product("screw", ProductSettings(**settings), "", "lean", **nothing)
+        monkeypatch.setattr(Product, "load_images", load)
         chosen = nightly_training.TrainingSet(product, date(2024, 5, 1), rows, {"manifest": rows})
         monkeypatch.setattr(nightly_training.TrainingSet, "read", lambda *_: chosen)
         monkeypatch.setattr(nightly_training, "_textures", lambda _, training: (training, {}))

@@ -1,5 +1,6 @@
 """What a training job is told from another by, and what a version of before is found by."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +15,7 @@ from flows.jobs.training_job import (
 )
 from mlflow_models.foundation import HASH_TAG, URI_TAG, Foundation
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 
 IMAGES = pd.DataFrame(
@@ -27,6 +29,7 @@ IMAGES = pd.DataFrame(
         "verdict": ["accepted", "accepted"],
     }
 )
+BOX = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5}
 FOUNDATION = Foundation("models:/reconad-vq-metal/1", "abc", network=None)
 
 
@@ -69,6 +72,7 @@ def base(run_id="run", **tags):
         pytest.param({"cause": "process"}, id="cause"),
         pytest.param({"image_size": ImageSize(80, 192)}, id="shape of the pictures"),
         pytest.param({"picture_size": ImageSize(208, 512)}, id="windows"),
+        pytest.param({"region": Region({"": np.eye(4, dtype=np.bool_)})}, id="region"),
     ],
 )
 def test_what_decides_the_weights_decides_the_fingerprint(other):
@@ -87,6 +91,7 @@ def test_what_decides_the_weights_decides_the_fingerprint(other):
         pytest.param({"settings": ProductSettings(false_alarms_per_year=2)}, id="the watch's own"),
         pytest.param({"image_size": ImageSize.square(128)}, id="a shape that is square"),
         pytest.param({"training": TrainingSettings(steps=3, textures="copy")}, id="folder"),
+        pytest.param({"settings": ProductSettings(regions=[BOX])}, id="boxes that are drawn"),
     ],
 )
 def test_nothing_else_does(other):
