@@ -89,10 +89,10 @@ def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict
     train += ["--seed", str(seed), "--image-size", options.image_size, "--json", "train.json"]
     if options.width is not None:
         train += ["--width", options.width]
-    if options.witness is not None:
-        train += ["--witness", options.witness]
     if options.region is not None:
         train += ["--region", str(options.region.resolve())]
+    if options.witness is not None:
+        train += ["--witness", options.witness]
     _reconad(train, work)
     trained = json.loads((work / "train.json").read_text(encoding="utf-8"))
     _reconad(["evaluate", trained["model_uri"], "--data", str(data), "--json", "test.json"], work)

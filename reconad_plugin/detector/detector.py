@@ -153,7 +153,6 @@ class Detector:
     # of the pictures
     windows: Windows | None = None
     region: Region | None = None  # where to look; None: everywhere
-
     # what scores beside the network; the thresholds are those of both together
     witness: "Witness | None" = None
 

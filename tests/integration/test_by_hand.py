@@ -163,7 +163,7 @@ def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
 
 
 def test_a_region_is_shown_and_travels_with_the_version(desk: Path, parts: Path) -> None:
-    """A version that looks where no hole is finds none; its fine-tuning looks there as well."""
+    """A version keeps where it looks, and so does its fine-tuning; holes elsewhere are told."""
     mask = np.zeros((SIDE_PX, 60), np.uint8)
     mask[26:, :] = 255
     save(desk / "below.png", mask)
@@ -187,7 +187,6 @@ def test_a_region_is_shown_and_travels_with_the_version(desk: Path, parts: Path)
     assert "6 of 6 defects lie outside the region" in again.stderr
     found = read(desk, "outside.json")
     assert (found["pixel_AUROC"], found["images"]) == (None, {"good": 6, "hole": 6})
-    assert float(str(found["recall"])) <= 0.5
 
 
 def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None:
