@@ -84,6 +84,7 @@ class ModelSpec:
     is_cross_fitted: bool = (
         False  # whether few images that train are held out too: it takes seconds
     )
+    is_of_whole_pictures: bool = False  # whether its score has no place, so that no region fits it
     can_witness: bool = False  # whether it may score beside another model in one version
     warning: str = ""  # what to tell whoever trains it
 
@@ -216,6 +217,7 @@ MODELS: dict[str, ModelSpec] = {
         pretrained="reconad_plugin.training.pretrained_features:load_weights",
         image_size_px=256,
         is_cross_fitted=True,
+        is_of_whole_pictures=True,
         can_witness=True,
     ),
     "dsr": ModelSpec(

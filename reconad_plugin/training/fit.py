@@ -73,6 +73,9 @@ def fit_detector(
         TrainingDivergedError: the loss is not a number.
         CodebookCollapsedError: a codebook is hardly used.
     """
+    for name in (product.model, product.witness):
+        if region is not None and name and model_spec(name).is_of_whole_pictures:
+            raise ConfigError(f"{name} is of whole pictures; got it with a region: leave one out")
     beside = product.of_witness
     held_out = len(images.calibration)
     if base is None and model_spec(product.model).is_cross_fitted:

@@ -8,6 +8,8 @@ from torch import Generator
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.region import PRODUCT, Region
 from reconad_plugin.networks.texture import build_texture
 from reconad_plugin.training.closed_form import fit_closed_form
 from reconad_plugin.training.fit import fit_detector
@@ -82,3 +84,33 @@ def test_ten_images_calibrate_patches_and_texture_together(make_normal, plant_de
     found = again.score(images).pred_score
     assert found == pytest.approx(detector.score(images).pred_score, rel=1e-3)
     assert again.score(plant_defect(images)).pred_score.min() > found.max()
+
+
+@pytest.mark.parametrize("models", [{"model": "texture"}, {"model": "ae", "witness": "texture"}])
+def test_it_takes_no_region(make_normal, models):
+    """What lies outside one would count; this is told before anything is trained."""
+    normal = NormalImages(make_normal(16, 1), make_normal(12, 2), make_normal(1, 3))
+    product = ProductSettings(features="random", image_size_px=SIZE_PX, **models)
+    region = Region({PRODUCT: np.ones((SIZE_PX, SIZE_PX), np.bool_)})
+
+    with pytest.raises(ConfigError, match="texture is of whole pictures; got it with a region"):
+        fit_detector(normal, product, TrainingSettings(steps=10**6), region=region)
+
+
+def test_a_region_counts_for_both_models(make_normal, plant_defect, tmp_path):
+    """A defect outside it moves neither score."""
+    normal = NormalImages(make_normal(16, 1), make_normal(12, 2), make_normal(1, 3))
+    product = ProductSettings(
+        model="ae", witness="fre", features="random", image_size_px=SIZE_PX, target_fpr=0.1
+    )
+    right = np.zeros((SIZE_PX, SIZE_PX), np.bool_)
+    right[:, 24:] = True
+
+    detector, _ = fit_detector(
+        normal, product, TrainingSettings(steps=3), region=Region({PRODUCT: right})
+    )
+    save_detector(detector, tmp_path)
+
+    shown = load_detector(tmp_path).score(plant_defect(normal.judge)).anomaly_map
+    assert shown[:, :, :24].max() == 0
+    assert shown[:, :, 24:].max() > 0
