@@ -332,6 +332,7 @@ def nightly_job(monkeypatch):
         nothing = dict.fromkeys(("store", "cache", "layout", "records"))
         product = Product("screw", ProductSettings(**settings), "", "lean", **nothing)
         monkeypatch.setattr(Product, "load_images", load)
+        monkeypatch.setattr(Product, "region", lambda *_: None)
         chosen = nightly_training.TrainingSet(product, date(2024, 5, 1), rows, {"manifest": rows})
         monkeypatch.setattr(nightly_training.TrainingSet, "read", lambda *_: chosen)
         monkeypatch.setattr(nightly_training, "_textures", lambda _, training: (training, {}))
