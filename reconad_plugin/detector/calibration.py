@@ -38,7 +38,7 @@ class Calibration:
     parts: int | None = None  # how many parts these images show; None: each one of its own
 
     @property
-    def witnesses(self) -> int:
+    def independent_images(self) -> int:
         """How many independent images, or else parts, the threshold rests on."""
         return len(self.normal_scores) if self.parts is None else self.parts
 
@@ -61,7 +61,9 @@ class Calibration:
         """
         count = len(self.normal_scores)
         rank = _rank(count, self.target_fpr)
-        weight = (self.witnesses + 1) / (count + 1)  # of an image, where parts have several
+        weight = (self.independent_images + 1) / (
+            count + 1
+        )  # of an image, where parts have several
         return beta_interval((count + 1 - rank) * weight, rank * weight)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,7 +71,7 @@ class Calibration:
         (1 + number of normals at or above) / (1 + number of normals), (N,) in (0, 1]. It is never
         below what so many parts can vouch for."""
         shares = share_at_least(self.normal_scores, scores)
-        return np.maximum(shares, 1 / (self.witnesses + 1))
+        return np.maximum(shares, 1 / (self.independent_images + 1))
 
     @property
     def scores_at_threshold(self) -> int:
@@ -77,9 +79,9 @@ class Calibration:
         return sum(score >= self.image_threshold for score in self.normal_scores)
 
     @property
-    def witnesses_at_threshold(self) -> float:
+    def independent_at_threshold(self) -> float:
         """The same share of the independent images or parts."""
-        return self.scores_at_threshold * self.witnesses / len(self.normal_scores)
+        return self.scores_at_threshold * self.independent_images / len(self.normal_scores)
 
 
 def calibrate(
@@ -127,7 +129,7 @@ def calibrate(
         )
     if map_maxima is not None and len(map_maxima) != count:
         raise ValueError(f"each score needs one map; got {count} and {len(map_maxima)}")
-    witnesses = count if parts is None else parts
+    independent_images = count if parts is None else parts
     rank = _rank(count, target_fpr)
     is_bounded = rank >= MIN_RANK_TO_BOUND
     # so many of these images and a new one lie above what the others set: those from this rank on,
@@ -143,7 +145,7 @@ def calibrate(
         normal_scores=tuple(ordered.tolist()),
         image_threshold=bound(ordered),
         target_fpr=target_fpr,
-        supported_fpr=max(above / (count + 1), 1 / (witnesses + 1)),
+        supported_fpr=max(above / (count + 1), 1 / (independent_images + 1)),
         pixel_threshold=None if map_maxima is None else bound(_in_order(map_maxima)),
         parts=parts,
     )
@@ -175,7 +177,7 @@ def threshold_warning(calibration: Calibration) -> str | None:
     if calibration.is_target_supported:
         return None
     low, high = calibration.fpr_interval
-    count, parts = len(calibration.normal_scores), calibration.witnesses
+    count, parts = len(calibration.normal_scores), calibration.independent_images
     above = round(calibration.supported_fpr * (parts + 1))
     of = "" if calibration.parts is None else f" of {parts} parts"
     needed = images_needed(calibration.target_fpr, above)
