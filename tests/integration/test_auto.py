@@ -33,6 +33,7 @@ def test_model_is_settled_by_the_first_training(
     opened = open_product(factory.product)
     job = training_job(opened, NIGHT, opened.settings.train)
     settled = job.settings
-    assert (settled.model, settled.width, settled.image_size_px) == ("fre", "lite0", 32)
+    assert (settled.model, settled.width) == ("fre", "lite0")
+    assert settled.image_size_px == ImageSize.square(32)
     assert registry.ADVICE_TAG not in job.tags
     assert job.fingerprint == version.tags[registry.FINGERPRINT_TAG]
