@@ -10,6 +10,7 @@ from flows.jobs.nightly_training import training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
 from mlflow_models import registry
+from reconad_plugin.images.size import ImageSize
 from tests.factory import Factory
 
 NIGHT = date(2026, 7, 1)
