@@ -25,6 +25,7 @@ from reconad_plugin.detector.detector import score_images
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.metrics.image import image_auroc
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.store.mirror import load_files
@@ -100,7 +101,7 @@ def agreement(model: str, device: str, scale: Scale) -> dict[str, dict[str, floa
     """Train a detector there, and hold its scores against those of the same weights on the CPU, for
     parts with a scratch from not visible to black."""
     size_px = scale.agreeing_px
-    window_px = model_spec(model).score_window_px(size_px)
+    window_px = model_spec(model).score_window_px(ImageSize.square(size_px))
     recipe = _recipe(model, size_px, None)
     settings = TrainingSettings(steps=scale.agreeing_steps, early_stopping=False)
     normal = parts(scale.pictures, size_px, 0)
@@ -150,12 +151,12 @@ def learn_draem(data: Path | None, device: str, scale: Scale) -> dict[str, Any]:
         good_paths = [file.path for file in folder.test if file.is_normal]
         bad_paths = [file.path for file in folder.test if not file.is_normal]
         normal, good, bad = (
-            load_files(paths, size_px, ImageLimits())
+            load_files(paths, ImageSize.square(size_px), ImageLimits())
             for paths in (list(folder.train), good_paths, bad_paths)
         )
     chosen = torch.linspace(0, len(normal) - 1, HELD_OUT).round().long()
     is_held_out = torch.isin(torch.arange(len(normal)), chosen)
-    window_px = model_spec("draem").score_window_px(size_px)
+    window_px = model_spec("draem").score_window_px(ImageSize.square(size_px))
     recipe, settings = (
         _recipe("draem", size_px, scale.width),
         TrainingSettings(budget_s=scale.train_s),
@@ -217,13 +218,13 @@ def parts(
         clean = normal_picture(source)
         mixed = clean + opacity * (with_scratch(clean) - clean)
         pictures.append((mixed.clip(0, 1) * 255).astype(np.uint8))
-    return stack_images(pictures, size_px)
+    return stack_images(pictures, ImageSize.square(size_px))
 
 
 def _recipe(model: str, size_px: int, width: str | None) -> Recipe:
     spec = model_spec(model)
     torch.manual_seed(0)
-    network = spec.build_network(size_px, **spec.architecture(width, {}))
+    network = spec.build_network(ImageSize.square(size_px), **spec.architecture(width, {}))
     recipe: Recipe = spec.build_recipe(network, Simulation(), {})
     return recipe
 
