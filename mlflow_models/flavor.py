@@ -26,7 +26,12 @@ from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
-from reconad_plugin.detector.prediction import REGIONS_COLUMN, predict_encoded, to_table
+from reconad_plugin.detector.prediction import (
+    CONTEXT_COLUMN,
+    REGIONS_COLUMN,
+    predict_encoded,
+    to_table,
+)
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
 
@@ -54,6 +59,19 @@ SIGNATURE: Final = ModelSignature(
     ),
     params=ParamSchema([ParamSpec(each, DataType.boolean, default=False) for each in PARAMETERS]),
 )
+
+_CONTEXT: Final = ColSpec(DataType.string, CONTEXT_COLUMN, required=False)
+
+
+def signature_of(detector: Detector) -> ModelSignature:
+    """Return what goes in and comes out: a ``context`` as well where the version tells them
+    apart."""
+    if detector.known_contexts is None:
+        return SIGNATURE
+    inputs, outputs = (
+        Schema([*schema.inputs, _CONTEXT]) for schema in (SIGNATURE.inputs, SIGNATURE.outputs)
+    )
+    return ModelSignature(inputs, outputs, SIGNATURE.params)
 
 
 def default_requirements() -> list[str]:
@@ -83,7 +101,7 @@ def save_model(
     folder = Path(path)
     save_detector(detector, folder / DATA_FOLDER)
     mlflow_model = mlflow_model or Model()
-    mlflow_model.signature = SIGNATURE
+    mlflow_model.signature = signature_of(detector)
     if metadata is not None:
         mlflow_model.metadata = metadata
     if input_example is not None:
@@ -178,11 +196,15 @@ class DetectorPyfunc:
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Predict each row of ``image``; with ``params={"anomaly_map": True}`` also its map, with
-        ``{"regions_found": True}`` also the areas of it above the pixel threshold."""
+        ``{"regions_found": True}`` also the areas of it above the pixel threshold. ``context`` may
+        say which camera position or variant each shows."""
         with_map, with_regions = (bool((params or {}).get(each, False)) for each in PARAMETERS)
         images, version = model_input["image"].tolist(), self.model_version
-        rows = predict_encoded(self.detector, images, version, with_map, with_regions)
-        return to_table(rows, with_regions)
+        has_contexts = self.detector.known_contexts is not None
+        told = model_input[CONTEXT_COLUMN].tolist() if CONTEXT_COLUMN in model_input else None
+        contexts = told if has_contexts else None
+        rows = predict_encoded(self.detector, images, version, with_map, with_regions, contexts)
+        return to_table(rows, with_regions, has_contexts)
 
 
 def _load_pyfunc(path: str) -> DetectorPyfunc:

@@ -157,6 +157,7 @@ class TrainOptions(TrainingOptions):
         Text, _option("--vq", "NAME|URI|FILE", "what dsr stands on (default: it learns its own)")
     ] = None
     part_pattern: Annotated[Text, _option("--part-pattern", "REGEX", PARTS_HELP)] = None
+    position_pattern: Annotated[Text, _option("--position-pattern", "REGEX", POSITION_HELP)] = None
     features: Annotated[Text, _option("--features", "FILE|random|NAME[=FILE]", FEATURES_HELP)] = (
         None
     )

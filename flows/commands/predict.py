@@ -19,6 +19,7 @@ from mlflow_models import flavor
 from reconad_plugin.detector.prediction import Prediction, predict_contents
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, PlatformError
 from reconad_plugin.images.names import printable, read_file
+from reconad_plugin.ledger.manifest import camera_position
 
 _MOST_NAME_BYTES: Final = 255  # of a file
 
@@ -81,8 +82,12 @@ def predict(
         make_folder(maps)
     contents = [partial(read_file, path) for path in images]
     detector = flavor.load_model(model_uri).taking(max_pixels)
+    known = detector.known_contexts
+    told = None
+    if known is not None and known.pattern is not None:
+        told = [camera_position(path.name, known.pattern) for path in images]
     return predict_contents(
-        detector, contents, model_uri, with_map=maps is not None, with_regions=True
+        detector, contents, model_uri, with_map=maps is not None, with_regions=True, contexts=told
     )
 
 

@@ -31,6 +31,7 @@ def run(options: TrainOptions) -> None:
         "features": options.features,
         "witness": options.witness,
         "part_pattern": options.part_pattern,
+        "position_pattern": options.position_pattern,
         "split_by": "time",  # a folder has an order, and nobody says what else tells its parts
         "train": checked(TrainingSettings, options.training),
         **options.limits,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 from torch import Tensor
@@ -27,6 +28,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, read_file, uri_of
 from reconad_plugin.images.region import PRODUCT, Region, read_region
 from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
+from reconad_plugin.ledger.manifest import camera_position
 from reconad_plugin.ledger.splits import (
     BORROWED_LIGHT,
     CALIBRATION,
@@ -40,8 +42,15 @@ from reconad_plugin.ledger.splits import (
 )
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.store import mirror
-from reconad_plugin.training.images import NormalImages, oversample, parts_told
+from reconad_plugin.training.images import (
+    NormalImages,
+    oversample,
+    parts_told,
+    positions_told,
+)
 from reconad_plugin.training.report import FoundationReport, TrainingReport
+
+_LEARNT: Final = (TRAIN, CALIBRATION)
 
 
 def train(
@@ -62,7 +71,7 @@ def train(
         settings = settled.settings
         warn(settled.tags[ADVICE_TAG])
     rules = SplitRules(settings.part_pattern, settings.split_by)
-    table = table_of(folder, rules)
+    table = _with_positions(table_of(folder, rules), settings.position_pattern)
     check_parts(table)
     size, whole = _settle_size(settings, table), None
     if settings.windows:
@@ -117,7 +126,9 @@ def finetune(
     old_train, new_train = (table[table["split"] == TRAIN] for table in (old, new))
     rest = [table[table["split"] != TRAIN] for table in (old, new)]
     table = pd.concat([oversample(old_train, new_train), *rest], ignore_index=True)
-    table = _with_parts(table, rules)
+    known = base.known_contexts
+    pattern = None if known is None else known.pattern
+    table = _with_positions(_with_parts(table, rules), pattern)
     settings = ProductSettings(
         model=base.model,
         **choices_of(base),
@@ -129,6 +140,7 @@ def finetune(
         min_image_side_px=base.limits.min_side_px,
         calibrate_by="light" if base.light_levels else "none",
         part_pattern=rules.part_pattern,
+        position_pattern=pattern,
         seed=seed,
     )
     name = product or _registered_product(model_uri) or name_of(data, "--product")
@@ -194,8 +206,8 @@ def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalIm
     def of(split: str) -> Tensor:
         return mirror.load_files(rows[split]["path"].tolist(), size, limits)
 
-    parts = parts_told(rows[TRAIN]), parts_told(rows[CALIBRATION])
-    return NormalImages(of(TRAIN), of(CALIBRATION), of(JUDGE), *parts)
+    told = [each(rows[split]) for each in (parts_told, positions_told) for split in _LEARNT]
+    return NormalImages(of(TRAIN), of(CALIBRATION), of(JUDGE), *told)
 
 
 def region_of(file: Path | None, folder: ImageFolder, size: ImageSize) -> Region | None:
@@ -247,6 +259,13 @@ def _with_parts(table: pd.DataFrame, rules: SplitRules) -> pd.DataFrame:
         return table
     told = [first_group(rules.part_pattern, path.name) for path in table["path"]]
     return table.assign(part=[part or uri for part, uri in zip(told, table["uri"], strict=True)])
+
+
+def _with_positions(table: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
+    """Add the camera ``position`` that each image came from, where a pattern tells it."""
+    if pattern is None:
+        return table
+    return table.assign(position=[camera_position(path.name, pattern) for path in table["path"]])
 
 
 def check_parts(table: pd.DataFrame) -> None:

@@ -22,6 +22,7 @@ from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
+CONTEXTS_TAG: Final = "reconad.contexts"  # how often each context alarms falsely
 # product settings that are logged as the training's own, or as the share of the picture they cover
 _LOGGED_APART: Final = ("train", "finetune", "regions")
 
@@ -118,7 +119,7 @@ def _record(
 ) -> TrainingRecord:
     shown = images.calibration[:PICTURES]
     titles = ["held-out normal"] * len(shown)
-    calibration = detector.calibration
+    calibration, contexts = detector.calibration, detector.known_contexts
     return job.record(
         params={
             **{name: value for name, value in job.settings if name not in _LOGGED_APART},
@@ -149,6 +150,7 @@ def _record(
             "loss.png": plot_loss(report.curve, job.title),
             "maps.png": plot_maps(detector, shown, titles, "Held-out normal images"),
         },
+        tags={} if contexts is None else {CONTEXTS_TAG: contexts.false_alarms},
     )
 
 

@@ -24,7 +24,7 @@ from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
-from reconad_plugin.training.images import NormalImages, oversample, parts_told
+from reconad_plugin.training.images import NormalImages, oversample, parts_told, positions_told
 from reconad_plugin.training.relight import PositionLights, position_lights, relight
 from reconad_plugin.watch.cause import LIGHT
 
@@ -250,17 +250,31 @@ def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalIm
     where the light changed, each earlier night's in the new light.
     """
     train, calibration = chosen.images.of(TRAIN), chosen.images.of(CALIBRATION)
-    parts = parts_told(train)
+    parts, positions = parts_told(train), positions_told(train)
     if cause == LIGHT:
         pixels, parts = _load_in_both_lights(chosen, train), ()
+        positions = positions and (*positions, *positions_told(_in_new_light(chosen, train)))
     else:
         if is_finetuning:
             is_new = train["night"] == chosen.images.night.isoformat()
             train = oversample(train[~is_new], train[is_new])
-            parts = parts_told(train)
+            parts, positions = parts_told(train), positions_told(train)
         pixels = chosen.load(train)
-    judge = chosen.load(chosen.images.of(JUDGE))
-    return NormalImages(pixels, chosen.load(calibration), judge, parts, parts_told(calibration))
+    return NormalImages(
+        pixels,
+        chosen.load(calibration),
+        chosen.load(chosen.images.of(JUDGE)),
+        parts,
+        parts_told(calibration),
+        positions,
+        positions_told(calibration),
+    )
+
+
+def _in_new_light(chosen: SizedTrainingSet, train: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are learnt in the new light as well, night by night."""
+    earlier = train[train["night"] != chosen.images.night.isoformat()]
+    return earlier.sort_values("night", kind="stable")
 
 
 def _load_in_both_lights(chosen: SizedTrainingSet, train: pd.DataFrame) -> Tensor:
@@ -274,7 +288,7 @@ def _load_in_both_lights(chosen: SizedTrainingSet, train: pd.DataFrame) -> Tenso
 
     tonight = chosen.images.night.isoformat()
     new_light = lights(tonight)
-    earlier = train[train["night"] != tonight]
+    earlier = _in_new_light(chosen, train)
     as_they_are = chosen.load(train)
     pixels = as_they_are.new_empty(len(train) + len(earlier), *as_they_are.shape[1:])
     pixels[: len(train)] = as_they_are

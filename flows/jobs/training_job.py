@@ -28,7 +28,7 @@ from reconad_plugin.ledger.history import FINETUNE
 from reconad_plugin.ledger.manifest import manifest_digest
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.networks.registry import model_spec
-from reconad_plugin.training.images import NormalImages, parts_told
+from reconad_plugin.training.images import NormalImages, parts_told, positions_told
 from reconad_plugin.training.pretrained_features import hash_weights_file
 from reconad_plugin.training.report import FoundationReport, Progress, TrainingReport
 from reconad_plugin.watch.cause import LIGHT, NONE
@@ -97,9 +97,14 @@ class TrainingJob:
     @property
     def square_fingerprint(self) -> str:
         """The fingerprint of the same job at a time when all pictures became squares."""
-        return self._fingerprint(self.settings)
+        return self._fingerprint(self.settings, with_contexts=False)
 
-    def _fingerprint(self, settings: ProductSettings) -> str:
+    @property
+    def contextless_fingerprint(self) -> str:
+        """The fingerprint of the same job at a time when all positions had one normal map."""
+        return self._fingerprint(self.settled, with_contexts=False)
+
+    def _fingerprint(self, settings: ProductSettings, with_contexts: bool = True) -> str:
         columns = ["sha256", "split", "night"] + ["position"] * (self.cause == LIGHT)
         content = {
             "format": FINGERPRINT_FORMAT,
@@ -119,11 +124,19 @@ class TrainingJob:
             content["witness"] = self.settings.witness
         if parts := parts_told(self.images):
             content["parts"] = parts
+        told = positions_told(self.images)
+        if with_contexts and self._has_normal_map and len({*told} - {""}) > 1:
+            content["contexts"] = told
         if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         if self.region is not None:
             content["region"] = self.region.sha256
         return hash_of(content)
+
+    @property
+    def _has_normal_map(self) -> bool:
+        names = [self.settings.model, self.settings.witness]
+        return any(model_spec(name).has_normal_map for name in names if name is not None)
 
     @property
     def title(self) -> str:
@@ -217,8 +230,8 @@ def hash_of(content: Mapping[str, Any]) -> str:
 
 def find_version(job: TrainingJob) -> registry.Version | None:
     """Find the version that the same job led to before."""
-    known = job.fingerprint, job.square_fingerprint, earlier_fingerprint(job)
-    return registry.find_by_fingerprint(job.product, *known)
+    before = job.contextless_fingerprint, job.square_fingerprint, earlier_fingerprint(job)
+    return registry.find_by_fingerprint(job.product, job.fingerprint, *before)
 
 
 def earlier_fingerprint(job: TrainingJob) -> str:

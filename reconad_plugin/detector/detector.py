@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.contexts import ContextMaps
 from reconad_plugin.detector.fusion import fuse_maps, fuse_scores
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.windows import (
@@ -40,6 +41,9 @@ class Scores:
     # (N, S, S) float32, higher is more anomalous; smoothed over the score window where the network
     # says so
     anomaly_map: NDArray[np.float32]
+    # (N,) the context whose normal map each was held against, '' for the one of all; empty for a
+    # detector without contexts
+    contexts: tuple[str, ...] = ()
 
     @property
     def map_maxima(self) -> NDArray[np.float64]:
@@ -92,7 +96,7 @@ def score_images(
     window_px: int,
     light: LightReference | None = None,
     device: str = "cpu",
-    normal: NormalMap | None = None,
+    normal: NormalMap | Sequence[NormalMap] | None = None,
     inside: Mask | None = None,
 ) -> Scores:
     """Score images in batches.
@@ -103,7 +107,8 @@ def score_images(
         window_px: odd side of the smoothing window.
         light: bring each image to this light first.
         device: where the network is.
-        normal: what leaves the map before it scores, of a network whose score is its highest point.
+        normal: what leaves the map before it scores, of all or of each of the N images, of a
+            network whose score is its highest point.
         inside: (S, S), or (N, S, S) of each image, where to look; the map is 0 elsewhere.
     """
     maps = torch.empty((len(images), *images.shape[-2:]))
@@ -117,8 +122,11 @@ def score_images(
             anomaly_map, score_map = network.maps(batch)
             where = _of_batch(inside, start, device)
             smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal, where)
-            if normal is not None:
+            if isinstance(normal, NormalMap):
                 smoothed = normal.deviations(smoothed)
+            elif normal is not None:
+                own = NormalMap.stack(normal[start : start + BATCH_SIZE])
+                smoothed = own.deviations(smoothed)
             if where is not None:
                 smoothed, anomaly_map = smoothed * where, anomaly_map * where
             maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else anomaly_map
@@ -155,6 +163,16 @@ class Detector:
     region: Region | None = None  # where to look; None: everywhere
     # what scores beside the network; the thresholds are those of both together
     witness: "Witness | None" = None
+    # what each pixel shows at each camera position, or on each variant of the product; None:
+    # ``normal_map`` alone
+    contexts: ContextMaps | None = None
+
+    @property
+    def known_contexts(self) -> ContextMaps | None:
+        """The contexts that it tells apart, or that its witness does; None where it does not."""
+        if self.contexts is not None or self.witness is None:
+            return self.contexts
+        return self.witness.detector.contexts
 
     @property
     def networks(self) -> tuple[AnomalyNetwork, ...]:
@@ -183,17 +201,23 @@ class Detector:
             return self
         return replace(self, limits=replace(self.limits, max_pixels=max_pixels))
 
-    def score(self, images: Tensor, positions: Sequence[str] | None = None) -> Scores:
-        """Score (N, 3, S, S) uint8 images as they come; where they are looked at follows their
-        camera positions, and is all that counts at any position where these are not known."""
+    def score(self, images: Tensor, positions: Sequence[str | None] | None = None) -> Scores:
+        """Score (N, 3, S, S) uint8 images as they come.
+
+        Where they are looked at follows their camera positions, and is all that counts at any
+        position where one is None. So does the normal map that they are held against; a position
+        that is not told is recognised.
+        """
         return self._score(images, positions, None)
 
-    def score_matched(self, images: Tensor, positions: Sequence[str] | None = None) -> Scores:
+    def score_matched(
+        self, images: Tensor, positions: Sequence[str | None] | None = None
+    ) -> Scores:
         """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
         return self._score(images, positions, self.light)
 
     def _score(
-        self, images: Tensor, positions: Sequence[str] | None, light: LightReference | None
+        self, images: Tensor, positions: Sequence[str | None] | None, light: LightReference | None
     ) -> Scores:
         scores = self._score_alone(images, positions, light)
         if self.witness is None:
@@ -201,20 +225,22 @@ class Detector:
         return self.witness.join(scores, self.witness.detector._score(images, positions, light))
 
     def _score_alone(
-        self, images: Tensor, positions: Sequence[str] | None, light: LightReference | None
+        self, images: Tensor, positions: Sequence[str | None] | None, light: LightReference | None
     ) -> Scores:
         if self.windows is not None:
             return self._score_views(images, self.windows, light)
-        return score_images(
-            self.network,
-            images,
-            self.window_px,
-            light,
-            normal=self.normal_map,
-            inside=self._inside(positions),
+        normal: NormalMap | list[NormalMap] | None = self.normal_map
+        contexts: tuple[str, ...] = ()
+        if self.contexts is not None and self.normal_map is not None:
+            contexts = self.contexts.of(images, positions)
+            normal = [self.contexts.maps.get(each, self.normal_map) for each in contexts]
+        inside = self._inside(positions)
+        scores = score_images(
+            self.network, images, self.window_px, light, normal=normal, inside=inside
         )
+        return replace(scores, contexts=contexts)
 
-    def _inside(self, positions: Sequence[str] | None) -> Mask | None:
+    def _inside(self, positions: Sequence[str | None] | None) -> Mask | None:
         if self.region is None:
             return None
         return self.region.union if positions is None else self.region.of(positions)
@@ -277,4 +303,5 @@ class Witness:
         return Scores(
             fuse_scores(normal, (first.pred_score, second.pred_score)),
             fuse_maps(normal, (first.anomaly_map, second.anomaly_map)),
+            first.contexts or second.contexts,
         )

@@ -5,7 +5,7 @@ plain ground, on every normal image. Held against its own mean and deviation, a 
 anomalous where it shows more than it usually does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +27,15 @@ Floats = NDArray[np.float64]
 class NormalMap:
     """Mean and deviation of each pixel over normal images."""
 
-    mean: NDArray[np.float32]  # (S, S)
-    deviation: NDArray[np.float32]  # (S, S), above 0
+    mean: NDArray[np.float32]  # (S, S); (B, S, S) where each image of a batch has its own
+    deviation: NDArray[np.float32]  # as many, above 0
+
+    @classmethod
+    def stack(cls, maps: Sequence["NormalMap"]) -> "NormalMap":
+        """Return those of a batch of images as one."""
+        return cls(
+            *(np.stack([getattr(each, of) for each in maps]) for of in ("mean", "deviation"))
+        )
 
     def deviations(self, maps: Tensor) -> Tensor:
         """Return maps (B, S, S) in the deviations of each pixel; what is below its mean is 0."""
@@ -49,6 +56,16 @@ class MapSums:
         """Sum (N, S, S) maps."""
         squares = np.einsum("nij,nij->ij", maps, maps, dtype=np.float64)  # no (N, S, S) between
         return cls(len(maps), maps.sum(0, dtype=np.float64), squares)
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """(S, S) mean of these maps."""
+        return np.asarray(self.total / self.count, np.float32)
+
+    @property
+    def scatter(self) -> Floats:
+        """(S, S) squares of what these maps differ from their mean, summed."""
+        return np.maximum(self.squares - np.square(self.total) / self.count, 0)
 
     def __add__(self, other: "MapSums") -> "MapSums":
         """Return the sums over the images of both."""
@@ -111,12 +128,25 @@ def scores_without_own(
     Returns:
         (N,) scores, and the (N, S, S) maps that they are the highest points of.
     """
+
+    def others(index: NDArray[np.intp]) -> list[NormalMap]:
+        return [sums.without(own[index]).normal_map(inside)] * len(index)
+
+    return score_part_by_part(maps, parts, others)
+
+
+def score_part_by_part(
+    maps: NDArray[np.float32],
+    parts: Sequence[str],
+    others: Callable[[NDArray[np.intp]], Sequence[NormalMap]],
+) -> tuple[Floats, NDArray[np.float32]]:
+    """Score (N, S, S) maps, those of a part by the normal maps that ``others`` gives for their
+    indices, one each; see ``scores_without_own``."""
     scores, left = np.empty(len(maps)), np.empty_like(maps)
     of_part = index_parts(parts, len(maps))
     for part in range(of_part.max() + 1):
         index = np.flatnonzero(of_part == part)
-        others = sums.without(own[index]).normal_map(inside)
-        for each in index:
-            left[each] = others.deviations(torch.from_numpy(maps[each])[None])[0].numpy()
+        for each, normal in zip(index, others(index), strict=True):
+            left[each] = normal.deviations(torch.from_numpy(maps[each])[None])[0].numpy()
             scores[each] = left[each].max()
     return scores, left

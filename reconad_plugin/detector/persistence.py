@@ -7,12 +7,15 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
+from reconad_plugin.detector.contexts import ContextMaps, References
 from reconad_plugin.detector.detector import Detector, Witness
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.windows import Windows
@@ -29,6 +32,8 @@ WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
 WITNESS_FOLDER: Final = "witness"  # holds the same two files of the second detector
 _NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
+_CONTEXTS: Final = "contexts."  # begins the names of their arrays
+_OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
 _REGION: Final = "region."  # begins those of its masks; the camera position follows
 
 
@@ -40,6 +45,11 @@ def save_detector(detector: Detector, folder: Path) -> None:
         weights |= {
             f"{_NORMAL_MAP}{name}": torch.from_numpy(value)
             for name, value in vars(detector.normal_map).items()
+        }
+    if detector.contexts is not None:
+        weights |= {
+            f"{_CONTEXTS}{name}": torch.from_numpy(value)
+            for name, value in _arrays_of(detector.contexts).items()
         }
     if detector.region is not None:
         masks = detector.region.masks.items()
@@ -59,6 +69,11 @@ def save_detector(detector: Detector, folder: Path) -> None:
     if (windows := detector.windows) is not None:
         scales = {"whole_scale": windows.whole_scale, "window_scale": windows.window_scale}
         description["windows"] = {"size": windows.size.setting, **scales}
+    if (contexts := detector.contexts) is not None:
+        description["contexts"] = {
+            "reach": contexts.references.reach,
+            **{name: getattr(contexts, name) for name in _OF_CONTEXTS.split()},
+        }
     if detector.witness is not None:
         save_detector(detector.witness.detector, folder / WITNESS_FOLDER)
         description |= {
@@ -66,6 +81,16 @@ def save_detector(detector: Detector, folder: Path) -> None:
             "first_calibration": asdict(detector.witness.first),
         }
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+
+def _arrays_of(contexts: ContextMaps) -> dict[str, NDArray[np.float32]]:
+    references = contexts.references
+    return {
+        "means": contexts.means,
+        "deviation": contexts.deviation,
+        "reference_means": references.means,
+        "reference_deviation": references.deviation,
+    }
 
 
 def load_detector(folder: Path) -> Detector:
@@ -116,6 +141,8 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         for name in [*weights]
         if name.startswith(_REGION)
     }
+    told = description.get("contexts")
+    contexts = None if told is None else _contexts(told, weights)
     network.load_state_dict(weights)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
@@ -131,7 +158,22 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
         windows,
         Region(masks) if masks else None,
+        contexts=contexts,
     )
+
+
+def _contexts(description: dict[str, Any], weights: dict[str, Any]) -> ContextMaps:
+    """Build the contexts, and take their arrays out of the weights."""
+    means, deviation, of_references, their_deviation = (
+        weights.pop(f"{_CONTEXTS}{name}").numpy()
+        for name in ("means", "deviation", "reference_means", "reference_deviation")
+    )
+    references = References(of_references, their_deviation, description["reach"])
+    names, images, held_out, above = (
+        tuple(description[name]) for name in ("names", "images", "held_out", "above")
+    )
+    pattern = description["pattern"]
+    return ContextMaps(names, images, means, deviation, references, pattern, held_out, above)
 
 
 def _colours(values: list[float]) -> tuple[float, float, float]:

@@ -21,6 +21,7 @@ from reconad_plugin.images.geometry import decode_to_size, stack_images
 CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
 CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
 REGIONS_COLUMN = "regions_found"
+CONTEXT_COLUMN = "context"
 MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
 
 
@@ -39,6 +40,9 @@ class Prediction:
     error: str | None  # why the row could not be read, else None
     # areas of the map above the pixel threshold, if asked; None as well for a version without one
     regions_found: RegionsFound | None = None
+    # the camera position, or variant, that it was held against, told or recognised; None where the
+    # version does not know it, or has none
+    context: str | None = None
 
 
 def predict_encoded(
@@ -47,11 +51,13 @@ def predict_encoded(
     model_version: str,
     with_map: bool = False,
     with_regions: bool = False,
+    contexts: Sequence[object] | None = None,
 ) -> list[Prediction]:
     """Predict base64 texts of picture files, with or without a ``data:`` prefix, row by row: a bad
-    row has its error, and spoils no other."""
+    row has its error, and spoils no other. ``contexts`` says which each shows; None, and nothing in
+    a row, leaves that to the detector."""
     contents = [partial(decode_base64, each) for each in images]
-    return predict_contents(detector, contents, model_version, with_map, with_regions)
+    return predict_contents(detector, contents, model_version, with_map, with_regions, contexts)
 
 
 def predict_contents(
@@ -60,10 +66,13 @@ def predict_contents(
     model_version: str,
     with_map: bool = False,
     with_regions: bool = False,
+    contexts: Sequence[object] | None = None,
 ) -> list[Prediction]:
     """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
+    told = [None] * len(contents) if contexts is None else contexts
+    rows = list(zip(contents, told, strict=True))
     at_once = min(CHUNK, max(1, CHUNK_PIXELS // detector.image_size_px.pixels))
-    chunks = [contents[start : start + at_once] for start in range(0, len(contents), at_once)]
+    chunks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
     return [
         row
         for chunk in chunks
@@ -73,25 +82,28 @@ def predict_contents(
 
 def _predict_chunk(
     detector: Detector,
-    contents: Sequence[Callable[[], bytes]],
+    contents: Sequence[tuple[Callable[[], bytes], object]],
     model_version: str,
     with_map: bool,
     with_regions: bool,
 ) -> list[Prediction]:
     pictures: list[NDArray[np.uint8]] = []
+    contexts: list[str | None] = []
     sizes: list[tuple[int, int]] = []
     errors: list[str | None] = []
-    for read_content in contents:
+    for read_content, told in contents:
         try:
             size, limits = detector.image_size_px, detector.limits
+            context = read_context(told)
             content = read_content()
             pictures.append(decode_to_size(content, size, limits))
             sizes.append(upright_size(content) if with_regions else (0, 0))
+            contexts.append(context)
             errors.append(None)
         except InvalidImageError as error:
             errors.append(f"{error.reason}: {error}")
     images = stack_images(pictures, detector.image_size_px)
-    scores = detector.score(images)
+    scores = detector.score(images, contexts if any(contexts) else None)
     decided = detector.decide(images, scores)
     read = iter(range(len(pictures)))
 
@@ -113,9 +125,27 @@ def _predict_chunk(
             model_version=model_version,
             error=None,
             regions_found=found,
+            context=(scores.contexts[at] or None) if scores.contexts else None,
         )
 
     return [row(error) for error in errors]
+
+
+def read_context(told: object) -> str | None:
+    """Return the context that is told of a row; None where nothing is.
+
+    Raises:
+        InvalidImageError: it is no text.
+    """
+    if told is None or told != told or told == "":
+        return None
+    if not isinstance(told, str):
+        raise InvalidImageError(
+            "bad_context",
+            f"a context must be text, the name of a camera position or a variant; got "
+            f"{type(told).__name__}: write it in quotes, or leave it out",
+        )
+    return told
 
 
 def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
@@ -126,12 +156,14 @@ def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def to_table(predictions: Sequence[Prediction], with_regions: bool = False) -> pd.DataFrame:
+def to_table(
+    predictions: Sequence[Prediction], with_regions: bool = False, with_contexts: bool = False
+) -> pd.DataFrame:
     """Build a table of one row a prediction. What is absent is None, which becomes null in JSON,
-    never NaN. There is a column of what was found only where it was asked for."""
-    names = [
-        field.name for field in fields(Prediction) if with_regions or field.name != REGIONS_COLUMN
-    ]
+    never NaN. There is a column of what was found only where it was asked for, and one of contexts
+    only where a version has them."""
+    left_out = {REGIONS_COLUMN: not with_regions, CONTEXT_COLUMN: not with_contexts}
+    names = [field.name for field in fields(Prediction) if not left_out.get(field.name, False)]
     return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
 
 

@@ -61,10 +61,12 @@ class Region:
         """
         return reduce(np.logical_or, self.masks.values())
 
-    def of(self, positions: Sequence[str]) -> Mask:
-        """Return what counts of pictures from these positions: (N, H, W)."""
-        others = self.masks.get(PRODUCT, self.union)
-        return np.stack([self.masks.get(position, others) for position in positions])
+    def of(self, positions: Sequence[str | None]) -> Mask:
+        """Return what counts of pictures from these positions, None where one is not known:
+        (N, H, W)."""
+        others, union = self.masks.get(PRODUCT, self.union), self.union
+        masks = {position: self.masks.get(position or PRODUCT, others) for position in {*positions}}
+        return np.stack([union if each is None else masks[each] for each in positions])
 
     @property
     def positions(self) -> set[str]:

@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from reconad_plugin.config import ProductSettings, TrainingSettings, backbone_of
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
+from reconad_plugin.detector.contexts import ContextMaps
 from reconad_plugin.detector.detector import Detector, Scores, Witness
 from reconad_plugin.detector.fusion import LEAST_IMAGES
 from reconad_plugin.detector.windows import shrink_pictures
@@ -29,7 +31,7 @@ from reconad_plugin.training.held_out_scores import (
     HeldOutScores,
     cross_fit,
     join_held_out,
-    parts_of_shares,
+    order_of_shares,
     score_held_out,
     take_normal_map,
 )
@@ -100,6 +102,7 @@ def fit_detector(
             matched_calibration=_calibrate(normal.matched, normal.parts, product),
             witness=witness,
         )
+        detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
     whole = shrink_pictures(images.train, product.image_size) if product.windows else images.train
     return replace(detector, light_levels=_light_levels(whole, normal, product)), report
@@ -172,9 +175,12 @@ def _fit(
     whole = shrink_pictures(images.train, size) if product.windows else images.train
     light = LightReference.fit(whole)
     copies, parts = [], images.calibration_parts
+    positions = () if product.windows else images.calibration_positions
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
         copies = cross_fit(images.train, fit_copy, images.train_parts)
-        parts += parts_of_shares(images.train_parts) if copies else ()
+        parts += order_of_shares(images.train_parts, images.train_parts) if copies else ()
+        if positions and copies:
+            positions += order_of_shares(images.train_positions, images.train_parts)
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
     held_out = [(network, images.calibration), *copies]
     seen = (
@@ -182,10 +188,12 @@ def _fit(
         if product.windows
         else held_out
     )
-    normal = replace(score_held_out(seen, window_px, light, inside), parts=parts)
+    normal = score_held_out(seen, window_px, light, inside)
+    normal = replace(normal, parts=parts, positions=positions)
     if spec.has_normal_map:
         learnt = [] if copies else [(network, whole)]
-        normal = take_normal_map(normal, learnt, window_px, inside)
+        told = images.train_positions if positions and learnt else ()
+        normal = take_normal_map(normal, learnt, window_px, inside, told)
     windows = None
     if product.windows:
         normal, windows = join_windows(held_out, normal, size, window_px, light, product.target_fpr)
@@ -202,7 +210,23 @@ def _fit(
         windows=windows,
         region=region,
     )
-    return detector, report, normal
+    if normal.contexts is not None:
+        contexts = replace(normal.contexts, pattern=product.position_pattern)
+        detector = replace(detector, contexts=contexts)
+    return replace(detector, contexts=_with_counts(detector, normal)), report, normal
+
+
+def _with_counts(detector: Detector, normal: HeldOutScores) -> ContextMaps | None:
+    """Count the held-out images of each context, and those above the threshold."""
+    if (contexts := detector.contexts) is None:
+        return None
+    told = np.array(normal.positions, dtype=object)
+    is_above = normal.as_they_come.pred_score > detector.calibration.image_threshold
+    of_context = [told == name for name in contexts.names]
+    held_out = tuple(int(each.sum()) for each in of_context)
+    return replace(
+        contexts, held_out=held_out, above=tuple(int(is_above[each].sum()) for each in of_context)
+    )
 
 
 def _calibrate(scores: Scores, parts: Sequence[str], product: ProductSettings) -> Calibration:

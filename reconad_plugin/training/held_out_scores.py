@@ -11,15 +11,19 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.detector.detector import Scores, Witness, score_images
-from reconad_plugin.detector.normal_map import (
-    LEAST_IMAGES,
-    MapSums,
-    NormalMap,
-    scores_without_own,
+from reconad_plugin.detector.contexts import (
+    ContextMaps,
+    ContextSums,
+    References,
+    choose_contexts,
+    describe_details,
+    scores_in_context,
 )
+from reconad_plugin.detector.detector import Scores, Witness, score_images
+from reconad_plugin.detector.normal_map import LEAST_IMAGES, NormalMap
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.region import Mask
 from reconad_plugin.metrics.intervals import count_parts, index_parts
@@ -42,6 +46,8 @@ class HeldOutScores:
     matched: Scores  # with their light matched
     normal_map: NormalMap | None  # what has left both maps before they score
     parts: tuple[str, ...] = ()  # that each shows; empty: each one of its own
+    positions: tuple[str, ...] = ()  # of the camera, of each; empty: none is told
+    contexts: ContextMaps | None = None  # what did so instead where a position has its own
 
 
 def score_held_out(
@@ -66,28 +72,64 @@ def take_normal_map(
     learnt: Sequence[MappedImages],
     window_px: int,
     inside: Mask | None = None,
+    positions: Sequence[str] = (),
 ) -> HeldOutScores:
     """Take what each pixel shows on normal images out of the maps of held-out ones, in a region.
 
     What was learnt has a say in it, as it is of many more images; each held-out image is scored as
-    if it had none. Where there are too few, the maps stay.
+    if it had none. Where there are too few, the maps stay. ``positions`` are those of the camera
+    that what was learnt came from: one with enough images has a normal map of its own.
     """
     maps = held_out.as_they_come.anomaly_map
-    sums = MapSums.of(maps)
-    for network, images in learnt:
-        for part in _evenly(images, MAPPED_IMAGES).split(CHUNK_IMAGES):
-            shown = score_images(network, part, window_px, inside=inside).anomaly_map
-            sums += MapSums.of(shown)
+    chosen = [_evenly(images, MAPPED_IMAGES) for _, images in learnt]
+    told = [positions[index] for each in chosen for index in each] if positions else []
+    names = choose_contexts(told, held_out.positions, held_out.parts if held_out.positions else ())
+    of_learnt, of_held_out = _only(names, told), _only(names, held_out.positions)
+    of_held_out = of_held_out or [""] * len(maps)
+    sums = ContextSums.of(maps, of_held_out)
+    details = [describe_details(held_out.images)] if names else []
+    for (network, images), index in zip(learnt, chosen, strict=True):
+        for chunk in index.split(CHUNK_IMAGES):
+            shown = score_images(network, images[chunk], window_px, inside=inside).anomaly_map
+            count = sums.every.count - len(maps)
+            sums += ContextSums.of(
+                shown, of_learnt[count : count + len(chunk)] or [""] * len(chunk)
+            )
+            details += [describe_details(images[chunk])] if names else []
     parts = index_parts(held_out.parts, len(maps))
-    if sums.count - np.bincount(parts).max() < LEAST_IMAGES - 1:  # that a part is held against
+    if sums.every.count - np.bincount(parts).max() < LEAST_IMAGES - 1:  # that it is held against
         return held_out
     as_they_come, matched = (
-        Scores(*scores_without_own(sums, maps, each.anomaly_map, inside, held_out.parts))
+        Scores(
+            *scores_in_context(sums, maps, each.anomaly_map, of_held_out, inside, held_out.parts)
+        )
         for each in (held_out.as_they_come, held_out.matched)
     )
+    contexts = None
+    if names:
+        references = _fit_references(names, [*of_held_out, *of_learnt], np.concatenate(details))
+        contexts = sums.context_maps(references, inside)
     return replace(
-        held_out, as_they_come=as_they_come, matched=matched, normal_map=sums.normal_map(inside)
+        held_out,
+        as_they_come=as_they_come,
+        matched=matched,
+        normal_map=sums.every.normal_map(inside),
+        contexts=contexts,
     )
+
+
+def _only(names: Sequence[str], positions: Sequence[str]) -> list[str]:
+    """Return positions, with '' for those that are not among the names."""
+    return [each if each in names else "" for each in positions]
+
+
+def _fit_references(
+    names: Sequence[str], contexts: Sequence[str], details: NDArray[np.float32]
+) -> References:
+    """Fit references to (N, 64, 64) details of images of contexts, some of them of none."""
+    told = np.array([bool(each) for each in contexts])
+    index = np.array([names.index(each) for each in contexts if each])
+    return References.fit(details[told], index)
 
 
 def join_held_out(first: HeldOutScores, second: HeldOutScores, witness: Witness) -> HeldOutScores:
@@ -104,6 +146,7 @@ def join_held_out(first: HeldOutScores, second: HeldOutScores, witness: Witness)
         join(first.matched, second.matched),
         normal_map=None,  # each network has its own
         parts=first.parts,
+        positions=first.positions,
     )
 
 
@@ -118,9 +161,12 @@ def cross_fit(
     return [(fit(images[~chosen]), images[chosen]) for chosen in _shares(parts, len(images))]
 
 
-def parts_of_shares(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the parts of images in the order that ``cross_fit`` gives these back."""
-    return tuple(chain(*(np.array(parts)[share.numpy()] for share in _shares(parts, len(parts)))))
+def order_of_shares(values: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is told of each image in the order that ``cross_fit`` gives these back."""
+    if not values:
+        return ()
+    shares = _shares(parts, len(values))
+    return tuple(chain(*(np.array(values)[share.numpy()] for share in shares)))
 
 
 def _shares(parts: tuple[str, ...], images: int) -> list[Tensor]:
@@ -131,8 +177,8 @@ def _shares(parts: tuple[str, ...], images: int) -> list[Tensor]:
 
 
 def _evenly(images: Tensor, most: int) -> Tensor:
-    chosen = torch.linspace(0, len(images) - 1, min(len(images), most)).round().long()
-    return images if len(images) <= most else images[chosen]
+    """Return the indices of so many images at most, spread evenly."""
+    return torch.linspace(0, len(images) - 1, min(len(images), most)).round().long()
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:

@@ -17,11 +17,23 @@ class NormalImages:
     # each is one of its own
     train_parts: tuple[str, ...] = ()
     calibration_parts: tuple[str, ...] = ()
+    # the camera position of each, or the variant that it shows; '' where nobody knows, and of an
+    # image that was there before; empty where none is told
+    train_positions: tuple[str, ...] = ()
+    calibration_positions: tuple[str, ...] = ()
 
 
 def parts_told(rows: pd.DataFrame) -> tuple[str, ...]:
     """Return the ``part`` of each row of a table of images; nothing where it tells none."""
     return tuple(rows["part"]) if "part" in rows else ()
+
+
+def positions_told(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return the ``position`` of each row of a table of images; '' where an image is repeated, so
+    that it has one say in what its position shows. Nothing where the table tells none."""
+    if "position" not in rows or not rows["position"].any():
+        return ()
+    return tuple(rows["position"].where(~rows["sha256"].duplicated(), ""))
 
 
 def oversample(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from reconad_plugin.ledger.splits import (
 )
 from reconad_plugin.metrics.intervals import clopper_pearson
 from reconad_plugin.training.fit import fit_detector
-from reconad_plugin.training.held_out_scores import cross_fit, parts_of_shares
+from reconad_plugin.training.held_out_scores import cross_fit, order_of_shares
 from reconad_plugin.training.images import NormalImages
 from tests.judged import TARGET_FPR, label, see
 
@@ -145,7 +145,7 @@ def test_shares_that_are_held_out_are_of_whole_parts():
 
     order = torch.cat([shared for _, shared in held_out]).tolist()
     assert sorted(order) == list(range(45))
-    assert parts_of_shares(parts) == tuple(parts[index] for index in order)
+    assert order_of_shares(parts, parts) == tuple(parts[index] for index in order)
     for number, shared in held_out:
         assert not learnt[number] & {parts[index] for index in shared.tolist()}
 

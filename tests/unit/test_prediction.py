@@ -187,7 +187,7 @@ def test_table_has_a_row_a_prediction(tiny_detector, encoded):
     """Rows and columns are those of the predictions, in their order."""
     rows = predict_encoded(tiny_detector, [encoded, "?"], "3")
 
-    table = to_table(rows, with_regions=True)
+    table = to_table(rows, with_regions=True, with_contexts=True)
 
     assert table.to_dict("records") == [asdict(row) for row in rows]
 
@@ -208,7 +208,9 @@ def test_table_can_be_sent_as_json(tiny_detector, encoded):
 
 def test_table_of_nothing_has_its_columns():
     """Without rows the columns are still there."""
-    assert list(to_table([], with_regions=True).columns) == list(Prediction.__dataclass_fields__)
+    assert list(to_table([], with_regions=True, with_contexts=True).columns) == list(
+        Prediction.__dataclass_fields__
+    )
 
 
 def test_prediction_follows_the_light(tiny_detector, encode, make_normal):

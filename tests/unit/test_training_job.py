@@ -87,7 +87,6 @@ def test_what_decides_the_weights_decides_the_fingerprint(other):
         pytest.param({"run_name": "again"}, id="name of the run"),
         pytest.param({"tags": {"reconad.night": "2024-05-01"}}, id="tags"),
         pytest.param({"images": IMAGES.assign(uri="moved")}, id="where images are"),
-        pytest.param({"images": IMAGES.assign(position="3")}, id="positions"),
         pytest.param({"settings": ProductSettings(false_alarms_per_year=2)}, id="the watch's own"),
         pytest.param({"image_size": ImageSize.square(128)}, id="a shape that is square"),
         pytest.param({"training": TrainingSettings(steps=3, textures="copy")}, id="folder"),
@@ -106,6 +105,19 @@ def test_positions_count_where_the_light_is_learnt():
     )
 
     assert first.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("model", ["ae", "draem"])
+def test_positions_count_where_each_has_a_normal_map(model):
+    """A version of before, whose positions had one map, is found all the same."""
+    settings = ProductSettings(model=model)
+    told = job(settings=settings)
+    none, one = (
+        job(settings=settings, images=IMAGES.assign(position=position)) for position in ("", "3")
+    )
+
+    assert (told.fingerprint != none.fingerprint) == (model == "ae")
+    assert told.contextless_fingerprint == none.fingerprint == one.fingerprint
 
 
 def test_base_is_its_run():
@@ -129,7 +141,8 @@ def test_version_of_before_is_found(monkeypatch):
 
     find_version(job())
 
-    known = job().fingerprint, job().square_fingerprint, earlier_fingerprint(job())
+    square, earlier = job().square_fingerprint, earlier_fingerprint(job())
+    known = job().fingerprint, job().contextless_fingerprint, square, earlier
     assert asked == [("bolts", *known)]
 
 
