@@ -253,7 +253,7 @@ def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalIm
     parts, positions = parts_told(train), positions_told(train)
     if cause == LIGHT:
         pixels, parts = _load_in_both_lights(chosen, train), ()
-        positions = positions and (*positions, *positions_told(_in_new_light(chosen, train)))
+        positions = positions and (*positions, *_in_new_light(chosen, train)["position"])
     else:
         if is_finetuning:
             is_new = train["night"] == chosen.images.night.isoformat()

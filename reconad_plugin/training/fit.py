@@ -175,12 +175,11 @@ def _fit(
     whole = shrink_pictures(images.train, size) if product.windows else images.train
     light = LightReference.fit(whole)
     copies, parts = [], images.calibration_parts
-    positions = () if product.windows else images.calibration_positions
+    learnt_from, positions = images.positions if not product.windows else ((), ())
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
         copies = cross_fit(images.train, fit_copy, images.train_parts)
         parts += order_of_shares(images.train_parts, images.train_parts) if copies else ()
-        if positions and copies:
-            positions += order_of_shares(images.train_positions, images.train_parts)
+        positions += order_of_shares(learnt_from, images.train_parts) if copies else ()
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
     held_out = [(network, images.calibration), *copies]
     seen = (
@@ -192,8 +191,7 @@ def _fit(
     normal = replace(normal, parts=parts, positions=positions)
     if spec.has_normal_map:
         learnt = [] if copies else [(network, whole)]
-        told = images.train_positions if positions and learnt else ()
-        normal = take_normal_map(normal, learnt, window_px, inside, told)
+        normal = take_normal_map(normal, learnt, window_px, inside, learnt_from if learnt else ())
     windows = None
     if product.windows:
         normal, windows = join_windows(held_out, normal, size, window_px, light, product.target_fpr)

@@ -22,6 +22,17 @@ class NormalImages:
     train_positions: tuple[str, ...] = ()
     calibration_positions: tuple[str, ...] = ()
 
+    @property
+    def positions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The positions of the images to train on and to calibrate on, as many as there are images
+        of each where one is told; else both are empty."""
+        if not (self.train_positions or self.calibration_positions):
+            return (), ()
+        return (
+            self.train_positions or ("",) * len(self.train),
+            self.calibration_positions or ("",) * len(self.calibration),
+        )
+
 
 def parts_told(rows: pd.DataFrame) -> tuple[str, ...]:
     """Return the ``part`` of each row of a table of images; nothing where it tells none."""
