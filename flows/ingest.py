@@ -15,7 +15,7 @@ from reconad_plugin.config import parse_night
 from reconad_plugin.errors import StorageError, StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests
 from reconad_plugin.ledger.repeats import most_repeated
-from reconad_plugin.ledger.splits import SplitRules
+from reconad_plugin.ledger.splits import SplitRules, first_group
 from reconad_plugin.watch.delivery import hung_camera
 from reconad_plugin.watch.explanation import describe_faults
 
@@ -40,6 +40,8 @@ def ingest(product: str, night: date) -> dict[str, int]:
     report_quarantined(opened, night, manifest)
     if fault := hung_camera(most_repeated(manifest)):
         get_run_logger().warning("night %s: %s", night, *describe_faults([fault]))
+    if unmatched := describe_untold_parts(opened, manifest):
+        get_run_logger().warning("night %s: %s", night, unmatched)
     counts = manifest["verdict"].value_counts()
     summary = {name: int(counts.get(name, 0)) for name in VERDICTS}
     get_run_logger().info("night %s: %s", night, summary)
@@ -61,6 +63,22 @@ def take_in(product: Product, night: date) -> pd.DataFrame:
     if len(manifest) or known is not None:
         manifests.write_manifest(store, layout, night, manifest)
     return manifest
+
+
+def describe_untold_parts(product: Product, manifest: pd.DataFrame) -> str | None:
+    """Describe accepted images whose name tells no part; None without, or without a pattern."""
+    pattern = product.settings.part_pattern
+    if pattern is None:
+        return None
+    keys = manifest.loc[manifest["verdict"] == manifests.ACCEPTED, "key"]
+    untold = [key for key in keys if not first_group(pattern, product.layout.name_of(key))]
+    if not untold:
+        return None
+    return (
+        f"part_pattern {pattern!r} finds no part in {len(untold)} of {len(keys)} images, such as "
+        f"{untold[0]}: each of them counts as a part of its own; correct the pattern before more "
+        "nights are dealt by it"
+    )
 
 
 @step()

@@ -198,6 +198,18 @@ class ProductSettings(_Frozen):
         return given if spec is None else {**given, "image_size_px": spec.image_size_px}
 
     @pydantic.model_validator(mode="after")
+    def _boxes_fit_what_is_seen(self) -> "ProductSettings":
+        for name in (self.model, self.witness):
+            if self.regions and name in MODELS and MODELS[name].is_of_whole_pictures:
+                raise ValueError(f"{name} is of whole pictures; got it with regions: leave one out")
+        if self.regions and self.windows:
+            raise ValueError(
+                "regions are of pictures that are seen as a whole; got them and windows = true: "
+                "leave one of them out"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
         if self.model == AUTO:
             of_a_model = {"width": self.width, "options": self.options, "vq": self.vq}

@@ -72,7 +72,7 @@ def train(
         warn(settled.tags[ADVICE_TAG])
     rules = SplitRules(settings.part_pattern, settings.split_by)
     table = _with_positions(table_of(folder, rules), settings.position_pattern)
-    check_parts(table)
+    check_parts(table, rules)
     size, whole = _settle_size(settings, table), None
     if settings.windows:
         whole = window_pictures(mirror.picture_sizes(folder.train), size)
@@ -268,13 +268,27 @@ def _with_positions(table: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     return table.assign(position=[camera_position(path.name, pattern) for path in table["path"]])
 
 
-def check_parts(table: pd.DataFrame) -> None:
-    """Check that parts leave some to train on and some to calibrate on.
+def check_parts(table: pd.DataFrame, rules: SplitRules) -> None:
+    """Check that names tell parts, and that these leave some to train on and some to calibrate on.
 
     Raises:
-        ConfigError: all images are of one part.
+        ConfigError: no name tells a part, or all images are of one part.
     """
-    if parts_told(table) and table["split"].nunique() < 2:
+    if not parts_told(table):
+        return
+    untold = table[table["part"] == table["uri"]]
+    such = as_text(untold["path"].iloc[0].name) if len(untold) else ""
+    if len(untold) == len(table):
+        raise ConfigError(
+            f"part_pattern must find the part in a picture's name; {rules.part_pattern!r} finds "
+            f"none in {len(table)} images, such as {such}: correct it, or leave it out"
+        )
+    if len(untold):
+        warn(
+            f"part_pattern finds no part in {len(untold)} of {len(table)} images, such as {such}: "
+            "each of them counts as a part of its own"
+        )
+    if table["split"].nunique() < 2:
         raise ConfigError(
             "parts must be two at least, one to train on and one that sets the threshold; "
             f"part_pattern finds {table['part'].nunique()} in {len(table)} images: give a pattern "

@@ -167,7 +167,7 @@ def describe_sizes(paths: Sequence[Path], seen: ImageSize) -> str | None:
             f"{len(paths)} pictures have {len(sizes)} sizes, from {low_w} x {low_h} to "
             f"{high_w} x {high_h}: each is resized to {seen_w} x {seen_h}"
         )
-    width, height = (max(side) for side in zip(*sizes, strict=True))
+    width, height = max(sizes, key=lambda side: max(side[0] / seen_w, side[1] / seen_h))
     if width > seen_w or height > seen_h:
         said.append(
             f"pictures of {width} x {height} are seen at {seen_w} x {seen_h}: one pixel there is "

@@ -29,6 +29,7 @@ from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
 from reconad_plugin.training.held_out_scores import (
     HeldOutScores,
+    are_shared_out,
     cross_fit,
     join_held_out,
     order_of_shares,
@@ -80,12 +81,14 @@ def fit_detector(
             raise ConfigError(f"{name} is of whole pictures; got it with a region: leave one out")
     beside = product.of_witness
     held_out = len(images.calibration)
-    if base is None and model_spec(product.model).is_cross_fitted:
+    is_cross_fitted = base is None and model_spec(product.model).is_cross_fitted
+    if is_cross_fitted and are_shared_out(len(images.train), images.train_parts):
         held_out += len(images.train)
     if beside is not None and held_out < LEAST_IMAGES:
+        otherwise = "leave the witness out" if base is None else "train from scratch"
         raise NotEnoughImagesError(
             f"a witness needs at least {LEAST_IMAGES} held-out normal images; got {held_out}: "
-            "bring more normal images, or leave the witness out"
+            f"bring more normal images, or {otherwise}"
         )
     detector, report, normal = _fit(images, product, training, base, foundation, options, region)
     if beside is not None:

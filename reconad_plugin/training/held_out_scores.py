@@ -156,9 +156,14 @@ def cross_fit(
     """Fit a network to all but each of four shares of (N, 3, S, S) images; none where there are
     too many to need it, or too few to share out. The images of a part are in one share; without
     ``parts`` each is a part of its own, and it is parts that are counted."""
-    if not CROSS_FITS <= count_parts(parts, len(images)) < CROSS_FITTED_IMAGES:
+    if not are_shared_out(len(images), parts):
         return []
     return [(fit(images[~chosen]), images[chosen]) for chosen in _shares(parts, len(images))]
+
+
+def are_shared_out(images: int, parts: tuple[str, ...] = ()) -> bool:
+    """Say whether ``cross_fit`` shares out so many images, or the parts that they show."""
+    return CROSS_FITS <= count_parts(parts, images) < CROSS_FITTED_IMAGES
 
 
 def order_of_shares(values: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, ...]:

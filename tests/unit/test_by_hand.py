@@ -297,6 +297,29 @@ def test_one_part_alone_sets_no_threshold(tmp_path, save):
         train(str(tmp_path / "bolts"), None, settings)
 
 
+def test_a_pattern_that_finds_no_part_is_refused(tmp_path, save):
+    """Else each picture would count as a part, and the threshold would be far too sure."""
+    for shot in range(12):
+        save(tmp_path / "bolts" / f"lot{shot // 2}_{shot}.png", shade=shot + 1)
+    settings = ProductSettings(model="ae", image_size_px=32, part_pattern=r"part(\d)")
+
+    with pytest.raises(ConfigError, match=r"'part\(.*\)' finds none in 12 images, such as lot0_0"):
+        train(str(tmp_path / "bolts"), None, settings)
+
+
+def test_pictures_without_a_part_are_told(tmp_path, save, capsys):
+    """Each counts as a part of its own."""
+    names = ["lot1_0.png", "lot1_1.png", "lot2_0.png", "other.png"]
+    for shade, name in enumerate(names, start=1):
+        save(tmp_path / name, shade=shade)
+    rules = SplitRules(part_pattern=r"lot(\d)")
+
+    by_hand.check_parts(table_of(read_folder(tmp_path), rules), rules)
+
+    told = "part_pattern finds no part in 1 of 4 images, such as other.png: each"
+    assert told in capsys.readouterr().err
+
+
 def test_fine_tuning_asks_the_bucket_for_the_whole_key(
     tmp_path, save, monkeypatch, tiny_detector, capsys
 ):

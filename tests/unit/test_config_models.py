@@ -37,3 +37,20 @@ def test_options_of_the_recipe_do_not_change_the_network():
     noisy = ProductSettings(options={"denoising": 0.1})
 
     assert noisy.architecture == ProductSettings().architecture
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        pytest.param({"model": "texture"}, "texture is of whole pictures", id="texture"),
+        pytest.param({"witness": "texture"}, "texture is of whole pictures", id="as a witness"),
+        pytest.param({"windows": True}, "regions are of pictures that are seen", id="windows"),
+    ],
+)
+def test_boxes_that_cannot_be_looked_at_are_refused_at_once(others, said):
+    """And not after the nights that gather images for a first training."""
+    box = {"x": 0.1, "y": 0.1, "width": 0.5, "height": 0.5}
+
+    with pytest.raises(ValueError, match=said):
+        ProductSettings(regions=[box], **others)
+    assert ProductSettings(model="fre", regions=[box]).regions

@@ -207,6 +207,28 @@ def test_too_few_held_out_images_are_told_before_the_training(normal):
         fit_detector(few, PRODUCT, TrainingSettings(steps=10**6))
 
 
+def test_images_of_too_few_parts_are_not_held_out_by_turns(normal):
+    """So they are none that a law could be of."""
+    parts = tuple("aaaaabbbbbcccccc")
+    few = NormalImages(normal.train, normal.calibration[:4], normal.judge, parts, tuple("dddd"))
+    product = ProductSettings(
+        model="fre", witness="texture", features="random", image_size_px=SIZE_PX
+    )
+
+    with pytest.raises(
+        NotEnoughImagesError, match=r"held-out normal images; got 4: .* leave the w"
+    ):
+        fit_detector(few, product, A_FEW_STEPS)
+
+
+def test_a_fine_tuning_with_too_few_images_says_what_would_do(fused, normal):
+    """By hand no witness can be left out of it."""
+    few = NormalImages(normal.train, normal.calibration[:9], normal.judge)
+
+    with pytest.raises(NotEnoughImagesError, match=r"got 9: .*, or train from scratch"):
+        fit_detector(few, PRODUCT, A_FEW_STEPS, base=fused[0])
+
+
 @pytest.mark.parametrize(
     ("model", "witness", "said"),
     [

@@ -11,6 +11,7 @@ from flows import ingest
 from flows.ingest import report_quarantined, take_in
 from reconad_plugin.config import ProductSettings
 from reconad_plugin.errors import AccessDeniedError, StorageError, StorageUnreachableError
+from reconad_plugin.store.layout import ProductLayout
 
 NIGHT = date(2026, 3, 1)
 LARGEST_EVENT_BYTES = 1_500_000  # Prefect's limit
@@ -121,3 +122,26 @@ def test_the_last_try_of_a_night_is_known(monkeypatch, run, is_last):
     take_in.__wrapped__(product, NIGHT)
 
     assert asked[0].is_last_try is is_last
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        pytest.param(None, None, id="no pattern"),
+        pytest.param(
+            r"(bolt\d)_", "finds no part in 1 of 2 images, such as bolts/incoming/2026", id="one"
+        ),
+        pytest.param(r"^(.)", None, id="all told"),
+    ],
+)
+def test_pictures_whose_names_tell_no_part_are_told(pattern, said):
+    """The sides of a night stay, so a pattern that is wrong must not wait to be found."""
+    names = {"bolt1_a.png": "accepted", "nut.png": "accepted", "b.txt": "quarantined"}
+    keys = [f"bolts/incoming/{NIGHT}/{name}" for name in names]
+    settings = ProductSettings(part_pattern=pattern)
+    product = SimpleNamespace(settings=settings, layout=ProductLayout("bolts"))
+    manifest = pd.DataFrame({"key": keys, "verdict": list(names.values())})
+
+    found = ingest.describe_untold_parts(product, manifest)
+
+    assert found is None if said is None else said in found

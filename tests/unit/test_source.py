@@ -367,6 +367,18 @@ def test_pictures_that_the_network_sees_smaller_are_told(tmp_path):
     )
 
 
+def test_the_picture_that_is_told_is_one_that_is_there(tmp_path):
+    """Of pictures that stand and lie, the one that is shrunk most."""
+    paths = [tmp_path / "wide.png", tmp_path / "high.png"]
+    for path, size in zip(paths, [(160, 64), (64, 160)], strict=True):
+        Image.new("RGB", size).save(path)
+
+    told = describe_sizes(paths, ImageSize(32, 80))
+
+    assert told is not None
+    assert "pictures of 64 x 160 are seen at 80 x 32: one pixel there is 0.8 x 5.0 of" in told
+
+
 def test_folder_of_textures_may_be_in_a_bucket(bucket, tmp_path):
     """Any folder can be given as a path or as an address."""
     assert local_folder(str(tmp_path)) == tmp_path
