@@ -25,7 +25,7 @@ from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.detector.prediction import predict_contents
 from reconad_plugin.metrics.intervals import clopper_pearson
 from reconad_plugin.training.fit import fit_detector
-from reconad_plugin.training.images import NormalImages
+from reconad_plugin.training.images import NormalImages, oversample, positions_told
 from tests.factory import to_png
 
 SIZE_PX = 32
@@ -265,3 +265,29 @@ def test_a_version_without_contexts_is_served_as_before(detector, tmp_path):
 
     assert served.metadata.signature == flavor.SIGNATURE
     assert "context" not in served.predict(pd.DataFrame({"image": ["no picture"]}))
+
+
+def test_a_repeated_image_has_one_say():
+    """A fine-tuning repeats new images; what is repeated tells no position."""
+    old, new = (
+        pd.DataFrame({"sha256": names, "position": [LEFT] * len(names)})
+        for names in (["a", "b", "c", "d"], ["e", "f"])
+    )
+
+    assert positions_told(oversample(old, new)) == (LEFT,) * 6 + ("",) * 2
+    assert positions_told(old.assign(position="")) == positions_told(old[["sha256"]]) == ()
+
+
+@pytest.mark.parametrize("model", ["ae", "fre"])
+def test_one_split_may_tell_no_position(model):
+    """Those of the other still have their maps; a ``fre`` holds its training images out as well."""
+    train, told = of_both(20, 91)
+    images = NormalImages(train, pictures(LEFT, 4, 95), train[:0], train_positions=told)
+    product = ProductSettings(
+        model=model, image_size_px=SIZE_PX, features="random" if model == "fre" else None
+    )
+
+    contexts = fit_detector(images, product, TrainingSettings(steps=1))[0].contexts
+
+    assert contexts.names == (LEFT, RIGHT)
+    assert contexts.held_out == ((20, 20) if model == "fre" else (0, 0))
