@@ -174,6 +174,10 @@ def describe_sizes(paths: Sequence[Path], seen: ImageSize) -> str | None:
             f"{width / seen_w:.1f} x {height / seen_h:.1f} of theirs. For smaller defects give a "
             "larger image size"
         )
+        if (width - height) * (seen_w - seen_h) < 0 and len(sizes) == 1:
+            said.append(
+                f"an image size is height x width: {seen_w}x{seen_h} would lie as the pictures do"
+            )
     elif width < seen_w and height < seen_h:
         said.append(
             f"pictures of {width} x {height} are smaller than the network's {seen_w} x {seen_h}: "

@@ -367,6 +367,15 @@ def test_pictures_that_the_network_sees_smaller_are_told(tmp_path):
     )
 
 
+def test_height_and_width_that_are_exchanged_are_told(tmp_path):
+    """An image size is height x width, and pictures are width x height."""
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (160, 64)).save(path)
+
+    assert "height x width: 64x160 would" in str(describe_sizes([path], ImageSize(160, 64)))
+    assert "height x width" not in str(describe_sizes([path], ImageSize(32, 80)))
+
+
 def test_the_picture_that_is_told_is_one_that_is_there(tmp_path):
     """Of pictures that stand and lie, the one that is shrunk most."""
     paths = [tmp_path / "wide.png", tmp_path / "high.png"]
