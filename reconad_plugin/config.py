@@ -179,6 +179,7 @@ class ProductSettings(_Frozen):
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"
     position_pattern: _Pattern | None = None
+    contexts: bool = False  # whether each position of the camera has a normal map of its own
     part_pattern: _Pattern | None = None  # pictures of one part fall on one side of the splits
     split_by: Literal["image", "time"] = "image"  # how pictures whose part nothing tells are dealt
     # where to look, in place of the masks under ``regions/`` in the bucket

@@ -32,6 +32,7 @@ def run(options: TrainOptions) -> None:
         "witness": options.witness,
         "part_pattern": options.part_pattern,
         "position_pattern": options.position_pattern,
+        "contexts": options.position_pattern is not None,
         "split_by": "time",  # a folder has an order, and nobody says what else tells its parts
         "train": checked(TrainingSettings, options.training),
         **options.limits,

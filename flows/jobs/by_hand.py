@@ -141,6 +141,7 @@ def finetune(
         calibrate_by="light" if base.light_levels else "none",
         part_pattern=rules.part_pattern,
         position_pattern=pattern,
+        contexts=known is not None,
         seed=seed,
     )
     name = product or _registered_product(model_uri) or name_of(data, "--product")

@@ -42,7 +42,7 @@ PARTS_TAG: Final = "reconad.part_pattern"  # how a version tells parts; none: it
 PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (
-    "features windows regions part_pattern split_by witness"  # settings that came later
+    "features windows regions part_pattern split_by contexts witness"  # settings that came later
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 
@@ -97,14 +97,9 @@ class TrainingJob:
     @property
     def square_fingerprint(self) -> str:
         """The fingerprint of the same job at a time when all pictures became squares."""
-        return self._fingerprint(self.settings, with_contexts=False)
+        return self._fingerprint(self.settings)
 
-    @property
-    def contextless_fingerprint(self) -> str:
-        """The fingerprint of the same job at a time when all positions had one normal map."""
-        return self._fingerprint(self.settled, with_contexts=False)
-
-    def _fingerprint(self, settings: ProductSettings, with_contexts: bool = True) -> str:
+    def _fingerprint(self, settings: ProductSettings) -> str:
         columns = ["sha256", "split", "night"] + ["position"] * (self.cause == LIGHT)
         content = {
             "format": FINGERPRINT_FORMAT,
@@ -125,7 +120,7 @@ class TrainingJob:
         if parts := parts_told(self.images):
             content["parts"] = parts
         told = positions_told(self.images)
-        if with_contexts and self._has_normal_map and len({*told} - {""}) > 1:
+        if self.settings.contexts and self._has_normal_map and len({*told} - {""}) > 1:
             content["contexts"] = told
         if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
@@ -230,7 +225,7 @@ def hash_of(content: Mapping[str, Any]) -> str:
 
 def find_version(job: TrainingJob) -> registry.Version | None:
     """Find the version that the same job led to before."""
-    before = job.contextless_fingerprint, job.square_fingerprint, earlier_fingerprint(job)
+    before = job.square_fingerprint, earlier_fingerprint(job)
     return registry.find_by_fingerprint(job.product, job.fingerprint, *before)
 
 

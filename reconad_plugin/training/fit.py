@@ -178,7 +178,8 @@ def _fit(
     whole = shrink_pictures(images.train, size) if product.windows else images.train
     light = LightReference.fit(whole)
     copies, parts = [], images.calibration_parts
-    learnt_from, positions = images.positions if not product.windows else ((), ())
+    has_contexts = product.contexts and not product.windows
+    learnt_from, positions = images.positions if has_contexts else ((), ())
     if spec.is_cross_fitted and base is None:  # a fine-tuning repeats images
         copies = cross_fit(images.train, fit_copy, images.train_parts)
         parts += order_of_shares(images.train_parts, images.train_parts) if copies else ()

@@ -62,6 +62,7 @@ def fitted(model, are_told, steps=30):
         model=model,
         image_size_px=SIZE_PX,
         position_pattern="_(left|right)",
+        contexts=True,
         features="random" if model == "fre" else None,
     )
     return fit_detector(images, product, TrainingSettings(steps=steps))[0]
@@ -283,9 +284,8 @@ def test_one_split_may_tell_no_position(model):
     """Those of the other still have their maps; a ``fre`` holds its training images out as well."""
     train, told = of_both(20, 91)
     images = NormalImages(train, pictures(LEFT, 4, 95), train[:0], train_positions=told)
-    product = ProductSettings(
-        model=model, image_size_px=SIZE_PX, features="random" if model == "fre" else None
-    )
+    features = "random" if model == "fre" else None
+    product = ProductSettings(model=model, image_size_px=SIZE_PX, contexts=True, features=features)
 
     contexts = fit_detector(images, product, TrainingSettings(steps=1))[0].contexts
 

@@ -109,15 +109,16 @@ def test_positions_count_where_the_light_is_learnt():
 
 @pytest.mark.parametrize("model", ["ae", "draem"])
 def test_positions_count_where_each_has_a_normal_map(model):
-    """A version of before, whose positions had one map, is found all the same."""
-    settings = ProductSettings(model=model)
+    """They do where contexts are asked for, and where there are several."""
+    settings = ProductSettings(model=model, contexts=True)
     told = job(settings=settings)
     none, one = (
         job(settings=settings, images=IMAGES.assign(position=position)) for position in ("", "3")
     )
 
+    unasked = job(settings=ProductSettings(model=model))
     assert (told.fingerprint != none.fingerprint) == (model == "ae")
-    assert told.contextless_fingerprint == none.fingerprint == one.fingerprint
+    assert none.fingerprint == one.fingerprint == unasked.fingerprint
 
 
 def test_base_is_its_run():
@@ -142,8 +143,7 @@ def test_version_of_before_is_found(monkeypatch):
     find_version(job())
 
     square, earlier = job().square_fingerprint, earlier_fingerprint(job())
-    known = job().fingerprint, job().contextless_fingerprint, square, earlier
-    assert asked == [("bolts", *known)]
+    assert asked == [("bolts", job().fingerprint, square, earlier)]
 
 
 @pytest.mark.parametrize(
