@@ -5,7 +5,6 @@ never stand in it: they come the usual AWS way (environment, profile or role), a
 of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
 """
 
-import math
 import os
 import re
 import tomllib
@@ -29,7 +28,7 @@ from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Box
 from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
-from reconad_plugin.networks.registry import MODELS, Choices, Option, model_spec
+from reconad_plugin.networks.registry import MODELS, Option, check_witness, model_spec
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
 from reconad_plugin.simulation.presets import preset as find_preset
 
@@ -39,7 +38,6 @@ DEFAULT_MODEL = "ae"
 AUTO = "auto"  # the model that is advised when the first training begins
 
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-RANDOM_FEATURES = "random"  # in place of weights
 FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
 
 
@@ -67,14 +65,6 @@ def _known_model(name: str) -> str:
 def _known_preset(name: str) -> str:
     find_preset(name)
     return name
-
-
-def backbone_of(features: str | None) -> str:
-    """Return the network of torchvision that a product's ``features`` name, as ``resnet18`` or
-    ``resnet18=weights.pth``; empty where they name none."""
-    name = (features or "").partition("=")[0]
-    is_named = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name != RANDOM_FEATURES
-    return name if is_named else ""
 
 
 _GROUPS: Final = {
@@ -220,41 +210,17 @@ class ProductSettings(_Frozen):
                 raise ValueError(f"{named[0]} belongs to a model; got it with {AUTO}: name a model")
             return self
         spec = MODELS[self.model]
-        if self.width is not None and self.width not in spec.widths:
-            raise ValueError(
-                f"width of {self.model} must be one of {', '.join(spec.widths)}; got {self.width!r}"
-            )
+        spec.check_width(self.model, self.width)
+        spec.check_options(self.model, self.options)
         if self.vq is not None and spec.foundation is None:
             founded = ", ".join(name for name, each in MODELS.items() if each.foundation)
             raise ValueError(f"vq belongs to {founded}; got it with {self.model}: leave it out")
         if self.witness is not None:
-            self._check_witness(self.witness)
+            check_witness(self.model, self.witness)
         if self.features is not None and not self.takes_features:
             taking = ", ".join(name for name, each in MODELS.items() if each.pretrained)
             raise ValueError(f"features belong to {taking}; got them with {self.model}")
-        known = {**spec.network_options, **spec.recipe_options}
-        unknown = sorted(set(self.options) - set(known))
-        if unknown:
-            raise ValueError(
-                f"options of {self.model} are {', '.join(known) or 'none'}; got {unknown[0]!r}"
-            )
-        for name, value in self.options.items():
-            rule = _broken_rule(known[name], value)
-            if rule:
-                raise ValueError(f"option {name} must be {rule}; got {value!r}")
         return self
-
-    def _check_witness(self, name: str) -> None:
-        able = [each for each, spec in MODELS.items() if spec.can_witness]
-        if name == self.model:
-            raise ValueError(
-                f"a witness must be another model than the first; got {name} twice: leave it out"
-            )
-        if name not in able:
-            raise ValueError(
-                f"a witness must be a model that is trained in seconds, {' or '.join(able)}; "
-                f"got {name!r}"
-            )
 
     @property
     def takes_features(self) -> bool:
@@ -314,16 +280,6 @@ class ProductSettings(_Frozen):
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
         return ImageLimits(self.max_image_pixels, self.min_image_side_px)
-
-
-def _broken_rule(choices: Choices, value: Option) -> str:
-    """Say what an option's value must be; nothing where it is."""
-    if isinstance(choices, tuple):
-        return "" if value in choices else f"one of {', '.join(choices)}"
-    if choices is bool:
-        return "" if isinstance(value, bool) else "true or false"
-    is_number = isinstance(value, float) and 0 <= value < math.inf
-    return "" if is_number else "a number of at least 0"
 
 
 class Settings(_Frozen):

@@ -20,7 +20,7 @@ from reconad_plugin.advice.facts import (
 )
 from reconad_plugin.advice.machine import this_machine
 from reconad_plugin.advice.rules import Advice, advise, lines_of
-from reconad_plugin.config import RANDOM_FEATURES, ProductSettings
+from reconad_plugin.config import ProductSettings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import InvalidImageError, NotEnoughImagesError
 from reconad_plugin.images.folder import ImageFolder
@@ -28,7 +28,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over, read_file
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.manifest import camera_position
-from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.networks.registry import RANDOM_FEATURES, model_spec
 from reconad_plugin.training.pretrained_features import find_weights
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from flows.jobs.training_job import hash_of
-from reconad_plugin.config import RANDOM_FEATURES
 from reconad_plugin.ledger.eligibility import Status, waiting_images
 from reconad_plugin.ledger.first_check import FirstCheck
 from reconad_plugin.ledger.night_record import WAITING
+from reconad_plugin.networks.registry import RANDOM_FEATURES
 from reconad_plugin.training.first_images import (
     MOST_DEVIATIONS,
     SIZE,

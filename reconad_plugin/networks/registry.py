@@ -4,6 +4,8 @@ A model is a network that can say where a picture is anomalous (``networks.base`
 that train it. Serving loads the first and never the second.
 """
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -16,6 +18,8 @@ from reconad_plugin.images.size import ImageSize
 if TYPE_CHECKING:  # torch must not be imported to know which models there are
     from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 
+
+RANDOM_FEATURES: Final = "random"  # in place of weights
 
 Option = bool | float | str  # the value of an option of a model
 Choices = type[bool] | type[float] | tuple[str, ...]  # what it can be
@@ -105,6 +109,25 @@ class ModelSpec:
         asked = {name: options.get(name, left_open.get(name)) for name in self.network_options}
         chosen = {name: value for name, value in asked.items() if value}
         return {**self.widths[width or self.default_width], **chosen}
+
+    def check_width(self, name: str, width: str | None) -> None:
+        """Raise a ConfigError where the model, of this name, has no such width."""
+        if width is not None and width not in self.widths:
+            raise ConfigError(
+                f"width of {name} must be one of {', '.join(self.widths)}; got {width!r}"
+            )
+
+    def check_options(self, name: str, options: Mapping[str, Option]) -> None:
+        """Raise a ConfigError where the model, of this name, has not one of these options, or not
+        with this value."""
+        known = {**self.network_options, **self.recipe_options}
+        for option, value in sorted(options.items(), key=lambda each: each[0] in known):
+            if option not in known:
+                raise ConfigError(
+                    f"options of {name} are {', '.join(known) or 'none'}; got {option!r}"
+                )
+            if rule := _broken_rule(known[option], value):
+                raise ConfigError(f"option {option} must be {rule}; got {value!r}")
 
     def build_network(self, size: ImageSize, **architecture: Option) -> "AnomalyNetwork":
         """Build the untrained network for images of this size."""
@@ -253,6 +276,38 @@ def model_spec(name: str) -> ModelSpec:
     if name not in MODELS:
         raise ConfigError(f"model must be one of {', '.join(sorted(MODELS))}; got {name!r}")
     return MODELS[name]
+
+
+def check_witness(model: str, witness: str) -> None:
+    """Raise a ConfigError where a model cannot score beside another, of these names."""
+    able = [name for name, spec in MODELS.items() if spec.can_witness]
+    if witness == model:
+        raise ConfigError(
+            f"a witness must be another model than the first; got {witness} twice: leave it out"
+        )
+    if witness not in able:
+        raise ConfigError(
+            f"a witness must be a model that is trained in seconds, {' or '.join(able)}; "
+            f"got {witness!r}"
+        )
+
+
+def backbone_of(features: str | None) -> str:
+    """Return the network of torchvision that a product's ``features`` name, as ``resnet18`` or
+    ``resnet18=weights.pth``; empty where they name none."""
+    name = (features or "").partition("=")[0]
+    is_named = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name != RANDOM_FEATURES
+    return name if is_named else ""
+
+
+def _broken_rule(choices: Choices, value: Option) -> str:
+    """Say what an option's value must be; nothing where it is."""
+    if isinstance(choices, tuple):
+        return "" if value in choices else f"one of {', '.join(choices)}"
+    if choices is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    is_number = isinstance(value, float) and 0 <= value < math.inf
+    return "" if is_number else "a number of at least 0"
 
 
 def _load(target: str) -> Any:

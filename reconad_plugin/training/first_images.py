@@ -18,14 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.config import backbone_of
 from reconad_plugin.detector.detector import smooth_map
 from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.images.light import standard_light
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.metrics.intervals import index_parts
 from reconad_plugin.networks.fre import FeatureReconstruction
-from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.networks.registry import backbone_of, model_spec
 from reconad_plugin.training.fre import residual_directions, split_directions
 
 SIZE: Final = ImageSize.square(128)  # that the images are looked at

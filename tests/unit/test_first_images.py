@@ -9,13 +9,14 @@ import torch
 from flows.jobs import first_images
 from flows.jobs.first_images import WHY, hold_outliers
 from flows.jobs.product import Product
-from reconad_plugin.config import RANDOM_FEATURES, ProductSettings
+from reconad_plugin.config import ProductSettings
 from reconad_plugin.images.geometry import decode_to_size
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import read_ledger
 from reconad_plugin.ledger.manifest import IntakeRules, build_manifest, write_manifest
 from reconad_plugin.ledger.night_record import NORMAL, NightRecords
+from reconad_plugin.networks.registry import RANDOM_FEATURES
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.training.first_images import SIZE, find_outliers, measure_deviations
@@ -59,7 +60,7 @@ def product(tmp_path):
 
 @pytest.fixture
 def deliver(product, monkeypatch):
-    """Takes a night's files in; no version has served until one is said to."""
+    """Ingests a night's files; no version has served until one is said to."""
     history = [History()]
 
     def read(of):
@@ -67,7 +68,7 @@ def deliver(product, monkeypatch):
 
     monkeypatch.setattr(first_images, "open_ledger_to_train", read)
 
-    def take_in(files, served=False):
+    def ingest(files, served=False):
         for number, content in enumerate(files):
             product.store[f"{LAYOUT.incoming(NIGHT)}{number:03}.png"] = content
         rules = IntakeRules(ImageLimits())
@@ -75,7 +76,7 @@ def deliver(product, monkeypatch):
         write_manifest(product.store, LAYOUT, NIGHT, table)
         history[0] = History(founding_until="2026-04-30") if served else History()
 
-    return take_in
+    return ingest
 
 
 def learnable(product):
