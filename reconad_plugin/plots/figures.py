@@ -89,12 +89,7 @@ def plot_disagreement(
 def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: str) -> Figure:
     """Plot a sheet of normal and simulated images, (N, 3, S, S) uint8, and (N, S, S) bool masks,
     four of each a row."""
-    rows = -(-len(images) // 4)
-    figure = Figure(figsize=(16, 1.55 * rows + 0.6), layout="constrained")
-    figure.suptitle(heading)
-    grid = figure.subplots(rows, 12, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
+    figure, grid = _sheet(-(-len(images) // 4), 12, 16, 1.55, heading)
     for index, (image, mask, result) in enumerate(zip(images, masks, simulated, strict=True)):
         shown = grid[index // 4, index % 4 * 3 : index % 4 * 3 + 3]
         shown[0].imshow(_to_hwc(image))
@@ -111,12 +106,7 @@ def plot_region(
 ) -> Figure:
     """Plot a sheet of pictures, (N, 3, S, S) uint8, that are dark outside of where is looked at,
     (N, S, S) bool, and its outline, four a row."""
-    rows = -(-len(images) // 4)
-    figure = Figure(figsize=(12, 3.1 * rows + 0.6), layout="constrained")
-    figure.suptitle(heading)
-    grid = figure.subplots(rows, 4, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
+    figure, grid = _sheet(-(-len(images) // 4), 4, 12, 3.1, heading)
     for axes, image, mask, title in zip(grid.flat, images, inside, titles, strict=False):
         picture = image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
         axes.imshow(np.where(mask[..., None], picture, picture // 4))
@@ -165,6 +155,18 @@ def new_axes(
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _sheet(
+    rows: int, columns: int, width: float, row_height: float, heading: str
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Begin a sheet of pictures without axes, its sizes in inches."""
+    figure = Figure(figsize=(width, row_height * rows + 0.6), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    return figure, grid
 
 
 def _picture_grid(

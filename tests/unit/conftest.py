@@ -36,6 +36,12 @@ TINY_WIDTHS = {
     },
 }
 
+MINIMAL_SETTINGS = """
+[storage]
+bucket = "parts"
+[products.bolt]
+"""
+
 # Models that learn by descent; what the others keep besides is in test_fre.py.
 DESCENDING = [name for name, spec in MODELS.items() if not spec.pretrained]
 
@@ -147,3 +153,15 @@ def encode() -> Callable[..., bytes]:
 def speckle() -> np.ndarray:
     """(20, 32, 3) uint8 of random colours: every pixel is told from every other."""
     return np.random.default_rng(7).integers(0, 256, (20, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def write_settings(tmp_path):
+    """Writes a settings file and gives its path."""
+
+    def to_file(text):
+        path = tmp_path / "reconad.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return to_file

@@ -10,29 +10,12 @@ from reconad_plugin.config import ProductSettings, load_settings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.features import describe_image
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
-
-MINIMAL = """
-[storage]
-bucket = "parts"
-[products.bolt]
-"""
+from tests.unit.conftest import MINIMAL_SETTINGS as MINIMAL
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Writes a settings file and gives its path."""
-
-    def to_file(text):
-        path = tmp_path / "reconad.toml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return to_file
-
-
-def test_smallest_file_has_defaults(write):
+def test_smallest_file_has_defaults(write_settings):
     """A bucket and the name of a product are enough."""
-    settings = load_settings(write(MINIMAL))
+    settings = load_settings(write_settings(MINIMAL))
 
     product = settings.product("bolt")
     assert settings.storage.bucket == "parts"
@@ -45,10 +28,10 @@ def test_smallest_file_has_defaults(write):
     assert product.train.early_stopping
 
 
-def test_every_setting_can_be_set(write):
+def test_every_setting_can_be_set(write_settings):
     """What stands in the file is what is in force."""
     settings = load_settings(
-        write(
+        write_settings(
             """
 [storage]
 bucket = "parts"
@@ -241,10 +224,10 @@ steps = 100
         ),
     ],
 )
-def test_breach_of_a_products_rule_is_named(write, line, said):
+def test_breach_of_a_products_rule_is_named(write_settings, line, said):
     """A product's setting that breaks its rule is named with its place and its rule."""
     with pytest.raises(ConfigError, match=rf"breaks 1 rule\(s\): products.bolt.*{said}"):
-        load_settings(write(MINIMAL + line))
+        load_settings(write_settings(MINIMAL + line))
 
 
 @pytest.mark.parametrize(
@@ -255,10 +238,10 @@ def test_breach_of_a_products_rule_is_named(write, line, said):
         pytest.param("false_alarms_per_year = inf", id="false alarms"),
     ],
 )
-def test_infinity_is_refused(write, line):
+def test_infinity_is_refused(write_settings, line):
     """A figure without end, which TOML can write, would fail or silence something later."""
     with pytest.raises(ConfigError, match=rf"products.bolt.*{line.split(' ')[0].split('.')[-1]}"):
-        load_settings(write(MINIMAL + line))
+        load_settings(write_settings(MINIMAL + line))
 
 
 @pytest.mark.parametrize(
@@ -309,16 +292,16 @@ def test_infinity_is_refused(write, line):
         ),
     ],
 )
-def test_breach_elsewhere_is_named(write, text, said):
+def test_breach_elsewhere_is_named(write_settings, text, said):
     """Every other part of the file has its rules as well."""
     with pytest.raises(ConfigError, match=rf"breaks 1 rule\(s\): {said}"):
-        load_settings(write(text))
+        load_settings(write_settings(text))
 
 
-def test_all_breaches_are_named_at_once(write):
+def test_all_breaches_are_named_at_once(write_settings):
     """Two mistakes are two sentences of one message of one line."""
     with pytest.raises(ConfigError, match=r"breaks 2 rule\(s\): .*seed.*; .*nonsense") as raised:
-        load_settings(write(MINIMAL + 'seed = "x"\nnonsense = 1'))
+        load_settings(write_settings(MINIMAL + 'seed = "x"\nnonsense = 1'))
 
     assert "\n" not in str(raised.value)
 
@@ -330,9 +313,9 @@ def test_all_breaches_are_named_at_once(write):
         pytest.param('products = {}\n[storage]\nbucket = "parts"', "none", id="none is known"),
     ],
 )
-def test_unknown_product_says_which_are_known(write, text, known):
+def test_unknown_product_says_which_are_known(write_settings, text, known):
     """A product that does not stand in the file is an error with the known ones and the fix."""
-    settings = load_settings(write(text))
+    settings = load_settings(write_settings(text))
 
     with pytest.raises(
         ConfigError, match=rf"got 'screw', known: {known}: add a section \[products.screw\]"
@@ -340,26 +323,28 @@ def test_unknown_product_says_which_are_known(write, text, known):
         settings.product("screw")
 
 
-def test_report_is_full_or_lean(write):
+def test_report_is_full_or_lean(write_settings):
     """Full where nothing is said; anything else is refused with what there is."""
-    assert load_settings(write(MINIMAL)).monitoring.report == "full"
+    assert load_settings(write_settings(MINIMAL)).monitoring.report == "full"
 
     with pytest.raises(ConfigError, match=r"monitoring\.report: Input should be 'full' or 'lean'"):
-        load_settings(write(MINIMAL + '[monitoring]\nreport = "short"'))
+        load_settings(write_settings(MINIMAL + '[monitoring]\nreport = "short"'))
 
 
-def test_settings_do_not_change(write):
+def test_settings_do_not_change(write_settings):
     """Nobody changes settings once they are read."""
-    product = load_settings(write(MINIMAL)).product("bolt")
+    product = load_settings(write_settings(MINIMAL)).product("bolt")
 
     with pytest.raises(ValueError, match="frozen"):
         product.seed = 3
 
 
-def test_smallest_side_that_is_allowed_can_be_described(write):
+def test_smallest_side_that_is_allowed_can_be_described(write_settings):
     """The smallest picture that the settings can allow still has a finite number for all."""
     allowed = [
-        side for side in range(1, 6) if accepts(write, MINIMAL + f"min_image_side_px = {side}")
+        side
+        for side in range(1, 6)
+        if accepts(write_settings, MINIMAL + f"min_image_side_px = {side}")
     ]
 
     found = describe_image(np.full((allowed[0], 32, 3), 100, dtype=np.uint8))
@@ -367,10 +352,10 @@ def test_smallest_side_that_is_allowed_can_be_described(write):
     assert all(math.isfinite(value) for value in found.values())
 
 
-def accepts(write, text):
+def accepts(write_settings, text):
     """Whether a settings file breaks no rule."""
     try:
-        load_settings(write(text))
+        load_settings(write_settings(text))
     except ConfigError:
         return False
     return True

@@ -4,24 +4,7 @@ import pytest
 
 from reconad_plugin.config import CONFIG_VARIABLE, load_settings
 from reconad_plugin.errors import ConfigError
-
-MINIMAL = """
-[storage]
-bucket = "parts"
-[products.bolt]
-"""
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a settings file and gives its path."""
-
-    def to_file(text):
-        path = tmp_path / "reconad.toml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return to_file
+from tests.unit.conftest import MINIMAL_SETTINGS as MINIMAL
 
 
 def test_missing_file_says_what_to_do(tmp_path):
@@ -32,18 +15,18 @@ def test_missing_file_says_what_to_do(tmp_path):
         load_settings(tmp_path / "nowhere.toml")
 
 
-def test_broken_toml_says_where(write):
+def test_broken_toml_says_where(write_settings):
     """A file that is no TOML is named with the place of the mistake."""
     with pytest.raises(ConfigError, match=r"settings must be TOML; .*reconad.toml: .*line 2"):
-        load_settings(write("[storage]\nbucket = parts"))
+        load_settings(write_settings("[storage]\nbucket = parts"))
 
 
-def test_a_mark_of_the_encoding_is_passed_over(write):
+def test_a_mark_of_the_encoding_is_passed_over(write_settings):
     """Windows' editor begins files with one."""
-    file = write(MINIMAL)
+    file = write_settings(MINIMAL)
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
 
-    assert load_settings(file) == load_settings(write(MINIMAL))
+    assert load_settings(file) == load_settings(write_settings(MINIMAL))
 
 
 def test_file_that_is_no_text_is_refused(tmp_path):
@@ -61,21 +44,21 @@ def test_folder_is_no_settings_file(tmp_path):
         load_settings(tmp_path)
 
 
-def test_variable_points_at_the_file(write, tmp_path, monkeypatch):
+def test_variable_points_at_the_file(write_settings, tmp_path, monkeypatch):
     """Without an argument the environment's file is read, whatever lies in the folder."""
     monkeypatch.chdir(tmp_path)
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(MINIMAL.replace("bolt", "nut"))
-    write(MINIMAL)
+    write_settings(MINIMAL)
     monkeypatch.setenv(CONFIG_VARIABLE, str(elsewhere))
 
     assert list(load_settings().products) == ["nut"]
 
 
-def test_file_in_the_working_folder_is_the_default(write, tmp_path, monkeypatch):
+def test_file_in_the_working_folder_is_the_default(write_settings, tmp_path, monkeypatch):
     """Without an argument and a variable it is reconad.toml here."""
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
-    write(MINIMAL)
+    write_settings(MINIMAL)
 
     assert list(load_settings().products) == ["bolt"]
