@@ -34,6 +34,14 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_evaluator.py",
     "test_evaluator_refusals.py",
 )
+NEEDS_NO_STORY = (  # tests with servers that may have them in another process than the story's
+    "test_auto.py",
+    "test_dsr_nightly.py",
+    "test_ingest.py",
+    "test_watch.py",
+    "test_witness_nightly.py",
+)
+WITHOUT_STORY = "platform without story"
 LONG_UNITS = (
     "test_model_contract.py",
     "test_dsr_training.py",
@@ -43,14 +51,21 @@ LONG_UNITS = (
     "test_training_loop.py",
     "test_phases.py",
 )
-FIRST = (PLATFORM, *OFF_PLATFORM, *LONG_UNITS)  # so that all processes end at about the same time
+FIRST = (
+    PLATFORM,
+    WITHOUT_STORY,
+    *OFF_PLATFORM,
+    *LONG_UNITS,
+)  # so that all processes end at about the same time
 
 
 def group_of(nodeid: str) -> str:
-    """Tests of a group run in one process: all that may need the platform, else those of a file."""
+    """Tests of a group run in one process: all that may need the platform, with the story or
+    without, else those of a file."""
     path = Path(nodeid.split("::")[0])
-    needs_platform = path.parent.name != "unit" and path.name not in OFF_PLATFORM
-    return PLATFORM if needs_platform else path.name
+    if path.parent.name == "unit" or path.name in OFF_PLATFORM:
+        return path.name
+    return WITHOUT_STORY if path.name in NEEDS_NO_STORY else PLATFORM
 
 
 @pytest.hookimpl(optionalhook=True)

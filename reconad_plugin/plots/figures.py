@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -159,7 +159,7 @@ def new_axes(
 
 def _sheet(
     rows: int, columns: int, width: float, row_height: float, heading: str
-) -> tuple[Figure, NDArray[np.object_]]:
+) -> tuple[Figure, NDArray[Any]]:
     """Begin a sheet of pictures without axes, its sizes in inches."""
     figure = Figure(figsize=(width, row_height * rows + 0.6), layout="constrained")
     figure.suptitle(heading)

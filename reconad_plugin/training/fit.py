@@ -107,8 +107,7 @@ def fit_detector(
         )
         detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
-    whole = shrink_pictures(images.train, product.image_size) if product.windows else images.train
-    return replace(detector, light_levels=_light_levels(whole, normal, product)), report
+    return replace(detector, light_levels=_light_levels(images.train, normal, product)), report
 
 
 def _fit(
@@ -241,9 +240,10 @@ def _light_levels(
 ) -> by_light.CalibrationGroups | None:
     if product.calibrate_by == "none":
         return None
+    whole = shrink_pictures(learnt, product.image_size) if product.windows else learnt
     try:
         return by_light.calibrate_by_light(
-            by_light.luminances(learnt),
+            by_light.luminances(whole),
             by_light.luminances(normal.images),
             normal.as_they_come.pred_score,
             product.target_fpr,
