@@ -185,6 +185,7 @@ ALONE = {  # without a peer
     "dashboard": "dashboard_years.py",
     "gate": "gate_trials.py",
     "promotion": "promotion_kills.py",
+    "serving": "serving.py",
     "replay": "replay_days.py",
     "triage": "triage_nights.py",
 }

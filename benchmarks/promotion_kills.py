@@ -16,13 +16,11 @@ import os
 import random
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -30,9 +28,9 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from mlflow_server import mlflow_server
 from PIL import Image
 
-from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
 from mlflow_models import alias_log, flavor, registry
 from reconad_plugin.config import ProductSettings, TrainingSettings
 
@@ -56,7 +54,7 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow_models.flavor"])  # imports once for all children
     start_s = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, _mlflow_server(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, mlflow_server(Path(folder)):
         like = _versions_to_copy(Path(folder))
         result: dict[str, Any] = {"seed": options.seed}
         for act in ACTS:
@@ -271,35 +269,6 @@ def _versions_to_copy(folder: Path) -> list[registry.Version]:
         move = alias_log.promote("like", number, night, VERDICT)
         alias_log.finish("like", move)
     return registry.versions("like")
-
-
-@contextmanager
-def _mlflow_server(folder: Path) -> Iterator[None]:
-    (port,) = free_ports(1)
-    url = f"http://{LOOPBACK}:{port}"
-    with (folder / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                str(Path(sys.executable).parent / "mlflow"), "server",
-                "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-                "--artifacts-destination", str(folder / "artifacts"),
-                "--host", LOOPBACK, "--port", str(port), "--workers", "1",
-            ],
-            stdout=log,
-            stderr=log,
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline_s = time.monotonic() + 120
-        while not answers(f"{url}/health"):
-            if server.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"MLflow must answer: {(folder / 'mlflow.log').read_text()}")
-            time.sleep(0.2)
-        mlflow.set_tracking_uri(url)
-        yield
-    finally:
-        end_processes([server])
 
 
 if __name__ == "__main__":

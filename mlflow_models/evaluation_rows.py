@@ -8,7 +8,7 @@ import pandas as pd
 from mlflow.utils.validation import _validate_metric_name
 from numpy.typing import NDArray
 
-from mlflow_models.flavor import MAP_PARAMETER
+from mlflow_models.serving.pyfunc import MAP_PARAMETER
 from reconad_plugin.errors import ConfigError, UndefinedMetricError
 from reconad_plugin.images.folder import NORMAL_LABEL
 

@@ -24,54 +24,58 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.server import open_client, outage, said_by
+from mlflow_models.serving.pyfunc import (
+    IMAGE_COLUMN,
+    MAP_PARAMETER,
+    REFERENCE_COLUMN,
+    THRESHOLD_PARAMETER,
+    DetectorPyfunc,
+    ServedVersion,
+)
+from mlflow_models.serving.start import serve
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
-from reconad_plugin.detector.prediction import (
-    CONTEXT_COLUMN,
-    REGIONS_COLUMN,
-    predict_encoded,
-    to_table,
-)
+from reconad_plugin.detector.prediction import CONTEXT_COLUMN, REGIONS_COLUMN
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
-MAP_PARAMETER: Final = "anomaly_map"
-PARAMETERS: Final = (MAP_PARAMETER, REGIONS_COLUMN)  # what can be asked for beside the scores
 _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
 REQUIRED_PACKAGES: Final = (
     "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",
 )  # fmt: skip
 
+_TEXT: Final = DataType.string
 SIGNATURE: Final = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string, "image")]),
+    inputs=Schema(
+        [
+            ColSpec(_TEXT, IMAGE_COLUMN),
+            ColSpec(_TEXT, CONTEXT_COLUMN, required=False),
+            ColSpec(_TEXT, REFERENCE_COLUMN, required=False),
+        ]
+    ),
     outputs=Schema(
         [
             ColSpec(DataType.double, "pred_score", required=False),
             ColSpec(DataType.boolean, "pred_label", required=False),
             ColSpec(DataType.double, "image_threshold"),
             ColSpec(DataType.double, "p_value", required=False),
-            ColSpec(DataType.string, "anomaly_map", required=False),
-            ColSpec(DataType.string, "model_version"),
-            ColSpec(DataType.string, "error", required=False),
+            ColSpec(_TEXT, "anomaly_map", required=False),
+            ColSpec(_TEXT, "model_version"),
+            ColSpec(_TEXT, "error", required=False),
+            ColSpec(_TEXT, CONTEXT_COLUMN, required=False),  # of a version that has contexts
+            ColSpec(_TEXT, REFERENCE_COLUMN, required=False),  # where the request has it
         ]
     ),
-    params=ParamSchema([ParamSpec(each, DataType.boolean, default=False) for each in PARAMETERS]),
+    params=ParamSchema(
+        [
+            ParamSpec(MAP_PARAMETER, DataType.boolean, default=False),
+            ParamSpec(REGIONS_COLUMN, DataType.boolean, default=False),
+            ParamSpec(THRESHOLD_PARAMETER, DataType.double, default=0.0),
+        ]
+    ),
 )
-
-_CONTEXT: Final = ColSpec(DataType.string, CONTEXT_COLUMN, required=False)
-
-
-def signature_of(detector: Detector) -> ModelSignature:
-    """Return what goes in and comes out: a ``context`` as well where the version tells them
-    apart."""
-    if detector.known_contexts is None:
-        return SIGNATURE
-    inputs, outputs = (
-        Schema([*schema.inputs, _CONTEXT]) for schema in (SIGNATURE.inputs, SIGNATURE.outputs)
-    )
-    return ModelSignature(inputs, outputs, SIGNATURE.params)
 
 
 def default_requirements() -> list[str]:
@@ -101,7 +105,7 @@ def save_model(
     folder = Path(path)
     save_detector(detector, folder / DATA_FOLDER)
     mlflow_model = mlflow_model or Model()
-    mlflow_model.signature = signature_of(detector)
+    mlflow_model.signature = SIGNATURE
     if metadata is not None:
         mlflow_model.metadata = metadata
     if input_example is not None:
@@ -185,37 +189,25 @@ def download_model(model_uri: str, folder: str) -> Path:
         ) from None
 
 
-class DetectorPyfunc:
-    """Rows with base64 images in, rows of predictions out. Safe for many threads."""
-
-    def __init__(self, detector: Detector, model_version: str) -> None:
-        self.detector = detector
-        self.model_version = model_version
-
-    def predict(
-        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """Predict each row of ``image``; with ``params={"anomaly_map": True}`` also its map, with
-        ``{"regions_found": True}`` also the areas of it above the pixel threshold. ``context`` may
-        say which camera position or variant each shows."""
-        with_map, with_regions = (bool((params or {}).get(each, False)) for each in PARAMETERS)
-        images, version = model_input["image"].tolist(), self.model_version
-        has_contexts = self.detector.known_contexts is not None
-        told = model_input[CONTEXT_COLUMN].tolist() if CONTEXT_COLUMN in model_input else None
-        contexts = told if has_contexts else None
-        rows = predict_encoded(self.detector, images, version, with_map, with_regions, contexts)
-        return to_table(rows, with_regions, has_contexts)
-
-
 def _load_pyfunc(path: str) -> DetectorPyfunc:
     """Load the folder of a saved detector for ``mlflow.pyfunc.load_model``, which calls this."""
-    folder = Path(path)
-    return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent))
+    model = Path(path).parent
+    name, version = _registered(model)
+    signature = Model.load(str(model)).signature
+    columns = tuple((signature or SIGNATURE).inputs.input_names())
+    served = ServedVersion(load_detector(Path(path)), version)
+    return serve(served, columns, name, _load_version, download_model)
 
 
-def _registered_version(model_folder: Path) -> str:
-    """Return the version that MLflow notes beside a model downloaded from the registry."""
+def _load_version(model: Path) -> ServedVersion:
+    """Read a version from the folder of its model."""
+    return ServedVersion(load_detector(model / DATA_FOLDER), _registered(model)[1])
+
+
+def _registered(model_folder: Path) -> tuple[str | None, str]:
+    """Return name and version that MLflow notes beside a model downloaded from the registry."""
     note = model_folder / REGISTERED_MODEL_META_FILE_NAME
     if not note.exists():
-        return "unregistered"
-    return str(yaml.safe_load(note.read_text(encoding="utf-8"))["model_version"])
+        return None, "unregistered"
+    noted = yaml.safe_load(note.read_text(encoding="utf-8"))
+    return str(noted["model_name"]), str(noted["model_version"])

@@ -15,6 +15,7 @@ from reconad_plugin.detector.calibration_groups import CalibrationGroups, lumina
 from reconad_plugin.detector.contexts import ContextMaps
 from reconad_plugin.detector.fusion import fuse_maps, fuse_scores
 from reconad_plugin.detector.normal_map import NormalMap
+from reconad_plugin.detector.self_test import MOST_PIXELS, SelfTest
 from reconad_plugin.detector.windows import (
     Windows,
     enlarge_maps,
@@ -166,6 +167,7 @@ class Detector:
     # what each pixel shows at each camera position, or on each variant of the product; None:
     # ``normal_map`` alone
     contexts: ContextMaps | None = None
+    self_test: SelfTest | None = None  # None for a version of before, and for large pictures
 
     @property
     def known_contexts(self) -> ContextMaps | None:
@@ -200,6 +202,34 @@ class Detector:
         if max_pixels is None:
             return self
         return replace(self, limits=replace(self.limits, max_pixels=max_pixels))
+
+    def held_against(self, image_threshold: float) -> "Detector":
+        """Return the same detector with another threshold of the score, whatever the light."""
+        levels = self.light_levels
+        if levels is not None:
+            others = [
+                replace(each, image_threshold=image_threshold) for each in levels.calibrations
+            ]
+            levels = replace(levels, calibrations=tuple(others))
+        calibration = replace(self.calibration, image_threshold=image_threshold)
+        return replace(self, calibration=calibration, light_levels=levels)
+
+    def with_self_test(self, image: Tensor) -> "Detector":
+        """Return the same detector with a self-test: a (3, S, S) uint8 normal image."""
+        if self.image_size_px.pixels > MOST_PIXELS:
+            return self
+        score = float(self.score(image[None]).pred_score[0])
+        return replace(self, self_test=SelfTest(image.numpy(), score))
+
+    def check_itself(self) -> None:
+        """Score the self-test image, where there is one.
+
+        Raises:
+            ModelFormatError: its score is not that of the training.
+        """
+        if (test := self.self_test) is not None:
+            score = self.score(torch.from_numpy(test.image)[None]).pred_score[0]
+            test.check(float(score), self.calibration.image_threshold)
 
     def score(self, images: Tensor, positions: Sequence[str | None] | None = None) -> Scores:
         """Score (N, 3, S, S) uint8 images as they come.

@@ -18,6 +18,7 @@ from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.contexts import ContextMaps, References
 from reconad_plugin.detector.detector import Detector, Witness
 from reconad_plugin.detector.normal_map import NormalMap
+from reconad_plugin.detector.self_test import SelfTest
 from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.light import LightReference
@@ -34,6 +35,7 @@ WITNESS_FOLDER: Final = "witness"  # holds the same two files of the second dete
 _NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
 _CONTEXTS: Final = "contexts."  # begins the names of their arrays
 _OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
+_SELF_TEST: Final = "self_test.image"  # its name among the weights
 _REGION: Final = "region."  # begins those of its masks; the camera position follows
 
 
@@ -54,6 +56,8 @@ def save_detector(detector: Detector, folder: Path) -> None:
     if detector.region is not None:
         masks = detector.region.masks.items()
         weights |= {f"{_REGION}{position}": torch.from_numpy(mask) for position, mask in masks}
+    if detector.self_test is not None:
+        weights[_SELF_TEST] = torch.from_numpy(detector.self_test.image).contiguous()
     save_file(weights, folder / WEIGHTS_FILE)
     description = {
         "format_version": FORMAT_VERSION,
@@ -66,6 +70,8 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "limits": asdict(detector.limits),
         "light_levels": asdict(detector.light_levels) if detector.light_levels else None,
     }
+    if detector.self_test is not None:
+        description["self_test_score"] = detector.self_test.pred_score
     if (windows := detector.windows) is not None:
         scales = {"whole_scale": windows.whole_scale, "window_scale": windows.window_scale}
         description["windows"] = {"size": windows.size.setting, **scales}
@@ -141,6 +147,7 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         for name in [*weights]
         if name.startswith(_REGION)
     }
+    shown = weights.pop(_SELF_TEST, None)
     told = description.get("contexts")
     contexts = None if told is None else _contexts(told, weights)
     network.load_state_dict(weights)
@@ -159,6 +166,9 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         windows,
         Region(masks) if masks else None,
         contexts=contexts,
+        self_test=None
+        if shown is None
+        else SelfTest(shown.numpy(), description["self_test_score"]),
     )
 
 

@@ -107,7 +107,9 @@ def fit_detector(
         )
         detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
-    return replace(detector, light_levels=_light_levels(images.train, normal, product)), report
+    detector = replace(detector, light_levels=_light_levels(images.train, normal, product))
+    shown = images.calibration if len(images.calibration) else images.train
+    return detector.with_self_test(shown[0]), report
 
 
 def _fit(

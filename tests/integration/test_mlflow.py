@@ -26,7 +26,7 @@ from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
 from tests.factory import Factory, normal_picture, to_png, with_scratch
-from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story
+from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story, copy_versions
 
 
 def encoded(seed: int, is_scratched: bool = False) -> str:
@@ -217,16 +217,26 @@ def register_copy(factory: Factory) -> str:
     return str(entry.version)
 
 
-@pytest.fixture
-def scoring_server(story: Story) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def served(told: Story) -> str:
+    """A product with the story's versions, of which the first is the champion."""
+    product = "served"
+    copy_versions(told.product, product)
+    MlflowClient().set_registered_model_alias(registry.model_name(product), "champion", "1")
+    return product
+
+
+@pytest.fixture(scope="module")
+def scoring_server(told: Story, served: str) -> Iterator[str]:
     """``mlflow models serve`` as the README starts it; its address."""
     (port,) = free_ports(1)
-    log = story.platform.state / "logs" / "serve.log"
+    uri = f"models:/{registry.model_name(served)}@champion"
+    log = told.platform.state / "logs" / "serve.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
             [
                 Path(sys.executable).parent / "mlflow", "models", "serve",
-                "-m", first_uri(story), "--env-manager", "local", "--port", str(port),
+                "-m", uri, "--env-manager", "local", "--port", str(port),
             ],
             stdout=file,
             stderr=file,
@@ -280,3 +290,20 @@ def test_serving_answers_over_http(scoring_server: str) -> None:
     text = refused.value.read().decode()
     assert refused.value.code == 400
     assert "Traceback" not in text
+
+
+def test_a_server_follows_the_champion(scoring_server: str, served: str) -> None:
+    """Its answers are the new version's soon after the alias has moved, and the old one's after a
+    rollback; it is ready again then."""
+    name, row = registry.model_name(served), {"dataframe_records": [{"image": encoded(8)}]}
+
+    for number in ("2", "1"):
+        MlflowClient().set_registered_model_alias(name, "champion", number)
+        deadline_s = time.monotonic() + 30  # five seconds on a machine that does nothing else
+        while (answer := ask(scoring_server, row)["predictions"][0])["model_version"] != number:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        own = flavor.load_model(f"models:/{name}/{number}").calibration.image_threshold
+        assert answer["image_threshold"] == own
+        with urllib.request.urlopen(f"{scoring_server}/ready", timeout=5) as ready:
+            assert json.loads(ready.read()) == {"ready": True, "model_version": number}

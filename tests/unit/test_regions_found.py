@@ -155,7 +155,8 @@ def test_served_answers_have_the_column_where_it_is_asked_for(
     plain, asked = served.predict(rows), served.predict(rows, {"regions_found": True})
 
     assert [*asked] == [*plain, "regions_found"]
-    assert [*plain] == [column.name for column in flavor.SIGNATURE.outputs]
+    outputs = [column.name for column in flavor.SIGNATURE.outputs]
+    assert [*plain] == [name for name in outputs if name not in ("context", "reference")]
     text = io.StringIO()
     predictions_to_json(asked, text)
     (answer,) = json.loads(text.getvalue())["predictions"]

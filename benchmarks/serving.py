@@ -1,0 +1,352 @@
+"""Ask a running `mlflow models serve` what people ask of it: how long answers take, whether each is
+right while the champion changes, and what wrong requests and hours do to it.
+
+    python benchmarks/serving.py --requests 100000 --malformed 20000 --soak-s 1800 --json FILE
+
+A server follows the champion of a product with two versions, on an MLflow server of its own.
+
+latency: medians of single requests, less what the network alone takes for the same pictures.
+swaps: eight clients ask on end while the alias moves five times, back as well as on, and while the
+registry is away for some seconds. An answer is wrong whose score is not that of the version that it
+names.
+malformed: requests and pictures that were damaged at random. None may crash the server, be its own
+fault (5xx), show a trace, or take two seconds.
+soak: one request in a hundred is wrong; the memory at the end against that after a tenth of it.
+"""
+
+import argparse
+import base64
+import http.client
+import io
+import json
+import logging
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from mlflow import MlflowClient
+from mlflow_server import mlflow_server
+from PIL import Image
+
+from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
+from mlflow_models import flavor
+from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.images.geometry import stack_images
+
+NAME: Final = "reconad-served"
+CLIENTS: Final = 8
+SIDE_PX: Final = 256  # of the pictures that are sent
+NETWORK_PX: Final = 128
+SLOWEST_S: Final = 2.0  # that a malformed request may take
+SWAPS: Final = ("2", "1", "2", "1", "2")  # the second is a rollback; the registry was away before
+AWAY_BEFORE: Final = 3  # the swap of this index
+CLOSE: Final = 1e-3  # of a score, relative
+
+
+def main() -> None:
+    """Measure one after the other, print a line each, and exit with 1 where a promise is broken."""
+    options = _read_options()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as registry:
+        port = registry.enter_context(mlflow_server(Path(folder)))
+        _make_versions(Path(folder))
+        registry_port = [port]
+
+        @contextmanager
+        def away() -> Iterator[None]:
+            registry.close()
+            yield
+            registry.enter_context(mlflow_server(Path(folder), registry_port[0]))
+
+        with _scoring_server(Path(folder)) as server:
+            pictures = [_picture(seed) for seed in range(16)]
+            result: dict[str, Any] = {"latency": _measure_latency(server, pictures)}
+            _show("latency", result)
+            result["swaps"] = _measure_swaps(server, pictures, options.requests, away)
+            _show("swaps", result)
+            result["malformed"] = _send_malformed(server, pictures[0], options.malformed)
+            _show("malformed", result)
+            result["soak"] = _soak(server, pictures, options.soak_s)
+            _show("soak", result)
+            result["violations"] = _violations(result, server)
+            _show("violations", result)
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    sys.exit(bool(result["violations"]))
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=100_000, help="while the champion changes")
+    parser.add_argument("--malformed", type=int, default=20_000, help="requests")
+    parser.add_argument("--soak-s", type=float, default=1800, help="seconds")
+    parser.add_argument("--json", type=Path, default=None)
+    return parser.parse_args()
+
+
+def _show(name: str, result: dict[str, Any]) -> None:
+    print(f"{name}: {json.dumps(result[name])}", flush=True)
+
+
+class Server:
+    """A scoring server: its process and its address."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of what answers."""
+        parent = psutil.Process(self.process.pid)
+        return max(each.memory_info().rss for each in (parent, *parent.children(recursive=True)))
+
+
+@contextmanager
+def _scoring_server(folder: Path) -> Iterator[Server]:
+    (port,) = free_ports(1)
+    log, commands = folder / "serve.log", Path(sys.executable).parent
+    path = os.pathsep.join([str(commands), os.environ.get("PATH", "")])  # MLflow starts uvicorn
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [
+                str(commands / "mlflow"), "models", "serve",
+                "-m", f"models:/{NAME}@champion", "--env-manager", "local", "--port", str(port),
+            ],
+            stdout=file,
+            stderr=file,
+            env=os.environ | {"PATH": path},
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline_s = time.monotonic() + 120
+        while not answers(f"http://{LOOPBACK}:{port}/ping"):
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                raise RuntimeError(f"the server must answer: {log.read_text()}")
+            time.sleep(0.2)
+        yield Server(process, port, log)
+    finally:
+        end_processes([process])
+
+
+def _make_versions(folder: Path) -> None:
+    """Two versions of one product, of trainings that differ by their seed; the first serves."""
+    from flows.jobs.by_hand import train
+
+    (folder / "parts").mkdir()
+    for seed in range(20):
+        (folder / "parts" / f"{seed}.png").write_bytes(_picture(1000 + seed))
+    with chdir(folder):  # its cache
+        for seed in (0, 1):
+            settings = ProductSettings(
+                model="ae", image_size_px=NETWORK_PX, seed=seed, train=TrainingSettings(steps=2)
+            )
+            train("parts", "served", settings)
+    MlflowClient().set_registered_model_alias(NAME, "champion", "1")
+
+
+def _picture(seed: int) -> bytes:
+    """A PNG of a shaded part with a little noise."""
+    noise = np.random.default_rng(seed)
+    down, across = np.mgrid[0:SIDE_PX, 0:SIDE_PX] / SIDE_PX
+    part = 100 + 60 * down + 30 * np.sin(12 * across + noise.normal(0, 0.1))
+    pixels = part[..., None] + noise.normal(0, 3, (SIDE_PX, SIDE_PX, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _body(pictures: list[bytes]) -> bytes:
+    records = [{"image": base64.b64encode(each).decode()} for each in pictures]
+    return json.dumps({"dataframe_records": records}).encode()
+
+
+def _ask(
+    connection: http.client.HTTPConnection, body: bytes, kind: str = "application/json"
+) -> tuple[int, bytes]:
+    connection.request("POST", "/invocations", body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def _measure_latency(server: Server, pictures: list[bytes]) -> dict[str, float]:
+    """Milliseconds of requests of one and of sixteen pictures, and of the network alone."""
+    detector = flavor.load_model(f"models:/{NAME}/1")
+    found: dict[str, float] = {}
+    connection = server.connect()
+    for count in (1, 16):
+        body = _body(pictures[:count])
+        arrays = [np.asarray(Image.open(io.BytesIO(each))) for each in pictures[:count]]
+        images = stack_images(arrays, detector.image_size_px)
+        whole, network = [], []
+        for _ in range(30):  # by turns
+            whole.append(_seconds(lambda body=body: _ask(connection, body)))
+            network.append(_seconds(lambda images=images: detector.score(images)))
+        request_ms = statistics.median(whole[5:]) * 1000
+        network_ms = statistics.median(network[5:]) * 1000
+        found |= {f"request_ms_{count}": request_ms, f"network_ms_{count}": network_ms}
+        found[f"over_network_ms_{count}"] = request_ms - network_ms
+    return found
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    act()
+    return time.perf_counter() - began_s
+
+
+def _measure_swaps(
+    server: Server, pictures: list[bytes], requests: int, away: Callable[[], Any]
+) -> dict[str, Any]:
+    """Clients that ask on end, and an alias that moves meanwhile."""
+    expected = {}
+    for version in ("1", "2"):
+        detector = flavor.load_model(f"models:/{NAME}/{version}")
+        arrays = [np.asarray(Image.open(io.BytesIO(each))) for each in pictures]
+        expected[version] = detector.score(stack_images(arrays, detector.image_size_px)).pred_score
+    bodies = [_body([each]) for each in pictures]
+    seen: list[tuple[float, str]] = []  # when each answer came, and from which version
+    failed: list[str] = []
+    left, lock, over = [requests], threading.Lock(), threading.Event()
+
+    def ask_on(client: int) -> None:
+        connection, index = server.connect(), client
+        while True:
+            with lock:
+                if left[0] <= 0 and over.is_set():
+                    return
+                left[0] -= 1
+            index = (index + 1) % len(bodies)
+            try:
+                status, content = _ask(connection, bodies[index])
+                row = json.loads(content)["predictions"][0]
+                score = expected[row["model_version"]][index]
+                if status != 200 or abs(row["pred_score"] - score) > CLOSE * abs(score):
+                    failed.append(f"{status} {row}")
+                seen.append((time.monotonic(), row["model_version"]))
+            except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
+                failed.append(repr(error))
+                connection = server.connect()
+
+    threads = [threading.Thread(target=ask_on, args=(client,)) for client in range(CLIENTS)]
+    began_s = time.monotonic()
+    for thread in threads:
+        thread.start()
+    took: list[float] = []
+    for index, version in enumerate(SWAPS):
+        due = requests * (index + 1) / (len(SWAPS) + 1)
+        while requests - left[0] < due:
+            time.sleep(0.05)
+        if index == AWAY_BEFORE:
+            with away():
+                time.sleep(3)
+        MlflowClient().set_registered_model_alias(NAME, "champion", version)
+        moved_s = time.monotonic()
+        while not any(at > moved_s and by == version for at, by in seen[-200:]):
+            if time.monotonic() > moved_s + 60:
+                failed.append(f"version {version} did not come")
+                break
+            time.sleep(0.01)
+        took.append(time.monotonic() - moved_s)
+    over.set()
+    for thread in threads:
+        thread.join()
+    elapsed_s = time.monotonic() - began_s
+    return {
+        "requests": len(seen) + len(failed),
+        "wrong_or_failed": len(failed),
+        "examples": failed[:3],
+        "seconds_to_swap": took,
+        "requests_a_second": len(seen) / elapsed_s,
+    }
+
+
+def _send_malformed(server: Server, picture: bytes, count: int) -> dict[str, Any]:
+    """Damage a request or the picture in it, as often as asked."""
+    draw, connection = random.Random(0), server.connect()  # noqa: S311  no secret
+    statuses: dict[str, int] = {}
+    traces, slowest_s = 0, 0.0
+    kinds = ["application/json"] * 8 + ["text/csv", "application/vnd.apache.parquet"]
+    for _ in range(count):
+        if draw.random() < 0.5:
+            body, kind = _body([_damaged(picture, draw)]), "application/json"
+        else:
+            body, kind = _damaged(_body([picture]), draw), draw.choice(kinds)
+        began_s = time.perf_counter()
+        try:
+            status, content = _ask(connection, body, kind)
+        except (OSError, http.client.HTTPException):
+            status, content, connection = 0, b"", server.connect()
+        slowest_s = max(slowest_s, time.perf_counter() - began_s)
+        statuses[str(status)] = statuses.get(str(status), 0) + 1
+        traces += b"Traceback" in content or b'File "' in content
+    return {"statuses": statuses, "traces": traces, "slowest_s": slowest_s}
+
+
+def _damaged(content: bytes, draw: random.Random) -> bytes:
+    """Bytes that were cut, turned, doubled, filled with noise, or are others altogether."""
+    damaged, at = bytearray(content), draw.randrange(len(content))
+    act = draw.randrange(5)
+    if act == 0:
+        return bytes(damaged[:at])
+    if act == 1:
+        for _ in range(draw.randrange(1, 20)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+    elif act == 2:
+        damaged[at:at] = damaged[: draw.randrange(1, 200)]
+    elif act == 3:
+        del damaged[at : at + draw.randrange(1, 200)]
+    else:
+        return draw.randbytes(draw.randrange(0, 2000))
+    return bytes(damaged)
+
+
+def _soak(server: Server, pictures: list[bytes], seconds: float) -> dict[str, Any]:
+    """Ask for a while, wrongly now and then; how the memory grew."""
+    draw, connection = random.Random(1), server.connect()  # noqa: S311  no secret
+    bodies = [_body(pictures[:count]) for count in (1, 2, 4)]
+    ends_s, warm_s = time.monotonic() + seconds, time.monotonic() + seconds / 10
+    count, before = 0, server.memory_bytes
+    is_warm = False
+    while time.monotonic() < ends_s:
+        wrong = draw.random() < 0.01
+        _ask(connection, _damaged(bodies[0], draw) if wrong else draw.choice(bodies))
+        count += 1
+        if not is_warm and time.monotonic() > warm_s:
+            is_warm, before = True, server.memory_bytes
+    after = server.memory_bytes
+    return {"requests": count, "memory_mb": before / 1e6, "growth": after / before - 1}
+
+
+def _violations(result: dict[str, Any], server: Server) -> list[str]:
+    malformed, swaps = result["malformed"], result["swaps"]
+    checks = {
+        "an answer was wrong or failed": swaps["wrong_or_failed"] > 0,
+        "a swap took more than 5 s": max(swaps["seconds_to_swap"]) > 5,
+        "a malformed request was answered by 5xx or not at all": any(
+            status[0] in "05" for status in malformed["statuses"]
+        ),
+        "a trace was shown": malformed["traces"] > 0,
+        "a malformed request took 2 s": malformed["slowest_s"] > SLOWEST_S,
+        "memory grew by more than 5 %": result["soak"]["growth"] > 0.05,
+        "the server has ended": server.process.poll() is not None,
+    }
+    return [name for name, is_broken in checks.items() if is_broken]
+
+
+if __name__ == "__main__":
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    main()

@@ -1,0 +1,72 @@
+"""Counts and latencies of a server, in Prometheus' format, and whether it is ready."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from mlflow_models.serving.pyfunc import DetectorPyfunc, RequestNotes
+from mlflow_models.serving.started import Started
+
+LATENCIES_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Figures:
+    """What is counted of all workers of a server."""
+
+    def __init__(
+        self, pyfunc: DetectorPyfunc, started: Started, is_up_to_date: Callable[[], bool]
+    ) -> None:
+        """Args:
+        pyfunc: what answers.
+        started: workers of one server count together.
+        is_up_to_date: whether the version that should serve does.
+        """
+        if started.workers > 1 and FOLDER_VARIABLE not in os.environ:
+            folder = Path(tempfile.gettempdir()) / f"reconad-serving-{started.supervisor}"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            os.environ[FOLDER_VARIABLE] = str(folder)  # read when the package is imported
+        import prometheus_client as prometheus
+
+        self._pyfunc, self._is_up_to_date, self._prometheus = pyfunc, is_up_to_date, prometheus
+        self._requests = prometheus.Counter(
+            "reconad_requests", "Requests by the status of their answer", ["status"]
+        )
+        self._seconds = prometheus.Histogram(
+            "reconad_request_seconds", "Seconds a request", buckets=LATENCIES_S
+        )
+        self._pictures = prometheus.Counter(
+            "reconad_pictures", "Pictures by version and what was said", ["version", "label"]
+        )
+        for status in ("200", "400"):
+            self._requests.labels(status)
+
+    def count(self, status: int, notes: RequestNotes, seconds: float) -> None:
+        """Count a request and the pictures in it."""
+        self._requests.labels(str(status)).inc()
+        self._seconds.observe(seconds)
+        for row in notes.predictions:
+            label = {True: "anomalous", False: "normal", None: "unreadable"}[row.pred_label]
+            self._pictures.labels(row.model_version, label).inc()
+
+    def state(self) -> dict[str, Any]:
+        """Return which version answers, and whether it is the one that should."""
+        return {"ready": self._is_up_to_date(), "model_version": self._pyfunc.served.number}
+
+    def text(self) -> bytes:
+        """Return all figures in Prometheus' text format, those of all workers together."""
+        registry = self._prometheus.REGISTRY
+        if FOLDER_VARIABLE in os.environ:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = self._prometheus.CollectorRegistry()
+            MultiProcessCollector(registry)
+        state = self.state()
+        own = (
+            "# HELP reconad_ready Whether the version that should serve does, in this worker\n"
+            "# TYPE reconad_ready gauge\n"
+            f'reconad_ready{{version="{state["model_version"]}"}} {int(state["ready"])}\n'
+        )
+        return bytes(self._prometheus.generate_latest(registry)) + own.encode()

@@ -1,0 +1,245 @@
+"""A server that follows an alias: another version behind it is loaded beside the one that serves,
+checked, and then takes its place between two requests.
+
+`mlflow models serve` resolves its address once and hands the server a local folder, so the server
+looks at the registry by itself.
+"""
+
+import logging
+import random
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import psutil
+import torch
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
+
+from mlflow_models.server import open_client, outage, said_by
+from mlflow_models.serving.pyfunc import DetectorPyfunc, ServedVersion
+from mlflow_models.serving.settings import FOLLOW_NOTHING
+from reconad_plugin.errors import ModelFormatError, PlatformError, ReconadError
+
+JITTER: Final = 0.25  # share of a pause, so that many servers do not ask at once
+MOST_PAUSE_S: Final = 60.0  # between two tries of what has failed
+SIZES_NEEDED: Final = 3  # memory that loading takes, in sizes of the version's files
+_ADDRESS: Final = re.compile(r"models:/+([^/@]+)@([^/@]+)/?")
+_ABSENT: Final = tuple(
+    map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE))  # of an alias
+)
+_CONTAINER: Final = Path("/sys/fs/cgroup")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """What is followed."""
+
+    model_name: str  # of the registered model
+    alias: str
+
+    def __str__(self) -> str:
+        return f"models:/{self.model_name}@{self.alias}"
+
+
+class Follower:
+    """Keeps a pyfunc at the version that an alias points to."""
+
+    def __init__(
+        self,
+        followed: Alias,
+        pyfunc: DetectorPyfunc,
+        load: Callable[[Path], ServedVersion],
+        download: Callable[[str, str], Path],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args:
+        followed: the alias.
+        pyfunc: whose version is exchanged.
+        load: reads a folder of a saved model.
+        download: fetches a model URI into a folder; returns where its files are.
+        clock_s: seconds that pass.
+        """
+        self.followed, self._pyfunc, self._load, self._download = followed, pyfunc, load, download
+        self._clock_s = clock_s
+        self.wanted = pyfunc.served.number  # what the alias pointed to, last seen
+        self.swaps = 0
+        self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
+        self._said: str | None = None
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether the version that should serve does, as far as the registry was heard."""
+        return self.wanted == self._pyfunc.served.number
+
+    def check(self) -> None:
+        """Look at the alias once, and take up the version behind it if it is another. Never raises:
+        whatever is wrong is logged, once until it changes, and the present version serves on. What
+        could not be taken up is tried again, after longer and longer pauses."""
+        try:
+            wanted = self._ask()
+            if wanted != self.wanted:
+                self.wanted, self._failures, self._retry_s = wanted, 0, 0.0
+            if not self.is_up_to_date:
+                if self._clock_s() < self._retry_s:
+                    return
+                self._take_up(wanted)
+            if self._said is not None:
+                _logger.warning("%s is followed again", self.followed)
+            self._failures, self._said = 0, None
+        except Exception as error:
+            self._failures += 1
+            pause_s = min(2.0**self._failures, MOST_PAUSE_S)
+            self._retry_s = self._clock_s() + pause_s
+            self._say(error)
+
+    def run(self, poll_s: float) -> None:
+        """Check for ever, with a pause that is a little different each time."""
+        jitter = random.Random()  # noqa: S311  no secret
+        while True:
+            time.sleep(poll_s * jitter.uniform(1 - JITTER, 1 + JITTER))
+            self.check()
+
+    def _ask(self) -> str:
+        try:
+            name, alias = self.followed.model_name, self.followed.alias
+            return str(open_client().get_model_version_by_alias(name, alias).version)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                raise PlatformError(f"it points to no version: {said_by(error)}") from None
+            raise outage(error) or error from None
+
+    def _take_up(self, number: str) -> None:
+        began_s, before = self._clock_s(), self._pyfunc.served
+        with tempfile.TemporaryDirectory(prefix="reconad-serving-") as folder:
+            path = self._download(f"models:/{self.followed.model_name}/{number}", folder)
+            check_memory(SIZES_NEEDED * _size_bytes(path), free_memory_bytes())
+            check_signature(path, self._pyfunc.columns)
+            loaded = self._load(path)
+        loaded.detector.check_itself()
+        warm_up(loaded)
+        self._pyfunc.served = loaded
+        self.swaps += 1
+        _logger.warning(
+            "version %s of %s serves in place of version %s; loading took %.1f s",
+            loaded.number, self.followed.model_name, before.number, self._clock_s() - began_s,
+        )  # fmt: skip
+
+    def _say(self, error: Exception) -> None:
+        reason = str(error) if isinstance(error, ReconadError) else said_by(error)
+        what = f"{self.followed} cannot be followed for now"
+        if not self.is_up_to_date:
+            what = f"version {self.wanted} of {self.followed.model_name} cannot be taken up"
+        line = f"{what}; version {self._pyfunc.served.number} serves on: {reason}"
+        if line != self._said:
+            _logger.warning("%s", line)
+        self._said = line
+
+
+def followed_alias(
+    setting: str | None, model_name: str | None, command_line: Sequence[str]
+) -> Alias | None:
+    """Return what a server should follow: what the setting says; else the alias of the address in
+    the command line that started it; else nothing.
+
+    Raises:
+        ModelFormatError: an alias is set, and the model does not come from a registry.
+
+    Example:
+        >>> command = "mlflow models serve --model-uri models:/reconad-gear@champion".split()
+        >>> str(followed_alias(None, "reconad-gear", command))
+        'models:/reconad-gear@champion'
+    """
+    if setting == FOLLOW_NOTHING:
+        return None
+    if setting is not None:
+        if model_name is None:
+            raise ModelFormatError(
+                "RECONAD_FOLLOW needs a model from a registry, such as models:/reconad-gear/3; "
+                "this one was served from a folder"
+            )
+        return Alias(model_name, setting)
+    found = next((match for text in command_line if (match := _ADDRESS.search(text))), None)
+    return None if found is None else Alias(*found.groups())
+
+
+def start_following(follower: Follower, poll_s: float) -> threading.Thread:
+    """Check once, so that a server that cannot follow says so at its start, and go on in a thread
+    that ends with the process."""
+    _logger.warning("%s is followed; version %s serves", follower.followed, follower.wanted)
+    follower.check()
+    thread = threading.Thread(
+        target=follower.run, args=(poll_s,), name=f"follow {follower.followed}", daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def check_signature(path: Path, columns: Sequence[str]) -> None:
+    """Refuse a version that needs a column which the server does not hand on.
+
+    Raises:
+        ModelFormatError: it does.
+    """
+    signature = Model.load(str(path)).signature
+    needed = [] if signature is None else signature.inputs.required_input_names()
+    if missing := sorted(set(needed) - set(columns)):
+        raise ModelFormatError(
+            f"a version must do with the columns that the server began with, {', '.join(columns)}; "
+            f"this one needs {', '.join(missing)} too: start the server anew"
+        )
+
+
+def check_memory(needed_bytes: int, free_bytes: int) -> None:
+    """Refuse to load what may not fit beside what is there.
+
+    Raises:
+        PlatformError: too little is free.
+    """
+    if needed_bytes > free_bytes:
+        raise PlatformError(
+            f"loading takes up to {needed_bytes / 1e6:.0f} MB; {free_bytes / 1e6:.0f} MB are free: "
+            "give the server more memory, or start it anew"
+        )
+
+
+def free_memory_bytes(container: Path = _CONTAINER) -> int:
+    """Return what this machine has free, or what this container may still take if that is less."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        most = int((container / "memory.max").read_text(encoding="ascii"))
+        used = int((container / "memory.current").read_text(encoding="ascii"))
+        stat = (container / "memory.stat").read_text(encoding="ascii")
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+    cached = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
+    return min(free, most - used + int(cached))
+
+
+def warm_up(version: ServedVersion) -> None:
+    """Score a grey image, so that the first request does not pay for what is set up once.
+
+    Raises:
+        ModelFormatError: its score is not a number.
+    """
+    grey = torch.full((1, 3, *version.detector.image_size_px.shape), 128, dtype=torch.uint8)
+    score = version.detector.score(grey).pred_score
+    if not np.isfinite(score).all():
+        raise ModelFormatError(f"a score must be a number; that of a grey image is {score[0]}")
+
+
+def _size_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

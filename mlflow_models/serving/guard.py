@@ -1,0 +1,188 @@
+"""What stands between the network and MLflow's scoring server: a token, a limit of size, one clear
+sentence in place of MLflow's errors, and what is asked about the server itself.
+
+MLflow builds its application with ``fastapi.FastAPI`` right after it has loaded the model and has
+no place for a middleware. So the class is exchanged until then, see ``guard_next_application``.
+"""
+
+import hmac
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import fastapi
+
+from mlflow_models.serving.figures import Figures
+from mlflow_models.serving.pyfunc import NOTES, RequestNotes
+from mlflow_models.serving.request import explain
+from mlflow_models.serving.settings import ServingSettings
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+INVOCATIONS: Final = "/invocations"
+METRICS: Final = "/metrics"
+READY: Final = "/ready"
+_OPEN: Final = (READY, "/ping", "/health", "/version")  # asked by those who have no token
+MEGABYTE: Final = 1_000_000
+_UNKNOWN: Final = (
+    "a request needs the header Authorization: Bearer <token>, with the token of this server's "
+    "RECONAD_TOKEN"
+)
+_OWN_FAULT: Final = "the server could not answer this request: its log says why"
+
+_logger = logging.getLogger(__name__)
+
+
+class TooLargeError(Exception):
+    """A request's body is larger than it may be."""
+
+
+class Guard:
+    """An ASGI application around MLflow's."""
+
+    def __init__(self, app: Application, settings: ServingSettings, figures: Figures) -> None:
+        self._app, self._figures = app, figures
+        self._token = settings.token.get_secret_value().encode() if settings.token else None
+        self._most_bytes = int(settings.max_body_mb * MEGABYTE)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if scope["path"] not in _OPEN and not self._may_ask(headers):
+            await _answer(send, 401, "UNAUTHENTICATED", _UNKNOWN)
+        elif scope["path"] == METRICS:
+            await _send(send, 200, b"text/plain; version=0.0.4", self._figures.text())
+        elif scope["path"] == READY:
+            state = self._figures.state()
+            content = json.dumps(state).encode()
+            await _send(send, 200 if state["ready"] else 503, b"application/json", content)
+        elif scope["path"] == INVOCATIONS:
+            await self._invoke(scope, headers, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _may_ask(self, headers: MutableMapping[bytes, bytes]) -> bool:
+        if self._token is None:
+            return True
+        kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+        return kind.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+
+    async def _invoke(
+        self,
+        scope: MutableMapping[str, Any],
+        headers: MutableMapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        began_s, notes = time.perf_counter(), RequestNotes()
+        try:
+            body = await self._read(headers, receive)
+        except TooLargeError as error:
+            self._figures.count(413, notes, time.perf_counter() - began_s)
+            await _answer(send, 413, "INVALID_PARAMETER_VALUE", str(error))
+            return
+        NOTES.set(notes)
+        answer, failure = _Answer(), None
+        try:
+            await self._app(scope, _once(body), answer.take)
+        except Exception as error:
+            failure = error
+        status, content = answer.status, bytes(answer.content)
+        kind = headers.get(b"content-type", b"").decode("latin-1")
+        if status >= 400:
+            said = notes.refused or explain(kind, body)
+            if said is None:
+                _logger.error("a request failed: %s", bytes(content[:1000]), exc_info=failure)
+            status = 400 if said else 500
+            code = "INVALID_PARAMETER_VALUE" if said else "INTERNAL_ERROR"
+            content = _content(code, said or _OWN_FAULT)
+        self._figures.count(status, notes, time.perf_counter() - began_s)
+        await _send(send, status, b"application/json", content)
+
+    async def _read(self, headers: MutableMapping[bytes, bytes], receive: Receive) -> bytes:
+        """Read the body, and no more of it than it may have."""
+        told = headers.get(b"content-length", b"0")
+        if told.isdigit() and int(told) > self._most_bytes:
+            raise TooLargeError(self._too_large)
+        body, goes_on = bytearray(), True
+        while goes_on:
+            message = await receive()
+            body += message.get("body", b"")
+            goes_on = message.get("more_body", False)
+            if len(body) > self._most_bytes:
+                raise TooLargeError(self._too_large)
+        return bytes(body)
+
+    @property
+    def _too_large(self) -> str:
+        return (
+            f"a request must have at most {self._most_bytes / MEGABYTE:g} MB: send fewer pictures "
+            "at once, or raise RECONAD_MAX_BODY_MB of the server"
+        )
+
+
+class _Answer:
+    """Collects what an application answers."""
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.content = bytearray()
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.content += message.get("body", b"")
+
+
+def guard_next_application(settings: ServingSettings, figures: Figures) -> None:
+    """Put a guard around the next ``fastapi.FastAPI`` of this process, which is MLflow's."""
+    original = fastapi.FastAPI
+
+    class GuardedFastAPI(original):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            fastapi.FastAPI = original  # type: ignore[misc]
+            super().__init__(*args, **options)
+            self._guard = Guard(super().__call__, settings, figures)
+
+        async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+            await self._guard(scope, receive, send)
+
+    fastapi.FastAPI = GuardedFastAPI  # type: ignore[misc]
+
+
+def _once(body: bytes) -> Receive:
+    """Hand a body on that was read already."""
+    is_read = False
+
+    async def receive() -> Message:
+        nonlocal is_read
+        if is_read:
+            return {"type": "http.disconnect"}
+        is_read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _answer(send: Send, status: int, code: str, message: str) -> None:
+    await _send(send, status, b"application/json", _content(code, message))
+
+
+def _content(code: str, message: str) -> bytes:
+    return json.dumps({"error_code": code, "message": message}).encode()
+
+
+async def _send(send: Send, status: int, kind: bytes, content: bytes) -> None:
+    length = str(len(content)).encode()
+    headers = [(b"content-type", kind), (b"content-length", length)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

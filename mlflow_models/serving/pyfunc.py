@@ -1,0 +1,132 @@
+"""What MLflow calls for each request: rows with pictures in, rows of predictions out."""
+
+import math
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.prediction import (
+    CONTEXT_COLUMN,
+    REGIONS_COLUMN,
+    Prediction,
+    predict_encoded,
+    to_table,
+)
+
+IMAGE_COLUMN: Final = "image"
+REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
+MAP_PARAMETER: Final = "anomaly_map"
+THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """One version, ready to answer."""
+
+    detector: Detector
+    number: str  # in the registry, or ``unregistered``
+
+
+@dataclass
+class RequestNotes:
+    """What is known of a request besides its answer: filled in here, read by who counts."""
+
+    predictions: list[Prediction] = field(default_factory=list)
+    refused: str | None = None  # what is wrong with the request, in one sentence
+
+
+# of the request that this thread works on; nobody listens where there is no server of ours
+NOTES: Final[ContextVar[RequestNotes | None]] = ContextVar("notes of the request", default=None)
+
+
+class DetectorPyfunc:
+    """Rows with base64 images in, rows of predictions out. Safe for many threads, and for another
+    version being put in ``served`` at any time: each request is answered by one version."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        model_version: str,
+        max_rows: int | None = None,
+        columns: tuple[str, ...] = (),
+    ) -> None:
+        """Args:
+        detector: the first version's.
+        model_version: its number.
+        max_rows: of a request; None leaves it open.
+        columns: what MLflow hands on of a request.
+        """
+        self.served = ServedVersion(detector, model_version)
+        self.columns = columns
+        self._max_rows = max_rows
+
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Predict each row of ``image``.
+
+        ``context`` may say which camera position or variant each shows; ``reference`` comes back.
+        ``params={"anomaly_map": True}`` asks for the maps, ``{"regions_found": True}`` for the
+        areas above the pixel threshold, ``{"threshold": 0.7}`` for labels by another threshold.
+
+        Raises:
+            MlflowException: there are too many rows, or the threshold is no number above 0.
+        """
+        served = self.served
+        self._check_rows(len(model_input))
+        asked = params or {}
+        with_map, with_regions = (
+            bool(asked.get(e, False)) for e in (MAP_PARAMETER, REGIONS_COLUMN)
+        )
+        detector = _with_threshold(served.detector, asked)
+        has_contexts = detector.known_contexts is not None
+        rows = predict_encoded(
+            detector,
+            model_input[IMAGE_COLUMN].tolist(),
+            served.number,
+            with_map,
+            with_regions,
+            _column(model_input, CONTEXT_COLUMN) if has_contexts else None,
+        )
+        if (notes := NOTES.get()) is not None:
+            notes.predictions = rows
+        table = to_table(rows, with_regions, has_contexts)
+        references = _column(model_input, REFERENCE_COLUMN)
+        if references is None:
+            return table
+        return table.assign(**{REFERENCE_COLUMN: pd.Series(references, table.index, dtype=object)})
+
+    def _check_rows(self, count: int) -> None:
+        if self._max_rows is not None and count > self._max_rows:
+            _refuse(
+                f"a request must have at most {self._max_rows} rows; got {count}: send them in "
+                "several requests, or raise RECONAD_MAX_ROWS of the server"
+            )
+
+
+def _with_threshold(detector: Detector, asked: Mapping[str, Any]) -> Detector:
+    threshold = float(asked.get(THRESHOLD_PARAMETER, 0))
+    if threshold == 0:
+        return detector
+    if not 0 < threshold < math.inf:
+        _refuse(f"{THRESHOLD_PARAMETER} must be a number above 0; got {threshold}: correct it")
+    return detector.held_against(threshold)
+
+
+def _column(table: pd.DataFrame, name: str) -> list[Any] | None:
+    """Return an optional column with None for what is absent."""
+    if name not in table:
+        return None
+    return [None if value != value else value for value in table[name].tolist()]
+
+
+def _refuse(sentence: str) -> NoReturn:
+    if (notes := NOTES.get()) is not None:
+        notes.refused = sentence
+    raise MlflowException(sentence, error_code=INVALID_PARAMETER_VALUE)

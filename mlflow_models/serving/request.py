@@ -1,0 +1,97 @@
+"""What is wrong with a request that was not answered, in one sentence that repeats none of it."""
+
+import csv
+import io
+import json
+from typing import Any, Final
+
+from mlflow_models.serving.pyfunc import IMAGE_COLUMN, MAP_PARAMETER, THRESHOLD_PARAMETER
+from reconad_plugin.detector.prediction import CONTEXT_COLUMN, REGIONS_COLUMN
+
+FORMAT: Final = '{"dataframe_records": [{"image": "<base64>"}], "params": {}}'
+_KINDS: Final = ("application/json", "text/csv", "application/vnd.apache.parquet")
+_FORMATS: Final = ("dataframe_records", "dataframe_split", "instances", "inputs")
+_FLAGS: Final = (MAP_PARAMETER, REGIONS_COLUMN)
+_TEXTS: Final = (IMAGE_COLUMN, CONTEXT_COLUMN, "reference")
+
+
+def explain(content_type: str, body: bytes) -> str | None:
+    """Say what is wrong with a request; None where nothing is found, and the fault is ours.
+
+    Example:
+        >>> explain("application/json", b'{"dataframe_records": [{"picture": "x"}]}')
+        "each row must have the column 'image'; row 0 has none: send base64 of a picture file"
+    """
+    kind, _, options = content_type.partition(";")
+    kind = kind.strip().lower()
+    if kind not in _KINDS:
+        return f"the header Content-Type must be application/json; it is another: send {FORMAT}"
+    charset = options.strip().lower()
+    if charset not in ("", "charset=utf-8"):
+        return "the header Content-Type must name no charset but utf-8: leave it out"
+    if kind == "text/csv":
+        return _explain_csv(body)
+    if kind != "application/json":
+        return f"the body could not be read as Parquet with a column of text 'image': send {FORMAT}"
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        return f"the body must be JSON in UTF-8; it breaks off or goes wrong{where}: send {FORMAT}"
+    if not isinstance(request, dict):
+        return f"the body must be a JSON object; it is another value: send {FORMAT}"
+    found = [each for each in _FORMATS if each in request]
+    if len(found) != 1:
+        return (
+            f"the body must have one of {', '.join(_FORMATS)}; it has {len(found)}: send {FORMAT}"
+        )
+    return _explain_params(request.get("params")) or _explain_rows(found[0], request[found[0]])
+
+
+def _explain_csv(body: bytes) -> str | None:
+    try:
+        first = next(csv.reader(io.StringIO(body.decode("utf-8"))), [])
+    except (UnicodeDecodeError, csv.Error):
+        return f"the body could not be read as CSV in UTF-8: send {FORMAT}"
+    if IMAGE_COLUMN in first:
+        return None
+    return f"the first line of the CSV must name the column 'image'; it does not: send {FORMAT}"
+
+
+def _explain_params(params: Any) -> str | None:
+    if params is None:
+        return None
+    if not isinstance(params, dict):
+        return "params must be a JSON object; it is another value: leave it out, or send {}"
+    for name in _FLAGS:
+        if not isinstance(params.get(name, False), bool):
+            return f"params.{name} must be true or false; it is another value"
+    threshold = params.get(THRESHOLD_PARAMETER, 1.0)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not threshold >= 0:
+        return f"params.{THRESHOLD_PARAMETER} must be a number above 0; it is another value"
+    return None
+
+
+def _explain_rows(name: str, rows: Any) -> str | None:
+    if name == "dataframe_split":
+        if not isinstance(rows, dict) or not isinstance(rows.get("columns"), list):
+            return f"dataframe_split must have 'columns' and 'data'; it does not: send {FORMAT}"
+        if IMAGE_COLUMN not in rows["columns"]:
+            return f"dataframe_split must have the column 'image'; it has none: send {FORMAT}"
+        return f"dataframe_split could not be read as a table of texts: send {FORMAT}"
+    if name == "inputs":
+        return f"inputs must be lists of base64 texts by column; they are not: send {FORMAT}"
+    if not isinstance(rows, list):
+        return f"{name} must be a list of rows; it is another value: send {FORMAT}"
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            return f"each row must be a JSON object; row {index} is another value: send {FORMAT}"
+        if IMAGE_COLUMN not in row:
+            return (
+                f"each row must have the column 'image'; row {index} has none: send base64 of a "
+                "picture file"
+            )
+        for column in _TEXTS:
+            if not isinstance(row.get(column), str | None):
+                return f"the column {column!r} must be text; in row {index} it is another value"
+    return "there must be at least one row; there is none: send a picture" if not rows else None

@@ -1,0 +1,215 @@
+"""A server takes up the version that an alias points to, and keeps its own where it cannot."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+from mlflow_models import flavor
+from mlflow_models.serving import follow
+from mlflow_models.serving.follow import (
+    Alias,
+    Follower,
+    check_memory,
+    followed_alias,
+    free_memory_bytes,
+)
+from mlflow_models.serving.pyfunc import DetectorPyfunc, ServedVersion
+from reconad_plugin.detector.persistence import load_detector
+from reconad_plugin.errors import ModelFormatError, PlatformError
+
+CHAMPION = Alias("reconad-gear", "champion")
+
+
+class Registry:
+    """An alias that a test moves, or that does not answer."""
+
+    def __init__(self):
+        self.number = "1"
+        self.error = None
+
+    def get_model_version_by_alias(self, name, alias):
+        assert (name, alias) == ("reconad-gear", "champion")
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(version=self.number)
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """What the follower asks."""
+    registry = Registry()
+    monkeypatch.setattr(follow, "open_client", lambda: registry)
+    return registry
+
+
+@pytest.fixture
+def clock():
+    """Seconds that a test lets pass."""
+    return SimpleNamespace(now_s=0.0)
+
+
+@pytest.fixture
+def follower(registry, clock, tiny_detector, make_normal, tmp_path, caplog):
+    """A follower of versions that are folders; its server began with version 1."""
+    caplog.set_level(logging.WARNING)
+    tested = tiny_detector.with_self_test(make_normal(1, 5)[0])
+    for number in ("1", "2", "3"):
+        flavor.save_model(tested, str(tmp_path / number))
+    pyfunc = DetectorPyfunc(tested, "1", columns=("image", "context", "reference"))
+
+    def load(folder):
+        return ServedVersion(load_detector(folder / flavor.DATA_FOLDER), folder.name)
+
+    def download(uri, folder):
+        assert uri.startswith("models:/reconad-gear/")
+        return tmp_path / uri.rsplit("/", 1)[-1]
+
+    made = Follower(CHAMPION, pyfunc, load, download, lambda: clock.now_s)
+    made.pyfunc, made.folder = pyfunc, tmp_path
+    return made
+
+
+def test_a_new_champion_and_a_rollback_are_taken_up(follower, registry, caplog):
+    """Each check that finds the alias elsewhere exchanges the version, in either direction."""
+    for number in ("2", "1"):
+        registry.number = number
+
+        follower.check()
+
+        assert follower.pyfunc.served.number == number
+        assert follower.is_up_to_date
+    assert follower.swaps == 2
+    assert "version 1 of reconad-gear serves in place of version 2" in caplog.text
+
+
+def test_an_alias_that_stays_is_left_alone(follower):
+    """Nothing is loaded where nothing has changed."""
+    before = follower.pyfunc.served
+
+    follower.check()
+
+    assert follower.pyfunc.served is before
+
+
+def test_a_version_that_fails_its_self_test_does_not_serve(follower, registry, clock, caplog):
+    """The old one answers on; why is said once; a version that is sound is taken at once."""
+    broken = follower.folder / "2" / flavor.DATA_FOLDER / "detector.json"
+    text = broken.read_text(encoding="utf-8")
+    broken.write_text(text.replace('"self_test_score": ', '"self_test_score": 9'), "utf-8")
+    registry.number = "2"
+
+    for clock.now_s in (0.0, 1.0, 100.0, 1000.0):
+        follower.check()
+
+    assert follower.pyfunc.served.number == "1"
+    assert not follower.is_up_to_date
+    assert caplog.text.count("version 2 of reconad-gear cannot be taken up; version 1 serves") == 1
+    registry.number = "3"
+    follower.check()
+    assert follower.pyfunc.served.number == "3"
+
+
+def test_what_could_not_be_loaded_is_tried_again_after_a_pause(follower, registry, clock):
+    """Files that are not there yet are found later; meanwhile nothing is downloaded each second."""
+    there, away = follower.folder / "2", follower.folder / "away"
+    there.rename(away)
+    registry.number = "2"
+    follower.check()
+    away.rename(there)
+
+    follower.check()
+    assert follower.pyfunc.served.number == "1"
+    clock.now_s = 3.0
+    follower.check()
+
+    assert follower.pyfunc.served.number == "2"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(ConnectionError("no route"), "no route", id="no answer"),
+        pytest.param(
+            MlflowException("no alias", error_code=RESOURCE_DOES_NOT_EXIST),
+            "it points to no version: ",
+            id="no alias",
+        ),
+    ],
+)
+def test_a_registry_that_is_down_stops_nothing(follower, registry, caplog, error, reason):
+    """The version that serves goes on, that is said once, and so is that all is well again."""
+    registry.error = error
+    for _ in range(3):
+        follower.check()
+    assert follower.pyfunc.served.number == "1"
+    assert caplog.text.count("cannot be followed for now; version 1 serves on: " + reason) == 1
+
+    registry.error, registry.number = None, "2"
+    follower.check()
+
+    assert follower.pyfunc.served.number == "2"
+    assert "models:/reconad-gear@champion is followed again" in caplog.text
+
+
+def test_a_version_that_may_not_fit_is_not_loaded(follower, registry, monkeypatch, caplog):
+    """Where memory is short the old version serves on."""
+    monkeypatch.setattr(follow, "free_memory_bytes", lambda: 1000)
+    registry.number = "2"
+
+    follower.check()
+
+    assert follower.pyfunc.served.number == "1"
+    assert "0 MB are free" in caplog.text
+    with pytest.raises(PlatformError, match="give the server more memory"):
+        check_memory(2000, 1000)
+
+
+def test_a_version_that_needs_another_column_is_not_taken_up(follower, registry, caplog):
+    """A server hands on the columns that it began with."""
+    follower.pyfunc.columns = ("picture",)
+    registry.number = "2"
+
+    follower.check()
+
+    assert follower.pyfunc.served.number == "1"
+    assert "this one needs image too: start the server anew" in caplog.text
+
+
+def test_a_containers_limit_counts(tmp_path):
+    """What a container may still take, with what the system would give up, bounds what is free."""
+    for name, text in {
+        "memory.max": "5000\n",
+        "memory.current": "4000\n",
+        "memory.stat": "anon 1\ninactive_file 500\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+
+    assert free_memory_bytes(tmp_path) == 1500
+    assert free_memory_bytes(tmp_path / "none") > 1500
+
+
+SERVE = ("python", "mlflow", "models", "serve", "-m")
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "line", "followed"),
+    [
+        pytest.param(None, "reconad-gear", (*SERVE, str(CHAMPION)), CHAMPION, id="by its address"),
+        pytest.param(None, "reconad-gear", (*SERVE, "models:/reconad-gear/3"), None, id="a number"),
+        pytest.param("champion", "reconad-gear", (), CHAMPION, id="by the setting"),
+        pytest.param("off", "reconad-gear", (*SERVE, str(CHAMPION)), None, id="off"),
+        pytest.param(None, None, (*SERVE, "/models/gear"), None, id="a folder"),
+    ],
+)
+def test_what_is_followed(setting, name, line, followed):
+    """The setting counts, else the alias in the address that the server was given."""
+    assert followed_alias(setting, name, line) == followed
+
+
+def test_a_mere_folder_cannot_follow():
+    """It comes from no registry."""
+    with pytest.raises(ModelFormatError, match="RECONAD_FOLLOW needs a model from a registry"):
+        followed_alias("champion", None, ())

@@ -1,0 +1,256 @@
+"""MLflow's scoring server with a detector in it: limits, a token, clear refusals, counts."""
+
+import asyncio
+import base64
+import json
+import sys
+
+import httpx
+import mlflow
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow.pyfunc import scoring_server
+
+from mlflow_models import flavor
+from mlflow_models.serving.request import explain
+from mlflow_models.serving.settings import read_settings
+from mlflow_models.serving.started import read_command_lines
+from reconad_plugin.errors import ConfigError
+
+TOKEN = "a-token-of-ours"
+SERVER = "mlflow.pyfunc.scoring_server.app"
+
+
+@pytest.fixture(scope="module")
+def encoded(encode, make_normal):
+    """A normal picture as base64."""
+    return base64.b64encode(encode(make_normal(1, 5)[0].permute(1, 2, 0).numpy(), "PNG")).decode()
+
+
+@pytest.fixture
+def start(tiny_detector, tmp_path, monkeypatch):
+    """Starts MLflow's application on a saved detector, as `mlflow models serve` does."""
+    flavor.save_model(tiny_detector, str(tmp_path / "model"))
+    monkeypatch.setitem(sys.modules, SERVER, sys)
+
+    def begin(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        import prometheus_client
+
+        registry = prometheus_client.CollectorRegistry()
+        monkeypatch.setattr(prometheus_client, "REGISTRY", registry)
+        for kind in ("Counter", "Histogram"):
+            plain = getattr(prometheus_client, kind)
+            monkeypatch.setattr(
+                prometheus_client,
+                kind,
+                lambda *args, plain=plain, **options: plain(*args, **options, registry=registry),
+            )
+        return scoring_server.init(mlflow.pyfunc.load_model(str(tmp_path / "model")))
+
+    return begin
+
+
+def ask(app, content=None, path="/invocations", **headers):
+    """One request; its status and what came back."""
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    head = {"Content-Type": "application/json"} | headers
+
+    async def call():
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://serving") as client:
+            if content is None:
+                return await client.get(path, headers=headers)
+            return await client.post(path, content=body, headers=head)
+
+    return asyncio.run(call())
+
+
+def test_a_reference_comes_back_and_a_threshold_can_be_tried(start, encoded):
+    """Rows keep their own ids; another threshold changes the label and nothing else."""
+    app = start()
+    rows = [{"image": encoded, "reference": "lot 7"}, {"image": encoded}]
+
+    own = ask(app, {"dataframe_records": rows}).json()["predictions"]
+    tried = ask(app, {"dataframe_records": rows, "params": {"threshold": 1e-9}}).json()
+
+    assert [row["reference"] for row in own] == ["lot 7", None]
+    assert not own[0]["pred_label"]
+    assert tried["predictions"][0] == own[0] | {"pred_label": True, "image_threshold": 1e-9}
+
+
+ROW = {"image": "?"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        pytest.param(b"{", "the body must be JSON in UTF-8; it breaks", id="cut off"),
+        pytest.param(b"\xff\xfe", "the body must be JSON in UTF-8", id="no UTF-8"),
+        pytest.param(b"[" * 100_000, "the body must be JSON in UTF-8", id="nested too deep"),
+        pytest.param([], "the body must be a JSON object", id="a list"),
+        pytest.param({}, "the body must have one of dataframe_records", id="empty"),
+        pytest.param({"messages": [ROW]}, "the body must have one of", id="a chat"),
+        pytest.param({"dataframe_records": ROW}, "must be a list of rows", id="no list"),
+        pytest.param({"dataframe_records": []}, "there must be at least one row", id="no row"),
+        pytest.param({"instances": ["?"]}, "each row must be a JSON object; row 0", id="no object"),
+        pytest.param(
+            {"dataframe_records": [{"picture": "SECRET"}]},
+            "each row must have the column 'image'; row 0 has none",
+            id="another column",
+        ),
+        pytest.param(
+            {"dataframe_split": {"columns": ["x"], "data": [["?"]]}},
+            "dataframe_split must have the column 'image'",
+            id="another column, split",
+        ),
+        pytest.param({"inputs": "SECRET"}, "inputs must be lists of base64", id="inputs"),
+        pytest.param(
+            {"dataframe_records": [ROW], "params": {"threshold": -3}},
+            "threshold must be a number above 0",
+            id="threshold below 0",
+        ),
+        pytest.param(
+            {"dataframe_records": [ROW], "params": {"anomaly_map": "SECRET"}},
+            "params.anomaly_map must be true or false",
+            id="no flag",
+        ),
+        pytest.param(
+            {"dataframe_records": [ROW], "params": []}, "params must be a JSON", id="no params"
+        ),
+        pytest.param(
+            {"dataframe_records": [ROW] * 3},
+            "at most 2 rows; got 3: send them in several requests",
+            id="too many rows",
+        ),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_sentence(start, content, sentence):
+    """A 400 with what is wrong, without a trace, and without what came."""
+    answer = ask(start(RECONAD_MAX_ROWS="2"), content)
+
+    assert answer.status_code == 400
+    assert [*answer.json()] == ["error_code", "message"]
+    assert sentence in answer.json()["message"]
+    assert "Traceback" not in answer.text
+    assert "SECRET" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        pytest.param("image/png", "Content-Type must be application/json", id="a picture"),
+        pytest.param("", "Content-Type must be application/json", id="none"),
+        pytest.param("application/json; charset=latin1", "no charset but utf-8", id="charset"),
+        pytest.param("text/csv", "must name the column 'image'", id="CSV"),
+        pytest.param("application/vnd.apache.parquet", "as Parquet", id="Parquet"),
+    ],
+)
+def test_another_kind_of_content_is_refused(start, kind, sentence):
+    """The header is named where it is at fault."""
+    answer = ask(start(), b"SECRET", **{"Content-Type": kind})
+
+    assert answer.status_code == 400
+    assert sentence in answer.json()["message"]
+    assert "SECRET" not in answer.text
+
+
+def test_a_large_body_is_refused_before_it_is_read(start):
+    """Neither a stated length nor one that goes on is read to its end."""
+    app = start(RECONAD_MAX_BODY_MB="0.001")
+
+    assert ask(app, b"x" * 1001).status_code == 413
+    answer = ask(app, b"x" * 5000, **{"Content-Length": "3"})
+
+    assert answer.status_code == 413
+    assert "at most 0.001 MB: send fewer pictures at once" in answer.json()["message"]
+
+
+def test_a_token_is_asked_for(start, encoded):
+    """Who has none learns whether the server is ready, and no more."""
+    app, row = start(RECONAD_TOKEN=TOKEN), {"dataframe_records": [{"image": encoded}]}
+
+    for wrong in ({}, {"Authorization": "Bearer another"}, {"Authorization": TOKEN}):
+        answer = ask(app, row, **wrong)
+        assert answer.status_code == 401
+        assert TOKEN not in answer.text
+    assert ask(app, path="/metrics").status_code == 401
+    assert ask(app, path="/ready").status_code == 200
+    assert ask(app, row, Authorization=f"Bearer {TOKEN}").status_code == 200
+
+
+def test_what_was_asked_is_counted(start, encoded):
+    """Requests by status, pictures by version and label, and how long they took."""
+    app = start()
+    ask(app, {"dataframe_records": [{"image": encoded}, {"image": "?"}]})
+    ask(app, b"{")
+
+    text = ask(app, path="/metrics").text
+
+    for line in (
+        'reconad_requests_total{status="200"} 1.0',
+        'reconad_requests_total{status="400"} 1.0',
+        'reconad_pictures_total{label="normal",version="unregistered"} 1.0',
+        'reconad_pictures_total{label="unreadable",version="unregistered"} 1.0',
+        "reconad_request_seconds_count 2.0",
+        'reconad_ready{version="unregistered"} 1',
+    ):
+        assert line in text
+
+
+def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch):
+    """It is a 500 without a word of what failed, which the log has."""
+    app = start()
+    monkeypatch.setattr("mlflow_models.serving.pyfunc.to_table", None)
+
+    answer = ask(app, {"dataframe_records": [{"image": encoded}]})
+
+    assert answer.status_code == 500
+    assert answer.json()["message"] == "the server could not answer this request: its log says why"
+
+
+def test_a_model_loaded_elsewhere_is_plain(tiny_detector, tmp_path, encoded):
+    """In a notebook no limit holds, and nothing is followed."""
+    flavor.save_model(tiny_detector, str(tmp_path / "model"))
+
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+
+    assert len(served.predict(pd.DataFrame({"image": ["?"] * 300}))) == 300
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_body_has_an_explanation(body):
+    """No bytes make the explanation itself fail, and it repeats none of them."""
+    for kind in ("application/json", "text/csv", "application/vnd.apache.parquet"):
+        said = explain(kind, body)
+        assert said is None or "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        pytest.param({"RECONAD_MAX_ROWS": "many"}, "RECONAD_MAX_ROWS is wrong", id="no number"),
+        pytest.param({"RECONAD_TOKEN": "short"}, "RECONAD_TOKEN is wrong", id="short token"),
+        pytest.param({"RECONAD_FOLLOW": "a b"}, "RECONAD_FOLLOW is wrong", id="no alias"),
+    ],
+)
+def test_wrong_variables_stop_the_start(variables, sentence):
+    """The variable is named, and its value is not shown."""
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        read_settings(variables)
+    assert not any(value in str(refused.value) for value in variables.values())
+
+
+def test_workers_share_the_cores_and_what_they_count():
+    """Their supervisor is uvicorn's process; alone a server is its own."""
+    uvicorn = ["python", "uvicorn", "--workers", "4", f"{SERVER}:app"]
+    serve = ["python", "mlflow", "models", "serve", "-m", "models:/m@champion"]
+
+    many = read_command_lines([(12, ["python", "-c", "spawn"]), (11, uvicorn), (10, serve)])
+    one = read_command_lines([(7, ["python", "uvicorn", f"{SERVER}:app"]), (6, ["bash"])])
+
+    assert (many.workers, many.supervisor, many.command_line) == (4, 11, tuple(serve))
+    assert (one.workers, one.supervisor, one.command_line) == (1, 7, ())
