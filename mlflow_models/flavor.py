@@ -24,21 +24,16 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.server import open_client, outage, said_by
+from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
-from reconad_plugin.detector.prediction import (
-    CONTEXT_COLUMN,
-    REGIONS_COLUMN,
-    predict_encoded,
-    to_table,
-)
+from reconad_plugin.detector.prediction import predict_encoded, to_table
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
-MAP_PARAMETER: Final = "anomaly_map"
-PARAMETERS: Final = (MAP_PARAMETER, REGIONS_COLUMN)  # what can be asked for beside the scores
+PARAMETERS: Final = (MAP_COLUMN, REGIONS_COLUMN)  # what can be asked for beside the scores
 _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
 REQUIRED_PACKAGES: Final = (
     "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",

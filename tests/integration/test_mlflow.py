@@ -25,6 +25,7 @@ from flows.promote import promote
 from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
+from tests.command_line import run
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story
 
@@ -217,16 +218,16 @@ def register_copy(factory: Factory) -> str:
     return str(entry.version)
 
 
-@pytest.fixture
-def scoring_server(story: Story) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def scoring_server(told: Story) -> Iterator[str]:
     """``mlflow models serve`` as the README starts it; its address."""
     (port,) = free_ports(1)
-    log = story.platform.state / "logs" / "serve.log"
+    log = told.platform.state / "logs" / "serve.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
             [
                 Path(sys.executable).parent / "mlflow", "models", "serve",
-                "-m", first_uri(story), "--env-manager", "local", "--port", str(port),
+                "-m", first_uri(told), "--env-manager", "local", "--port", str(port),
             ],
             stdout=file,
             stderr=file,
@@ -280,3 +281,37 @@ def test_serving_answers_over_http(scoring_server: str) -> None:
     text = refused.value.read().decode()
     assert refused.value.code == 400
     assert "Traceback" not in text
+
+
+def test_a_folder_is_predicted_by_url_as_it_is_here(
+    story: Story, scoring_server: str, tmp_path: Path
+) -> None:
+    """The same scores, errors and maps as of the version loaded here, and its number."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name, is_scratched in (("good", False), ("scratched", True)):
+        (folder / f"{name}.png").write_bytes(base64.b64decode(encoded(8, is_scratched)))
+    (folder / "torn.png").write_bytes(b"\x89PNG torn")
+    sources = {"there": ("--url", scoring_server), "here": (first_uri(story),)}
+
+    for place, source in sources.items():
+        drawn = ("--maps", tmp_path / place, "--overlays", tmp_path / f"over-{place}")
+        ended = run("predict", *source, folder, *drawn, "--json", tmp_path / f"{place}.json")
+        assert ended.returncode == 0, ended.stderr
+
+    there, here = (
+        json.loads((tmp_path / f"{place}.json").read_text())["predictions"] for place in sources
+    )
+    assert {row.pop("model_version") for row in there} == {"1"}
+    assert {row.pop("model_version") for row in here} == {first_uri(story)}
+    scores = [[row.pop("pred_score") for row in rows] for rows in (there, here)]
+    assert scores[0][:2] == pytest.approx(scores[1][:2], abs=1e-6)
+    found = [[row.pop("regions_found") for row in rows] for rows in (there, here)]
+    assert [each and each["count"] for each in found[0]] == [
+        each and each["count"] for each in found[1]
+    ]
+    assert there == here
+    assert [row["pred_label"] for row in there] == [False, True, None]
+    for folders in (("there", "here"), ("over-there", "over-here")):
+        names = [sorted(file.name for file in (tmp_path / each).iterdir()) for each in folders]
+        assert names == [["good.png", "scratched.png"]] * 2
