@@ -8,7 +8,7 @@ import pandas as pd
 from mlflow.utils.validation import _validate_metric_name
 from numpy.typing import NDArray
 
-from mlflow_models.serving.pyfunc import MAP_PARAMETER
+from reconad_plugin.detector.answer import MAP_COLUMN
 from reconad_plugin.errors import ConfigError, UndefinedMetricError
 from reconad_plugin.images.folder import NORMAL_LABEL
 
@@ -93,7 +93,7 @@ def predict(model: Any, images: NDArray[np.object_]) -> pd.DataFrame:
     batches: list[pd.DataFrame] = []
     for start in range(0, len(images), BATCH_ROWS):
         question = pd.DataFrame({IMAGE_COLUMN: images[start : start + BATCH_ROWS]})
-        answer = model.predict(question, params={MAP_PARAMETER: True})
+        answer = model.predict(question, params={MAP_COLUMN: True})
         _check_answer(answer, len(question))
         batches.append(answer[list(ANSWER_COLUMNS)].astype(object))
     answers: pd.DataFrame = pd.concat(batches, ignore_index=True)
@@ -120,7 +120,7 @@ def judge_rows(answers: pd.DataFrame, labels: NDArray[np.object_]) -> pd.DataFra
     if incomplete.any():
         raise ConfigError(
             "a row without error must have pred_score, image_threshold and, asked with the "
-            f"parameter {MAP_PARAMETER}, anomaly_map; row {incomplete.idxmax()} has not"
+            f"parameter {MAP_COLUMN}, anomaly_map; row {incomplete.idxmax()} has not"
         )
     score, threshold = answers["pred_score"].astype(float), answers["image_threshold"].astype(float)
     is_above = score > threshold  # False where there is no score

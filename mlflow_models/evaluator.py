@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mlflow_models import evaluation_rows
+from reconad_plugin.detector.answer import MAP_FULL_SCALE, decode_base64
 from reconad_plugin.detector.evaluation import AUPRO_FPR_LIMIT, STRICT_FPR_LIMIT, image_figures
-from reconad_plugin.detector.prediction import MAP_FULL_SCALE, decode_base64
 from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.decode import decode_image, upright_size
 from reconad_plugin.images.folder import NORMAL_LABEL

@@ -26,16 +26,15 @@ from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
-    MAP_PARAMETER,
     REFERENCE_COLUMN,
     THRESHOLD_PARAMETER,
     DetectorPyfunc,
     ServedVersion,
 )
 from mlflow_models.serving.start import serve
+from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
-from reconad_plugin.detector.prediction import CONTEXT_COLUMN, REGIONS_COLUMN
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
 
@@ -70,7 +69,7 @@ SIGNATURE: Final = ModelSignature(
     ),
     params=ParamSchema(
         [
-            ParamSpec(MAP_PARAMETER, DataType.boolean, default=False),
+            ParamSpec(MAP_COLUMN, DataType.boolean, default=False),
             ParamSpec(REGIONS_COLUMN, DataType.boolean, default=False),
             ParamSpec(THRESHOLD_PARAMETER, DataType.double, default=0.0),
         ]

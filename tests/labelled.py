@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from reconad_plugin.detector.prediction import encode_map
+from reconad_plugin.detector.answer import encode_map
 from tests.factory import normal_picture, to_png
 
 THRESHOLD = 0.5

@@ -62,6 +62,9 @@ PARTS_HELP: Final = (
     "its group tells the part in a file's name; pictures of one part train or calibrate together "
     "(default: stretches of files in their order do)"
 )
+MODEL_URI_HELP: Final = "such as models:/reconad-screw/3"
+SERVER_HELP: Final = "of a running `mlflow models serve`, such as http://127.0.0.1:5055"
+VERSION_HELP: Final = "a number, champion, previous_champion or challenger"
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 Text = str | None
@@ -71,7 +74,7 @@ File = Path | None
 
 Product = Annotated[str, _argument("PRODUCT", "of reconad.toml")]
 Night = Annotated[str, _argument("NIGHT", NIGHT)]
-ModelUri = Annotated[str, _argument("MODEL_URI", "such as models:/reconad-screw/3")]
+ModelUri = Annotated[str, _argument("MODEL_URI", MODEL_URI_HELP)]
 Data = Annotated[str, _option("--data", ADDRESS, "train/good, or flat")]
 Json = Annotated[File, _option("--json", "FILE", "write one JSON object there")]
 ImageSize = Annotated[str, _option("--image-size", SIZE, SIZE_HELP)]
@@ -206,12 +209,24 @@ class EvaluateOptions(PictureOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(PictureOptions):
-    """Score and label picture files."""
+    """Score and label picture files, with a version here or with one that is served."""
 
-    model_uri: ModelUri
-    images: Annotated[list[Path], _argument("IMAGE...", "picture files")]
+    model_uri: Annotated[Text, _argument("MODEL_URI", f"{MODEL_URI_HELP}; none with --url")] = None
+    images: Annotated[
+        list[Path] | None, _argument("IMAGE...", "picture files, and folders of them")
+    ] = None
+    url: Annotated[Text, _option("--url", "URL", SERVER_HELP)] = None
     maps: Annotated[File, _option("--maps", "DIR", "write anomaly maps there")] = None
+    overlays: Annotated[
+        File, _option("--overlays", "DIR", "write pictures with their maps laid over them there")
+    ] = None
     json: Json = None
+
+    @property
+    def pictures(self) -> list[Path]:
+        """What is to be predicted; with ``url`` the first of it stands in the address's place."""
+        first = [] if self.url is None or self.model_uri is None else [Path(self.model_uri)]
+        return [*first, *(self.images or [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,6 +334,19 @@ class ResolveOptions:
     product: Product
     night: Annotated[str, _argument("NIGHT", f"{NIGHT}, the first night of the new normal")]
     note: Annotated[str, _option("--note", "TEXT", "what was found")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescoreOptions:
+    """Say since when: what another version says of past nights."""
+
+    product: Product
+    version: Annotated[str, _option("--version", "N|ALIAS", VERSION_HELP)]
+    nights: Annotated[str, _option("--nights", "FROM..TO", f"{NIGHT}..{NIGHT}, or one night")]
+    out: Annotated[File, _option("--out", "DIR", "write a row a picture and a sheet a night")] = (
+        None
+    )
+    json: Json = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class Command:
     @property
     def run(self) -> Callable[[Any], None]:
         """The function that runs it. Imports its module."""
-        if self.group == BY_HAND:
+        if self.group in (BY_HAND, PEOPLE):
             _quieten_mlflow()
         module = import_module(f"flows.commands.{self.name.replace('-', '_')}")
         return cast(Callable[[Any], None], module.run)
@@ -58,6 +58,7 @@ COMMANDS: Final = (
     Command("status", PEOPLE, options.StatusOptions),
     Command("review", PEOPLE, options.ReviewOptions),
     Command("resolve", PEOPLE, options.ResolveOptions),
+    Command("rescore", PEOPLE, options.RescoreOptions),
     Command("demo", PLATFORM, options.DemoOptions),
     Command("platform", PLATFORM, options.PlatformOptions),
     Command("benchmark", BENCHMARKS, options.BenchmarkOptions),

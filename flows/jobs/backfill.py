@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from tqdm import tqdm
-
 import reconad_plugin.telemetry  # noqa: F401  before MLflow and Evidently
 from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.night_report import dashboard_run
 from flows.jobs.product import open_product
+from flows.jobs.progress import night_bar
 from mlflow_models import flavor, registry
 from reconad_plugin.errors import ConfigError
 
@@ -58,7 +57,7 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> Bac
         return float(flavor.load_model(version.uri).calibration.image_threshold)
 
     added, left_out = list[date](), list[date]()
-    for night in tqdm(wanted, desc=product, unit="night", disable=None, leave=False):
+    for night in night_bar(product, wanted):
         record, table = ledger.records.get(night), ledger.scores[night]
         if record is None or table is None:
             left_out.append(night)

@@ -10,18 +10,17 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from reconad_plugin.detector.detector import Detector
-from reconad_plugin.detector.prediction import (
+from reconad_plugin.detector.answer import (
     CONTEXT_COLUMN,
+    MAP_COLUMN,
     REGIONS_COLUMN,
     Prediction,
-    predict_encoded,
-    to_table,
 )
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.prediction import predict_encoded, to_table
 
 IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
-MAP_PARAMETER: Final = "anomaly_map"
 THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
 
 
@@ -81,9 +80,7 @@ class DetectorPyfunc:
         served = self.served
         self._check_rows(len(model_input))
         asked = params or {}
-        with_map, with_regions = (
-            bool(asked.get(e, False)) for e in (MAP_PARAMETER, REGIONS_COLUMN)
-        )
+        with_map, with_regions = (bool(asked.get(e, False)) for e in (MAP_COLUMN, REGIONS_COLUMN))
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
         rows = predict_encoded(

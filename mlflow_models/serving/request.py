@@ -5,13 +5,13 @@ import io
 import json
 from typing import Any, Final
 
-from mlflow_models.serving.pyfunc import IMAGE_COLUMN, MAP_PARAMETER, THRESHOLD_PARAMETER
-from reconad_plugin.detector.prediction import CONTEXT_COLUMN, REGIONS_COLUMN
+from mlflow_models.serving.pyfunc import IMAGE_COLUMN, THRESHOLD_PARAMETER
+from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 
 FORMAT: Final = '{"dataframe_records": [{"image": "<base64>"}], "params": {}}'
 _KINDS: Final = ("application/json", "text/csv", "application/vnd.apache.parquet")
 _FORMATS: Final = ("dataframe_records", "dataframe_split", "instances", "inputs")
-_FLAGS: Final = (MAP_PARAMETER, REGIONS_COLUMN)
+_FLAGS: Final = (MAP_COLUMN, REGIONS_COLUMN)
 _TEXTS: Final = (IMAGE_COLUMN, CONTEXT_COLUMN, "reference")
 
 

@@ -1,48 +1,28 @@
-"""Encoded pictures to the prediction that every consumer reads: the contract of serving."""
+"""Encoded pictures to the prediction that every consumer reads; see ``answer``."""
 
-import base64
-import binascii
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
+from reconad_plugin.detector.answer import (
+    CONTEXT_COLUMN,
+    REGIONS_COLUMN,
+    Prediction,
+    decode_base64,
+    encode_map,
+)
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.detector.regions_found import RegionsFound, find_regions
+from reconad_plugin.detector.regions_found import find_regions
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import upright_size
 from reconad_plugin.images.geometry import decode_to_size, stack_images
 
 CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
 CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
-REGIONS_COLUMN = "regions_found"
-CONTEXT_COLUMN = "context"
-MAP_FULL_SCALE = 2.0  # a map's brightest grey stands for this many times the threshold
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is said of one image."""
-
-    pred_score: float | None  # higher is more anomalous; None for a row that could not be read
-    pred_label: bool | None  # whether the score is above the threshold
-    # the threshold that it was held against, that of its light where there are levels
-    image_threshold: float
-    p_value: float | None  # share of held-out normal images that score at least this
-    # base64 of a grey PNG, 0 to ``MAP_FULL_SCALE`` times the threshold, if asked
-    anomaly_map: str | None
-    model_version: str  # the version that answered
-    error: str | None  # why the row could not be read, else None
-    # areas of the map above the pixel threshold, if asked; None as well for a version without one
-    regions_found: RegionsFound | None = None
-    # the camera position, or variant, that it was held against, told or recognised; None where the
-    # version does not know it, or has none
-    context: str | None = None
 
 
 def predict_encoded(
@@ -148,14 +128,6 @@ def read_context(told: object) -> str | None:
     return told
 
 
-def encode_map(anomaly_map: NDArray[np.float32], threshold: float) -> str:
-    """Encode a (S, S) map as base64 of a grey PNG; the threshold is mid-grey."""
-    scaled = (anomaly_map / (MAP_FULL_SCALE * threshold) * 255).clip(0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(scaled).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
 def to_table(
     predictions: Sequence[Prediction], with_regions: bool = False, with_contexts: bool = False
 ) -> pd.DataFrame:
@@ -165,21 +137,3 @@ def to_table(
     left_out = {REGIONS_COLUMN: not with_regions, CONTEXT_COLUMN: not with_contexts}
     names = [field.name for field in fields(Prediction) if not left_out.get(field.name, False)]
     return pd.DataFrame([asdict(each) for each in predictions], columns=names, dtype=object)
-
-
-def decode_base64(encoded: object, what: str = "an image") -> bytes:
-    """Return the bytes of base64 text, with or without a data URI's head and line breaks.
-
-    Raises:
-        InvalidImageError: it is something else; ``what`` names it.
-    """
-    if not isinstance(encoded, str):
-        got = "nothing" if encoded is None or encoded != encoded else type(encoded).__name__
-        raise InvalidImageError("not_base64", f"{what} must be base64 text; got {got}")
-    try:
-        text = "".join((encoded.partition("base64,")[2] or encoded).split())
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidImageError(
-            "not_base64", f"{what} must be base64 text; got {len(encoded)} other characters"
-        ) from None

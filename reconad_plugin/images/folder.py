@@ -75,6 +75,15 @@ def read_folder(root: Path) -> ImageFolder:
     return ImageFolder(root, train=_train_pictures(flat if flat.is_dir() else root), test=())
 
 
+def expand_folders(paths: Iterable[Path]) -> list[Path]:
+    """Put the pictures that lie in a folder, sorted by name, in its place; a folder without any
+    stays, as does what is no folder."""
+    expanded = list[Path]()
+    for path in paths:
+        expanded += (_pictures(path) if path.is_dir() else ()) or (path,)
+    return expanded
+
+
 def has_masks(files: Sequence[ImageFile]) -> bool:
     """Return whether pixel figures can be had: there is a defect, and each has its mask."""
     defects = [file for file in files if not file.is_normal]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from reconad_plugin.metrics.image import Scores, image_ap, image_auroc, label_scores
-from reconad_plugin.plots.figures import BLUE, GREY, INK, MAP_COLOURS, ORANGE, new_axes
+from reconad_plugin.plots.figures import BLUE, GREY, INK, ORANGE, new_axes
+from reconad_plugin.plots.overlays import MAP_COLOURS
 
 EXAMPLES_A_ROW: Final = 4
 WHITE: Final = 255

@@ -14,10 +14,10 @@ from torch import Tensor
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.images.geometry import resize
 from reconad_plugin.networks.base import AnomalyNetwork
+from reconad_plugin.plots.overlays import MAP_COLOURS
 from reconad_plugin.training.report import Progress
 
 INK, BLUE, ORANGE, GREY = "#1b2733", "#2b6cb0", "#d9622b", "#98a4ae"
-MAP_COLOURS: Final = "inferno"
 MOST_STRETCHED: Final = 2  # root of length over breadth of a picture in a grid
 TITLE_INCHES: Final = 0.28  # between the rows of a grid
 

@@ -16,9 +16,10 @@ from mlflow.models import EvaluationResult, MetricThreshold, list_evaluators
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from mlflow_models import flavor
+from reconad_plugin.detector.answer import encode_map
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.detector import Detector, score_images
-from reconad_plugin.detector.prediction import encode_map, predict_encoded, to_table
+from reconad_plugin.detector.prediction import predict_encoded, to_table
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.light import LightReference
 from reconad_plugin.images.limits import ImageLimits

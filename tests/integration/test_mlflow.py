@@ -25,6 +25,7 @@ from flows.promote import promote
 from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
+from tests.command_line import run
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story, copy_versions
 
@@ -307,3 +308,37 @@ def test_a_server_follows_the_champion(scoring_server: str, served: str) -> None
         assert answer["image_threshold"] == own
         with urllib.request.urlopen(f"{scoring_server}/ready", timeout=5) as ready:
             assert json.loads(ready.read()) == {"ready": True, "model_version": number}
+
+
+def test_a_folder_is_predicted_by_url_as_it_is_here(
+    story: Story, scoring_server: str, tmp_path: Path
+) -> None:
+    """The same scores, errors and maps as of the version loaded here, and its number."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name, is_scratched in (("good", False), ("scratched", True)):
+        (folder / f"{name}.png").write_bytes(base64.b64decode(encoded(8, is_scratched)))
+    (folder / "torn.png").write_bytes(b"\x89PNG torn")
+    sources = {"there": ("--url", scoring_server), "here": (first_uri(story),)}
+
+    for place, source in sources.items():
+        drawn = ("--maps", tmp_path / place, "--overlays", tmp_path / f"over-{place}")
+        ended = run("predict", *source, folder, *drawn, "--json", tmp_path / f"{place}.json")
+        assert ended.returncode == 0, ended.stderr
+
+    there, here = (
+        json.loads((tmp_path / f"{place}.json").read_text())["predictions"] for place in sources
+    )
+    assert {row.pop("model_version") for row in there} == {"1"}
+    assert {row.pop("model_version") for row in here} == {first_uri(story)}
+    scores = [[row.pop("pred_score") for row in rows] for rows in (there, here)]
+    assert scores[0][:2] == pytest.approx(scores[1][:2], abs=1e-6)
+    found = [[row.pop("regions_found") for row in rows] for rows in (there, here)]
+    assert [each and each["count"] for each in found[0]] == [
+        each and each["count"] for each in found[1]
+    ]
+    assert there == here
+    assert [row["pred_label"] for row in there] == [False, True, None]
+    for folders in (("there", "here"), ("over-there", "over-here")):
+        names = [sorted(file.name for file in (tmp_path / each).iterdir()) for each in folders]
+        assert names == [["good.png", "scratched.png"]] * 2

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from flows.commands import pretrain_vq
+from flows.commands.map_files import map_names
 from flows.commands.options import PredictOptions, PretrainOptions
-from flows.commands.predict import map_names, predict, run
+from flows.commands.predict import run
 from flows.commands.simulate import simulate
 from flows.jobs import by_hand
 from flows.jobs.by_hand import finetune, name_of, table_of, train
@@ -47,6 +48,11 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def options_of(images, maps):
+    """Options of a prediction that writes maps."""
+    return PredictOptions(model_uri="models:/reconad-bolts/1", images=images, maps=maps)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 @pytest.mark.parametrize("maps", ["new", "old/../new", "link"])
 def test_maps_are_never_written_among_the_pictures(tmp_path, save, name, maps):
@@ -57,7 +63,7 @@ def test_maps_are_never_written_among_the_pictures(tmp_path, save, name, maps):
     before = contents(picture.parent)
 
     with pytest.raises(ConfigError, match="--maps must be a folder that holds none of the"):
-        predict("models:/reconad-bolts/1", [picture], tmp_path / maps)
+        run(options_of([picture], tmp_path / maps))
 
     assert contents(picture.parent) == before
 
@@ -70,7 +76,7 @@ def test_maps_are_never_written_through_a_link(tmp_path, save, maps):
     link.symlink_to(save(tmp_path / "new" / "a.png"))
 
     with pytest.raises(ConfigError, match="--maps must be"):
-        predict("models:/reconad-bolts/1", [link], tmp_path / maps)
+        run(options_of([link], tmp_path / maps))
 
 
 def test_maps_need_a_folder_that_may_be_written(tmp_path, save, monkeypatch):
@@ -79,7 +85,7 @@ def test_maps_need_a_folder_that_may_be_written(tmp_path, save, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
 
     with pytest.raises(ConfigError, match=r"a folder that may be written; .*maps may not"):
-        predict("models:/reconad-bolts/1", [picture], tmp_path / "maps")
+        run(options_of([picture], tmp_path / "maps"))
 
 
 def test_links_to_themselves_are_no_failure_of_ours(tmp_path, save):
@@ -90,7 +96,7 @@ def test_links_to_themselves_are_no_failure_of_ours(tmp_path, save):
     assert map_names([loop, Path("a/loop")]) == [f"{tmp_path.name}_loop.png", "a_loop.png"]
     assert name_of(str(loop), "--product") == "loop"
     with pytest.raises(ConfigError, match=r"results go to a folder; .*loop cannot be one"):
-        predict("models:/reconad-bolts/1", [loop, save(tmp_path / "b.png")], loop)
+        run(options_of([loop, save(tmp_path / "b.png")], loop))
 
 
 def test_a_map_that_cannot_be_written_costs_no_other(

@@ -12,15 +12,10 @@ import torch
 from PIL import Image
 
 from reconad_plugin.detector import prediction
+from reconad_plugin.detector.answer import MAP_FULL_SCALE, Prediction, encode_map
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
-from reconad_plugin.detector.prediction import (
-    MAP_FULL_SCALE,
-    Prediction,
-    encode_map,
-    predict_encoded,
-    to_table,
-)
+from reconad_plugin.detector.prediction import predict_encoded, to_table
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
