@@ -26,6 +26,7 @@ from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
+    OVERLAY_COLUMN,
     REFERENCE_COLUMN,
     THRESHOLD_PARAMETER,
     DetectorPyfunc,
@@ -65,12 +66,14 @@ SIGNATURE: Final = ModelSignature(
             ColSpec(_TEXT, "error", required=False),
             ColSpec(_TEXT, CONTEXT_COLUMN, required=False),  # of a version that has contexts
             ColSpec(_TEXT, REFERENCE_COLUMN, required=False),  # where the request has it
+            ColSpec(_TEXT, OVERLAY_COLUMN, required=False),  # where it is asked for
         ]
     ),
     params=ParamSchema(
         [
             ParamSpec(MAP_COLUMN, DataType.boolean, default=False),
             ParamSpec(REGIONS_COLUMN, DataType.boolean, default=False),
+            ParamSpec(OVERLAY_COLUMN, DataType.boolean, default=False),
             ParamSpec(THRESHOLD_PARAMETER, DataType.double, default=0.0),
         ]
     ),

@@ -6,12 +6,20 @@ from typing import Final
 
 from flows.commands.options import DemoOptions
 from flows.commands.platform import stay_up
-from flows.demo.plan import BUCKET, PRODUCT, DemoNight, full_plan, short_plan, write_settings
+from flows.demo.plan import (
+    BUCKET,
+    PRODUCT,
+    DemoNight,
+    full_plan,
+    short_plan,
+    version_name,
+    write_settings,
+)
 from flows.demo.replay import replay
 from flows.platform.servers import running_platform
 
-_HEADINGS: Final = "night images quarantined alarm cause suspects waiting action champion"
-_WIDTHS: Final = (12, 7, 12, 6, 27, 9, 8, 40, 9)
+_HEADINGS: Final = "night images quarantined alarm cause suspects waiting action champion served"
+_WIDTHS: Final = (12, 7, 12, 6, 27, 9, 8, 40, 9, 6)
 
 
 def run(options: DemoOptions) -> None:
@@ -56,7 +64,8 @@ def _print_row(row: DemoNight) -> None:
         str(row.suspects or ""),
         str(row.waiting or ""),
         action,
-        f"v{row.champion}" if row.champion != "-" else "-",
+        version_name(row.champion),
+        version_name(row.served),
     )
     _print_cells(cells)
 

@@ -65,6 +65,7 @@ class DemoNight:
     explanation: str  # what happened and why, in words
     action: Action  # what was done
     champion: str  # the version in service afterwards
+    served: str  # the version that the running server answered with then; ``-`` before there is one
     suspects: int  # images that look anomalous with the light matched
     waiting: int  # images on the night's review list
     pitted: int  # pictures with pitting by the data set's labels, which the system never sees
@@ -75,6 +76,16 @@ class DemoNight:
     def causes(self) -> list[str]:
         """The cause of an alarm and what else was seen; empty without one."""
         return [self.cause, *self.record.also] if self.is_alarm and self.record else []
+
+
+def version_name(number: str) -> str:
+    """Return a version as people see it.
+
+    Example:
+        >>> version_name("2"), version_name("-")
+        ('v2', '-')
+    """
+    return number if number == "-" else f"v{number}"
 
 
 def full_plan() -> DemoPlan:

@@ -8,6 +8,7 @@ of it. The labels of the data set are used for the report alone.
 import io
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from PIL import Image
 
 from flows.demo.plan import BUCKET, LAMP_POWER, PRODUCT, DemoNight, DemoPlan, Label, labels
 from flows.jobs.night_outcome import Action, ActionKind
+from flows.jobs.scoring_client import ScoringClient
 from flows.platform.servers import EmbeddedPlatform, s3_client
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.geometry import stack_images
@@ -31,6 +33,7 @@ from reconad_plugin.watch.cause import NONE
 JPEG_QUALITY: Final = 95
 FINETUNE_TIMEOUT_S: Final = 900
 FINETUNE_START_TIMEOUT_S: Final = 90
+FOLLOWING_TIMEOUT_S: Final = 30  # for a running server to take up a new champion
 
 
 def replay(
@@ -44,15 +47,21 @@ def replay(
     """
     factory = _Factory(platform, plan)
     nights: list[DemoNight] = []
+    served = _Served(platform)
+
+    def run_night(night: date, pitted: int, is_simulated: bool = False) -> None:
+        row = _run_night(night, pitted, is_simulated)
+        picture = factory.example(plan.nights[-1] if is_simulated else night)
+        nights.append(replace(row, served=served.version(row.champion, picture)))
+        on_night(nights[-1])
+
     for night in plan.nights:
         factory.deliver(night)
-        nights.append(_run_night(night, factory.pitted(night), is_simulated=False))
-        on_night(nights[-1])
+        run_night(night, factory.pitted(night))
     if not any("defects" in row.causes for row in nights):
         extra = plan.nights[-1] + timedelta(days=1)
         factory.deliver_simulated_defects(extra)
-        nights.append(_run_night(extra, pitted=0, is_simulated=True))
-        on_night(nights[-1])
+        run_night(extra, pitted=0, is_simulated=True)
     return nights
 
 
@@ -77,6 +86,7 @@ def _run_night(night: date, pitted: int, is_simulated: bool) -> DemoNight:
         explanation=record.explanation if record else "No version served yet.",
         action=action,
         champion=champion.number if champion else "-",
+        served="-",
         suspects=record.statistics.suspects.above if record else 0,
         waiting=int((review["decision"] == WAITING).sum()),
         pitted=pitted,
@@ -121,6 +131,30 @@ def _await_run(night: date) -> Any:
             time.sleep(0.5)
 
 
+class _Served:
+    """``mlflow models serve`` on the champion, from the first one on; nobody starts it anew."""
+
+    def __init__(self, platform: EmbeddedPlatform) -> None:
+        self._platform = platform
+        self._client: ScoringClient | None = None
+
+    def version(self, champion: str, picture: bytes) -> str:
+        """Return which version answers, once it is the champion or some seconds have passed."""
+        from mlflow_models import registry
+
+        if champion == "-":
+            return "-"
+        if self._client is None:
+            uri = f"models:/{registry.model_name(PRODUCT)}@{registry.CHAMPION}"
+            self._client = ScoringClient(self._platform.serve_model(uri))
+        deadline_s = time.monotonic() + FOLLOWING_TIMEOUT_S
+        while True:
+            (row,) = self._client.ask([picture])
+            if row.model_version == champion or time.monotonic() > deadline_s:
+                return row.model_version
+            time.sleep(0.2)
+
+
 class _Factory:
     """The other side of the bucket: cameras that deliver pictures."""
 
@@ -152,6 +186,10 @@ class _Factory:
             height, width = picture.shape[:2]
             resized = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((width, height))
             self._put(night, f"simulated-{row.path.name}", _to_jpeg(resized))
+
+    def example(self, night: date) -> bytes:
+        """Return one of the night's pictures, as it was delivered."""
+        return self._picture(self._of(night)[0].path, night)
 
     def pitted(self, night: date) -> int:
         """Count the night's pictures that show pitting, by the data set's labels."""

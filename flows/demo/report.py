@@ -12,7 +12,7 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from flows.demo.plan import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels
+from flows.demo.plan import LAMP_POWER, PRODUCT, DemoNight, DemoPlan, labels, version_name
 from flows.demo.plots import CAUSE_COLOURS, plot_story
 from flows.jobs.night_outcome import ActionKind
 from flows.jobs.product import Product, open_product
@@ -141,7 +141,9 @@ def _heading(story: _Story) -> str:
 
 
 def _night_table(nights: list[DemoNight]) -> str:
-    headings = "night|images|quaran&shy;tined|alarm, cause|what happened|action|champion|suspects"
+    headings = (
+        "night|images|quaran&shy;tined|alarm, cause|what happened|action|champion|served|suspects"
+    )
     rows = []
     for row in nights:
         causes = " ".join(
@@ -156,7 +158,8 @@ def _night_table(nights: list[DemoNight]) -> str:
             causes,
             f'<span class="quiet">{html.escape(row.explanation)}</span>',
             html.escape(str(row.action)) if row.action.kind is not ActionKind.NONE else "",
-            f"v{row.champion}" if row.champion != "-" else "-",
+            version_name(row.champion),
+            version_name(row.served),
             _number(row.suspects if row.record else ""),
             _number("simulated" if row.is_simulated else str(row.pitted)),
         )

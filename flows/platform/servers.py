@@ -108,6 +108,15 @@ class EmbeddedPlatform:
         self._wait("evidently", lambda: answers(url))
         return url
 
+    def serve_model(self, model_uri: str) -> str:
+        """Start MLflow's scoring server on a model; its address."""
+        (port,) = free_ports(1)
+        command = ["mlflow", "models", "serve", "-m", model_uri, "--env-manager", "local"]
+        self._spawn("serving", [*command, *_listen(port)])
+        url = f"http://{LOOPBACK}:{port}"
+        self._wait("serving", lambda: answers(f"{url}/ping"))
+        return url
+
     def stop(self) -> None:
         """Stop every process that was started: the worker, which needs the others, first."""
         worker = self._processes.pop("worker", None)

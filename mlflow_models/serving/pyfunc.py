@@ -1,7 +1,8 @@
 """What MLflow calls for each request: rows with pictures in, rows of predictions out."""
 
+import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -15,12 +16,14 @@ from reconad_plugin.detector.answer import (
     MAP_COLUMN,
     REGIONS_COLUMN,
     Prediction,
+    decode_base64,
 )
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import predict_encoded, to_table
 
 IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
+OVERLAY_COLUMN: Final = "overlay"  # base64 of a PNG; also the parameter that asks for it
 THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
 
 
@@ -71,8 +74,9 @@ class DetectorPyfunc:
         """Predict each row of ``image``.
 
         ``context`` may say which camera position or variant each shows; ``reference`` comes back.
-        ``params={"anomaly_map": True}`` asks for the maps, ``{"regions_found": True}`` for the
-        areas above the pixel threshold, ``{"threshold": 0.7}`` for labels by another threshold.
+        ``params={"anomaly_map": True}`` asks for the maps, ``{"overlay": True}`` for the pictures
+        with their maps laid over them, ``{"regions_found": True}`` for the areas above the pixel
+        threshold, ``{"threshold": 0.7}`` for labels by another threshold.
 
         Raises:
             MlflowException: there are too many rows, or the threshold is no number above 0.
@@ -80,24 +84,33 @@ class DetectorPyfunc:
         served = self.served
         self._check_rows(len(model_input))
         asked = params or {}
-        with_map, with_regions = (bool(asked.get(e, False)) for e in (MAP_COLUMN, REGIONS_COLUMN))
+        with_map, with_regions, with_overlay = (
+            bool(asked.get(name, False)) for name in (MAP_COLUMN, REGIONS_COLUMN, OVERLAY_COLUMN)
+        )
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
         rows = predict_encoded(
             detector,
             model_input[IMAGE_COLUMN].tolist(),
             served.number,
-            with_map,
+            with_map or with_overlay,
             with_regions,
             _column(model_input, CONTEXT_COLUMN) if has_contexts else None,
         )
         if (notes := NOTES.get()) is not None:
             notes.predictions = rows
         table = to_table(rows, with_regions, has_contexts)
-        references = _column(model_input, REFERENCE_COLUMN)
-        if references is None:
-            return table
-        return table.assign(**{REFERENCE_COLUMN: pd.Series(references, table.index, dtype=object)})
+        columns = {REFERENCE_COLUMN: _column(model_input, REFERENCE_COLUMN)}
+        if with_overlay:
+            columns[OVERLAY_COLUMN] = _overlays(model_input[IMAGE_COLUMN], rows)
+            columns[MAP_COLUMN] = table[MAP_COLUMN].tolist() if with_map else [None] * len(rows)
+        return table.assign(
+            **{
+                name: pd.Series(values, table.index, dtype=object)
+                for name, values in columns.items()
+                if values is not None
+            }
+        )
 
     def _check_rows(self, count: int) -> None:
         if self._max_rows is not None and count > self._max_rows:
@@ -114,6 +127,18 @@ def _with_threshold(detector: Detector, asked: Mapping[str, Any]) -> Detector:
     if not 0 < threshold < math.inf:
         _refuse(f"{THRESHOLD_PARAMETER} must be a number above 0; got {threshold}: correct it")
     return detector.held_against(threshold)
+
+
+def _overlays(images: Iterable[Any], rows: Iterable[Prediction]) -> list[str | None]:
+    from reconad_plugin.plots.overlays import draw_overlay  # with matplotlib, for those who ask
+
+    def draw(image: Any, row: Prediction) -> str | None:
+        if row.anomaly_map is None:
+            return None
+        drawn = draw_overlay(decode_base64(image), decode_base64(row.anomaly_map))
+        return base64.b64encode(drawn).decode("ascii")
+
+    return [draw(image, row) for image, row in zip(images, rows, strict=True)]
 
 
 def _column(table: pd.DataFrame, name: str) -> list[Any] | None:

@@ -5,14 +5,19 @@ import io
 import json
 from typing import Any, Final
 
-from mlflow_models.serving.pyfunc import IMAGE_COLUMN, THRESHOLD_PARAMETER
+from mlflow_models.serving.pyfunc import (
+    IMAGE_COLUMN,
+    OVERLAY_COLUMN,
+    REFERENCE_COLUMN,
+    THRESHOLD_PARAMETER,
+)
 from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 
 FORMAT: Final = '{"dataframe_records": [{"image": "<base64>"}], "params": {}}'
 _KINDS: Final = ("application/json", "text/csv", "application/vnd.apache.parquet")
 _FORMATS: Final = ("dataframe_records", "dataframe_split", "instances", "inputs")
-_FLAGS: Final = (MAP_COLUMN, REGIONS_COLUMN)
-_TEXTS: Final = (IMAGE_COLUMN, CONTEXT_COLUMN, "reference")
+_FLAGS: Final = (MAP_COLUMN, REGIONS_COLUMN, OVERLAY_COLUMN)
+_TEXTS: Final = (IMAGE_COLUMN, CONTEXT_COLUMN, REFERENCE_COLUMN)
 
 
 def explain(content_type: str, body: bytes) -> str | None:

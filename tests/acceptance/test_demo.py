@@ -49,6 +49,8 @@ def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
         assert " yes " not in rows[quiet]
     assert re.search(r"yes +light", rows["2020-09-03"])
     assert "fine-tuned, promoted 2" in rows["2020-09-03"]
+    assert rows["2020-09-02"].endswith("v1       v1")
+    assert rows["2020-09-03"].endswith("v2       v2")  # the server that runs follows
     held = rows["2020-09-07"]  # of another crop, and pitted
     assert re.search(r"yes +camera, defects +30 +30 +hold for review +v2", held)
     page = (report / "index.html").read_text()

@@ -156,7 +156,7 @@ def test_served_answers_have_the_column_where_it_is_asked_for(
 
     assert [*asked] == [*plain, "regions_found"]
     outputs = [column.name for column in flavor.SIGNATURE.outputs]
-    assert [*plain] == [name for name in outputs if name not in ("context", "reference")]
+    assert [*plain] == [name for name in outputs if name not in ("context", "reference", "overlay")]
     text = io.StringIO()
     predictions_to_json(asked, text)
     (answer,) = json.loads(text.getvalue())["predictions"]

@@ -82,6 +82,22 @@ def test_a_reference_comes_back_and_a_threshold_can_be_tried(start, encoded):
     assert tried["predictions"][0] == own[0] | {"pred_label": True, "image_threshold": 1e-9}
 
 
+def test_an_overlay_is_drawn_where_it_is_asked_for(start, encoded):
+    """A PNG for each picture that could be read, and no map but where that is asked for too."""
+    app, rows = start(), [{"image": encoded}, {"image": "?"}]
+
+    for params, has_map in (
+        ({"overlay": True}, False),
+        ({"overlay": True, "anomaly_map": True}, True),
+    ):
+        drawn, broken = ask(app, {"dataframe_records": rows, "params": params}).json()[
+            "predictions"
+        ]
+        assert base64.b64decode(drawn["overlay"]).startswith(b"\x89PNG")
+        assert (drawn["anomaly_map"] is not None) is has_map
+        assert broken["overlay"] is None
+
+
 ROW = {"image": "?"}
 
 
