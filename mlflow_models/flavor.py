@@ -3,6 +3,7 @@
 ``loader_module`` in saved models names this module for ever: it must not move.
 """
 
+import os
 import re
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.server import open_client, outage, said_by
+from mlflow_models.serving.log_settings import LogSettings
+from mlflow_models.serving.prediction_log import PredictionLog, open_log
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.detector.prediction import (
@@ -37,6 +40,7 @@ from reconad_plugin.images.names import as_text
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
+REFERENCE_COLUMN: Final = "reference"  # what the client calls a row, in the prediction log
 MAP_PARAMETER: Final = "anomaly_map"
 PARAMETERS: Final = (MAP_PARAMETER, REGIONS_COLUMN)  # what can be asked for beside the scores
 _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
@@ -188,9 +192,12 @@ def download_model(model_uri: str, folder: str) -> Path:
 class DetectorPyfunc:
     """Rows with base64 images in, rows of predictions out. Safe for many threads."""
 
-    def __init__(self, detector: Detector, model_version: str) -> None:
+    def __init__(
+        self, detector: Detector, model_version: str, log: PredictionLog | None = None
+    ) -> None:
         self.detector = detector
         self.model_version = model_version
+        self.log = log
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -199,18 +206,25 @@ class DetectorPyfunc:
         ``{"regions_found": True}`` also the areas of it above the pixel threshold. ``context`` may
         say which camera position or variant each shows."""
         with_map, with_regions = (bool((params or {}).get(each, False)) for each in PARAMETERS)
+        observe = None
+        if self.log is not None:
+            named = REFERENCE_COLUMN in model_input
+            references = model_input[REFERENCE_COLUMN].tolist() if named else None
+            observe = self.log.observe(self.detector, references)
         images, version = model_input["image"].tolist(), self.model_version
         has_contexts = self.detector.known_contexts is not None
         told = model_input[CONTEXT_COLUMN].tolist() if CONTEXT_COLUMN in model_input else None
         contexts = told if has_contexts else None
-        rows = predict_encoded(self.detector, images, version, with_map, with_regions, contexts)
+        asked = (with_map, with_regions, contexts, observe)
+        rows = predict_encoded(self.detector, images, version, *asked)
         return to_table(rows, with_regions, has_contexts)
 
 
 def _load_pyfunc(path: str) -> DetectorPyfunc:
     """Load the folder of a saved detector for ``mlflow.pyfunc.load_model``, which calls this."""
-    folder = Path(path)
-    return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent))
+    folder, settings = Path(path), LogSettings.from_environment(os.environ)
+    log = None if settings is None else open_log(settings)
+    return DetectorPyfunc(load_detector(folder), _registered_version(folder.parent), log)
 
 
 def _registered_version(model_folder: Path) -> str:
