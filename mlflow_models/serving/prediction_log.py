@@ -354,13 +354,18 @@ def open_log(settings: LogSettings) -> PredictionLog:
 
 
 def _flush_on_sigterm(log: PredictionLog) -> None:
-    """Write and send when the process is told to end. Servers end themselves when they have
-    answered; what has no such handler ends here."""
+    """Write and send when the process is told to end.
+
+    A server that listens to the signal ends itself when it has answered, and repeats the signal for
+    itself then, which would end this process before the log is closed: that one is kept out. What
+    does not listen ends here.
+    """
     before = signal.getsignal(signal.SIGTERM)
 
     def end(number: int, frame: FrameType | None) -> None:
         if callable(before):
             log.end_soon()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {number})  # of this thread alone
             before(number, frame)
         elif before == signal.SIG_DFL:
             log.close()

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +11,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -25,8 +29,13 @@ from flows.promote import promote
 from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
-from tests.factory import Factory, normal_picture, to_png, with_scratch
+from reconad_plugin.ledger.served import read_served
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.objects import open_bucket
+from tests.factory import BUCKET, Factory, normal_picture, to_png, with_scratch
 from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story
+
+LOGGED = ProductLayout("http")
 
 
 def encoded(seed: int, is_scratched: bool = False) -> str:
@@ -217,10 +226,25 @@ def register_copy(factory: Factory) -> str:
     return str(entry.version)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A scoring server."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def end(self) -> None:
+        """Ask it to end, and wait for that."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(20)
+
+
 @pytest.fixture
-def scoring_server(story: Story) -> Iterator[str]:
-    """``mlflow models serve`` as the README starts it; its address."""
+def scoring_server(story: Story, tmp_path: Path) -> Iterator[Server]:
+    """``mlflow models serve`` as the README starts it, with a prediction log."""
     (port,) = free_ports(1)
+    logged = {"": f"s3://{BUCKET}/{LOGGED.product}", "_SPOOL": str(tmp_path)}
     log = story.platform.state / "logs" / "serve.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
@@ -231,8 +255,10 @@ def scoring_server(story: Story) -> Iterator[str]:
             stdout=file,
             stderr=file,
             start_new_session=True,
+            env=os.environ | {f"RECONAD_PREDICTION_LOG{name}": logged[name] for name in logged},
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
+    running = Server(url, server)
     try:
         deadline_s = time.monotonic() + 90
         while time.monotonic() < deadline_s:
@@ -242,13 +268,9 @@ def scoring_server(story: Story) -> Iterator[str]:
             except OSError:
                 assert server.poll() is None, log.read_text()
                 time.sleep(0.3)
-        yield url
+        yield running
     finally:
-        import os
-        import signal
-
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
+        running.end()
 
 
 def ask(url: str, body: dict) -> dict:
@@ -263,20 +285,26 @@ def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
 
-def test_serving_answers_over_http(scoring_server: str) -> None:
-    """A good and a damaged part over HTTP: score, label and map; a wrong request is a clean 400."""
+def test_serving_answers_over_http(scoring_server: Server) -> None:
+    """A good and a damaged part over HTTP: score, label and map; a wrong request is a clean 400.
+    Asked to end, the server leaves in the bucket what it said."""
     records = [{"image": encoded(8)}, {"image": encoded(8, is_scratched=True)}, {"image": "?"}]
 
-    answer = ask(scoring_server, {"dataframe_records": records, "params": {"anomaly_map": True}})[
-        "predictions"
-    ]
+    answer = ask(
+        scoring_server.url, {"dataframe_records": records, "params": {"anomaly_map": True}}
+    )["predictions"]
 
     assert [row["pred_label"] for row in answer] == [False, True, None]
     assert answer[2]["error"].startswith("not_base64")
     assert answer[1]["pred_score"] > answer[1]["image_threshold"] > answer[0]["pred_score"]
     assert base64.b64decode(answer[1]["anomaly_map"]).startswith(b"\x89PNG")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        ask(scoring_server, {"dataframe_records": [{"picture": "x"}]})
+        ask(scoring_server.url, {"dataframe_records": [{"picture": "x"}]})
     text = refused.value.read().decode()
     assert refused.value.code == 400
     assert "Traceback" not in text
+    scoring_server.end()
+    nights = [datetime.now(UTC).date() - timedelta(day) for day in (1, 0)]  # it may be midnight
+    log = pd.concat([read_served(open_bucket(BUCKET), LOGGED, night) for night in nights])
+    assert log["pred_score"].tolist()[:2] == [row["pred_score"] for row in answer[:2]]
+    assert log["error"].notna().tolist() == [False, False, True]
