@@ -175,6 +175,8 @@ class ProductSettings(_Frozen):
     # where to look, in place of the masks under ``regions/`` in the bucket
     regions: tuple[_GivenBox, ...] = ()
     false_alarms_per_year: _Positive = 1.0
+    # whether the watch takes what was said of a picture when it was served, from the prediction log
+    watch_served: bool = False
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what numpy and torch both take

@@ -42,6 +42,7 @@ from reconad_plugin.ledger.splits import (
 )
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.store import mirror
+from reconad_plugin.store.objects import open_bucket, split_address
 from reconad_plugin.training.images import (
     NormalImages,
     oversample,
@@ -322,10 +323,10 @@ def _fetch(uri: str, sha256: str) -> Path | None:
     """
     path = path_of(uri)
     if uri.startswith("s3://"):
-        bucket, key = mirror.split_address(uri)
+        bucket, key = split_address(uri)
         path = mirror.local_path(bucket, key)
         if not _holds(path, sha256):
-            content = mirror.open_bucket(bucket).read_optional(key)
+            content = open_bucket(bucket).read_optional(key)
             if content is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
@@ -347,7 +348,7 @@ def name_of(data: str, option: str) -> str:
         'lot-2'
     """
     if data.startswith("s3://"):
-        bucket, key = mirror.split_address(data)
+        bucket, key = split_address(data)
         last = key.strip("/").rpartition("/")[2] or bucket
     else:
         last = Path(os.path.realpath(data)).name

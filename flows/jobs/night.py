@@ -1,6 +1,8 @@
 """A night under the watch: score it, decide on it, and queue what a person has to look at."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -18,12 +20,15 @@ from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.read_back import unless_damaged
 from reconad_plugin.ledger.repeats import most_repeated, rows_to_score
+from reconad_plugin.ledger.served import find_answers, said_by, said_most
 from reconad_plugin.watch.cause import NONE, find_cause
 from reconad_plugin.watch.cells import KNOWN_NIGHTS, MAP_CELLS, known_cells, summarise_cells
 from reconad_plugin.watch.contrast import with_outliers
 from reconad_plugin.watch.forecast import expected_false_alarms
 from reconad_plugin.watch.night_tests import comparable, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, summarise_night
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,18 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
     manifest = ledger.manifests.get(night)
     if manifest is None or (rows := rows_to_score(manifest)).empty:
         return None
-    version = choose_scorer(product, ledger, night)
+    answers = None
+    if product.settings.watch_served:
+        answers = find_answers(product.store, product.layout, night, rows)
+    most = None if answers is None else said_most(answers, len(rows))
+    version = choose_scorer(product, ledger, night, most)
+    said = None if answers is None else said_by(answers, version.number, rows)
+    if said is not None:
+        served = int(said["pred_score"].notna().sum())
+        _logger.info("%d of %d images: as served by %s", served, len(rows), version.number)
     detector = flavor.load_model(version.uri)
     images = product.load_images(rows, detector.image_size_px)
-    table = score_table(detector, rows, images, version.number)
+    table = score_table(detector, rows, images, version.number, said)
     product.records.write_scores(night, table.drop(columns=MAP_CELLS))
     product.records.write_cells(night, summarise_cells(table))
     statistics = summarise_night(
@@ -64,19 +77,22 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
     return ScoredNight(version, detector, table, statistics)
 
 
-def choose_scorer(product: Product, ledger: Ledger, night: date) -> registry.Version:
-    """Return the version that served on a night; the champion where none did, or where that one
-    was rolled back or is gone.
+def choose_scorer(
+    product: Product, ledger: Ledger, night: date, said_most: str | None = None
+) -> registry.Version:
+    """Return the version that served on a night: the one that its record names, else the one that
+    answered for most of its images. The champion where neither is known, or both were rolled back
+    or are gone.
 
     Raises:
         NoChampionError: no version serves yet.
     """
     past = ledger.records.get(night)
-    if past is not None and past.model_version not in ledger.history.rolled_back:
-        try:
-            return registry.version(product.name, past.model_version)
-        except ConfigError:  # somebody deleted it
-            return registry.champion(product.name)
+    for number in (None if past is None else past.model_version, said_most):
+        if number is None or number in ledger.history.rolled_back:
+            continue
+        with suppress(ConfigError):  # somebody deleted it
+            return registry.version(product.name, number)
     return registry.champion(product.name)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
+from mlflow_models.serving.prediction_log import PredictionLog
 from reconad_plugin.detector.answer import (
     CONTEXT_COLUMN,
     MAP_COLUMN,
@@ -57,16 +58,18 @@ class DetectorPyfunc:
         model_version: str,
         max_rows: int | None = None,
         columns: tuple[str, ...] = (),
+        log: PredictionLog | None = None,
     ) -> None:
         """Args:
         detector: the first version's.
         model_version: its number.
         max_rows: of a request; None leaves it open.
         columns: what MLflow hands on of a request.
+        log: is told what was said, but for trials of another threshold.
         """
         self.served = ServedVersion(detector, model_version)
         self.columns = columns
-        self._max_rows = max_rows
+        self._max_rows, self._log = max_rows, log
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -89,6 +92,9 @@ class DetectorPyfunc:
         )
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
+        references, observe = _column(model_input, REFERENCE_COLUMN), None
+        if self._log is not None and detector is served.detector:
+            observe = self._log.observe(detector, references)
         rows = predict_encoded(
             detector,
             model_input[IMAGE_COLUMN].tolist(),
@@ -96,11 +102,12 @@ class DetectorPyfunc:
             with_map or with_overlay,
             with_regions,
             _column(model_input, CONTEXT_COLUMN) if has_contexts else None,
+            observe,
         )
         if (notes := NOTES.get()) is not None:
             notes.predictions = rows
         table = to_table(rows, with_regions, has_contexts)
-        columns = {REFERENCE_COLUMN: _column(model_input, REFERENCE_COLUMN)}
+        columns = {REFERENCE_COLUMN: references}
         if with_overlay:
             columns[OVERLAY_COLUMN] = _overlays(model_input[IMAGE_COLUMN], rows)
             columns[MAP_COLUMN] = table[MAP_COLUMN].tolist() if with_map else [None] * len(rows)

@@ -13,6 +13,8 @@ import torch
 from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.follow import Follower, followed_alias, start_following
 from mlflow_models.serving.guard import guard_next_application
+from mlflow_models.serving.log_settings import LogSettings
+from mlflow_models.serving.prediction_log import open_log
 from mlflow_models.serving.pyfunc import DetectorPyfunc, ServedVersion
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
 from mlflow_models.serving.started import Started, how_started
@@ -48,8 +50,10 @@ def serve(
     Raises:
         ConfigError: a variable breaks its rule.
     """
+    log_settings = LogSettings.from_environment(os.environ)
+    log = None if log_settings is None else open_log(log_settings)
     if not is_server() and not os.environ.get(variable("follow")):
-        return DetectorPyfunc(version.detector, version.number)
+        return DetectorPyfunc(version.detector, version.number, log=log)
     settings = read_settings(os.environ)
     started = how_started()
 
@@ -58,7 +62,7 @@ def serve(
 
     version = prepare(version)
     most_rows = settings.max_rows if is_server() else None
-    pyfunc = DetectorPyfunc(version.detector, version.number, most_rows, columns)
+    pyfunc = DetectorPyfunc(version.detector, version.number, most_rows, columns, log)
     follower = None
     followed = followed_alias(settings.follow, model_name, started.command_line)
     if followed is not None:

@@ -1,7 +1,7 @@
 """Encoded pictures to the prediction that every consumer reads; see ``answer``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,18 @@ CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
 CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
 
 
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What was said of one image, with what it was said of."""
+
+    prediction: Prediction
+    content: bytes | None  # the picture's file; None for a row that holds none
+    anomaly_map: NDArray[np.float32] | None  # (S, S), see ``Scores``; None with an error
+
+
+Observe = Callable[[Sequence[Observed]], None]  # is called with some rows at a time, in order
+
+
 def predict_encoded(
     detector: Detector,
     images: Sequence[object],
@@ -32,12 +44,14 @@ def predict_encoded(
     with_map: bool = False,
     with_regions: bool = False,
     contexts: Sequence[object] | None = None,
+    observe: Observe | None = None,
 ) -> list[Prediction]:
     """Predict base64 texts of picture files, with or without a ``data:`` prefix, row by row: a bad
     row has its error, and spoils no other. ``contexts`` says which each shows; None, and nothing in
-    a row, leaves that to the detector."""
+    a row, leaves that to the detector. ``observe`` is shown all that is kept of the rows."""
     contents = [partial(decode_base64, each) for each in images]
-    return predict_contents(detector, contents, model_version, with_map, with_regions, contexts)
+    asked = (with_map, with_regions, contexts, observe)
+    return predict_contents(detector, contents, model_version, *asked)
 
 
 def predict_contents(
@@ -47,6 +61,7 @@ def predict_contents(
     with_map: bool = False,
     with_regions: bool = False,
     contexts: Sequence[object] | None = None,
+    observe: Observe | None = None,
 ) -> list[Prediction]:
     """Predict picture files, each read when its turn comes; see ``predict_encoded``."""
     told = [None] * len(contents) if contexts is None else contexts
@@ -56,7 +71,7 @@ def predict_contents(
     return [
         row
         for chunk in chunks
-        for row in _predict_chunk(detector, chunk, model_version, with_map, with_regions)
+        for row in _predict_chunk(detector, chunk, model_version, with_map, with_regions, observe)
     ]
 
 
@@ -66,16 +81,19 @@ def _predict_chunk(
     model_version: str,
     with_map: bool,
     with_regions: bool,
+    observe: Observe | None,
 ) -> list[Prediction]:
+    files: list[bytes | None] = []
     pictures: list[NDArray[np.uint8]] = []
     contexts: list[str | None] = []
     sizes: list[tuple[int, int]] = []
     errors: list[str | None] = []
     for read_content, told in contents:
+        files.append(None)
         try:
             size, limits = detector.image_size_px, detector.limits
             context = read_context(told)
-            content = read_content()
+            content = files[-1] = read_content()
             pictures.append(decode_to_size(content, size, limits))
             sizes.append(upright_size(content) if with_regions else (0, 0))
             contexts.append(context)
@@ -108,7 +126,12 @@ def _predict_chunk(
             context=(scores.contexts[at] or None) if scores.contexts else None,
         )
 
-    return [row(error) for error in errors]
+    answers = [row(error) for error in errors]
+    if observe is not None:
+        maps = iter(scores.anomaly_map)
+        shown = [None if error is not None else next(maps) for error in errors]
+        observe([Observed(*each) for each in zip(answers, files, shown, strict=True)])
+    return answers
 
 
 def read_context(told: object) -> str | None:

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,7 +14,8 @@ from reconad_plugin.images.region import pixels_inside
 
 # from the manifest, as FEATURES
 OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position")
-OF_SCORES: Final = ("pred_score", "pred_label", "p_value", "matched_score", "is_suspect")
+SAID: Final = ("pred_score", "pred_label", "p_value")  # of an image, where it is served
+OF_SCORES: Final = (*SAID, "matched_score", "is_suspect")
 COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 
 CELLS: Final = 16  # of a map along each side, whatever its shape
@@ -23,7 +25,11 @@ CHUNK_IMAGES: Final = 256  # scored at once, so that the maps of a large night f
 
 
 def score_table(
-    detector: Detector, rows: pd.DataFrame, images: Tensor, model_version: str
+    detector: Detector,
+    rows: pd.DataFrame,
+    images: Tensor,
+    model_version: str,
+    said: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Score a night's accepted images.
 
@@ -32,6 +38,9 @@ def score_table(
         rows: accepted rows of the manifest.
         images: their pixels, (N, 3, S, S) uint8, in the same order.
         model_version: its number in the registry.
+        said: ``SAID`` of each row, as this version said it when the image was served; null where
+            it did not, and the image is scored as it came here. The light is matched here in any
+            case.
 
     Returns:
         One row an image with ``COLUMNS``. ``matched_score`` is the score after the picture's
@@ -42,7 +51,11 @@ def score_table(
     """
     chunks = [slice(start, start + CHUNK_IMAGES) for start in range(0, len(rows), CHUNK_IMAGES)]
     positions = rows["position"].tolist()
-    scored = [_score(detector, images[chunk], positions[chunk]) for chunk in chunks]
+    if said is None:
+        said = pd.DataFrame(index=rows.index, columns=list(SAID))
+    scored = [
+        _score(detector, images[chunk], positions[chunk], said.iloc[chunk]) for chunk in chunks
+    ]
     columns = {name: np.concatenate([chunk[name] for chunk in scored]) for name in scored[0]}
     table = rows[[*OF_ROWS, *FEATURES]].reset_index(drop=True)
     table = table.assign(**columns | {"map_cells": list(columns["map_cells"])})
@@ -79,16 +92,21 @@ def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32
 
 
 def _score(
-    detector: Detector, images: Tensor, positions: list[str]
+    detector: Detector, images: Tensor, positions: list[str], said: pd.DataFrame
 ) -> dict[str, NDArray[np.generic]]:
-    scores = detector.score(images, positions)
-    decided = detector.decide(images, scores)
+    at = np.flatnonzero(said["pred_score"].isna())
+    new = images[torch.from_numpy(at)]
+    scores = detector.score(new, [positions[index] for index in at])
+    decided = detector.decide(new, scores)
+    fresh = (scores.pred_score, decided.pred_label, decided.p_value)
+    columns = {name: said[name].to_numpy(copy=True) for name in SAID}
+    for name, values in zip(SAID, fresh, strict=True):
+        columns[name][at] = values
+        columns[name] = columns[name].astype(values.dtype)
     matched = detector.score_matched(images, positions)
     threshold = detector.matched_calibration.image_threshold
     return {
-        "pred_score": scores.pred_score,
-        "pred_label": decided.pred_label,
-        "p_value": decided.p_value,
+        **columns,
         "matched_score": matched.pred_score,
         "is_suspect": matched.pred_score > threshold,
         "map_extent": map_extent(pixels_inside(matched.anomaly_map, detector.region)),

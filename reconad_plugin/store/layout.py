@@ -109,6 +109,14 @@ class ProductLayout:
         """Prefix of all reviews."""
         return self._own("reviews/")
 
+    def served(self, night: date) -> str:
+        """Prefix of the prediction log of a night."""
+        return self._own(f"served/{night.isoformat()}/")
+
+    def served_part(self, night: date, name: str) -> str:
+        """Name one part of the prediction log of a night."""
+        return f"{self.served(night)}{name}.parquet"
+
     @property
     def history(self) -> str:
         """Which versions the product has had, and what became of them."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from reconad_plugin.config import StorageSettings, one_line
 from reconad_plugin.errors import (
     AccessDeniedError,
     ConfigError,
@@ -29,7 +26,7 @@ from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.cache import read_note, write_whole
 from reconad_plugin.store.file_names import NOTE, file_path, file_paths
-from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.objects import ObjectStore, open_bucket, split_address
 from reconad_plugin.store.pixels import PixelCache
 from reconad_plugin.store.strays import is_foreign
 
@@ -71,33 +68,12 @@ def local_path(bucket: str, key: str, cache: Path = CACHE) -> Path:
     return cache / "s3" / bucket / file_path(key)
 
 
-def split_address(address: str) -> tuple[str, str]:
-    """Split an S3 address into bucket and key; ``#`` and ``?`` belong to the key.
-
-    Example:
-        >>> split_address("s3://factory/parts/lot#2")
-        ('factory', 'parts/lot#2')
-    """
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    return bucket, key
-
-
 def hashes_of_textures(address: str | None) -> dict[str, str]:
     """Hash the pictures of a folder of textures: name -> SHA-256; none where none was given."""
     if address is None:
         return {}
     folder = local_folder(address)
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in texture_files(folder)}
-
-
-def open_bucket(name: str) -> ObjectStore:
-    """Open a bucket by name: endpoint, region and credentials come the usual AWS way."""
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    try:
-        storage = StorageSettings(bucket=name, region=region or "us-east-1")
-    except ValidationError as error:
-        raise ConfigError(f"s3://{name} can be no bucket: {one_line(error)}") from None
-    return ObjectStore(storage)
 
 
 def hash_file(path: Path) -> str:

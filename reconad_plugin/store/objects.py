@@ -1,10 +1,13 @@
 """One S3 bucket, with errors that say what to do."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reconad_plugin.config import StorageSettings
-from reconad_plugin.errors import StorageError
+from pydantic import ValidationError
+
+from reconad_plugin.config import StorageSettings, one_line
+from reconad_plugin.errors import ConfigError, StorageError
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.layout import OWN_FOLDER
 from reconad_plugin.store.strays import is_left_by_system
@@ -119,3 +122,24 @@ class ObjectStore:
     def uri(self, key: str) -> str:
         """Return the address of an object, as people write it."""
         return f"s3://{self.bucket}/{key}"
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Split an S3 address into bucket and key; ``#`` and ``?`` belong to the key.
+
+    Example:
+        >>> split_address("s3://factory/parts/lot#2")
+        ('factory', 'parts/lot#2')
+    """
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def open_bucket(name: str) -> ObjectStore:
+    """Open a bucket by name: endpoint, region and credentials come the usual AWS way."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    try:
+        storage = StorageSettings(bucket=name, region=region or "us-east-1")
+    except ValidationError as error:
+        raise ConfigError(f"s3://{name} can be no bucket: {one_line(error)}") from None
+    return ObjectStore(storage)

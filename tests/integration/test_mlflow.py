@@ -2,12 +2,7 @@
 
 import base64
 import json
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,14 +15,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from flows.nightly import nightly
-from flows.platform.processes import free_ports
 from flows.promote import promote
 from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
-from tests.command_line import run
 from tests.factory import Factory, normal_picture, to_png, with_scratch
-from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story, copy_versions
+from tests.world import EMPTY_AFTER, GATHERED, QUIET, TRAINED, Story
 
 
 def encoded(seed: int, is_scratched: bool = False) -> str:
@@ -216,129 +209,3 @@ def register_copy(factory: Factory) -> str:
         registry.model_name(factory.product), version.uri, version.run_id, tags=version.tags
     )
     return str(entry.version)
-
-
-@pytest.fixture(scope="module")
-def served(told: Story) -> str:
-    """A product with the story's versions, of which the first is the champion."""
-    product = "served"
-    copy_versions(told.product, product)
-    MlflowClient().set_registered_model_alias(registry.model_name(product), "champion", "1")
-    return product
-
-
-@pytest.fixture(scope="module")
-def scoring_server(told: Story, served: str) -> Iterator[str]:
-    """``mlflow models serve`` as the README starts it; its address."""
-    (port,) = free_ports(1)
-    uri = f"models:/{registry.model_name(served)}@champion"
-    log = told.platform.state / "logs" / "serve.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(
-            [
-                Path(sys.executable).parent / "mlflow", "models", "serve",
-                "-m", uri, "--env-manager", "local", "--port", str(port),
-            ],
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline_s = time.monotonic() + 90
-        while time.monotonic() < deadline_s:
-            try:
-                urllib.request.urlopen(f"{url}/ping", timeout=2)
-                break
-            except OSError:
-                assert server.poll() is None, log.read_text()
-                time.sleep(0.3)
-        yield url
-    finally:
-        import os
-        import signal
-
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
-
-
-def ask(url: str, body: dict) -> dict:
-    request = urllib.request.Request(
-        f"{url}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read(), parse_constant=refuse_constant)
-
-
-def refuse_constant(name: str) -> None:
-    raise AssertionError(f"{name} is not JSON")
-
-
-def test_serving_answers_over_http(scoring_server: str) -> None:
-    """A good and a damaged part over HTTP: score, label and map; a wrong request is a clean 400."""
-    records = [{"image": encoded(8)}, {"image": encoded(8, is_scratched=True)}, {"image": "?"}]
-
-    answer = ask(scoring_server, {"dataframe_records": records, "params": {"anomaly_map": True}})[
-        "predictions"
-    ]
-
-    assert [row["pred_label"] for row in answer] == [False, True, None]
-    assert answer[2]["error"].startswith("not_base64")
-    assert answer[1]["pred_score"] > answer[1]["image_threshold"] > answer[0]["pred_score"]
-    assert base64.b64decode(answer[1]["anomaly_map"]).startswith(b"\x89PNG")
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        ask(scoring_server, {"dataframe_records": [{"picture": "x"}]})
-    text = refused.value.read().decode()
-    assert refused.value.code == 400
-    assert "Traceback" not in text
-
-
-def test_a_server_follows_the_champion(scoring_server: str, served: str) -> None:
-    """Its answers are the new version's soon after the alias has moved, and the old one's after a
-    rollback; it is ready again then."""
-    name, row = registry.model_name(served), {"dataframe_records": [{"image": encoded(8)}]}
-
-    for number in ("2", "1"):
-        MlflowClient().set_registered_model_alias(name, "champion", number)
-        deadline_s = time.monotonic() + 30  # five seconds on a machine that does nothing else
-        while (answer := ask(scoring_server, row)["predictions"][0])["model_version"] != number:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.1)
-        own = flavor.load_model(f"models:/{name}/{number}").calibration.image_threshold
-        assert answer["image_threshold"] == own
-        with urllib.request.urlopen(f"{scoring_server}/ready", timeout=5) as ready:
-            assert json.loads(ready.read()) == {"ready": True, "model_version": number}
-
-
-def test_a_folder_is_predicted_by_url_as_it_is_here(
-    story: Story, scoring_server: str, tmp_path: Path
-) -> None:
-    """The same scores, errors and maps as of the version loaded here, and its number."""
-    folder = tmp_path / "parts"
-    folder.mkdir()
-    for name, is_scratched in (("good", False), ("scratched", True)):
-        (folder / f"{name}.png").write_bytes(base64.b64decode(encoded(8, is_scratched)))
-    (folder / "torn.png").write_bytes(b"\x89PNG torn")
-    sources = {"there": ("--url", scoring_server), "here": (first_uri(story),)}
-
-    for place, source in sources.items():
-        drawn = ("--maps", tmp_path / place, "--overlays", tmp_path / f"over-{place}")
-        ended = run("predict", *source, folder, *drawn, "--json", tmp_path / f"{place}.json")
-        assert ended.returncode == 0, ended.stderr
-
-    there, here = (
-        json.loads((tmp_path / f"{place}.json").read_text())["predictions"] for place in sources
-    )
-    assert {row.pop("model_version") for row in there} == {"1"}
-    assert {row.pop("model_version") for row in here} == {first_uri(story)}
-    scores = [[row.pop("pred_score") for row in rows] for rows in (there, here)]
-    assert scores[0][:2] == pytest.approx(scores[1][:2], abs=1e-6)
-    found = [[row.pop("regions_found") for row in rows] for rows in (there, here)]
-    assert [each and each["count"] for each in found[0]] == [
-        each and each["count"] for each in found[1]
-    ]
-    assert there == here
-    assert [row["pred_label"] for row in there] == [False, True, None]
-    for folders in (("there", "here"), ("over-there", "over-here")):
-        names = [sorted(file.name for file in (tmp_path / each).iterdir()) for each in folders]
-        assert names == [["good.png", "scratched.png"]] * 2

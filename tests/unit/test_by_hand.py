@@ -343,7 +343,7 @@ def test_fine_tuning_asks_the_bucket_for_the_whole_key(
     monkeypatch.chdir(tmp_path)
     jobs = note_jobs(monkeypatch, tiny_detector, learnt)
     monkeypatch.setattr(
-        by_hand.mirror, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
+        by_hand, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
     )
 
     finetune("models:/reconad-bolts/1", "new", None, TrainingSettings(steps=1))

@@ -20,6 +20,9 @@ def test_keys_by_hand():
     assert LAYOUT.scores(NIGHT) == "bolt/_reconad/scores/2024-05-01.parquet"
     assert LAYOUT.cells(NIGHT) == "bolt/_reconad/places/2024-05-01.parquet"
     assert LAYOUT.review(NIGHT) == "bolt/_reconad/reviews/2024-05-01.parquet"
+    assert LAYOUT.served(NIGHT) == "bolt/_reconad/served/2024-05-01/"
+    part = LAYOUT.served_part(NIGHT, "w-000001")
+    assert part == "bolt/_reconad/served/2024-05-01/w-000001.parquet"
     assert LAYOUT.nights == "bolt/_reconad/nights/"
     assert LAYOUT.night_record(NIGHT) == "bolt/_reconad/nights/2024-05-01.json"
     assert LAYOUT.resolutions == "bolt/_reconad/resolutions/"
@@ -36,6 +39,7 @@ def test_keys_by_hand():
         pytest.param(lambda layout, night: layout.scores(night), id="scores"),
         pytest.param(lambda layout, night: layout.cells(night), id="cells"),
         pytest.param(lambda layout, night: layout.review(night), id="review"),
+        pytest.param(lambda layout, night: layout.served(night), id="served"),
         pytest.param(lambda layout, night: layout.night_record(night), id="record"),
         pytest.param(lambda layout, night: layout.resolution(night), id="resolution"),
         pytest.param(lambda layout, night: layout.quarantine(night, "p/x/a.png"), id="note"),

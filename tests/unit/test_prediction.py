@@ -44,6 +44,27 @@ def map_pixels(text):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
+def test_observer_is_shown_what_is_answered(tiny_detector, picture, encoded, encode, monkeypatch):
+    """Row by row, also where one could not be read: its answer, its file and its map."""
+    monkeypatch.setattr(prediction, "CHUNK", 2)
+    broken = as_text(encode(picture, "PNG")[:50])
+    seen = []
+
+    rows = predict_encoded(
+        tiny_detector, [encoded, "@", broken, encoded], "7", observe=lambda more: seen.append(more)
+    )
+
+    assert [len(more) for more in seen] == [2, 2]
+    first, unread, torn, last = (each for more in seen for each in more)
+    assert [each.prediction for each in (first, unread, torn, last)] == rows
+    assert first.content == last.content == encode(picture, "PNG")
+    assert (unread.content, unread.anomaly_map) == (None, None)
+    assert (torn.content, torn.anomaly_map) == (encode(picture, "PNG")[:50], None)
+    images = stack_images([picture], ImageSize.square(32))
+    scores = tiny_detector.score(images)
+    np.testing.assert_allclose(last.anomaly_map, scores.anomaly_map[0], rtol=1e-5)
+
+
 def test_prediction_is_the_detectors_own(tiny_detector, picture, encoded):
     """Score, label, p-value and threshold are those of the detector on the resized picture."""
     (row,) = predict_encoded(tiny_detector, [encoded], "7")

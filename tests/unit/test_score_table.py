@@ -59,6 +59,47 @@ def test_table_has_each_images_own_scores(tiny_detector, make_normal, plant_defe
     np.testing.assert_allclose(np.stack(table["map_cells"]), cells, rtol=1e-5, atol=1e-6)
 
 
+def test_what_was_said_is_taken(tiny_detector, make_normal, rows):
+    """Where a row has it; the light is matched anew, and the others are as they would be."""
+    images = make_normal(3, 50)
+    whole = score_table(tiny_detector, rows, images, "4")
+    said = pd.DataFrame(
+        {"pred_score": [None, 0.25, None], "pred_label": [None, True, None], "p_value": 0.125},
+        index=rows.index,
+    )
+
+    table = score_table(tiny_detector, rows, images, "4", said)
+
+    assert table.loc[1, ["pred_score", "pred_label", "p_value"]].tolist() == [0.25, True, 0.125]
+    assert table.dtypes.equals(whole.dtypes)
+    taken = ["pred_score", "pred_label", "p_value"]
+    pd.testing.assert_frame_equal(table.drop(columns=taken), whole.drop(columns=taken))
+    pd.testing.assert_frame_equal(table.iloc[[0, 2]], whole.iloc[[0, 2]], rtol=1e-4)
+
+
+def test_a_night_that_was_served_whole_is_not_scored_again(
+    tiny_detector, make_normal, rows, monkeypatch
+):
+    """Only the light is matched."""
+    images = make_normal(3, 50)
+    whole = score_table(tiny_detector, rows, images, "4")
+    said = whole[["pred_score", "pred_label", "p_value"]].set_index(rows.index)
+    scored = []
+    score = type(tiny_detector).score
+    monkeypatch.setattr(
+        type(tiny_detector),
+        "score",
+        lambda self, images, positions: (
+            scored.append(len(images)) or score(self, images, positions)
+        ),
+    )
+
+    table = score_table(tiny_detector, rows, images, "4", said)
+
+    assert scored == [0]
+    pd.testing.assert_frame_equal(table, whole)
+
+
 def test_labels_are_truth_values(tiny_detector, make_normal, rows):
     """Labels can be negated, also after they were stored."""
     table = score_table(tiny_detector, rows, make_normal(3, 50), "4")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
-from reconad_plugin.store import mirror
+from reconad_plugin.store import mirror, objects
 from reconad_plugin.store.mirror import (
     hash_file,
     local_folder,
     open_source,
-    split_address,
 )
+from reconad_plugin.store.objects import split_address
 
 
 @dataclass
@@ -61,7 +61,7 @@ def bucket(png, monkeypatch):
             "nuts/good/c.png": png(30),
         }
     )
-    monkeypatch.setattr(mirror, "ObjectStore", bucket)
+    monkeypatch.setattr(objects, "ObjectStore", bucket)
     return bucket
 
 
