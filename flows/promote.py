@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import judging
 from flows.jobs.judging import Contenders, PromotionOutcome
-from flows.jobs.ledger import open_ledger_to_train, sync_history
+from flows.jobs.ledger import open_ledger, open_ledger_to_train, see_history, sync_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
@@ -72,7 +72,9 @@ def gather_golden(
 @step()
 def judge_versions(product: Product, contenders: Contenders, golden: GoldenSet) -> Verdict:
     """Judge the contenders and show the reasons."""
-    verdict, page = judging.judge_contenders(product, contenders, golden)
+    ledger = open_ledger(product, see_history(product))
+    live = judging.read_live_pictures(product, contenders, ledger)
+    verdict, page = judging.judge_contenders(product, contenders, golden, live)
     create_markdown_artifact(
         key=f"verdict-{product.name.replace('_', '-')}",
         markdown=page,

@@ -30,9 +30,9 @@ from mlflow_models.serving.pyfunc import (
     REFERENCE_COLUMN,
     THRESHOLD_PARAMETER,
     DetectorPyfunc,
-    ServedVersion,
 )
-from mlflow_models.serving.start import serve
+from mlflow_models.serving.start import Origin, serve
+from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.persistence import load_detector, save_detector
@@ -198,7 +198,7 @@ def _load_pyfunc(path: str) -> DetectorPyfunc:
     signature = Model.load(str(model)).signature
     columns = tuple((signature or SIGNATURE).inputs.input_names())
     served = ServedVersion(load_detector(Path(path)), version)
-    return serve(served, columns, name, _load_version, download_model)
+    return serve(served, Origin(name, columns, _load_version, download_model))
 
 
 def _load_version(model: Path) -> ServedVersion:

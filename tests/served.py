@@ -29,6 +29,9 @@ def served_row(number, **changes):
         "map_extent": 0.5,
         "map_cells": np.full(256, number, np.float32),
         "error": None,
+        "shadow_version": None,
+        "shadow_score": None,
+        "shadow_label": None,
         "picture": None,
     }
     return ServedRow(**row | changes)

@@ -26,8 +26,12 @@ from reconad_plugin.gate.golden import (
 )
 from reconad_plugin.gate.judge import Verdict, judge
 from reconad_plugin.gate.limits import LIMITS
+from reconad_plugin.gate.rules import LivePictures
 from reconad_plugin.gate.scored_golden import score_golden_set
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.ledger.eligibility import Use, allows
+from reconad_plugin.ledger.ledger import Ledger
+from reconad_plugin.ledger.served import read_shadowed, served_nights
 from reconad_plugin.plots.figures import plot_disagreement, plot_maps
 from reconad_plugin.store.golden_images import read_golden_images
 
@@ -151,7 +155,10 @@ def build_golden_set(
 
 
 def judge_contenders(
-    product: Product, contenders: Contenders, golden: GoldenSet
+    product: Product,
+    contenders: Contenders,
+    golden: GoldenSet,
+    live: LivePictures | None = None,
 ) -> tuple[Verdict, str]:
     """Score the golden set with the contenders, decide, and log the reasons with the challenger.
 
@@ -165,9 +172,25 @@ def judge_contenders(
     if theirs is not None:
         indices = disagreements(ours, theirs, MOST_DISAGREEMENTS).tolist()
         figures["disagreement.png"] = _plot_disagreement(candidate, serving[0], golden, indices)
-    verdict = judge(ours, theirs, golden.labels, product.settings.target_fpr, product.settings.seed)
+    target_fpr, seed = product.settings.target_fpr, product.settings.seed
+    verdict = judge(ours, theirs, golden.labels, target_fpr, seed, live)
     log_verdict(contenders.challenger, verdict.to_dict(), figures)
     return verdict, _page(verdict, list(figures.values())[-1])
+
+
+def read_live_pictures(
+    product: Product, contenders: Contenders, ledger: Ledger
+) -> LivePictures | None:
+    """Read what both said of the pictures that were served on ordinary nights, since those of
+    another may be defects; None where none were, and before a first version."""
+    served = served_nights(product.store, product.layout)
+    if contenders.champion is None or not served:
+        return None
+    nights = [each for each in served if allows(ledger.status(each), Use.COUNT_SUSPECTS)]
+    numbers = contenders.champion.number, contenders.challenger.number
+    recent = nights[-LIMITS.recent_nights :]
+    seen = read_shadowed(product.store, product.layout, *numbers, recent)
+    return LivePictures(seen["shadow_label"].to_numpy(), seen["pred_label"].to_numpy())
 
 
 def _plot_golden(detector: Detector, golden: GoldenSet) -> Figure:

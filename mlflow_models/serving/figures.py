@@ -53,7 +53,7 @@ class Figures:
 
     def state(self) -> dict[str, Any]:
         """Return which version answers, and whether it is the one that should."""
-        return {"ready": self._is_up_to_date(), "model_version": self._pyfunc.served.number}
+        return {"ready": self._is_up_to_date(), "model_version": self._pyfunc.number}
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format, those of all workers together."""

@@ -28,8 +28,8 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from mlflow_models.server import open_client, outage, said_by
-from mlflow_models.serving.pyfunc import DetectorPyfunc, ServedVersion
 from mlflow_models.serving.settings import FOLLOW_NOTHING
+from mlflow_models.serving.version import Holder, ServedVersion
 from reconad_plugin.errors import ModelFormatError, PlatformError, ReconadError
 
 JITTER: Final = 0.25  # share of a pause, so that many servers do not ask at once
@@ -56,26 +56,28 @@ class Alias:
 
 
 class Follower:
-    """Keeps a pyfunc at the version that an alias points to."""
+    """Keeps a holder at the version that an alias points to."""
 
     def __init__(
         self,
         followed: Alias,
-        pyfunc: DetectorPyfunc,
+        holder: Holder,
         load: Callable[[Path], ServedVersion],
         download: Callable[[str, str], Path],
+        on_absent: Callable[[], None] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
         followed: the alias.
-        pyfunc: whose version is exchanged.
+        holder: whose version is exchanged.
         load: reads a folder of a saved model.
         download: fetches a model URI into a folder; returns where its files are.
+        on_absent: is called where the alias points to nothing; None where it must point to one.
         clock_s: seconds that pass.
         """
-        self.followed, self._pyfunc, self._load, self._download = followed, pyfunc, load, download
-        self._clock_s = clock_s
-        self.wanted = pyfunc.served.number  # what the alias pointed to, last seen
+        self.followed, self._holder, self._load, self._download = followed, holder, load, download
+        self._on_absent, self._clock_s = on_absent, clock_s
+        self.wanted = holder.number  # what the alias pointed to, last seen
         self.swaps = 0
         self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
         self._said: str | None = None
@@ -83,7 +85,7 @@ class Follower:
     @property
     def is_up_to_date(self) -> bool:
         """Whether the version that should serve does, as far as the registry was heard."""
-        return self.wanted == self._pyfunc.served.number
+        return self.wanted == self._holder.number
 
     def check(self) -> None:
         """Look at the alias once, and take up the version behind it if it is another. Never raises:
@@ -93,7 +95,9 @@ class Follower:
             wanted = self._ask()
             if wanted != self.wanted:
                 self.wanted, self._failures, self._retry_s = wanted, 0, 0.0
-            if not self.is_up_to_date:
+            if wanted is None and self._on_absent is not None:
+                self._on_absent()
+            elif wanted is not None and not self.is_up_to_date:
                 if self._clock_s() < self._retry_s:
                     return
                 self._take_up(wanted)
@@ -113,29 +117,31 @@ class Follower:
             time.sleep(poll_s * jitter.uniform(1 - JITTER, 1 + JITTER))
             self.check()
 
-    def _ask(self) -> str:
+    def _ask(self) -> str | None:
         try:
             name, alias = self.followed.model_name, self.followed.alias
             return str(open_client().get_model_version_by_alias(name, alias).version)
         except MlflowException as error:
             if error.error_code in _ABSENT:
+                if self._on_absent is not None:
+                    return None
                 raise PlatformError(f"it points to no version: {said_by(error)}") from None
             raise outage(error) or error from None
 
     def _take_up(self, number: str) -> None:
-        began_s, before = self._clock_s(), self._pyfunc.served
+        began_s, before = self._clock_s(), self._holder.number
         with tempfile.TemporaryDirectory(prefix="reconad-serving-") as folder:
             path = self._download(f"models:/{self.followed.model_name}/{number}", folder)
             check_memory(SIZES_NEEDED * _size_bytes(path), free_memory_bytes())
-            check_signature(path, self._pyfunc.columns)
+            check_signature(path, self._holder.columns)
             loaded = self._load(path)
         loaded.detector.check_itself()
         warm_up(loaded)
-        self._pyfunc.served = loaded
+        self._holder.take(loaded)
         self.swaps += 1
         _logger.warning(
-            "version %s of %s serves in place of version %s; loading took %.1f s",
-            loaded.number, self.followed.model_name, before.number, self._clock_s() - began_s,
+            "version %s is at %s in place of version %s; loading took %.1f s",
+            loaded.number, self.followed, before, self._clock_s() - began_s,
         )  # fmt: skip
 
     def _say(self, error: Exception) -> None:
@@ -143,7 +149,7 @@ class Follower:
         what = f"{self.followed} cannot be followed for now"
         if not self.is_up_to_date:
             what = f"version {self.wanted} of {self.followed.model_name} cannot be taken up"
-        line = f"{what}; version {self._pyfunc.served.number} serves on: {reason}"
+        line = f"{what}; version {self._holder.number} stays: {reason}"
         if line != self._said:
             _logger.warning("%s", line)
         self._said = line
@@ -168,8 +174,8 @@ def followed_alias(
     if setting is not None:
         if model_name is None:
             raise ModelFormatError(
-                "RECONAD_FOLLOW needs a model from a registry, such as models:/reconad-gear/3; "
-                "this one was served from a folder"
+                f"the alias {setting} can be followed of a model from a registry, such as "
+                "models:/reconad-gear/3; this one is served from a folder"
             )
         return Alias(model_name, setting)
     found = next((match for text in command_line if (match := _ADDRESS.search(text))), None)
@@ -179,7 +185,7 @@ def followed_alias(
 def start_following(follower: Follower, poll_s: float) -> threading.Thread:
     """Check once, so that a server that cannot follow says so at its start, and go on in a thread
     that ends with the process."""
-    _logger.warning("%s is followed; version %s serves", follower.followed, follower.wanted)
+    _logger.warning("%s is followed from version %s on", follower.followed, follower.wanted)
     follower.check()
     thread = threading.Thread(
         target=follower.run, args=(poll_s,), name=f"follow {follower.followed}", daemon=True

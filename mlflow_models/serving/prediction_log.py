@@ -27,6 +27,7 @@ from typing import Final
 import pyarrow as pa
 
 from mlflow_models.serving.log_settings import LogSettings
+from mlflow_models.serving.shadow import Shadow
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import Observe, Observed
 from reconad_plugin.detector.score_table import map_cells, map_extent
@@ -107,6 +108,7 @@ class PredictionLog:
         self._dice = dice or random.Random(secrets.randbits(64))  # noqa: S311  of pauses
         folder = settings.spool / settings.bucket / settings.product
         self._spool = Spool(folder, secrets.token_hex(8), SERVED_SCHEMA, limits.spool_bytes)
+        self.shadow: Shadow | None = None  # a version that sees some of the pictures too
         self._queue: deque[Answered] = deque()
         self._queue_bytes = 0
         self._guard = threading.Lock()  # of the queue and the counts
@@ -201,7 +203,8 @@ class PredictionLog:
             is_in_time = waited_s <= self._limits.behind_s
             if not is_in_time:
                 self._count("undescribed", 1)
-            rows.append(describe(answered, self._settings.keeps_pictures, is_in_time))
+            shadow = self.shadow if is_in_time else None
+            rows.append(describe(answered, self._settings.keeps_pictures, is_in_time, shadow))
             if time.monotonic() - written_s > self._limits.look_s:
                 self._spool_rows(rows)
                 rows, written_s = [], time.monotonic()
@@ -302,7 +305,9 @@ class PredictionLog:
             _logger.warning("%s", what)
 
 
-def describe(answered: Answered, keeps_picture: bool, is_in_time: bool) -> ServedRow:
+def describe(
+    answered: Answered, keeps_picture: bool, is_in_time: bool, shadow: Shadow | None = None
+) -> ServedRow:
     """Compute what the log has of a row beside what was answered; where there is no time, only
     what takes none."""
     detector, prediction = answered.detector, answered.observed.prediction
@@ -314,6 +319,10 @@ def describe(answered: Answered, keeps_picture: bool, is_in_time: bool) -> Serve
             features, pixels_sha256 = describe_image(image), hash_pixels(image)
         except InvalidImageError:  # too damaged at its full size
             pass
+    sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
+    seen = None
+    if shadow is not None and content is not None and prediction.error is None:
+        seen = shadow.look(content, sha256, prediction.context)
     maps = None if shown is None else shown[None]
     return ServedRow(
         time=answered.time,
@@ -326,7 +335,7 @@ def describe(answered: Answered, keeps_picture: bool, is_in_time: bool) -> Serve
         p_value=prediction.p_value,
         image_threshold=prediction.image_threshold,
         latency_ms=answered.latency_ms,
-        sha256="" if content is None else hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         pixels_sha256=pixels_sha256,
         features=features,
         map_extent=None
@@ -334,6 +343,9 @@ def describe(answered: Answered, keeps_picture: bool, is_in_time: bool) -> Serve
         else float(map_extent(pixels_inside(maps, detector.region))[0]),
         map_cells=None if maps is None else map_cells(maps, prediction.image_threshold)[0],
         error=prediction.error,
+        shadow_version=None if seen is None else seen.model_version,
+        shadow_score=None if seen is None else seen.pred_score,
+        shadow_label=None if seen is None else seen.pred_label,
         picture=content if keeps_picture and prediction.pred_label else None,
     )
 

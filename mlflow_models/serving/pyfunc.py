@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from mlflow_models.serving.prediction_log import PredictionLog
+from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.answer import (
     CONTEXT_COLUMN,
     MAP_COLUMN,
@@ -26,14 +27,6 @@ IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
 OVERLAY_COLUMN: Final = "overlay"  # base64 of a PNG; also the parameter that asks for it
 THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
-
-
-@dataclass(frozen=True)
-class ServedVersion:
-    """One version, ready to answer."""
-
-    detector: Detector
-    number: str  # in the registry, or ``unregistered``
 
 
 @dataclass
@@ -70,6 +63,15 @@ class DetectorPyfunc:
         self.served = ServedVersion(detector, model_version)
         self.columns = columns
         self._max_rows, self._log = max_rows, log
+
+    @property
+    def number(self) -> str:
+        """Number of the version that answers now."""
+        return self.served.number
+
+    def take(self, version: ServedVersion) -> None:
+        """Let another version answer from the next request on."""
+        self.served = version
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from reconad_plugin.errors import ConfigError
 
 PREFIX: Final = "RECONAD_"
+_ALIAS: Final = r"^[A-Za-z0-9_.-]+$"
 FOLLOW_NOTHING: Final = "off"
 
 
@@ -21,8 +22,11 @@ class ServingSettings(BaseModel):
 
     # an alias of the registered model, such as ``champion``; ``off`` follows none. Left out, the
     # alias of the address that `mlflow models serve -m` was given, if it has one
-    follow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    follow: Annotated[str, Field(pattern=_ALIAS)] | None = None
     poll_s: float = Field(1.0, ge=0.1, le=3600)  # between two looks at the alias
+    # another alias, such as ``challenger``: its version sees some pictures too, for the log alone
+    shadow: Annotated[str, Field(pattern=_ALIAS)] | None = None
+    shadow_share: float = Field(0.1, gt=0, le=1)  # of the pictures
     # asked of every request as `Authorization: Bearer <token>`; left out, nothing is asked
     token: Annotated[SecretStr, Field(min_length=8)] | None = None
     max_rows: int = Field(256, ge=1, le=100_000)  # of a request

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +13,14 @@ import torch
 from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.follow import Follower, followed_alias, start_following
 from mlflow_models.serving.guard import guard_next_application
-from mlflow_models.serving.log_settings import LogSettings
-from mlflow_models.serving.prediction_log import open_log
-from mlflow_models.serving.pyfunc import DetectorPyfunc, ServedVersion
+from mlflow_models.serving.log_settings import LOG_VARIABLE, LogSettings
+from mlflow_models.serving.prediction_log import PredictionLog, open_log
+from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
+from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.started import Started, how_started
+from mlflow_models.serving.version import ServedVersion
+from reconad_plugin.errors import ConfigError
 
 _SCORING_SERVER: Final = "mlflow.pyfunc.scoring_server.app"
 # the registry is asked again soon, so one call may end early; what is set already stays
@@ -31,49 +34,63 @@ def is_server() -> bool:
     return _SCORING_SERVER in sys.modules
 
 
-def serve(
-    version: ServedVersion,
-    columns: tuple[str, ...],
-    model_name: str | None,
-    load: Callable[[Path], ServedVersion],
-    download: Callable[[str, str], Path],
-) -> DetectorPyfunc:
-    """Return the pyfunc of a version as its surroundings ask for: plain in a notebook or a job.
+@dataclass(frozen=True)
+class Origin:
+    """Where a served model comes from, and how another version of it is had."""
 
-    Args:
-        version: the first to answer.
-        columns: what MLflow hands on of a request.
-        model_name: of the registered model that it comes from; None for a mere folder.
-        load: reads another version, see ``Follower``.
-        download: fetches it.
+    model_name: str | None  # of the registered model; None for a mere folder
+    columns: tuple[str, ...]  # of a request, that MLflow hands on
+    load: Callable[[Path], ServedVersion]  # reads the folder of a saved model
+    download: Callable[[str, str], Path]  # fetches a model URI into a folder
+
+
+def serve(version: ServedVersion, origin: Origin) -> DetectorPyfunc:
+    """Return the pyfunc of a version as its surroundings ask for: plain in a notebook or a job.
 
     Raises:
         ConfigError: a variable breaks its rule.
+        ModelFormatError: an alias is to be followed, and the model comes from no registry.
     """
     log_settings = LogSettings.from_environment(os.environ)
     log = None if log_settings is None else open_log(log_settings)
     if not is_server() and not os.environ.get(variable("follow")):
         return DetectorPyfunc(version.detector, version.number, log=log)
-    settings = read_settings(os.environ)
-    started = how_started()
+    settings, started = read_settings(os.environ), how_started()
 
-    def prepare(loaded: ServedVersion) -> ServedVersion:
-        return replace(loaded, detector=loaded.detector.taking(settings.max_image_pixels))
+    most_pixels, load = settings.max_image_pixels, origin.load
 
-    version = prepare(version)
+    def load_with_limit(path: Path) -> ServedVersion:
+        loaded = load(path)
+        return replace(loaded, detector=loaded.detector.taking(most_pixels))
+
+    origin = replace(origin, load=load_with_limit)
     most_rows = settings.max_rows if is_server() else None
-    pyfunc = DetectorPyfunc(version.detector, version.number, most_rows, columns, log)
+    detector = version.detector.taking(most_pixels)
+    pyfunc = DetectorPyfunc(detector, version.number, most_rows, origin.columns, log)
+    followed = followed_alias(settings.follow, origin.model_name, started.command_line)
     follower = None
-    followed = followed_alias(settings.follow, model_name, started.command_line)
     if followed is not None:
-        follower = Follower(followed, pyfunc, lambda path: prepare(load(path)), download)
+        follower = Follower(followed, pyfunc, origin.load, origin.download)
     if is_server():
         _set_up_process(settings, started, pyfunc, follower)
     if follower is not None:
-        for name, value in _IMPATIENT.items():
-            os.environ.setdefault(name, value)
         start_following(follower, settings.poll_s)
+    if settings.shadow is not None:
+        _add_shadow(settings, origin, log)
     return pyfunc
+
+
+def _add_shadow(settings: ServingSettings, origin: Origin, log: PredictionLog | None) -> None:
+    if log is None:
+        raise ConfigError(
+            f"{variable('shadow')} needs {LOG_VARIABLE}, since what a shadow says stands in the "
+            "prediction log alone: set that too"
+        )
+    alias = followed_alias(settings.shadow, origin.model_name, ())
+    if alias is not None:
+        log.shadow = Shadow(settings.shadow_share, origin.columns)
+        holder, load, download = log.shadow, origin.load, origin.download
+        start_following(Follower(alias, holder, load, download, holder.drop), settings.poll_s)
 
 
 def _set_up_process(
@@ -82,6 +99,8 @@ def _set_up_process(
     _log_to_stderr()
     figures = Figures(pyfunc, started, lambda: follower is None or follower.is_up_to_date)
     guard_next_application(settings, figures)
+    for name, value in _IMPATIENT.items():
+        os.environ.setdefault(name, value)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads_of(started.workers, _cores()))
 

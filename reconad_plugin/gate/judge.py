@@ -12,7 +12,7 @@ from reconad_plugin.gate import comparison, rules
 from reconad_plugin.gate.comparison import Differences
 from reconad_plugin.gate.golden import GoldenLabels
 from reconad_plugin.gate.limits import LIMITS
-from reconad_plugin.gate.rules import Check
+from reconad_plugin.gate.rules import Check, LivePictures
 from reconad_plugin.gate.scored_golden import ScoredGoldenSet
 
 
@@ -62,11 +62,13 @@ def judge(
     labels: GoldenLabels,
     target_fpr: float,
     seed: int,
+    live: LivePictures | None = None,
 ) -> Verdict:
     """Decide whether a challenger may serve in place of a champion; None for a first version.
 
     Both were scored on the same images, which ``labels`` describes; ``target_fpr`` is the share of
     normal images that the product wants above the threshold; the seed is of the resampling.
+    ``live`` are pictures that both saw while the champion served, where there are some.
 
     Raises:
         UndefinedMetricError: there are no normal or no anomalous images.
@@ -94,6 +96,8 @@ def judge(
             *(rules.misses_no_more(each, labels.kind) for each in recalls),
             rules.sees_every_defect(differences),
         ]
+        if live is not None and len(live.champion):
+            checks.append(rules.live_alarms_bounded(live))
         last = [rules.is_better(challenger, champion, labels, ranking, recalls[0])]
     costs = [rules.is_quick(challenger, champion), rules.is_small(challenger, champion)]
     return _verdict([*checks, *costs, *last], labels, differences)

@@ -20,10 +20,10 @@ class GateLimits:
         "a map that varies less says the same everywhere")
     max_map_coverage: float = _limit(0.5, "of the pixels", "map_coverage",
         "a map that marks more marks everything")
-    recent_nights: int = _limit(7, "nights", "false_alarms",
+    recent_nights: int = _limit(7, "nights", "false_alarms, live_alarms",
         "over more nights a new light would be diluted")
     quality_rule_chance: float = _limit(0.01, "chance",
-        "false_alarms, recall_no_worse, newly_missed",
+        "false_alarms, live_alarms, recall_no_worse, newly_missed",
         "that the rule refuses a challenger that is as good")
     first_min_recall: float = _limit(0.3, "recall", "recall",
         "a first version finds this share of the anomalies")

@@ -27,6 +27,14 @@ QUALITY, COST, GAIN = "quality", "cost", "gain"
 
 
 @dataclass(frozen=True)
+class LivePictures:
+    """Pictures that the champion served and the challenger saw as a shadow."""
+
+    challenger: NDArray[np.bool_]  # (N,) whether it would have flagged each
+    champion: NDArray[np.bool_]  # (N,) whether the champion did
+
+
+@dataclass(frozen=True)
 class Check:
     """One rule with what it saw."""
 
@@ -105,6 +113,19 @@ def _by_parts(flagged: NDArray[np.bool_], labels: GoldenLabels) -> tuple[int, in
     as large a share, rounded down."""
     parts = len(set(labels.part_of_normal[labels.is_recent].tolist()))
     return int(flagged.sum()) * parts // max(1, len(flagged)), parts
+
+
+def live_alarms_bounded(live: LivePictures) -> Check:
+    """Check that of the pictures that were served it flags no more than the champion did, but for
+    chance: it saw them as a shadow."""
+    more, less = live.challenger & ~live.champion, live.champion & ~live.challenger
+    chance = sign_test(more, less, np.arange(len(more)))
+    sentence = (
+        f"of {len(more)} pictures that were served and that it saw as a shadow, {more.sum()} lie "
+        f"above its threshold alone and {less.sum()} above the champion's alone; so many more are "
+        f"chance with {chance:.2g} (at least {LIMITS.quality_rule_chance:g} wanted)"
+    )
+    return _at_least("live_alarms", chance, LIMITS.quality_rule_chance, sentence)
 
 
 def finds_anomalies(

@@ -5,7 +5,7 @@ Servers write it in parts under ``<product>/_reconad/served/<night>/``; the watc
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -40,6 +40,9 @@ SERVED_SCHEMA: Final = pa.schema(
         "map_extent": pa.float64(),
         "map_cells": pa.list_(pa.float32()),
         "error": pa.string(),
+        "shadow_version": pa.string(),
+        "shadow_score": pa.float64(),
+        "shadow_label": pa.bool_(),
         "picture": pa.binary(),
     }
 )
@@ -70,6 +73,10 @@ class ServedRow:
     map_extent: float | None
     map_cells: NDArray[np.float32] | None
     error: str | None  # why it was not read
+    # what another version would have said, where one saw the picture too
+    shadow_version: str | None
+    shadow_score: float | None
+    shadow_label: bool | None
     picture: bytes | None  # its file, where that is kept
 
     def to_record(self) -> dict[str, object]:
@@ -142,6 +149,29 @@ def read_served(store: ObjectStore, layout: ProductLayout, night: date) -> pd.Da
         parts = [part for part in threads.map(unless_damaged, read) if part is not None]
     table: pd.DataFrame = pa.concat_tables([_EMPTY, *parts]).to_pandas()
     return table.sort_values("time", kind="stable", ignore_index=True)
+
+
+def served_nights(store: ObjectStore, layout: ProductLayout) -> list[date]:
+    """List the nights that have a log, oldest first."""
+    prefix = layout.served_nights
+    names = {info.key.removeprefix(prefix)[:10] for info in store.list_objects(prefix)}
+    return [date.fromisoformat(name) for name in sorted(names)]
+
+
+def read_shadowed(
+    store: ObjectStore, layout: ProductLayout, version: str, shadow: str, nights: Sequence[date]
+) -> pd.DataFrame:
+    """Read the pictures that a version served on some nights and a shadow saw too: ``pred_label``
+    and ``shadow_label``, one row a content.
+
+    Raises:
+        StorageError: the bucket cannot be read.
+    """
+    tables = (read_served(store, layout, night) for night in nights)
+    log = pd.concat([_EMPTY.to_pandas(), *tables])
+    seen = log[(log["model_version"] == version) & (log["shadow_version"] == shadow)]
+    labels: pd.DataFrame = seen.drop_duplicates("sha256")[["pred_label", "shadow_label"]].dropna()
+    return labels.astype(bool).reset_index(drop=True)
 
 
 def find_answers(

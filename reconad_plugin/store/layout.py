@@ -109,9 +109,14 @@ class ProductLayout:
         """Prefix of all reviews."""
         return self._own("reviews/")
 
+    @property
+    def served_nights(self) -> str:
+        """Prefix of the prediction log of all nights."""
+        return self._own("served/")
+
     def served(self, night: date) -> str:
         """Prefix of the prediction log of a night."""
-        return self._own(f"served/{night.isoformat()}/")
+        return f"{self.served_nights}{night.isoformat()}/"
 
     def served_part(self, night: date, name: str) -> str:
         """Name one part of the prediction log of a night."""

@@ -16,7 +16,9 @@ from mlflow_models.serving.follow import (
     followed_alias,
     free_memory_bytes,
 )
-from mlflow_models.serving.pyfunc import DetectorPyfunc, ServedVersion
+from mlflow_models.serving.pyfunc import DetectorPyfunc
+from mlflow_models.serving.shadow import Shadow
+from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.persistence import load_detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
 
@@ -67,7 +69,7 @@ def follower(registry, clock, tiny_detector, make_normal, tmp_path, caplog):
         assert uri.startswith("models:/reconad-gear/")
         return tmp_path / uri.rsplit("/", 1)[-1]
 
-    made = Follower(CHAMPION, pyfunc, load, download, lambda: clock.now_s)
+    made = Follower(CHAMPION, pyfunc, load, download, clock_s=lambda: clock.now_s)
     made.pyfunc, made.folder = pyfunc, tmp_path
     return made
 
@@ -82,7 +84,7 @@ def test_a_new_champion_and_a_rollback_are_taken_up(follower, registry, caplog):
         assert follower.pyfunc.served.number == number
         assert follower.is_up_to_date
     assert follower.swaps == 2
-    assert "version 1 of reconad-gear serves in place of version 2" in caplog.text
+    assert "version 1 is at models:/reconad-gear@champion in place of version 2" in caplog.text
 
 
 def test_an_alias_that_stays_is_left_alone(follower):
@@ -106,7 +108,7 @@ def test_a_version_that_fails_its_self_test_does_not_serve(follower, registry, c
 
     assert follower.pyfunc.served.number == "1"
     assert not follower.is_up_to_date
-    assert caplog.text.count("version 2 of reconad-gear cannot be taken up; version 1 serves") == 1
+    assert caplog.text.count("version 2 of reconad-gear cannot be taken up; version 1 stays") == 1
     registry.number = "3"
     follower.check()
     assert follower.pyfunc.served.number == "3"
@@ -145,7 +147,7 @@ def test_a_registry_that_is_down_stops_nothing(follower, registry, caplog, error
     for _ in range(3):
         follower.check()
     assert follower.pyfunc.served.number == "1"
-    assert caplog.text.count("cannot be followed for now; version 1 serves on: " + reason) == 1
+    assert caplog.text.count("cannot be followed for now; version 1 stays: " + reason) == 1
 
     registry.error, registry.number = None, "2"
     follower.check()
@@ -191,6 +193,20 @@ def test_a_containers_limit_counts(tmp_path):
     assert free_memory_bytes(tmp_path / "none") > 1500
 
 
+def test_a_shadow_goes_when_its_alias_does(follower, registry, caplog):
+    """A challenger that was promoted or withdrawn is no fault, and its successor comes."""
+    shadow = Shadow(1.0, ("image",))
+    made = Follower(CHAMPION, shadow, follower._load, follower._download, shadow.drop)
+    absent = MlflowException("no alias", error_code=RESOURCE_DOES_NOT_EXIST)
+
+    for error, number in ((absent, None), (None, "2"), (absent, None), (None, "3")):
+        registry.error, registry.number = error, number
+        made.check()
+        assert shadow.number == number
+
+    assert "cannot be followed" not in caplog.text
+
+
 SERVE = ("python", "mlflow", "models", "serve", "-m")
 
 
@@ -211,5 +227,5 @@ def test_what_is_followed(setting, name, line, followed):
 
 def test_a_mere_folder_cannot_follow():
     """It comes from no registry."""
-    with pytest.raises(ModelFormatError, match="RECONAD_FOLLOW needs a model from a registry"):
+    with pytest.raises(ModelFormatError, match="the alias champion can be followed"):
         followed_alias("champion", None, ())
