@@ -17,6 +17,7 @@ from mlflow_models import flavor, registry
 from mlflow_models.tracking import trained_on
 from reconad_plugin.detector.answer import scale_map
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.prediction import CHUNK_PIXELS
 from reconad_plugin.errors import (
     ConfigError,
     InvalidImageError,
@@ -32,7 +33,7 @@ from reconad_plugin.plots.evaluation import Example, plot_examples
 from reconad_plugin.store.pixels import DECODERS
 
 ALIASES: Final = (registry.CHAMPION, registry.PREVIOUS_CHAMPION, registry.CHALLENGER)
-CHUNK_IMAGES: Final = 64  # that are in memory at one time
+CHUNK_IMAGES: Final = 64  # that are in memory at one time, fewer of large ones
 SHOWN_IMAGES: Final = 8  # the highest scores of a night, on its sheet
 _TITLE: Final = 18  # last characters of a name that a sheet has room for
 
@@ -53,6 +54,7 @@ class NightPictures:
     """A night that was scored anew."""
 
     night: date
+    version: str  # number of the one that scored it
     table: pd.DataFrame  # one row an accepted image; see ``rescored.compare``
     counts: RescoredNight
     _worst: Sequence[_Shown] = field(repr=False)
@@ -70,7 +72,9 @@ class NightPictures:
             )
             for each in self._worst
         ]
-        return plot_examples(examples, f"night {self.night}: highest scores")
+        return plot_examples(
+            examples, f"night {self.night}: highest scores of version {self.version}"
+        )
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,9 @@ class Rescoring:
             return None
         rows = accepted_rows([manifest])
         chunks, worst = list[pd.DataFrame](), list[_Shown]()
-        for start in range(0, max(1, len(rows)), CHUNK_IMAGES):
-            table, shown = self._score(rows[start : start + CHUNK_IMAGES])
+        at_once = min(CHUNK_IMAGES, max(1, CHUNK_PIXELS // self.detector.image_size_px.pixels))
+        for start in range(0, max(1, len(rows)), at_once):
+            table, shown = self._score(rows[start : start + at_once])
             worst = sorted([*worst, *shown], key=lambda each: -each.score)[:SHOWN_IMAGES]
             chunks.append(table)
         now = pd.concat(chunks, ignore_index=True)
@@ -107,7 +112,7 @@ class Rescoring:
         parts = [] if part_of is None else [part_of(key) for key in compared["key"]]
         calibration = self.detector.calibration
         counts = summarise(night.isoformat(), compared, manifest, calibration, parts)
-        return NightPictures(night, compared, counts, worst)
+        return NightPictures(night, self.version.number, compared, counts, worst)
 
     def _score(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[_Shown]]:
         """Score some rows of a manifest; return a row of each, and what a sheet may show."""

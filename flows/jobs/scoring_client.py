@@ -139,7 +139,7 @@ class ScoringClient:
                 )
                 if answer.status_code not in _BUSY:
                     return answer
-                why = f"it answers {answer.status_code}"
+                why = f"busy: {answer.status_code}"
             except SSLError:
                 raise PlatformError(
                     f"{self.url} must have a certificate that this machine trusts; it has none: "
@@ -149,7 +149,7 @@ class ScoringClient:
                 why = f"no answer within {ANSWER_S} s"
             except (NoConnectionError, ChunkedEncodingError):
                 why = "no connection, or one that is cut off"
-            except (RequestException, ValueError):  # such as a host that no name can be
+            except (RequestException, ValueError):  # a host, or a redirect, that no name can be
                 raise ConfigError(f"--url must be an address that can be asked; got {self.url}"
                                   ) from None  # fmt: skip
             if tries + 1 < MOST_TRIES:

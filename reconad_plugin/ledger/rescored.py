@@ -13,6 +13,7 @@ from reconad_plugin.watch.night_tests import chance_of
 from reconad_plugin.watch.statistics import Exceedances
 
 FEWEST_CHANCE: Final = 0.05  # of all nights together, that a normal one is said to stand out
+LEAST_SAID: Final = 0.001  # a chance below it is no more than its law's tail
 NOW: Final = ("score_now", "threshold_now", "label_now", "p_value", "error")
 _THEN: Final = ("score_then", "label_then", "version_then", "threshold_then")
 COLUMNS: Final = ("night", "key", "position", *_THEN, *NOW, "is_learnt")
@@ -142,12 +143,14 @@ def describe_first(nights: Sequence[RescoredNight], version: str, calibration: C
             f"said then: {rate}. That does not prove that nothing was there"
         )
     first = clear[0]
+    often = (
+        f"{1 / first.chance:,.0f}" if first.chance > LEAST_SAID else f"over {1 / LEAST_SAID:,.0f}"
+    )
     return (
         f"{first.whole.night} is the first night of which version {version} sees clearly more than "
         f"was said then: {first.unsaid} of {first.fresh} pictures that it did not learn are newly "
-        f"above its threshold. By chance a normal night shows so many once in "
-        f"{1 / max(first.chance, 1e-12):,.0f}; {rate}. Whether it is a defect or "
-        "another light is for a person to see"
+        f"above its threshold. By chance a normal night shows so many once in {often}; {rate}. "
+        "Whether it is a defect or another light is for a person to see"
     )
 
 

@@ -160,6 +160,7 @@ def test_the_first_clear_night_is_named():
     assert [night.whole.night for night in clear_nights(nights)] == ["2026-05-02", "2026-05-03"]
     assert sentence.startswith("2026-05-02 is the first night of which version 2 sees clearly more")
     assert "12 of 24 pictures that it did not learn are newly above its threshold" in sentence
+    assert "shows so many once in over 1,000; " in sentence
     assert "its false-positive rate on normal pictures is 0.2 to 5.5 % (95 % interval)" in sentence
 
 

@@ -130,6 +130,14 @@ def test_other_answers_are_told(client_of, waits, reply, said):
     assert (len(server.asked), waits) == (1, [])
 
 
+def test_a_redirect_to_nowhere_is_wrong_input(client_of):
+    """No failure of ours."""
+    away = Reply(302, headers={"Location": "http://[x"})
+
+    with serving(away) as server, pytest.raises(ConfigError, match="an address that can be asked"):
+        client_of(server.url).ask([b"x"])
+
+
 @pytest.mark.parametrize("status", [301, 307, 308])
 def test_nobody_is_followed(client_of, status):
     """Pictures and a token go to the address that was given, and to no other."""
