@@ -26,12 +26,12 @@ from typing import Final
 
 import pyarrow as pa
 
-from mlflow_models.serving.log_settings import LogSettings
+from mlflow_models.serving.log_settings import SPOOL_VARIABLE, LogSettings
 from mlflow_models.serving.shadow import Shadow
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import Observe, Observed
 from reconad_plugin.detector.score_table import map_cells, map_extent
-from reconad_plugin.errors import InvalidImageError
+from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import describe_image, hash_pixels
 from reconad_plugin.images.region import pixels_inside
@@ -117,6 +117,7 @@ class PredictionLog:
         self._dropped_said = 0
         self._is_ending = threading.Event()  # all is written and sent at once from now on
         self._is_closed = threading.Event()
+        self._end_s = float("inf")  # when a log that is closed tries no more
         self._sealed_s = time.monotonic()
         self._threads = [
             threading.Thread(target=each, name=f"prediction log {each.__name__}", daemon=True)
@@ -152,7 +153,7 @@ class PredictionLog:
                 )
             except Exception as error:  # a bug of ours must fail no request
                 self._count("dropped", len(rows))
-                self._say_once(f"the prediction log cannot take rows: {error!r}")
+                self._say_once("taking", f"the prediction log cannot take rows: {error!r}")
 
         return take
 
@@ -176,11 +177,11 @@ class PredictionLog:
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what is in the queue, and send what can be sent in that time. What is left is sent
         by the next process. Nothing may be offered afterwards."""
-        deadline_s = time.monotonic() + timeout_s
+        self._end_s = time.monotonic() + timeout_s
         self._is_closed.set()
         self._is_ending.set()
         for thread in self._threads:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
+            thread.join(max(0.0, self._end_s - time.monotonic()))
 
     def _write(self) -> None:
         """Queue to disk, until the log is closed."""
@@ -192,7 +193,7 @@ class PredictionLog:
             try:
                 self._write_what_waits()
             except Exception as error:  # a bug of ours must not end the log, nor a request
-                self._say_once(f"the prediction log cannot write rows: {error!r}; it goes on")
+                self._say_once("writing", f"the prediction log cannot write rows: {error!r}")
         self._spool.seal()
 
     def _write_what_waits(self) -> None:
@@ -234,7 +235,7 @@ class PredictionLog:
                 self._spool.append(night, pa.RecordBatch.from_pylist(records, SERVED_SCHEMA))
             except OSError as error:
                 self._count("lost", len(own))
-                self._say_once(f"the prediction log cannot write to its spool: {error}")
+                self._say_once("disk", f"the prediction log cannot write to its spool: {error}")
             if (
                 self._spool.open_rows >= self._limits.part_rows
                 or self._spool.open_bytes >= self._limits.part_bytes
@@ -254,8 +255,9 @@ class PredictionLog:
         if lost := self._spool.trim():
             self._count("lost", lost)
             self._say_once(
+                "room",
                 "the prediction log has no more room on the disk while its bucket cannot be "
-                "reached: the oldest rows are lost"
+                "reached: the oldest rows are lost",
             )
 
     def _send(self) -> None:
@@ -277,10 +279,9 @@ class PredictionLog:
                     failures = 0
             except Exception as error:  # whatever a store says, or a bug of ours
                 failures += 1
-                self._say_once(f"the prediction log keeps its rows on the disk: {error}")
-                if self._is_closed.is_set():
-                    self._threads[0].join()
-                    is_last = True
+                kind = type(error).__name__  # its text names an object, each time another
+                self._say_once(kind, f"the prediction log keeps its rows on the disk: {error}")
+                is_last = is_last and time.monotonic() >= self._end_s
         self._spool.close()
 
     def _send_file(self, file: SpoolFile) -> None:
@@ -299,10 +300,11 @@ class PredictionLog:
         with self._guard:
             self._counts[what] += rows
 
-    def _say_once(self, what: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            _logger.warning("%s", what)
+    def _say_once(self, kind: str, text: str) -> None:
+        """Warn, once of a kind until the bucket is reached again."""
+        if kind not in self._said:
+            self._said.add(kind)
+            _logger.warning("%s", text)
 
 
 def describe(
@@ -355,10 +357,16 @@ def open_log(settings: LogSettings) -> PredictionLog:
     """Open the log of this process; the same one, however often a model is loaded.
 
     Raises:
-        ConfigError: the bucket can be none.
-        OSError: the spool cannot be written.
+        ConfigError: the bucket can be none, or the spool cannot be written.
     """
-    log = PredictionLog(settings, open_bucket(settings.bucket))
+    store = open_bucket(settings.bucket)
+    try:
+        log = PredictionLog(settings, store)
+    except OSError as error:
+        raise ConfigError(
+            f"{SPOOL_VARIABLE} must be a folder on a local disk that can be written; got "
+            f"{settings.spool}: {error}"
+        ) from None
     atexit.register(log.close)
     if threading.current_thread() is threading.main_thread():
         _flush_on_sigterm(log)

@@ -46,10 +46,16 @@ SERVED_SCHEMA: Final = pa.schema(
         "picture": pa.binary(),
     }
 )
+SERVED_COLUMNS: Final = tuple(name for name in SERVED_SCHEMA.names if name != "picture")
 
 _BORDER: Final = re.compile(r"(\d\d:\d\d)(?: (\S+))?")
 _READERS: Final = 8  # threads; reading waits on the network
-_PICTURE: Final = "picture"  # the one column that nobody needs to decide on a night
+_SHADOWED: Final = (
+    "time", "model_version", "shadow_version", "sha256", "pred_label", "shadow_label",
+)  # fmt: skip
+_OF_ANSWERS: Final = (
+    "time", "engine", "model_version", "sha256", "pixels_sha256", *SAID,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,18 +142,29 @@ def to_part(batches: list[pa.RecordBatch]) -> bytes:
     return buffer.getvalue()
 
 
-def read_served(store: ObjectStore, layout: ProductLayout, night: date) -> pd.DataFrame:
-    """Read the log of a night without its pictures, in order of time; a part that is damaged is
-    left out, with a warning.
+def read_served(
+    store: ObjectStore,
+    layout: ProductLayout,
+    night: date,
+    columns: Sequence[str] = SERVED_COLUMNS,
+) -> pd.DataFrame:
+    """Read the log of a night in order of time; a part that is damaged is left out, with a warning.
+
+    Args:
+        store: the bucket.
+        layout: the product's keys.
+        night: see ``NightBorder``.
+        columns: some of ``SERVED_SCHEMA``, ``time`` among them; without them all but the pictures.
 
     Raises:
         StorageError: the bucket cannot be read.
     """
     keys = [info.key for info in store.list_objects(layout.served(night))]
     with ThreadPoolExecutor(_READERS) as threads:
-        read = [partial(_read_part, store, key) for key in keys]
+        read = [partial(_read_part, store, key, list(columns)) for key in keys]
         parts = [part for part in threads.map(unless_damaged, read) if part is not None]
-    table: pd.DataFrame = pa.concat_tables([_EMPTY, *parts]).to_pandas()
+    empty = SERVED_SCHEMA.empty_table().select(list(columns))
+    table: pd.DataFrame = pa.concat_tables([empty, *parts]).to_pandas()
     return table.sort_values("time", kind="stable", ignore_index=True)
 
 
@@ -167,8 +184,8 @@ def read_shadowed(
     Raises:
         StorageError: the bucket cannot be read.
     """
-    tables = (read_served(store, layout, night) for night in nights)
-    log = pd.concat([_EMPTY.to_pandas(), *tables])
+    empty = SERVED_SCHEMA.empty_table().select(_SHADOWED).to_pandas()
+    log = pd.concat([empty, *(read_served(store, layout, each, _SHADOWED) for each in nights)])
     seen = log[(log["model_version"] == version) & (log["shadow_version"] == shadow)]
     labels: pd.DataFrame = seen.drop_duplicates("sha256")[["pred_label", "shadow_label"]].dropna()
     return labels.astype(bool).reset_index(drop=True)
@@ -195,7 +212,7 @@ def find_answers(
     """
     found = _NO_ANSWERS
     for near in (night, night - timedelta(days=1), night + timedelta(days=1)):
-        log = read_served(store, layout, near)
+        log = read_served(store, layout, near, _OF_ANSWERS)
         told = log[(log["engine"] == TORCH) & log["pred_score"].notna()]
         image = told["sha256"].map(_rows_by(rows, "sha256"))
         image = image.fillna(told["pixels_sha256"].map(_rows_by(rows, "pixels_sha256")))
@@ -224,13 +241,12 @@ def _rows_by(rows: pd.DataFrame, column: str) -> dict[str, Any]:
     return {name: row for row, name in rows[column].items() if name}
 
 
-def _read_part(store: ObjectStore, key: str) -> pa.Table:
+def _read_part(store: ObjectStore, key: str, columns: list[str]) -> pa.Table:
     with reading_back(store.uri(key), "delete it: its pictures are scored anew"):
-        content = store.read(key).content
-        return pq.read_table(io.BytesIO(content), columns=_EMPTY.column_names).cast(_EMPTY.schema)
+        table = pq.read_table(io.BytesIO(store.read(key).content), columns=columns)
+        return table.cast(pa.schema([SERVED_SCHEMA.field(name) for name in columns]))
 
 
-_EMPTY: Final = SERVED_SCHEMA.empty_table().drop_columns([_PICTURE])
 _NO_ANSWERS: Final = pd.DataFrame(
     {
         "image": pd.Series(dtype="int64"),

@@ -3,11 +3,13 @@
 import hashlib
 import logging
 import random
+import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
+from threading import Thread
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,7 +20,7 @@ from mlflow_models.serving.log_settings import LogSettings
 from mlflow_models.serving.prediction_log import LogLimits, PredictionLog, describe
 from reconad_plugin.detector.prediction import predict_contents
 from reconad_plugin.detector.score_table import map_cells, map_extent
-from reconad_plugin.errors import StorageUnreachableError
+from reconad_plugin.errors import ConfigError, StorageUnreachableError
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.features import describe_image, hash_pixels
 from reconad_plugin.ledger.served import SERVED_SCHEMA, NightBorder, read_served
@@ -67,7 +69,7 @@ def open_log(tmp_path, bucket):
         try:
             yield log
         finally:
-            log.close()
+            log.close(timeout_s=0.2 if bucket.is_away else 5)
 
     return opened
 
@@ -187,12 +189,16 @@ def test_a_bug_of_the_log_fails_no_request(open_log, tiny_detector, contents, mo
         with monkeypatch.context() as patch:
             patch.setattr(module, "describe", lambda *_: 1 / 0)
             answer(log, tiny_detector, contents[:1])
-            wait_until(lambda: "cannot write rows" in caplog.text)
+            wait_until(lambda: not log._queue)
         answer(log, tiny_detector, contents[:1])
         wait_until(lambda: log.counts.get("sent") == 1)
 
     assert rows[0].error is None
-    assert "cannot take rows: RuntimeError('no name')" in caplog.text
+    said = [each.message for each in caplog.records if "cannot" in each.message]
+    assert said == [
+        "the prediction log cannot take rows: RuntimeError('no name')",
+        "the prediction log cannot write rows: ZeroDivisionError('division by zero')",
+    ]
 
 
 def test_row_that_waited_long_goes_without_features(open_log, bucket, tiny_detector, contents):
@@ -263,6 +269,17 @@ def test_what_is_left_on_the_disk_is_sent_by_the_next(
     assert list((tmp_path / "factory" / "bolt").iterdir()) == []
 
 
+def test_closing_tries_again(open_log, bucket, tiny_detector, contents):
+    """A bucket that fails once loses no time to the next start."""
+    bucket.is_away = True
+    with open_log(NEVER) as log:
+        answer(log, tiny_detector, contents[:1])
+        Thread(target=log.close).start()
+        wait_until(lambda: bucket.tries > 1)
+        bucket.is_away = False
+        wait_until(lambda: log.counts.get("sent") == 1)
+
+
 def test_parts_are_not_tiny(open_log, bucket, tiny_detector, contents):
     """Rows of a minute are one part; so many rows are one sooner."""
     with open_log(replace(QUICK, part_s=3600, part_rows=8)) as log:
@@ -307,3 +324,35 @@ def test_every_field_of_a_row_has_its_column(open_log, tiny_detector, contents):
     record = describe(taken[0], False, True).to_record()
 
     assert set(record) == set(SERVED_SCHEMA.names)
+
+
+def test_server_that_is_asked_to_end_does_so_after_the_log(
+    open_log, bucket, tiny_detector, contents
+):
+    """Its own handler is called, and the signal that it repeats for itself then, as uvicorn does,
+    ends nothing before the log is closed."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with open_log(replace(QUICK, look_s=3600, part_s=3600)) as log:
+            module._flush_on_sigterm(log)
+            answer(log, tiny_detector, contents[:1])
+            signal.raise_signal(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+            wait_until(lambda: log.counts.get("sent") == 1)
+        assert heard == [signal.SIGTERM]
+        assert signal.SIGTERM in signal.sigpending()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # takes the one that is pending
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_spool_that_cannot_be_written_is_refused(tmp_path):
+    """When the server starts, in one line."""
+    (tmp_path / "spool").write_text("no folder")
+    settings = LogSettings("factory", "bolt", NightBorder(), tmp_path / "spool")
+
+    with pytest.raises(ConfigError, match="_SPOOL must be a folder on a local disk that can be"):
+        module.open_log(settings)
