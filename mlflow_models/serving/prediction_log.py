@@ -41,7 +41,7 @@ from reconad_plugin.store.objects import ObjectStore, open_bucket
 from reconad_plugin.store.spool import Spool, SpoolFile
 
 _PARQUET: Final = "application/vnd.apache.parquet"
-_NICENESS: Final = 5  # of the threads; requests go first
+_NICENESS: Final = 19  # of the threads, the most: requests go first
 _MOST_TEXT: Final = 1_000  # characters of a client's name for a row
 _FASTEST_S: Final = 0.01  # between two looks, while the process ends
 _logger = logging.getLogger(__name__)

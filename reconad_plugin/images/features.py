@@ -50,8 +50,10 @@ def describe_image(image: NDArray[np.uint8]) -> dict[str, float]:
         grows when the camera comes closer.
     """
     luma = image.astype(np.float32) @ LUMA_WEIGHTS / 255  # (H, W, 3) -> (H, W)
-    red, green, blue = image.reshape(-1, 3).mean(0, dtype=np.float64) / 255 + _LOG_FLOOR
-    clipped = ((image >= _BRIGHTEST) | (image <= _DARKEST)).any(-1)
+    # colour by colour: along an axis of three numpy takes six times as long
+    red, green, blue = (image[..., at].mean(dtype=np.float64) / 255 + _LOG_FLOOR for at in range(3))
+    lost = (image >= _BRIGHTEST) | (image <= _DARKEST)
+    clipped = lost[..., 0] | lost[..., 1] | lost[..., 2]  # (H, W, 3) -> (H, W)
     variance = float(luma.var())
     contrast = float(np.sqrt(variance))
     sharpness = (_mean_square_laplacian(luma) + _LOG_FLOOR**2) / (variance + _LOG_FLOOR)
