@@ -62,6 +62,8 @@ PARTS_HELP: Final = (
     "its group tells the part in a file's name; pictures of one part train or calibrate together "
     "(default: stretches of files in their order do)"
 )
+ENGINE_HELP: Final = "openvino, openvino-bf16 or openvino-int8"
+LABELLED_HELP: Final = "test/good and test/<defect> to compare on (default: simulated anomalies)"
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 Text = str | None
@@ -211,6 +213,18 @@ class PredictOptions(PictureOptions):
     model_uri: ModelUri
     images: Annotated[list[Path], _argument("IMAGE...", "picture files")]
     maps: Annotated[File, _option("--maps", "DIR", "write anomaly maps there")] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Export a version to engines that score faster than PyTorch, and compare each with it."""
+
+    model_uri: ModelUri
+    engine: Annotated[Texts, _option("--engine", "NAME ...", ENGINE_HELP)]
+    data: Annotated[Text, _option("--data", ADDRESS, LABELLED_HELP)] = None
+    out: Annotated[File, _option("--out", "DIR", "write the model with its engines there")] = None
+    register: Annotated[bool, _option("--register", None, "make it a new version")] = False
     json: Json = None
 
 
