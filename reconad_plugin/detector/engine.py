@@ -31,7 +31,8 @@ _NARROW: Final = (
     *("asimddp", "i8mm", "bf16", "sve"),
 )
 
-Pictures = NDArray[np.uint8]
+_WIDE_SUMS: Final = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+
 Floats = NDArray[np.float32]
 
 
@@ -85,6 +86,12 @@ def processor_kind() -> tuple[str, ...]:
     flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     has = set(flags.group(1).split()) if flags else set()
     return (platform.machine(), *(each for each in _NARROW if each in has))
+
+
+def has_wide_sums() -> bool:
+    """Say whether the processor adds products of int8 without overflow; others need weights of
+    seven bits."""
+    return not {*processor_kind()}.isdisjoint(_WIDE_SUMS)
 
 
 class OpenVinoGraph:

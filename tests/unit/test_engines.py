@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from reconad_plugin.detector import engine as engines
+from reconad_plugin.detector import engine_export
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.detector import Detector, Witness
@@ -169,6 +170,25 @@ def test_windows_are_scored_by_the_engine(images, tmp_path, monkeypatch):
     np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "has_wide_sums", [pytest.param(True, id="wide"), pytest.param(False, id="7 bits")]
+)
+def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_sums):
+    """Normal images tell the ranges; the last convolution and what is behind it stay wide."""
+    monkeypatch.setattr(engine_export, "has_wide_sums", lambda: has_wide_sums)
+    plain = build(images.held_out, 0)
+
+    engined = export_engine(plain, ENGINES["openvino-int8"], images, tmp_path)
+
+    graph = (tmp_path / "engines" / "openvino-int8" / GRAPH_FILE).read_text()
+    assert graph.count('element_type="i8"') == 8  # of 7 convolutions and 2 linear layers
+    was, found = (each.score(images.anomalous).pred_score for each in (plain, engined))
+    np.testing.assert_allclose(found, was, rtol=0.05)
+    assert engined.calibration.image_threshold == pytest.approx(
+        plain.calibration.image_threshold, rel=0.05
+    )
+
+
 @pytest.mark.parametrize("choice", ["torch", "openvino-int8"])
 def test_another_choice_leaves_pytorch(exported, detector, images, choice, monkeypatch):
     """``torch`` asks for no engine; one that the model has not cannot serve. Thresholds are back
@@ -283,7 +303,9 @@ def test_an_engine_is_compared_with_pytorch(exported, detector, images):
     [
         pytest.param({"engine_auroc": 0.9}, "image_AUROC moves from 1.0000 to 0.9000", id="auroc"),
         pytest.param({"engine_auroc": float("nan")}, "image_AUROC moves", id="no number"),
-        pytest.param({"p_value_move": 0.2}, "p-value of a normal image moves by 0.200", id="p"),
+        pytest.param(
+            {"p_value_move": 0.2}, "a small p-value of a normal image moves by 0.200", id="p"
+        ),
     ],
 )
 def test_an_engine_that_moves_scores_is_refused(exported, detector, images, changes, said):
