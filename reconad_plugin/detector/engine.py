@@ -158,7 +158,8 @@ class Engine:
                 taken = taken or NormalMap(nothing, nothing + 1)
                 more = [taken.mean, taken.deviation, *more]
             ready = [_of_each(each, len(batch)) for each in more]
-            maps[own], scores[own] = self.graph.run(batch.numpy(), *_change(batch, light), *ready)
+            pictures = np.ascontiguousarray(batch.numpy())
+            maps[own], scores[own] = self.graph.run(pictures, *_change(batch, light), *ready)
         return Scores(scores, maps)
 
 

@@ -1,8 +1,9 @@
 """A detector to an engine: its network as a graph, thresholds anew, and whether it may serve."""
 
 import logging
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,8 +43,9 @@ MOST_LEARNT: Final = 300  # normal images, which tell the ranges of int8
 TEST_PICTURES: Final = 3
 TOLERANCE: Final = 0.01  # of a test picture's score, in deviations of normal images' scores
 MOST_AUROC_MOVE: Final = 0.003
-MOST_P_VALUE_MOVE: Final = 0.05  # besides one rank, which rounding may cost
 SMALL_P_VALUE: Final = 0.2  # larger ones question nothing; there normal scores lie close together
+# a small p-value may move by so many times what the number of held-out images leaves it unsure by
+MOST_P_VALUE_MOVE: Final = 2.0
 TIMED_IMAGES: Final = 10
 _NARROWED: Final = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 
@@ -129,9 +131,10 @@ def compare(
         image_auroc(good.pred_score, bad.pred_score)
         for good, bad in zip(of_normal, of_anomalous, strict=True)
     )
-    smallest = min(
-        (each.independent_images for each in _calibrations(before)),
-    )
+    levels = before.light_levels
+    calibrations = (before.calibration,) if levels is None else levels.calibrations
+    fewest = min(each.independent_images for each in calibrations)
+    unsure = math.sqrt(SMALL_P_VALUE * (1 - SMALL_P_VALUE) / fewest)
     old, new = decided[0]
     return EngineFigures(
         engine=after.engine.name if after.engine else "torch",
@@ -140,7 +143,7 @@ def compare(
         auroc=auroc,
         engine_auroc=engine_auroc,
         p_value_move=_largest_move(old.p_value, new.p_value),
-        most_p_value_move=MOST_P_VALUE_MOVE + 1 / (smallest + 1),
+        most_p_value_move=MOST_P_VALUE_MOVE * unsure,
         labels_changed=sum(int((a.pred_label != b.pred_label).sum()) for a, b in decided),
         cpu_seconds=_seconds(before, normal, clock),
         engine_cpu_seconds=_seconds(after, normal, clock),
@@ -150,11 +153,6 @@ def compare(
 def _largest_move(old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
     is_small = np.minimum(old, new) <= SMALL_P_VALUE
     return float(np.abs(old - new)[is_small].max(initial=0.0))
-
-
-def _calibrations(detector: Detector) -> Iterator[Any]:
-    levels = detector.light_levels
-    yield from (detector.calibration,) if levels is None else levels.calibrations
 
 
 def _seconds(detector: Detector, images: Tensor, clock: Callable[[], float]) -> float:

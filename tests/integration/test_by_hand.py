@@ -241,6 +241,13 @@ def test_a_version_is_exported_to_an_engine(
     assert after.run_id == before.run_id
     assert client.get_registered_model("reconad-parts").aliases == {}
     assert load_model(new).engine.name == load_model("exported").engine.name == "openvino"
+    picture_files = sorted((parts / "test").glob("*/*.png"))
+    answers = [
+        run("predict", each, *picture_files, "--json", "p.json").returncode
+        or [row["pred_score"] for row in read(desk, "p.json")["predictions"]]
+        for each in (uri, "exported")
+    ]
+    assert answers[1] == pytest.approx(answers[0], rel=1e-3)
     assert len(read_training_images(new)) == 20
     assert "openvino==" in (desk / "exported" / "requirements.txt").read_text()
 
