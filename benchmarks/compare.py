@@ -183,6 +183,7 @@ Results = dict[str, list[dict[str, Any]]]  # side -> what its worker printed, ro
 ALONE = {  # without a peer
     "alarms": "alarm_years.py",
     "dashboard": "dashboard_years.py",
+    "engines": "engine_cost.py",
     "gate": "gate_trials.py",
     "promotion": "promotion_kills.py",
     "serving": "serving.py",

@@ -4,8 +4,10 @@
 """
 
 import re
+import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +47,7 @@ _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # UR
 REQUIRED_PACKAGES: Final = (
     "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",
 )  # fmt: skip
+ENGINE_PACKAGES: Final = ("openvino",)  # of a model with engines
 
 _TEXT: Final = DataType.string
 SIGNATURE: Final = ModelSignature(
@@ -80,9 +83,9 @@ SIGNATURE: Final = ModelSignature(
 )
 
 
-def default_requirements() -> list[str]:
-    """List the packages that serving needs, at the versions that are installed."""
-    return [f"{package}=={version(package)}" for package in REQUIRED_PACKAGES]
+def default_requirements(more: Sequence[str] = ()) -> list[str]:
+    """List the packages that serving needs, and more, at the versions that are installed."""
+    return [f"{package}=={version(package)}" for package in (*REQUIRED_PACKAGES, *more)]
 
 
 def save_model(
@@ -92,6 +95,7 @@ def save_model(
     input_example: pd.DataFrame | None = None,
     pip_requirements: list[str] | None = None,
     metadata: dict[str, Any] | None = None,
+    engines: Path | None = None,
 ) -> None:
     """Save a detector as an MLflow model: safetensors and JSON, no pickle.
 
@@ -102,10 +106,13 @@ def save_model(
         input_example: rows with the ``image`` column.
         pip_requirements: what serving installs; ``default_requirements`` by default.
         metadata: free entries of the model's description.
+        engines: a folder with engines of it, from ``engine_export.export_engine``.
     """
     _validate_and_prepare_target_save_path(path)
     folder = Path(path)
     save_detector(detector, folder / DATA_FOLDER)
+    if engines is not None:
+        shutil.copytree(engines, folder / DATA_FOLDER, dirs_exist_ok=True)
     mlflow_model = mlflow_model or Model()
     mlflow_model.signature = SIGNATURE
     if metadata is not None:
@@ -131,7 +138,9 @@ def save_model(
     )
     mlflow_model.save(str(folder / MLMODEL_FILE_NAME))
     conda_env, requirements, _ = env._process_pip_requirements(
-        default_requirements(), pip_requirements, extra_pip_requirements=None
+        default_requirements(ENGINE_PACKAGES if engines else ()),
+        pip_requirements,
+        extra_pip_requirements=None,
     )
     with (folder / env._CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:
         yaml.safe_dump(conda_env, file, default_flow_style=False)
@@ -149,8 +158,10 @@ def log_model(detector: Detector, **log_options: Any) -> ModelInfo:
     return Model.log(None, this_module, name="model", detector=detector, **log_options)
 
 
-def load_model(model_uri: str) -> Detector:
+def load_model(model_uri: str, engine: str | None = None) -> Detector:
     """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI.
+
+    ``engine`` says what scores in it; see ``persistence.load_detector``.
 
     Raises:
         ConfigError: there is no such model.
@@ -163,7 +174,7 @@ def load_model(model_uri: str) -> Detector:
                 f"a model URI must lead to a detector of reconad, with a folder {DATA_FOLDER}; "
                 f"{model_uri} has none: give that of a reconad-<product>"
             )
-        return load_detector(path)
+        return load_detector(path, engine)
 
 
 def download_model(model_uri: str, folder: str) -> Path:
@@ -194,11 +205,10 @@ def download_model(model_uri: str, folder: str) -> Path:
 def _load_pyfunc(path: str) -> DetectorPyfunc:
     """Load the folder of a saved detector for ``mlflow.pyfunc.load_model``, which calls this."""
     model = Path(path).parent
-    name, version = _registered(model)
+    name, _ = _registered(model)
     signature = Model.load(str(model)).signature
     columns = tuple((signature or SIGNATURE).inputs.input_names())
-    served = ServedVersion(load_detector(Path(path)), version)
-    return serve(served, Origin(name, columns, _load_version, download_model))
+    return serve(model, Origin(name, columns, _load_version, download_model))
 
 
 def _load_version(model: Path) -> ServedVersion:

@@ -1,6 +1,7 @@
 """Versions and aliases: which model serves, which challenges, and why."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -172,6 +173,14 @@ def version(product: str, number: str) -> Version:
             f"a version must be one of {model_name(product)}; got {number}: "
             f"see `reconad status {product}`"
         ) from None
+
+
+def number_of(model_uri: str) -> str:
+    """Return the number of the version behind ``models:/<name>/<number>`` or ``..@<alias>``."""
+    name, is_alias, which = re.split("([@/])", model_uri.removeprefix("models:/"), maxsplit=1)
+    if is_alias == "/":
+        return which
+    return str(open_client().get_model_version_by_alias(name, which).version)
 
 
 def versions(product: str) -> list[Version]:

@@ -6,6 +6,7 @@ set is left as it is; Evidently takes ``DO_NOT_TRACK`` with any value as a no.
 """
 
 import os
+import sys
 
 QUIET_ENVIRONMENT = {
     "DO_NOT_TRACK": "true",  # read by Prefect's client, MLflow and Evidently
@@ -15,6 +16,9 @@ QUIET_ENVIRONMENT = {
 
 for _name, _value in QUIET_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+
+# what converts a graph for OpenVINO reports wherever this package is found, and no variable says no
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 # whatever proxy is set; both spellings, since some libraries read one and some the other
 _direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""

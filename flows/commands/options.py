@@ -65,6 +65,8 @@ PARTS_HELP: Final = (
 MODEL_URI_HELP: Final = "such as models:/reconad-screw/3"
 SERVER_HELP: Final = "of a running `mlflow models serve`, such as http://127.0.0.1:5055"
 VERSION_HELP: Final = "a number, champion, previous_champion or challenger"
+ENGINE_HELP: Final = "openvino, openvino-bf16 or openvino-int8"
+LABELLED_HELP: Final = "test/good and test/<defect> to compare on (default: simulated anomalies)"
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 Text = str | None
@@ -227,6 +229,18 @@ class PredictOptions(PictureOptions):
         """What is to be predicted; with ``url`` the first of it stands in the address's place."""
         first = [] if self.url is None or self.model_uri is None else [Path(self.model_uri)]
         return [*first, *(self.images or [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Export a version to engines that score faster than PyTorch, and compare each with it."""
+
+    model_uri: ModelUri
+    engine: Annotated[Texts, _option("--engine", "NAME ...", ENGINE_HELP)]
+    data: Annotated[Text, _option("--data", ADDRESS, LABELLED_HELP)] = None
+    out: Annotated[File, _option("--out", "DIR", "write the model with its engines there")] = None
+    register: Annotated[bool, _option("--register", None, "make it a new version")] = False
+    json: Json = None
 
 
 @dataclass(frozen=True, kw_only=True)

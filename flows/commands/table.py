@@ -52,6 +52,7 @@ COMMANDS: Final = (
     Command("finetune", BY_HAND, options.FinetuneOptions),
     Command("evaluate", BY_HAND, options.EvaluateOptions),
     Command("predict", BY_HAND, options.PredictOptions),
+    Command("export", BY_HAND, options.ExportOptions),
     Command("simulate", BY_HAND, options.SimulateOptions),
     Command("regions", BY_HAND, options.RegionsOptions),
     Command("pretrain-vq", BY_HAND, options.PretrainOptions),

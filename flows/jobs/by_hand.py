@@ -14,6 +14,7 @@ from torch import Tensor
 from flows.jobs import training_job as jobs
 from flows.jobs.advising import Settled, choices_of, files_of, settle_model
 from flows.jobs.fitting import fit_and_log, pretrain_and_log
+from flows.jobs.learnt_images import fetch_image
 from flows.jobs.progress import warn
 from mlflow_models import flavor
 from mlflow_models.foundation import registered_name
@@ -42,7 +43,7 @@ from reconad_plugin.ledger.splits import (
 )
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.store import mirror
-from reconad_plugin.store.objects import open_bucket, split_address
+from reconad_plugin.store.objects import split_address
 from reconad_plugin.training.images import (
     NormalImages,
     oversample,
@@ -145,7 +146,7 @@ def finetune(
         contexts=known is not None,
         seed=seed,
     )
-    name = product or _registered_product(model_uri) or name_of(data, "--product")
+    name = product or registered_product(model_uri) or name_of(data, "--product")
     job = jobs.TrainingJob(
         product=check_product_name(name),
         purpose=jobs.FINETUNING,
@@ -301,7 +302,7 @@ def check_parts(table: pd.DataFrame, rules: SplitRules) -> None:
 def _still_there(learnt: pd.DataFrame, here: dict[str, Path]) -> pd.DataFrame:
     """Find earlier images that can still be had, on disk or in S3, and warn of the others."""
     names = zip(learnt["uri"], learnt["sha256"], strict=True)
-    paths = [here.get(sha256) or _fetch(uri, sha256) for uri, sha256 in names]
+    paths = [here.get(sha256) or fetch_image(uri, sha256) for uri, sha256 in names]
     gone = paths.count(None)
     if gone:
         others = "the others are rehearsed"
@@ -313,28 +314,6 @@ def _still_there(learnt: pd.DataFrame, here: dict[str, Path]) -> pd.DataFrame:
         )
     found = learnt.assign(path=pd.Series(paths, index=learnt.index, dtype=object))
     return found[found["path"].notna()]
-
-
-def _fetch(uri: str, sha256: str) -> Path | None:
-    """Return a local file with these bytes, or None.
-
-    Raises:
-        StorageError: the bucket cannot be read, so that nobody knows what is gone.
-    """
-    path = path_of(uri)
-    if uri.startswith("s3://"):
-        bucket, key = split_address(uri)
-        path = mirror.local_path(bucket, key)
-        if not _holds(path, sha256):
-            content = open_bucket(bucket).read_optional(key)
-            if content is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-    return path if _holds(path, sha256) else None
-
-
-def _holds(path: Path, sha256: str) -> bool:
-    return path.is_file() and mirror.hash_file(path) == sha256
 
 
 def name_of(data: str, option: str) -> str:
@@ -361,6 +340,7 @@ def name_of(data: str, option: str) -> str:
     return name
 
 
-def _registered_product(model_uri: str) -> str | None:
+def registered_product(model_uri: str) -> str | None:
+    """Return the product whose version a model URI leads to; None where it says none."""
     found = re.match(r"models:/reconad-([a-z0-9_-]+)[/@]", model_uri)
     return found.group(1) if found else None

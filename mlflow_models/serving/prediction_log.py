@@ -331,7 +331,7 @@ def describe(
         reference=answered.reference,
         context=prediction.context,
         model_version=prediction.model_version,
-        engine=TORCH,
+        engine=TORCH if detector.engine is None else detector.engine.name,
         pred_score=prediction.pred_score,
         pred_label=prediction.pred_label,
         p_value=prediction.p_value,

@@ -44,8 +44,9 @@ class Origin:
     download: Callable[[str, str], Path]  # fetches a model URI into a folder
 
 
-def serve(version: ServedVersion, origin: Origin) -> DetectorPyfunc:
-    """Return the pyfunc of a version as its surroundings ask for: plain in a notebook or a job.
+def serve(model: Path, origin: Origin) -> DetectorPyfunc:
+    """Return the pyfunc of a saved model, as its surroundings ask for: plain in a notebook or a
+    job.
 
     Raises:
         ConfigError: a variable breaks its rule.
@@ -53,9 +54,13 @@ def serve(version: ServedVersion, origin: Origin) -> DetectorPyfunc:
     """
     log_settings = LogSettings.from_environment(os.environ)
     log = None if log_settings is None else open_log(log_settings)
-    if not is_server() and not os.environ.get(variable("follow")):
+    started = how_started() if is_server() else None
+    if started is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_of(started.workers, _cores()))  # an engine asks for it
+    version = origin.load(model)
+    if started is None and not os.environ.get(variable("follow")):
         return DetectorPyfunc(version.detector, version.number, log=log)
-    settings, started = read_settings(os.environ), how_started()
+    settings = read_settings(os.environ)
 
     most_pixels, load = settings.max_image_pixels, origin.load
 
@@ -64,14 +69,15 @@ def serve(version: ServedVersion, origin: Origin) -> DetectorPyfunc:
         return replace(loaded, detector=loaded.detector.taking(most_pixels))
 
     origin = replace(origin, load=load_with_limit)
-    most_rows = settings.max_rows if is_server() else None
+    most_rows = None if started is None else settings.max_rows
     detector = version.detector.taking(most_pixels)
     pyfunc = DetectorPyfunc(detector, version.number, most_rows, origin.columns, log)
-    followed = followed_alias(settings.follow, origin.model_name, started.command_line)
+    command_line = () if started is None else started.command_line
+    followed = followed_alias(settings.follow, origin.model_name, command_line)
     follower = None
     if followed is not None:
         follower = Follower(followed, pyfunc, origin.load, origin.download)
-    if is_server():
+    if started is not None:
         _set_up_process(settings, started, pyfunc, follower)
     if follower is not None:
         start_following(follower, settings.poll_s)
@@ -101,8 +107,6 @@ def _set_up_process(
     guard_next_application(settings, figures)
     for name, value in _IMPATIENT.items():
         os.environ.setdefault(name, value)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_of(started.workers, _cores()))
 
 
 def threads_of(workers: int, cores: int) -> int:

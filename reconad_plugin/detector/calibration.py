@@ -5,9 +5,9 @@ Random World", 2005): for an exchangeable new normal image, P(p_value <= a) <= a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,23 @@ class Calibration:
     # the maps were not looked at
     pixel_threshold: float | None = None
     parts: int | None = None  # how many parts these images show; None: each one of its own
+
+    @classmethod
+    def read(cls, description: Mapping[str, Any]) -> "Calibration":
+        """Build one of its fields, as a JSON file has them.
+
+        Raises:
+            KeyError, TypeError: a field is missing, or unknown.
+            ValueError: a threshold is no finite number.
+        """
+        scores = tuple(description["normal_scores"])
+        calibration = cls(**{**description, "normal_scores": scores})
+        if not math.isfinite(calibration.image_threshold):
+            raise ValueError(f"the threshold must be a number; it is {calibration.image_threshold}")
+        pixel = calibration.pixel_threshold
+        if pixel is not None and not math.isfinite(pixel):
+            raise ValueError(f"the pixel threshold must be a number; it is {pixel}")
+        return calibration
 
     @property
     def independent_images(self) -> int:

@@ -5,8 +5,9 @@ report, Royal Holloway, University of London, 2003: thresholds and p-values hold
 group, as long as the groups were fixed before any calibration image was looked at.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,12 @@ class CalibrationGroups:
                 "levels of light need rising edges and one level more than edges; got "
                 f"{len(self.calibrations)} levels and the edges {self.edges}"
             )
+
+    @classmethod
+    def read(cls, description: Mapping[str, Any]) -> "CalibrationGroups":
+        """Build them of their fields, as a JSON file has them; see ``Calibration.read``."""
+        calibrations = tuple(map(Calibration.read, description["calibrations"]))
+        return cls(tuple(description["edges"]), calibrations)
 
     def levels(self, luminance: NDArray[np.float64]) -> NDArray[np.intp]:
         """Find the index of each image's calibration: (N,) mean luma in [0, 1] -> (N,)."""

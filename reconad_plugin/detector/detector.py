@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reconad_plugin.detector.batch import score_batch
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.contexts import ContextMaps
@@ -65,32 +65,6 @@ class Decisions:
     pixel_threshold: NDArray[np.float64] | None
 
 
-def smooth_map(
-    anomaly_map: Tensor,
-    window_px: int,
-    border_is_normal: bool = False,
-    inside: Tensor | None = None,
-) -> Tensor:
-    """Average a map (B, S, S) over a square window of an odd side.
-
-    Parts of a window beyond the border count as 0 where the border is normal, else not at all. The
-    border is that of the picture, or of the region ``inside``, (S, S) or (B, S, S) bool, beyond
-    which the result is 0.
-    """
-
-    def pool(values: Tensor) -> Tensor:
-        pooled = F.avg_pool2d(
-            values[:, None], window_px, 1, window_px // 2, count_include_pad=border_is_normal
-        )
-        return pooled[:, 0]  # (B, 1, S, S) -> (B, S, S)
-
-    if inside is None:
-        return pool(anomaly_map)
-    counted = inside.expand_as(anomaly_map).to(anomaly_map)
-    smoothed = pool(anomaly_map * counted) * counted
-    return smoothed if border_is_normal else smoothed / torch.where(inside, pool(counted), 1)
-
-
 def score_images(
     network: AnomalyNetwork,
     images: Tensor,
@@ -120,26 +94,46 @@ def score_images(
             if light is not None:
                 batch = light.match(batch)
             batch = batch.contiguous(memory_format=torch.channels_last)
-            anomaly_map, score_map = network.maps(batch)
-            where = _of_batch(inside, start, device)
-            smoothed = smooth_map(score_map.float(), window_px, network.border_is_normal, where)
-            if isinstance(normal, NormalMap):
-                smoothed = normal.deviations(smoothed)
-            elif normal is not None:
-                own = NormalMap.stack(normal[start : start + BATCH_SIZE])
-                smoothed = own.deviations(smoothed)
-            if where is not None:
-                smoothed, anomaly_map = smoothed * where, anomaly_map * where
-            maps[start : start + BATCH_SIZE] = smoothed if network.smooths_map else anomaly_map
-            scores[start : start + BATCH_SIZE] = network.image_score(batch, smoothed)
+            own = slice(start, start + BATCH_SIZE)
+            taken = normal_of(normal, own)
+            where = mask_of(inside, own)
+            maps[own], scores[own] = score_batch(
+                network,
+                batch,
+                window_px,
+                None if taken is None else taken.tensors(device),
+                None if where is None else torch.from_numpy(where).to(device),
+            )
     return Scores(scores.double().numpy(), maps.numpy())
 
 
-def _of_batch(inside: Mask | None, start: int, device: str) -> Tensor | None:
-    if inside is None:
-        return None
-    own = inside if inside.ndim == 2 else inside[start : start + BATCH_SIZE]
-    return torch.from_numpy(own).to(device)
+def normal_of(normal: NormalMap | Sequence[NormalMap] | None, own: slice) -> NormalMap | None:
+    """Return what leaves the maps of a batch of the images: one for all, or one of each."""
+    if normal is None or isinstance(normal, NormalMap):
+        return normal
+    return NormalMap.stack(normal[own])
+
+
+def mask_of(inside: Mask | None, own: slice) -> Mask | None:
+    """Return where to look in a batch of the images."""
+    return inside if inside is None or inside.ndim == 2 else inside[own]
+
+
+class Engine(Protocol):
+    """What scores in the network's place: a graph that was exported of it."""
+
+    @property
+    def name(self) -> str:
+        """As it is asked for."""
+
+    def score(
+        self,
+        images: Tensor,
+        light: LightReference | None = None,
+        normal: NormalMap | Sequence[NormalMap] | None = None,
+        inside: Mask | None = None,
+    ) -> Scores:
+        """Score (N, 3, S, S) uint8 images as ``score_images`` does."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +162,7 @@ class Detector:
     # ``normal_map`` alone
     contexts: ContextMaps | None = None
     self_test: SelfTest | None = None  # None for a version of before, and for large pictures
+    engine: Engine | None = None  # scores in the network's place; None: PyTorch does
 
     @property
     def known_contexts(self) -> ContextMaps | None:
@@ -222,12 +217,12 @@ class Detector:
         return replace(self, self_test=SelfTest(image.numpy(), score))
 
     def check_itself(self) -> None:
-        """Score the self-test image, where there is one.
+        """Score the self-test image, where there is one; an engine has checked itself.
 
         Raises:
             ModelFormatError: its score is not that of the training.
         """
-        if (test := self.self_test) is not None:
+        if self.engine is None and (test := self.self_test) is not None:
             score = self.score(torch.from_numpy(test.image)[None]).pred_score[0]
             test.check(float(score), self.calibration.image_threshold)
 
@@ -258,35 +253,47 @@ class Detector:
         self, images: Tensor, positions: Sequence[str | None] | None, light: LightReference | None
     ) -> Scores:
         if self.windows is not None:
-            return self._score_views(images, self.windows, light)
+            return self._score_in_windows(images, self.windows, light)
         normal: NormalMap | list[NormalMap] | None = self.normal_map
         contexts: tuple[str, ...] = ()
         if self.contexts is not None and self.normal_map is not None:
             contexts = self.contexts.of(images, positions)
             normal = [self.contexts.maps.get(each, self.normal_map) for each in contexts]
         inside = self._inside(positions)
-        scores = score_images(
+        scores = self.score_views(images, light, normal, inside)
+        return replace(scores, contexts=contexts)
+
+    def score_views(
+        self,
+        images: Tensor,
+        light: LightReference | None = None,
+        normal: NormalMap | Sequence[NormalMap] | None = None,
+        inside: Mask | None = None,
+    ) -> Scores:
+        """Score (N, 3, h, w) uint8 images of the network's size by the network alone, or by the
+        engine in its place; see ``score_images``."""
+        if self.engine is not None:
+            return self.engine.score(images, light, normal, inside)
+        return score_images(
             self.network, images, self.window_px, light, normal=normal, inside=inside
         )
-        return replace(scores, contexts=contexts)
 
     def _inside(self, positions: Sequence[str | None] | None) -> Mask | None:
         if self.region is None:
             return None
         return self.region.union if positions is None else self.region.of(positions)
 
-    def _score_views(
+    def _score_in_windows(
         self, images: Tensor, windows: Windows, light: LightReference | None
     ) -> Scores:
         """Score each image as a whole and in windows, one image after the other."""
-        score = partial(score_images, self.network, window_px=self.window_px)
         scores = np.empty(len(images))
         maps = np.empty((len(images), *self.map_size_px.shape), np.float32)
         for index, image in enumerate(images):
             small = shrink_pictures(image[None], windows.size)
-            whole = score(small, light=light, normal=self.normal_map)
+            whole = self.score_views(small, light, self.normal_map)
             lit = image if light is None else match_picture(light, image, small[0])
-            of_windows = score_windows(lit, windows.size, self.map_size_px, score)
+            of_windows = score_windows(lit, windows.size, self.map_size_px, self.score_views)
             scores[index] = windows.join(whole.pred_score, np.array(of_windows[0]))[0]
             enlarged = enlarge_maps(whole.anomaly_map, self.map_size_px)[0]
             maps[index] = windows.join(enlarged, of_windows[1])

@@ -37,10 +37,19 @@ class NormalMap:
             *(np.stack([getattr(each, of) for each in maps]) for of in ("mean", "deviation"))
         )
 
+    def tensors(self, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+        """Return mean and deviation on a device."""
+        mean, deviation = (torch.from_numpy(each) for each in (self.mean, self.deviation))
+        return mean.to(device), deviation.to(device)
+
     def deviations(self, maps: Tensor) -> Tensor:
         """Return maps (B, S, S) in the deviations of each pixel; what is below its mean is 0."""
-        mean, deviation = (torch.from_numpy(each).to(maps) for each in (self.mean, self.deviation))
-        return ((maps - mean) / deviation).clamp_min(0)
+        return in_deviations(maps, *self.tensors(maps.device))
+
+
+def in_deviations(maps: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return maps (B, S, S) in the deviations of each pixel; what is below its mean is 0."""
+    return ((maps - mean) / deviation).clamp_min(0)
 
 
 @dataclass(frozen=True)

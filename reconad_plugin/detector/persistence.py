@@ -2,7 +2,6 @@
 model can never run code."""
 
 import json
-import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.contexts import ContextMaps, References
 from reconad_plugin.detector.detector import Detector, Witness
+from reconad_plugin.detector.engine_files import WITNESS_FOLDER, with_engine
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.self_test import SelfTest
 from reconad_plugin.detector.windows import Windows
@@ -31,7 +31,6 @@ FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
 WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
-WITNESS_FOLDER: Final = "witness"  # holds the same two files of the second detector
 _NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
 _CONTEXTS: Final = "contexts."  # begins the names of their arrays
 _OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
@@ -40,7 +39,13 @@ _REGION: Final = "region."  # begins those of its masks; the camera position fol
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
-    """Write a detector into a folder, made if need be."""
+    """Write a detector into a folder, made if need be.
+
+    Raises:
+        ValueError: an engine scores in it, so that its thresholds are not those of its network.
+    """
+    if detector.engine is not None:
+        raise ValueError("what is saved is scored by PyTorch: load it with the engine torch")
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in detector.network.state_dict().items()}
     if detector.normal_map is not None:
@@ -99,12 +104,22 @@ def _arrays_of(contexts: ContextMaps) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def load_detector(folder: Path) -> Detector:
+def load_detector(folder: Path, engine: str | None = None) -> Detector:
     """Read a detector back, ready to score.
+
+    Args:
+        folder: where it was saved.
+        engine: ``torch``, ``auto`` or the name of an engine; None: as ``RECONAD_ENGINE`` says. See
+            ``engine_files.with_engine``.
 
     Raises:
         ModelFormatError: a file is missing or broken, or was written by a newer reconad.
+        ConfigError: there is no engine of this name.
     """
+    return with_engine(_load(folder), folder, engine)
+
+
+def _load(folder: Path) -> Detector:
     try:
         description = json.loads((folder / DETECTOR_FILE).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS_FILE)
@@ -122,10 +137,10 @@ def load_detector(folder: Path) -> Detector:
         detector = _build(description, weights)
         if version == FORMAT_VERSION:
             return detector
-        first = _calibration(description["first_calibration"])
+        first = Calibration.read(description["first_calibration"])
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ModelFormatError(f"{folder} does not fit together: {error}") from None
-    second = load_detector(folder / WITNESS_FOLDER)
+    second = _load(folder / WITNESS_FOLDER)
     if second.image_size_px != detector.image_size_px:
         raise ModelFormatError(
             f"{folder} does not fit together: its models take {detector.image_size_px.setting} px "
@@ -158,10 +173,10 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         size,
         network.eval().to(memory_format=torch.channels_last),
         LightReference(_colours(light["mean"]), _colours(light["deviation"])),
-        _calibration(description["calibration"]),
-        _calibration(description["matched_calibration"]),
+        Calibration.read(description["calibration"]),
+        Calibration.read(description["matched_calibration"]),
         ImageLimits(**description["limits"]),
-        None if levels is None else _light_levels(levels),
+        None if levels is None else CalibrationGroups.read(levels),
         None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
         windows,
         Region(masks) if masks else None,
@@ -189,19 +204,3 @@ def _contexts(description: dict[str, Any], weights: dict[str, Any]) -> ContextMa
 def _colours(values: list[float]) -> tuple[float, float, float]:
     red, green, blue = values
     return red, green, blue
-
-
-def _calibration(description: dict[str, Any]) -> Calibration:
-    scores = tuple(description["normal_scores"])
-    calibration = Calibration(**description | {"normal_scores": scores})
-    if not math.isfinite(calibration.image_threshold):
-        raise ValueError(f"the threshold must be a number; it is {calibration.image_threshold}")
-    pixel = calibration.pixel_threshold
-    if pixel is not None and not math.isfinite(pixel):
-        raise ValueError(f"the pixel threshold must be a number; it is {pixel}")
-    return calibration
-
-
-def _light_levels(description: dict[str, Any]) -> CalibrationGroups:
-    calibrations = tuple(_calibration(each) for each in description["calibrations"])
-    return CalibrationGroups(tuple(description["edges"]), calibrations)

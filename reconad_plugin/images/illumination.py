@@ -83,9 +83,9 @@ def equalise(grey: Tensor) -> Tensor:
     rows, columns = (_between_tiles(side, grey) for side in (height, width))
     level = (grey[:, 0] * (LEVELS - 1)).round().long()  # (B, H, W)
     own = (rows.own[:, None] * TILES + columns.own) * LEVELS + level
-    counts = grey.new_zeros(len(grey), TILES * TILES * LEVELS)
+    counts = grey.new_zeros(grey.shape[0], TILES * TILES * LEVELS)
     counts.scatter_add_(1, own.flatten(1), torch.ones_like(own.flatten(1), dtype=grey.dtype))
-    share = counts.view(len(grey), -1, LEVELS)  # (B, tiles, LEVELS)
+    share = counts.view(-1, TILES * TILES, LEVELS)  # (B, tiles, LEVELS)
     share = share / share.sum(-1, keepdim=True).clamp_min(1)
     cut = share.clamp_max(MOST_CONTRAST / LEVELS)
     cut = cut + (1 - cut.sum(-1, keepdim=True)) / LEVELS  # what was cut goes to all levels alike

@@ -41,6 +41,13 @@ class LightReference:
         matched = (image - mean) / deviation * reference_deviation + reference_mean
         return matched.clamp(0, 1)
 
+    def change(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by what each colour of each picture, (B, 3, H, W) float in [0, 1], is multiplied,
+        and what is then added to it, to bring it to the reference: (B, 3, 1, 1) each."""
+        mean, deviation = _colour_moments(image)
+        gain = image.new_tensor(self.deviation).view(3, 1, 1) / deviation
+        return gain, image.new_tensor(self.mean).view(3, 1, 1) - mean * gain
+
 
 def change_light(
     images: Tensor, old: Sequence[LightReference], new: Sequence[LightReference]

@@ -92,7 +92,7 @@ class Quantiser(nn.Module):
                 self._start(rows, generator)
             codebook = self.codebook
             nearest = _nearest(rows, codebook)
-            codes = nearest.view(len(features), *features.shape[2:])
+            codes = nearest.view(-1, *features.shape[2:])
             moved = _vectors(codebook, codes) - features.detach()
             if learns:
                 self._learn(rows, nearest, generator)

@@ -51,7 +51,7 @@ class TextureDistance(AnomalyNetwork):
         distance = (pull * beside).sum(1).clamp_min(0).sqrt()  # (B,)
         size = image.shape[-2:]
         grid = (size[0] // PATCH_PX, size[1] // PATCH_PX)
-        shares = beside.new_zeros(len(image), 1, *grid)
+        shares = beside.new_zeros(image.shape[0], 1, *grid)
         at, channels = 0, self.features.channels
         for layer in layers:
             own = slice(at, at + layer.shape[1])

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.detector.detector import smooth_map
+from reconad_plugin.detector.batch import smooth_map
 from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.images.light import standard_light
 from reconad_plugin.images.size import ImageSize

@@ -12,7 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
+from mlflow_models.flavor import load_model
 from mlflow_models.registry import ADVICE_TAG
+from mlflow_models.tracking import read_training_images
 from tests.command_line import RECONAD, run
 from tests.world import NARROW
 
@@ -204,6 +206,70 @@ def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None
     report = read(desk, "killed.json")
     assert 0 < report["resumed_step"] < report["steps"]
     assert not checkpoint.exists()  # nothing is left of a training whose version is registered
+
+
+def test_a_version_is_exported_to_an_engine(
+    desk: Path, parts: Path, trained: dict[str, object]
+) -> None:
+    """It becomes a folder and a new version, which know what they were exported from; no alias
+    moves, and the new one can be fine-tuned as well."""
+    uri = str(trained["model_uri"])
+    asked = ("--engine", "openvino", "--out", "exported", "--register")
+
+    ended = run("export", uri, "--data", parts, *asked, "--json", "export.json")
+    again = run("export", uri, *asked)
+
+    assert ended.returncode == 0, ended.stderr
+    report, new = read(desk, "export.json"), ended.stdout.splitlines()[-1]
+    (figures,) = report["engines"]
+    assert (report["model_uri"], report["out"], report["anomalies"]) == (
+        new,
+        "exported",
+        "labelled",
+    )
+    assert (figures["engine"], figures["normal"], figures["anomalous"]) == ("openvino", 10, 6)
+    assert figures["engine_auroc"] == pytest.approx(figures["auroc"], abs=1e-3)
+    assert "--out must be a folder that is empty or not there" in again.stderr
+    assert again.returncode == 2
+    client = MlflowClient()
+    before, after = (
+        client.get_model_version("reconad-parts", each.rpartition("/")[2]) for each in (uri, new)
+    )
+    assert after.tags["reconad.exported_from"] == str(before.version)
+    assert after.tags["reconad.engines"] == "openvino"
+    assert "reconad.request" not in after.tags
+    assert after.run_id == before.run_id
+    assert client.get_registered_model("reconad-parts").aliases == {}
+    assert load_model(new).engine.name == load_model("exported").engine.name == "openvino"
+    picture_files = sorted((parts / "test").glob("*/*.png"))
+    answers = [
+        run("predict", each, *picture_files, "--json", "p.json").returncode
+        or [row["pred_score"] for row in read(desk, "p.json")["predictions"]]
+        for each in (uri, "exported")
+    ]
+    assert answers[1] == pytest.approx(answers[0], rel=1e-3)
+    assert len(read_training_images(new)) == 20
+    assert "openvino==" in (desk / "exported" / "requirements.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("--engine", "onnx"), "an engine must be one of", id="no such engine"),
+        pytest.param((), "--engine", id="no engine"),
+        pytest.param(
+            ("--engine", "openvino", "--register"), "--register needs a registered", id="a folder"
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    desk: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """Before the model is looked for."""
+    ended = run("export", "folder", *arguments)
+
+    assert ended.returncode == 2
+    assert message in ended.stderr.splitlines()[-1]
 
 
 def wait_for_checkpoint(desk: Path) -> Path:

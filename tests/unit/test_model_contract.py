@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from PIL import Image
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.detector.engine import ENGINES, Engine, OpenVinoGraph
+from reconad_plugin.detector.engine_export import convert_network
 from reconad_plugin.detector.persistence import (
     DETECTOR_FILE,
     WEIGHTS_FILE,
@@ -117,6 +120,21 @@ def test_new_normal_images_mostly_pass(learned, make_normal):
     scores = learned.score(make_normal(60, 9)).pred_score
 
     assert (scores > learned.calibration.image_threshold).mean() < 0.4
+
+
+def test_an_engine_scores_as_pytorch(learned, make_normal, plant_defect):
+    """The exported graph of every model maps and scores as its network, in any light."""
+    images = torch.cat([make_normal(3, 14), plant_defect(make_normal(3, 15))])
+    graph = OpenVinoGraph(convert_network(learned, images[:1]), ENGINES["openvino"])
+    engined = replace(learned, engine=Engine(graph, learned.normal_map is not None, False))
+
+    for was, found in (
+        (learned.score(images), engined.score(images)),
+        (learned.score_matched(images), engined.score_matched(images)),
+    ):
+        np.testing.assert_allclose(found.pred_score, was.pred_score, rtol=1e-3, atol=1e-5)
+        close = 1e-3 * was.anomaly_map.max()
+        np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, atol=close)
 
 
 def test_saved_detector_gives_the_same_maps(learned, make_normal, plant_defect, tmp_path):

@@ -12,7 +12,8 @@ from torch import Generator
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector import evaluation
-from reconad_plugin.detector.detector import score_images, smooth_map
+from reconad_plugin.detector.batch import smooth_map
+from reconad_plugin.detector.detector import score_images
 from reconad_plugin.detector.normal_map import MapSums, scores_without_own
 from reconad_plugin.detector.persistence import WEIGHTS_FILE, load_detector, save_detector
 from reconad_plugin.detector.score_table import score_table

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
+from reconad_plugin.detector.batch import smooth_map
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
-from reconad_plugin.detector.detector import score_images, smooth_map
+from reconad_plugin.detector.detector import score_images
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.light import LightReference, dim_lamp
 from reconad_plugin.images.size import ImageSize

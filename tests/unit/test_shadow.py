@@ -1,6 +1,7 @@
 """A version that sees some of the pictures, for the log and the gate alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,7 +120,8 @@ def test_a_shadow_needs_the_log(tiny_detector, monkeypatch):
     monkeypatch.setenv("RECONAD_FOLLOW", "off")
     monkeypatch.setenv("RECONAD_SHADOW", "challenger")
     monkeypatch.delenv("RECONAD_PREDICTION_LOG", raising=False)
-    origin = Origin("reconad-gear", (), lambda path: None, lambda uri, folder: None)
+    version = ServedVersion(tiny_detector, "1")
+    origin = Origin("reconad-gear", (), lambda path: version, lambda uri, folder: None)
 
     with pytest.raises(ConfigError, match="RECONAD_SHADOW needs RECONAD_PREDICTION_LOG"):
-        serve(ServedVersion(tiny_detector, "1"), origin)
+        serve(Path("model"), origin)

@@ -46,3 +46,17 @@ def test_what_the_owner_set_stays(name, value):
     found = environment_after_import(**{name: value})
 
     assert found == environment_after_import() | {name: value}
+
+
+def test_the_reporter_of_openvino_is_never_loaded():
+    """What converts and narrows graphs goes without it; it knows no variable."""
+    code = (
+        "import reconad_plugin.telemetry, sys, openvino.tools.ovc.telemetry_utils as ovc;"
+        "print(sys.modules['openvino_telemetry'], ovc.tm.__name__)"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+
+    assert answer.stdout.split() == ["None", "openvino.tools.ovc.telemetry_stub"]

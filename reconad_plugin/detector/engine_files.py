@@ -1,0 +1,191 @@
+"""Engines beside the weights of a saved detector, and which of them serves.
+
+An engine has a folder of its own below ``engines``: its graph, and what was measured with it when
+it was exported. It holds data alone, as all of a saved detector. The engine of a witness lies with
+the witness.
+"""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from reconad_plugin.detector.calibration import Calibration
+from reconad_plugin.detector.calibration_groups import CalibrationGroups
+from reconad_plugin.detector.detector import Detector, Scores, Witness
+from reconad_plugin.detector.engine import (
+    ENGINES,
+    Engine,
+    EngineKind,
+    OpenVinoGraph,
+    engine_kind,
+    processor_kind,
+    why_not_here,
+)
+from reconad_plugin.errors import ModelFormatError
+
+ENGINE_VARIABLE: Final = "RECONAD_ENGINE"
+AUTO, TORCH = "auto", "torch"
+ENGINES_FOLDER: Final = "engines"
+GRAPH_FILE: Final = "graph.xml"  # its weights are beside it, in ``graph.bin``
+ENGINE_FILE: Final = "engine.json"
+PICTURES_FILE: Final = "pictures.safetensors"
+WITNESS_FOLDER: Final = "witness"  # holds the same files of the second detector
+FORMAT_VERSION: Final = 1
+_PICTURES: Final = "pictures"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Pictures that an engine scores when it is loaded, and what it must come to."""
+
+    pictures: Tensor  # (K, 3, S, S) uint8, normal
+    scores: tuple[float, ...]  # (K,) of the engine when it was exported
+    tolerance: float  # by which each score may differ
+
+    def why_failed(self, scores: Scores) -> str | None:
+        """Say what is wrong with the scores of these pictures; None where they are right."""
+        difference = float(np.abs(scores.pred_score - self.scores).max())
+        if difference <= self.tolerance:
+            return None
+        return (
+            f"it scores a picture {difference:.3g} off what it did when it was exported, and "
+            f"{self.tolerance:.3g} is allowed"
+        )
+
+
+@dataclass(frozen=True)
+class EngineFiles:
+    """All of one engine but its graph."""
+
+    kind: EngineKind
+    processor: tuple[str, ...]  # that it was exported on
+    has_normal: bool  # whether its graph takes a normal map
+    has_region: bool  # whether it takes where to look
+    detector: Detector  # whose thresholds are those of the engine
+    self_test: SelfTest
+
+    def write(self, folder: Path) -> None:
+        """Write all but the graph into the engine's folder."""
+        save_file({_PICTURES: self.self_test.pictures.contiguous()}, folder / PICTURES_FILE)
+        detector, levels = self.detector, self.detector.light_levels
+        first = None if detector.witness is None else asdict(detector.witness.first)
+        description = {
+            "format_version": FORMAT_VERSION,
+            "engine": self.kind.name,
+            "processor": self.processor,
+            "has_normal": self.has_normal,
+            "has_region": self.has_region,
+            "calibration": asdict(detector.calibration),
+            "matched_calibration": asdict(detector.matched_calibration),
+            "light_levels": None if levels is None else asdict(levels),
+            "first_calibration": first,
+            "scores": self.self_test.scores,
+            "tolerance": self.self_test.tolerance,
+        }
+        (folder / ENGINE_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+
+def with_engine(detector: Detector, folder: Path, choice: str | None = None) -> Detector:
+    """Return a detector with an engine that lies in its folder, and that engine's thresholds.
+
+    Where there is none that this machine can run and that passes its check, the detector is
+    returned as it is, so that PyTorch serves, and one line says why.
+
+    Args:
+        detector: scored by PyTorch.
+        folder: where it was saved.
+        choice: ``torch`` for none; the name of one; ``auto`` for the quickest that passes; None for
+            what ``RECONAD_ENGINE`` says, and ``auto`` where it says nothing.
+
+    Raises:
+        ConfigError: there is no engine of this name.
+    """
+    choice = choice or os.environ.get(ENGINE_VARIABLE) or AUTO
+    if choice == TORCH:
+        return detector
+    asked = list(ENGINES.values()) if choice == AUTO else [engine_kind(choice)]
+    for kind in asked:
+        if choice == AUTO and not (folder / ENGINES_FOLDER / kind.name).is_dir():
+            continue
+        try:
+            engined = open_engine(detector, folder, kind)
+        except ModelFormatError as error:
+            _logger.warning("the engine %s does not serve: %s", kind.name, error)
+            continue
+        _logger.info("the engine %s serves", kind.name)
+        return engined
+    return detector
+
+
+def open_engine(detector: Detector, folder: Path, kind: EngineKind) -> Detector:
+    """Return a detector with one engine of its folder, and that engine's thresholds.
+
+    Raises:
+        ModelFormatError: there is none, it cannot be read, this machine cannot run it, or it does
+            not pass its check.
+    """
+    own = folder / ENGINES_FOLDER / kind.name
+    if not own.is_dir():
+        raise ModelFormatError("the model has none of this name: see `reconad export`")
+    if why := why_not_here(kind):
+        raise ModelFormatError(why)
+    try:
+        description = json.loads((own / ENGINE_FILE).read_text(encoding="utf-8"))
+        if description["format_version"] != FORMAT_VERSION:
+            raise ModelFormatError("a newer reconad wrote it: load it with that one")
+        processor, here = tuple(description["processor"]), processor_kind()
+        if kind.is_of_one_processor and processor != here:
+            raise ModelFormatError(
+                f"it was exported on another kind of processor ({' '.join(processor)}; this is "
+                f"{' '.join(here)}): export it on one like this"
+            )
+        engined = _engined(detector, description, own, kind)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, ModelFormatError):
+            raise
+        raise ModelFormatError(f"{own} cannot be read: {' '.join(str(error).split())}") from None
+    if detector.witness is None or engined.witness is None:
+        return engined
+    second = open_engine(detector.witness.detector, folder / WITNESS_FOLDER, kind)
+    return replace(engined, witness=Witness(second, engined.witness.first))
+
+
+def _engined(
+    detector: Detector, description: dict[str, Any], folder: Path, kind: EngineKind
+) -> Detector:
+    """Open the engine of a detector's first network, and check it."""
+    graph = OpenVinoGraph(folder / GRAPH_FILE, kind)
+    engine = Engine(graph, description["has_normal"], description["has_region"])
+    pictures = load_file(folder / PICTURES_FILE)[_PICTURES]
+    test = SelfTest(pictures, tuple(description["scores"]), description["tolerance"])
+    if failed := test.why_failed(score_plainly(engine, detector, pictures)):
+        raise ModelFormatError(failed)
+    levels, first = description["light_levels"], description["first_calibration"]
+    witness = detector.witness
+    if witness is not None:
+        witness = Witness(witness.detector, Calibration.read(first))
+    return replace(
+        detector,
+        engine=engine,
+        calibration=Calibration.read(description["calibration"]),
+        matched_calibration=Calibration.read(description["matched_calibration"]),
+        light_levels=None if levels is None else CalibrationGroups.read(levels),
+        witness=witness,
+    )
+
+
+def score_plainly(engine: Engine, detector: Detector, pictures: Tensor) -> Scores:
+    """Score (K, 3, S, S) uint8 pictures of the network's size by an engine, held against the normal
+    map of all contexts, everywhere in the region."""
+    inside = None if detector.region is None else detector.region.union
+    return engine.score(pictures, None, detector.normal_map, inside)

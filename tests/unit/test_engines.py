@@ -1,0 +1,325 @@
+"""Engines: graphs that score in PyTorch's place, what is checked of them, and when none serves."""
+
+import json
+import logging
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reconad_plugin.detector import engine as engines
+from reconad_plugin.detector import engine_export
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
+from reconad_plugin.detector.detector import Detector, Witness
+from reconad_plugin.detector.engine import ENGINES, engine_kind
+from reconad_plugin.detector.engine_export import ExportImages, compare, export_engine
+from reconad_plugin.detector.engine_files import ENGINE_FILE, ENGINE_VARIABLE, GRAPH_FILE
+from reconad_plugin.detector.normal_map import MapSums
+from reconad_plugin.detector.persistence import load_detector, save_detector
+from reconad_plugin.detector.windows import Windows
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.region import PRODUCT, Region
+from reconad_plugin.images.size import ImageSize
+from reconad_plugin.networks.autoencoder import build_autoencoder
+
+SIZE = ImageSize.square(32)
+FPR = 0.1
+OPENVINO = ENGINES["openvino"]
+
+
+def build(normal, seed, **parts):
+    """A detector with few and untrained weights, calibrated on the pictures."""
+    sizes = {"width": 4, "latent_dim": 8}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_autoencoder(SIZE, **sizes).eval().to(memory_format=torch.channels_last)
+    light, nothing = LightReference.fit(normal), calibrate([0.0, 1.0], FPR)
+    of_it = (light, nothing, nothing, ImageLimits())
+    return calibrated(Detector("ae", sizes, SIZE, network, *of_it, **parts), normal)
+
+
+def calibrated(detector, normal):
+    """The detector with thresholds that rest on these pictures."""
+    as_they_come, matched = detector.score(normal), detector.score_matched(normal)
+    return replace(
+        detector,
+        calibration=calibrate(as_they_come.pred_score, FPR, as_they_come.map_maxima),
+        matched_calibration=calibrate(matched.pred_score, FPR, matched.map_maxima),
+    )
+
+
+def with_levels(detector, normal):
+    """The detector with thresholds at two levels of light."""
+    luminance, scores = luminances(normal), detector.score(normal)
+    middle = float(np.median(luminance))
+    of_levels = [
+        calibrate(scores.pred_score[chosen], FPR, scores.map_maxima[chosen])
+        for chosen in (luminance < middle, luminance >= middle)
+    ]
+    return replace(detector, light_levels=CalibrationGroups((middle,), tuple(of_levels)))
+
+
+@pytest.fixture(scope="module")
+def images(make_normal, plant_defect):
+    """Pictures that were learnt, that thresholds rest on, and others."""
+    normal = [make_normal(count, seed) for count, seed in ((8, 1), (20, 2), (10, 3))]
+    return ExportImages(*normal, plant_defect(make_normal(10, 4)))
+
+
+@pytest.fixture(scope="module")
+def detector(images):
+    """A detector with a normal map, a region, levels of light and a witness."""
+    normal, mask = images.held_out, np.ones(SIZE.shape, bool)
+    mask[:6] = False
+    region = Region({PRODUCT: mask})
+    maps = build(normal, 0, region=region).score(normal).anomaly_map
+    first = build(normal, 0, region=region, normal_map=MapSums.of(maps).normal_map())
+    witness = Witness(build(normal, 1, region=region), first.calibration)
+    return with_levels(calibrated(replace(first, witness=witness), normal), normal)
+
+
+@pytest.fixture(scope="module")
+def exported(detector, images, tmp_path_factory):
+    """The folder of the saved detector, with an engine."""
+    folder = tmp_path_factory.mktemp("exported")
+    save_detector(detector, folder)
+    export_engine(detector, OPENVINO, images, folder)
+    return folder
+
+
+@pytest.fixture
+def own_copy(exported, tmp_path):
+    """A copy of that folder, to damage."""
+    return shutil.copytree(exported, tmp_path / "copy")
+
+
+def rewrite(folder, **changes):
+    """Change what an engine says of itself."""
+    file = folder / "engines" / "openvino" / ENGINE_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_an_engine_in_the_model_serves_by_itself(exported, detector, images):
+    """It is the engine of both networks; maps, scores and thresholds are those of PyTorch."""
+    loaded = load_detector(exported)
+
+    assert loaded.engine.name == loaded.witness.detector.engine.name == "openvino"
+    for each in (images.normal, images.anomalous):
+        for was, found in (
+            (detector.score(each), loaded.score(each)),
+            (detector.score_matched(each), loaded.score_matched(each)),
+        ):
+            np.testing.assert_allclose(found.pred_score, was.pred_score, rtol=1e-3)
+            np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, rtol=1e-3, atol=1e-4)
+    for of in ("calibration", "matched_calibration"):
+        was, found = getattr(detector, of), getattr(loaded, of)
+        assert found.image_threshold == pytest.approx(was.image_threshold, rel=1e-3)
+        assert found.pixel_threshold == pytest.approx(was.pixel_threshold, rel=1e-3)
+    for was, found in zip(
+        detector.light_levels.calibrations, loaded.light_levels.calibrations, strict=True
+    ):
+        assert found.image_threshold == pytest.approx(was.image_threshold, rel=1e-3)
+
+
+def test_each_picture_is_held_against_its_own_normal_map_and_region(exported, images):
+    """As where contexts are told, and regions by position."""
+    loaded = load_detector(exported)
+    plain = replace(loaded, engine=None)
+    count = len(images.normal)
+    normal = [replace(loaded.normal_map, mean=loaded.normal_map.mean * n) for n in range(count)]
+    inside = np.random.default_rng(0).random((count, *SIZE.shape)) < 0.8
+
+    was, found = (each.score_views(images.normal, None, normal, inside) for each in (plain, loaded))
+
+    np.testing.assert_allclose(found.pred_score, was.pred_score, rtol=1e-4)
+    np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, rtol=1e-4, atol=1e-4)
+
+
+def test_many_threads_score_at_once(exported, images):
+    """Each gets the scores of its own pictures."""
+    loaded = load_detector(exported)
+    alone = loaded.score(images.normal).pred_score
+
+    with ThreadPoolExecutor(8) as pool:
+        scores = list(pool.map(lambda each: loaded.score(each).pred_score, images.normal.split(1)))
+
+    np.testing.assert_allclose(np.concatenate(scores), alone, rtol=1e-6)
+
+
+def test_windows_are_scored_by_the_engine(images, tmp_path, monkeypatch):
+    """Both the shrunk picture, which has a normal map, and its windows, which have none."""
+    pictures = images.held_out.repeat(1, 1, 2, 2)
+    maps = build(images.held_out, 0).score(images.held_out).anomaly_map
+    one = build(images.held_out, 0, normal_map=MapSums.of(maps).normal_map())
+    windows = Windows(SIZE, whole_scale=2.0, window_scale=1.0)
+    large = replace(one, image_size_px=ImageSize.square(64), windows=windows)
+    large = calibrated(large, pictures)
+    of_all = [each.repeat(1, 1, 2, 2) for each in vars(images).values()]
+
+    engined = export_engine(large, OPENVINO, ExportImages(*of_all), tmp_path)
+
+    was, found = large.score(of_all[-1]), engined.score(of_all[-1])
+    np.testing.assert_allclose(found.pred_score, was.pred_score, rtol=1e-4)
+    np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "has_wide_sums", [pytest.param(True, id="wide"), pytest.param(False, id="7 bits")]
+)
+def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_sums):
+    """Normal images tell the ranges; the last convolution and what is behind it stay wide."""
+    monkeypatch.setattr(engine_export, "has_wide_sums", lambda: has_wide_sums)
+    plain = build(images.held_out, 0)
+
+    engined = export_engine(plain, ENGINES["openvino-int8"], images, tmp_path)
+
+    graph = (tmp_path / "engines" / "openvino-int8" / GRAPH_FILE).read_text()
+    assert graph.count('element_type="i8"') == 8  # of 7 convolutions and 2 linear layers
+    was, found = (each.score(images.anomalous).pred_score for each in (plain, engined))
+    np.testing.assert_allclose(found, was, rtol=0.05)
+    assert engined.calibration.image_threshold == pytest.approx(
+        plain.calibration.image_threshold, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("choice", ["torch", "openvino-int8"])
+def test_another_choice_leaves_pytorch(exported, detector, images, choice, monkeypatch):
+    """``torch`` asks for no engine; one that the model has not cannot serve. Thresholds are back
+    to those of PyTorch too."""
+    monkeypatch.setenv(ENGINE_VARIABLE, choice)
+
+    loaded = load_detector(exported)
+
+    assert loaded.engine is None
+    assert loaded.calibration == detector.calibration
+    np.testing.assert_array_equal(
+        loaded.score(images.normal).pred_score, detector.score(images.normal).pred_score
+    )
+
+
+def test_an_unknown_engine_is_refused(exported, monkeypatch):
+    """A misspelt variable does not quietly mean PyTorch."""
+    monkeypatch.setenv(ENGINE_VARIABLE, "openvinno")
+
+    with pytest.raises(ConfigError, match=r"an engine must be one of .*; got 'openvinno'"):
+        load_detector(exported)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(
+            {"scores": [1.0, 2.0, 3.0]}, "it scores a picture .* off what it did", id="score"
+        ),
+        pytest.param({"scores": [float("nan")] * 3}, "it scores a picture nan off", id="no number"),
+        pytest.param({"format_version": 2}, "a newer reconad wrote it", id="newer"),
+        pytest.param({"calibration": {}}, "cannot be read: 'normal_scores'", id="thresholds"),
+        pytest.param({"has_region": False}, "a graph takes a normal map and a region", id="inputs"),
+    ],
+)
+def test_an_engine_that_fails_its_check_does_not_serve(own_copy, detector, caplog, changes, said):
+    """One line says why, and PyTorch serves with its own thresholds."""
+    rewrite(own_copy, **changes)
+
+    loaded = load_detector(own_copy)
+
+    assert loaded.engine is None
+    assert loaded.calibration == detector.calibration
+    (line,) = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    assert line.startswith("the engine openvino does not serve: ")
+    assert re.search(said, line)
+
+
+def test_a_damaged_graph_does_not_serve(own_copy, caplog):
+    """Neither does an engine whose witness has none."""
+    for own in (own_copy, own_copy / "witness"):
+        (own / "engines" / "openvino" / GRAPH_FILE).write_text("<net>")
+        assert load_detector(own_copy).engine is None
+
+    assert "cannot be read" in caplog.text
+
+
+def test_an_engine_of_narrow_numbers_serves_on_its_own_kind_of_processor(
+    own_copy, caplog, monkeypatch
+):
+    """Others come to other numbers; float32 serves on all."""
+    rewrite(own_copy, processor=["x86_64", "avx512_vnni"])
+    assert load_detector(own_copy).engine is not None
+    narrow = replace(OPENVINO, is_of_one_processor=True)
+    monkeypatch.setitem(engines.ENGINES, "openvino", narrow)
+
+    assert load_detector(own_copy).engine is None
+
+    assert "exported on another kind of processor (x86_64 avx512_vnni; this is" in caplog.text
+
+
+def test_without_openvino_pytorch_serves(exported, caplog, monkeypatch):
+    """The model is none the worse, and one line says what to install."""
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+
+    assert load_detector(exported).engine is None
+
+    assert "OpenVINO is not installed: pip install 'reconad[openvino]'" in caplog.text
+
+
+def test_a_processor_without_bfloat16_is_told_so(detector, images, tmp_path, monkeypatch):
+    """Before anything is written."""
+    monkeypatch.setitem(engines.ENGINES, "openvino-bf16", replace(OPENVINO, needs="BF99"))
+
+    with pytest.raises(ConfigError, match="cannot be exported here: this processor has no BF99"):
+        export_engine(detector, engine_kind("openvino-bf16"), images, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_engine_scores_is_not_saved(exported, tmp_path):
+    """Its thresholds would be taken for those of PyTorch."""
+    with pytest.raises(ValueError, match="load it with the engine torch"):
+        save_detector(load_detector(exported), tmp_path)
+
+
+def test_an_engine_is_compared_with_pytorch(exported, detector, images):
+    """On held-out and on further pictures; the clock is handed in."""
+    ticks = iter(range(1000))
+
+    figures = compare(detector, load_detector(exported), images, lambda: float(next(ticks)))
+
+    assert (figures.engine, figures.normal, figures.anomalous) == ("openvino", 30, 10)
+    assert figures.engine_auroc == figures.auroc
+    assert (figures.cpu_seconds, figures.engine_cpu_seconds) == (1, 1)
+    assert figures.most_p_value_move == pytest.approx(2 * (0.2 * 0.8 / 10) ** 0.5)
+    assert figures.refusal is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"engine_auroc": 0.9}, "image_AUROC moves from 1.0000 to 0.9000", id="auroc"),
+        pytest.param({"engine_auroc": float("nan")}, "image_AUROC moves", id="no number"),
+        pytest.param(
+            {"p_value_move": 0.3}, "a small p-value of a normal image moves by 0.300", id="p"
+        ),
+    ],
+)
+def test_an_engine_that_moves_scores_is_refused(exported, detector, images, changes, said):
+    """The sentence has the figures."""
+    figures = compare(detector, load_detector(exported), images, lambda: 0.0)
+
+    assert said in replace(figures, **{"auroc": 1.0, "engine_auroc": 1.0} | changes).refusal
+
+
+def test_pictures_may_lie_in_memory_as_they_were_decoded(exported, images):
+    """Colours last, as decoders give them; the scores are the same."""
+    loaded = load_detector(exported)
+    decoded = images.normal.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+    found = loaded.score(decoded).pred_score
+
+    np.testing.assert_allclose(found, loaded.score(images.normal).pred_score, rtol=1e-6)
