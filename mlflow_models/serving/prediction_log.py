@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -233,7 +234,7 @@ class PredictionLog:
             records = [row.to_record() for row in own]
             try:
                 self._spool.append(night, pa.RecordBatch.from_pylist(records, SERVED_SCHEMA))
-            except OSError as error:
+            except Exception as error:  # the disk is full, or a bug of ours
                 self._count("lost", len(own))
                 self._say_once("disk", f"the prediction log cannot write to its spool: {error}")
             if (
@@ -398,7 +399,8 @@ def _flush_on_sigterm(log: PredictionLog) -> None:
 def _go_behind_requests() -> None:
     """Lower this thread's priority; Linux alone has one for each thread."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        with suppress(OSError):  # of a sandbox that forbids it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _text(reference: object) -> str | None:
