@@ -1,15 +1,14 @@
 """Counts and latencies of a server, in Prometheus' format, and whether it is ready."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from mlflow_models.serving.pyfunc import DetectorPyfunc, RequestNotes
-from mlflow_models.serving.started import Started
 
 LATENCIES_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+OK: Final = 200
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -17,17 +16,17 @@ class Figures:
     """What is counted of all workers of a server."""
 
     def __init__(
-        self, pyfunc: DetectorPyfunc, started: Started, is_up_to_date: Callable[[], bool]
+        self, pyfunc: DetectorPyfunc, shared: Path | None, is_up_to_date: Callable[[], bool]
     ) -> None:
         """Args:
         pyfunc: what answers.
-        started: workers of one server count together.
+        shared: a folder of all workers of a server, which count together; None for the only one.
         is_up_to_date: whether the version that should serve does.
         """
-        if started.workers > 1 and FOLDER_VARIABLE not in os.environ:
-            folder = Path(tempfile.gettempdir()) / f"reconad-serving-{started.supervisor}"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            os.environ[FOLDER_VARIABLE] = str(folder)  # read when the package is imported
+        if shared is not None and FOLDER_VARIABLE not in os.environ:
+            counts = shared / "counts"
+            counts.mkdir(exist_ok=True)
+            os.environ[FOLDER_VARIABLE] = str(counts)  # read when the package is imported
         import prometheus_client as prometheus
 
         self._pyfunc, self._is_up_to_date, self._prometheus = pyfunc, is_up_to_date, prometheus
@@ -44,10 +43,10 @@ class Figures:
             self._requests.labels(status)
 
     def count(self, status: int, notes: RequestNotes, seconds: float) -> None:
-        """Count a request and the pictures in it."""
+        """Count a request and, where it was answered, the pictures in it."""
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
-        for row in notes.predictions:
+        for row in notes.predictions if status == OK else ():
             label = {True: "anomalous", False: "normal", None: "unreadable"}[row.pred_label]
             self._pictures.labels(row.model_version, label).inc()
 

@@ -65,6 +65,7 @@ class Follower:
         load: Callable[[Path], ServedVersion],
         download: Callable[[str, str], Path],
         on_absent: Callable[[], None] | None = None,
+        keep: Callable[[Path, str], None] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
@@ -73,10 +74,11 @@ class Follower:
         load: reads a folder of a saved model.
         download: fetches a model URI into a folder; returns where its files are.
         on_absent: is called where the alias points to nothing; None where it must point to one.
+        keep: is given the folder and number of each version that was taken up.
         clock_s: seconds that pass.
         """
         self.followed, self._holder, self._load, self._download = followed, holder, load, download
-        self._on_absent, self._clock_s = on_absent, clock_s
+        self._on_absent, self._keep, self._clock_s = on_absent, keep, clock_s
         self.wanted = holder.number  # what the alias pointed to, last seen
         self.swaps = 0
         self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
@@ -120,7 +122,10 @@ class Follower:
     def _ask(self) -> str | None:
         try:
             name, alias = self.followed.model_name, self.followed.alias
-            return str(open_client().get_model_version_by_alias(name, alias).version)
+            number = str(open_client().get_model_version_by_alias(name, alias).version)
+            if not number.isdigit():  # something else answers at this address
+                raise PlatformError("MLflow must name a version; what answers does not")
+            return number
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 if self._on_absent is not None:
@@ -130,19 +135,35 @@ class Follower:
 
     def _take_up(self, number: str) -> None:
         began_s, before = self._clock_s(), self._holder.number
-        with tempfile.TemporaryDirectory(prefix="reconad-serving-") as folder:
-            path = self._download(f"models:/{self.followed.model_name}/{number}", folder)
+        uri = f"models:/{self.followed.model_name}/{number}"
+        with tempfile.TemporaryDirectory() as folder:
+            path = self._download(uri, folder)
             check_memory(SIZES_NEEDED * _size_bytes(path), free_memory_bytes())
+            loaded = self._read(path, uri)
+            warm_up(loaded)
+            self._holder.take(loaded)
+            self.swaps += 1
+            if self._keep is not None:
+                self._keep(path, number)
+        instead = "" if before is None else f" in place of version {before}"
+        _logger.warning(
+            "version %s is at %s%s; loading took %.1f s",
+            loaded.number, self.followed, instead, self._clock_s() - began_s,
+        )  # fmt: skip
+
+    def _read(self, path: Path, uri: str) -> ServedVersion:
+        """Load a version and check it; errors name its address, and no folder that is gone soon."""
+        try:
             check_signature(path, self._holder.columns)
             loaded = self._load(path)
-        loaded.detector.check_itself()
-        warm_up(loaded)
-        self._holder.take(loaded)
-        self.swaps += 1
-        _logger.warning(
-            "version %s is at %s in place of version %s; loading took %.1f s",
-            loaded.number, self.followed, before, self._clock_s() - began_s,
-        )  # fmt: skip
+            loaded.detector.check_itself()
+        except ReconadError as error:
+            raise ModelFormatError(str(error).replace(str(path), uri)) from None
+        except Exception as error:  # of a damaged description, MLflow raises almost anything
+            raise ModelFormatError(
+                f"{uri} cannot be read: {error!r}".replace(str(path), uri)
+            ) from None
+        return loaded
 
     def _say(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, ReconadError) else said_by(error)
@@ -185,7 +206,7 @@ def followed_alias(
 def start_following(follower: Follower, poll_s: float) -> threading.Thread:
     """Check once, so that a server that cannot follow says so at its start, and go on in a thread
     that ends with the process."""
-    _logger.warning("%s is followed from version %s on", follower.followed, follower.wanted)
+    _logger.warning("%s is followed", follower.followed)
     follower.check()
     thread = threading.Thread(
         target=follower.run, args=(poll_s,), name=f"follow {follower.followed}", daemon=True
@@ -198,10 +219,12 @@ def check_signature(path: Path, columns: Sequence[str]) -> None:
     """Refuse a version that needs a column which the server does not hand on.
 
     Raises:
-        ModelFormatError: it does.
+        ModelFormatError: it does, or it says nothing of its columns.
     """
     signature = Model.load(str(path)).signature
-    needed = [] if signature is None else signature.inputs.required_input_names()
+    if signature is None:
+        raise ModelFormatError("a version must say which columns it takes; this one does not")
+    needed = signature.inputs.required_input_names()
     if missing := sorted(set(needed) - set(columns)):
         raise ModelFormatError(
             f"a version must do with the columns that the server began with, {', '.join(columns)}; "

@@ -5,9 +5,11 @@ MLflow builds its application with ``fastapi.FastAPI`` right after it has loaded
 no place for a middleware. So the class is exchanged until then, see ``guard_next_application``.
 """
 
+import asyncio
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -16,7 +18,7 @@ import fastapi
 
 from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.pyfunc import NOTES, RequestNotes
-from mlflow_models.serving.request import explain
+from mlflow_models.serving.request import FORMAT, explain, has_too_many_values
 from mlflow_models.serving.settings import ServingSettings
 
 Message = MutableMapping[str, Any]
@@ -28,10 +30,16 @@ INVOCATIONS: Final = "/invocations"
 METRICS: Final = "/metrics"
 READY: Final = "/ready"
 _OPEN: Final = (READY, "/ping", "/health", "/version")  # asked by those who have no token
+JSON: Final = "application/json"
 MEGABYTE: Final = 1_000_000
 _UNKNOWN: Final = (
     "a request needs the header Authorization: Bearer <token>, with the token of this server's "
     "RECONAD_TOKEN"
+)
+_WRONG: Final = "INVALID_PARAMETER_VALUE"
+_TOO_LONG: Final = (
+    "answering took longer than the server allows: send fewer pictures at once, or start it with a "
+    "longer --timeout"
 )
 _OWN_FAULT: Final = "the server could not answer this request: its log says why"
 
@@ -49,6 +57,7 @@ class Guard:
         self._app, self._figures = app, figures
         self._token = settings.token.get_secret_value().encode() if settings.token else None
         self._most_bytes = int(settings.max_body_mb * MEGABYTE)
+        self._max_rows = settings.max_rows
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -57,14 +66,17 @@ class Guard:
             return
         headers = dict(scope["headers"])
         if scope["path"] not in _OPEN and not self._may_ask(headers):
+            self._figures.count(401, RequestNotes(), 0.0)
             await _answer(send, 401, "UNAUTHENTICATED", _UNKNOWN)
+        elif scope["path"] in (METRICS, READY) and scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 405, "BAD_REQUEST", "this is asked for by GET")
         elif scope["path"] == METRICS:
             await _send(send, 200, b"text/plain; version=0.0.4", self._figures.text())
         elif scope["path"] == READY:
             state = self._figures.state()
             content = json.dumps(state).encode()
             await _send(send, 200 if state["ready"] else 503, b"application/json", content)
-        elif scope["path"] == INVOCATIONS:
+        elif scope["path"] == INVOCATIONS and scope["method"] == "POST":
             await self._invoke(scope, headers, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -87,25 +99,41 @@ class Guard:
             body = await self._read(headers, receive)
         except TooLargeError as error:
             self._figures.count(413, notes, time.perf_counter() - began_s)
-            await _answer(send, 413, "INVALID_PARAMETER_VALUE", str(error))
+            await _answer(send, 413, _WRONG, str(error))
             return
-        NOTES.set(notes)
-        answer, failure = _Answer(), None
-        try:
-            await self._app(scope, _once(body), answer.take)
-        except Exception as error:
-            failure = error
-        status, content = answer.status, bytes(answer.content)
-        kind = headers.get(b"content-type", b"").decode("latin-1")
-        if status >= 400:
-            said = notes.refused or explain(kind, body)
-            if said is None:
-                _logger.error("a request failed: %s", bytes(content[:1000]), exc_info=failure)
-            status = 400 if said else 500
-            code = "INVALID_PARAMETER_VALUE" if said else "INTERNAL_ERROR"
-            content = _content(code, said or _OWN_FAULT)
+        status, content = await self._ask(_plain_kind(scope, headers), body, notes)
+        notes.is_over = True
         self._figures.count(status, notes, time.perf_counter() - began_s)
         await _send(send, status, b"application/json", content)
+
+    async def _ask(
+        self, scope: MutableMapping[str, Any], body: bytes, notes: RequestNotes
+    ) -> tuple[int, bytes]:
+        """Return status and content of MLflow's answer, or what is wrong in place of its errors."""
+        kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+        if kind == JSON and has_too_many_values(body, self._max_rows):
+            return 400, _content(_WRONG, self._too_many)
+        NOTES.set(notes)
+        answer = _Answer()
+        try:
+            await self._app(scope, _once(body), answer.take)
+        except Exception as error:  # such as a text that cannot be sent back
+            answer.status = 500
+            failure: Exception | None = error
+        else:
+            failure = None
+        if answer.status < 400:
+            return answer.status, bytes(answer.content)
+        if answer.status == 504:
+            return 504, _content("DEADLINE_EXCEEDED", _TOO_LONG)
+        said = notes.refused or await asyncio.to_thread(explain, kind, body)
+        if said is None and answer.status < 500 and not notes.has_failed:
+            said = f"the request could not be read as a table of texts: send {FORMAT}"
+        if said is not None:
+            return 400, _content(_WRONG, said)
+        if failure is not None:
+            _logger.error("a request failed", exc_info=failure)
+        return 500, _content("INTERNAL_ERROR", _OWN_FAULT)
 
     async def _read(self, headers: MutableMapping[bytes, bytes], receive: Receive) -> bytes:
         """Read the body, and no more of it than it may have."""
@@ -120,6 +148,13 @@ class Guard:
             if len(body) > self._most_bytes:
                 raise TooLargeError(self._too_large)
         return bytes(body)
+
+    @property
+    def _too_many(self) -> str:
+        return (
+            f"a request must have at most {self._max_rows} rows, and little beside their texts; it "
+            f"has far more values: send {FORMAT}"
+        )
 
     @property
     def _too_large(self) -> str:
@@ -157,6 +192,18 @@ def guard_next_application(settings: ServingSettings, figures: Figures) -> None:
             await self._guard(scope, receive, send)
 
     fastapi.FastAPI = GuardedFastAPI  # type: ignore[misc]
+
+
+def _plain_kind(
+    scope: MutableMapping[str, Any], headers: MutableMapping[bytes, bytes]
+) -> MutableMapping[str, Any]:
+    """Write the kind of JSON in UTF-8 as MLflow compares it, however the client does."""
+    kind, _, options = headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
+    charset = re.search(r'charset\s*=\s*"?([^";\s]+)', options)
+    if kind.strip() != JSON or (charset is not None and charset[1] not in ("utf-8", "utf8")):
+        return scope
+    others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    return {**scope, "headers": [*others, (b"content-type", JSON.encode())]}
 
 
 def _once(body: bytes) -> Receive:

@@ -33,7 +33,7 @@ from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import Observe, Observed
 from reconad_plugin.detector.score_table import map_cells, map_extent
 from reconad_plugin.errors import ConfigError, InvalidImageError
-from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.decode import decode_image, upright_size
 from reconad_plugin.images.features import describe_image, hash_pixels
 from reconad_plugin.images.region import pixels_inside
 from reconad_plugin.ledger.served import SERVED_SCHEMA, TORCH, ServedRow, to_part
@@ -56,6 +56,7 @@ class LogLimits:
     queue_bytes: int = 256 * 2**20  # of their pictures and maps
     look_s: float = 1.0  # between two looks into the queue; what lies there is lost by a kill
     behind_s: float = 2.0  # a row that waited longer goes without what takes time to compute
+    described_pixels: int = 20_000_000  # a larger picture, which takes seconds, goes without too
     part_s: float = 60.0  # the oldest row of a part waits as long until it is sent
     part_rows: int = 10_000
     part_bytes: int = 64 * 2**20
@@ -80,6 +81,14 @@ class Answered:
     latency_ms: float  # since then
     reference: str | None
     answered_s: float  # by the clock that does not jump
+
+    @property
+    def pixels(self) -> int:
+        """Of its picture at its full size; 0 where none was read."""
+        if self.observed.content is None or self.observed.anomaly_map is None:
+            return 0
+        width, height = upright_size(self.observed.content)
+        return width * height
 
     @property
     def size_bytes(self) -> int:
@@ -202,7 +211,8 @@ class PredictionLog:
         written_s = time.monotonic()
         while (answered := self._next()) is not None:
             waited_s = time.monotonic() - answered.answered_s
-            is_in_time = waited_s <= self._limits.behind_s
+            is_in_time = waited_s <= self._limits.behind_s and not self._is_ending.is_set()
+            is_in_time = is_in_time and answered.pixels <= self._limits.described_pixels
             if not is_in_time:
                 self._count("undescribed", 1)
             shadow = self.shadow if is_in_time else None

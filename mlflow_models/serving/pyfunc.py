@@ -1,8 +1,8 @@
 """What MLflow calls for each request: rows with pictures in, rows of predictions out."""
 
 import base64
-import math
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -21,12 +21,15 @@ from reconad_plugin.detector.answer import (
     decode_base64,
 )
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.detector.prediction import predict_encoded, to_table
+from reconad_plugin.detector.prediction import Observe, Observed, predict_encoded, to_table
 
 IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
 OVERLAY_COLUMN: Final = "overlay"  # base64 of a PNG; also the parameter that asks for it
 THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
+MOST_THRESHOLD: Final = 1e9
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,6 +38,8 @@ class RequestNotes:
 
     predictions: list[Prediction] = field(default_factory=list)
     refused: str | None = None  # what is wrong with the request, in one sentence
+    has_failed: bool = False  # whether we could not answer what is no fault of the request
+    is_over: bool = False  # whether nobody waits for an answer any more
 
 
 # of the request that this thread works on; nobody listens where there is no server of ours
@@ -84,19 +89,33 @@ class DetectorPyfunc:
         threshold, ``{"threshold": 0.7}`` for labels by another threshold.
 
         Raises:
-            MlflowException: there are too many rows, or the threshold is no number above 0.
+            MlflowException: there are too many rows or none, a reference is no text, or the
+                threshold is no number above 0.
         """
+        notes = NOTES.get() or RequestNotes()
+        try:
+            return self._answer(model_input, params or {}, notes)
+        except MlflowException:
+            raise
+        except Exception:
+            notes.has_failed = True
+            _logger.exception("a request could not be answered")
+            raise
+
+    def _answer(
+        self, model_input: pd.DataFrame, asked: dict[str, Any], notes: RequestNotes
+    ) -> pd.DataFrame:
         served = self.served
         self._check_rows(len(model_input))
-        asked = params or {}
         with_map, with_regions, with_overlay = (
             bool(asked.get(name, False)) for name in (MAP_COLUMN, REGIONS_COLUMN, OVERLAY_COLUMN)
         )
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
         references, observe = _column(model_input, REFERENCE_COLUMN), None
+        _check_texts(REFERENCE_COLUMN, references or [])
         if self._log is not None and detector is served.detector:
-            observe = self._log.observe(detector, references)
+            observe = _unless_over(notes, self._log.observe(detector, references))
         rows = predict_encoded(
             detector,
             model_input[IMAGE_COLUMN].tolist(),
@@ -106,8 +125,7 @@ class DetectorPyfunc:
             _column(model_input, CONTEXT_COLUMN) if has_contexts else None,
             observe,
         )
-        if (notes := NOTES.get()) is not None:
-            notes.predictions = rows
+        notes.predictions = rows
         table = to_table(rows, with_regions, has_contexts)
         columns = {REFERENCE_COLUMN: references}
         if with_overlay:
@@ -122,6 +140,8 @@ class DetectorPyfunc:
         )
 
     def _check_rows(self, count: int) -> None:
+        if count == 0:
+            _refuse("a request must have at least one row; it has none: send a picture")
         if self._max_rows is not None and count > self._max_rows:
             _refuse(
                 f"a request must have at most {self._max_rows} rows; got {count}: send them in "
@@ -133,9 +153,28 @@ def _with_threshold(detector: Detector, asked: Mapping[str, Any]) -> Detector:
     threshold = float(asked.get(THRESHOLD_PARAMETER, 0))
     if threshold == 0:
         return detector
-    if not 0 < threshold < math.inf:
+    if not 0 < threshold <= MOST_THRESHOLD:
         _refuse(f"{THRESHOLD_PARAMETER} must be a number above 0; got {threshold}: correct it")
     return detector.held_against(threshold)
+
+
+def _check_texts(name: str, values: Iterable[Any]) -> None:
+    for index, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            _refuse(
+                f"the column {name!r} must be text; in row {index} it is {type(value).__name__}: "
+                "write it in quotes"
+            )
+
+
+def _unless_over(notes: RequestNotes, observe: Observe) -> Observe:
+    """Show what is answered, and not what nobody waits for."""
+
+    def take(rows: Sequence[Observed]) -> None:
+        if not notes.is_over:
+            observe(rows)
+
+    return take
 
 
 def _overlays(images: Iterable[Any], rows: Iterable[Prediction]) -> list[str | None]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
+    MOST_THRESHOLD,
     OVERLAY_COLUMN,
     REFERENCE_COLUMN,
     THRESHOLD_PARAMETER,
@@ -16,8 +17,21 @@ from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_C
 FORMAT: Final = '{"dataframe_records": [{"image": "<base64>"}], "params": {}}'
 _KINDS: Final = ("application/json", "text/csv", "application/vnd.apache.parquet")
 _FORMATS: Final = ("dataframe_records", "dataframe_split", "instances", "inputs")
+_VALUES_A_ROW: Final = 16
+_VALUES_BESIDE: Final = 1000
 _FLAGS: Final = (MAP_COLUMN, REGIONS_COLUMN, OVERLAY_COLUMN)
 _TEXTS: Final = (IMAGE_COLUMN, CONTEXT_COLUMN, REFERENCE_COLUMN)
+
+
+def has_too_many_values(body: bytes, max_rows: int) -> bool:
+    """Say whether a JSON body has far more values than so many rows can have, before it is parsed:
+    a parser would take half a minute for tens of millions of them.
+
+    Example:
+        >>> has_too_many_values(b'{"dataframe_records": [' + b'[],' * 10_000 + b'[]]}', 256)
+        True
+    """
+    return sum(map(body.count, (b"{", b"[", b","))) > _VALUES_A_ROW * max_rows + _VALUES_BESIDE
 
 
 def explain(content_type: str, body: bytes) -> str | None:
@@ -45,12 +59,24 @@ def explain(content_type: str, body: bytes) -> str | None:
         return f"the body must be JSON in UTF-8; it breaks off or goes wrong{where}: send {FORMAT}"
     if not isinstance(request, dict):
         return f"the body must be a JSON object; it is another value: send {FORMAT}"
+    if strange := set(request) - {*_FORMATS, "params"}:
+        return f"the body has {len(strange)} keys that mean nothing here: send {FORMAT}"
     found = [each for each in _FORMATS if each in request]
     if len(found) != 1:
         return (
             f"the body must have one of {', '.join(_FORMATS)}; it has {len(found)}: send {FORMAT}"
         )
     return _explain_params(request.get("params")) or _explain_rows(found[0], request[found[0]])
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a pair of code units
+        return False
+    return True
 
 
 def _explain_csv(body: bytes) -> str | None:
@@ -72,7 +98,8 @@ def _explain_params(params: Any) -> str | None:
         if not isinstance(params.get(name, False), bool):
             return f"params.{name} must be true or false; it is another value"
     threshold = params.get(THRESHOLD_PARAMETER, 1.0)
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not threshold >= 0:
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if not is_number or not 0 <= threshold <= MOST_THRESHOLD:
         return f"params.{THRESHOLD_PARAMETER} must be a number above 0; it is another value"
     return None
 
@@ -88,6 +115,7 @@ def _explain_rows(name: str, rows: Any) -> str | None:
         return f"inputs must be lists of base64 texts by column; they are not: send {FORMAT}"
     if not isinstance(rows, list):
         return f"{name} must be a list of rows; it is another value: send {FORMAT}"
+    columns = {*rows[0]} if rows and isinstance(rows[0], dict) else set()
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             return f"each row must be a JSON object; row {index} is another value: send {FORMAT}"
@@ -96,7 +124,9 @@ def _explain_rows(name: str, rows: Any) -> str | None:
                 f"each row must have the column 'image'; row {index} has none: send base64 of a "
                 "picture file"
             )
+        if name == "instances" and {*row} != columns:
+            return f"all rows of instances must have the same columns; row {index} has others"
         for column in _TEXTS:
-            if not isinstance(row.get(column), str | None):
+            if not _is_text(row.get(column)):
                 return f"the column {column!r} must be text; in row {index} it is another value"
     return "there must be at least one row; there is none: send a picture" if not rows else None

@@ -6,13 +6,21 @@ Every variable is optional.
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from reconad_plugin.errors import ConfigError
 
 PREFIX: Final = "RECONAD_"
 _ALIAS: Final = r"^[A-Za-z0-9_.-]+$"
+LEAST_TOKEN: Final = 8  # characters
 FOLLOW_NOTHING: Final = "off"
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if len(text) < LEAST_TOKEN or not all("!" <= each <= "~" for each in text):
+        raise ValueError(f"it must be {LEAST_TOKEN} or more visible characters of ASCII")
+    return token
 
 
 class ServingSettings(BaseModel):
@@ -28,7 +36,7 @@ class ServingSettings(BaseModel):
     shadow: Annotated[str, Field(pattern=_ALIAS)] | None = None
     shadow_share: float = Field(0.1, gt=0, le=1)  # of the pictures
     # asked of every request as `Authorization: Bearer <token>`; left out, nothing is asked
-    token: Annotated[SecretStr, Field(min_length=8)] | None = None
+    token: Annotated[SecretStr, AfterValidator(_check_token)] | None = None
     max_rows: int = Field(256, ge=1, le=100_000)  # of a request
     max_body_mb: float = Field(64, gt=0, le=4096)  # of a request, 10^6 bytes
     max_image_pixels: int | None = Field(None, ge=1)  # of a picture, in place of the version's own
@@ -40,7 +48,8 @@ def read_settings(environment: Mapping[str, str]) -> ServingSettings:
     Raises:
         ConfigError: one breaks its rule.
     """
-    asked = {name: environment.get(variable(name), "") for name in ServingSettings.model_fields}
+    names = ServingSettings.model_fields
+    asked = {name: environment.get(variable(name), "").strip() for name in names}
     try:
         return ServingSettings.model_validate({name: text for name, text in asked.items() if text})
     except ValidationError as error:

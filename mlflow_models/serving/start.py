@@ -2,9 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +20,12 @@ from mlflow_models.serving.prediction_log import PredictionLog, open_log
 from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
 from mlflow_models.serving.shadow import Shadow
+from mlflow_models.serving.shared_folder import keep_version, kept_version, open_shared_folder
 from mlflow_models.serving.started import Started, how_started
 from mlflow_models.serving.version import ServedVersion
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, ReconadError
 
+WRONG_START: Final = 2  # as of a command with wrong input
 _SCORING_SERVER: Final = "mlflow.pyfunc.scoring_server.app"
 # the registry is asked again soon, so one call may end early; what is set already stays
 _IMPATIENT: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -49,19 +53,36 @@ def serve(model: Path, origin: Origin) -> DetectorPyfunc:
     job.
 
     Raises:
-        ConfigError: a variable breaks its rule.
+        ConfigError: a variable breaks its rule; a server ends with one line in place of it.
         ModelFormatError: an alias is to be followed, and the model comes from no registry.
     """
+    if not is_server():
+        return _serve(model, origin, None)
+    started = how_started()
+    try:
+        return _serve(model, origin, started)
+    except (ReconadError, OSError) as error:
+        print(f"reconad: the server cannot start: {error}", file=sys.stderr, flush=True)
+        if started.supervisor != os.getpid():  # which would start another worker for ever
+            os.kill(started.supervisor, signal.SIGTERM)
+        os._exit(WRONG_START)
+
+
+def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfunc:
+    settings = read_settings(os.environ)
     log_settings = LogSettings.from_environment(os.environ)
     log = None if log_settings is None else open_log(log_settings)
-    started = how_started() if is_server() else None
-    if started is not None and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_of(started.workers, _cores()))  # an engine asks for it
-    version = origin.load(model)
-    if started is None and not os.environ.get(variable("follow")):
+    if started is None and settings.follow is None:
+        version = origin.load(model)
         return DetectorPyfunc(version.detector, version.number, log=log)
-    settings = read_settings(os.environ)
-
+    shared = None
+    if started is not None:
+        _log_to_stderr()
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(threads_of(started.workers, _cores()))  # an engine asks for it
+        if started.workers > 1:
+            shared = open_shared_folder(started.supervisor)
+    version = origin.load((shared and kept_version(shared)) or model)
     most_pixels, load = settings.max_image_pixels, origin.load
 
     def load_with_limit(path: Path) -> ServedVersion:
@@ -76,9 +97,10 @@ def serve(model: Path, origin: Origin) -> DetectorPyfunc:
     followed = followed_alias(settings.follow, origin.model_name, command_line)
     follower = None
     if followed is not None:
-        follower = Follower(followed, pyfunc, origin.load, origin.download)
+        keep = None if shared is None else partial(keep_version, shared)
+        follower = Follower(followed, pyfunc, origin.load, origin.download, keep=keep)
     if started is not None:
-        _set_up_process(settings, started, pyfunc, follower)
+        _set_up_process(settings, shared, pyfunc, follower)
     if follower is not None:
         start_following(follower, settings.poll_s)
     if settings.shadow is not None:
@@ -100,10 +122,12 @@ def _add_shadow(settings: ServingSettings, origin: Origin, log: PredictionLog | 
 
 
 def _set_up_process(
-    settings: ServingSettings, started: Started, pyfunc: DetectorPyfunc, follower: Follower | None
+    settings: ServingSettings,
+    shared: Path | None,
+    pyfunc: DetectorPyfunc,
+    follower: Follower | None,
 ) -> None:
-    _log_to_stderr()
-    figures = Figures(pyfunc, started, lambda: follower is None or follower.is_up_to_date)
+    figures = Figures(pyfunc, shared, lambda: follower is None or follower.is_up_to_date)
     guard_next_application(settings, figures)
     for name, value in _IMPATIENT.items():
         os.environ.setdefault(name, value)

@@ -1,6 +1,7 @@
 """A detector as files: weights in safetensors, all else in JSON. No pickle, so that loading a
 model can never run code."""
 
+import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -66,6 +67,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
     save_file(weights, folder / WEIGHTS_FILE)
     description = {
         "format_version": FORMAT_VERSION,
+        "weights_sha256": _hash(folder / WEIGHTS_FILE),
         "model": detector.model,
         "architecture": detector.architecture,
         "image_size_px": detector.image_size_px.setting,
@@ -133,6 +135,11 @@ def _load(folder: Path) -> Detector:
             f"this reconad reads formats {FORMAT_VERSION} and {WITNESS_FORMAT_VERSION}; {folder} "
             f"has {version!r}: load it with the reconad that wrote it"
         )
+    if description.get("weights_sha256", own := _hash(folder / WEIGHTS_FILE)) != own:
+        raise ModelFormatError(
+            f"{folder} does not fit together: {WEIGHTS_FILE} is not the file that {DETECTOR_FILE} "
+            "was written with"
+        )
     try:
         detector = _build(description, weights)
         if version == FORMAT_VERSION:
@@ -149,6 +156,11 @@ def _load(folder: Path) -> Detector:
     return replace(detector, witness=Witness(second, first))
 
 
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
     """Build a detector of what ``detector.json`` holds."""
     model, architecture = description["model"], description["architecture"]
@@ -163,6 +175,8 @@ def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
         if name.startswith(_REGION)
     }
     shown = weights.pop(_SELF_TEST, None)
+    if shown is None and "self_test_score" in description:
+        raise ValueError("it has the score of a self-test and not its image")
     told = description.get("contexts")
     contexts = None if told is None else _contexts(told, weights)
     network.load_state_dict(weights)

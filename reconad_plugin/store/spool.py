@@ -67,23 +67,25 @@ class Spool:
         self._open: _OpenFile | None = None
         self._count = 0  # of files of its own
         self._guard = threading.Lock()  # of the locks
-        made = folder / f"{_BEING_MADE}{writer}"
-        made.mkdir(parents=True)
-        lock = _try_lock(made, os.O_CREAT)
-        if lock is None:
-            raise OSError(f"a folder for rows to send must be on a disk with locks; got {folder}")
-        self._locks = {self._own: lock}
-        made.rename(self._own)  # others see it with its lock held
+        self._locks: dict[Path, int] = {}
+        self._make_own()
 
     def append(self, group: str, batch: pa.RecordBatch) -> None:
         """Put rows of a group on the disk; they are there when this returns.
 
         Raises:
-            OSError: the disk is full or broken; these rows are lost.
+            OSError: the disk is full or broken, or somebody removed the open file; these rows are
+                lost.
         """
         if self._open is not None and self._open.group != group:
             self.seal()
+        if self._open is not None and not self._open.path.exists():
+            rows, path = self._open.rows, self._open.path
+            self.seal()
+            raise OSError(f"{rows} rows that lay in {path} are gone: leave that folder alone")
         if self._open is None:
+            if not self._own.exists():  # somebody tidied up
+                self._make_own()
             self._count += 1
             path = self._own / f"{group}.{self._count:06}{_OPEN}"
             self._open = _OpenFile(group, path, self._schema)
@@ -92,6 +94,21 @@ class Spool:
         except OSError:
             self.seal()  # whatever would come after a torn row could not be read
             raise
+
+    def _make_own(self) -> None:
+        made = self._folder / f"{_BEING_MADE}{self._own.name}"
+        made.mkdir(parents=True)
+        lock = _try_lock(made, os.O_CREAT)
+        if lock is None:
+            raise OSError(
+                f"a folder for rows to send must be on a disk with locks; got {self._folder}"
+            )
+        with self._guard:
+            before = self._locks.pop(self._own, None)
+            self._locks[self._own] = lock
+        if before is not None:
+            os.close(before)
+        made.rename(self._own)  # others see it with its lock held
 
     def seal(self) -> None:
         """Complete the file that is open, so that it is sent."""
@@ -190,10 +207,11 @@ class _OpenFile:
             self._stream.close()
         with suppress(OSError):
             self._file.close()
-        if self.rows:
-            self.path.rename(self.path.with_suffix(_COMPLETE))
-        else:
-            self.path.unlink()
+        with suppress(FileNotFoundError):  # somebody tidied up
+            if self.rows:
+                self.path.rename(self.path.with_suffix(_COMPLETE))
+            else:
+                self.path.unlink()
 
 
 def _try_lock(folder: Path, flags: int = 0) -> int | None:

@@ -288,7 +288,7 @@ def test_parts_are_not_tiny(open_log, bucket, tiny_detector, contents):
             wait_until(lambda rows=rows: log._spool.open_rows == rows or bucket.objects)
         wait_until(lambda: bucket.objects)
         assert len(bucket.objects) == 1
-        assert len(bucket.log) == 9
+        assert len(bucket.log) in (8, 9)  # the last may be written by itself
 
 
 def test_end_is_told_in_advance(open_log, bucket, tiny_detector, contents):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import sys
+import time
 
 import httpx
 import mlflow
@@ -106,10 +107,10 @@ ROW = {"image": "?"}
     [
         pytest.param(b"{", "the body must be JSON in UTF-8; it breaks", id="cut off"),
         pytest.param(b"\xff\xfe", "the body must be JSON in UTF-8", id="no UTF-8"),
-        pytest.param(b"[" * 100_000, "the body must be JSON in UTF-8", id="nested too deep"),
+        pytest.param(b"[" * 1000, "the body must be JSON in UTF-8", id="nested too deep"),
         pytest.param([], "the body must be a JSON object", id="a list"),
         pytest.param({}, "the body must have one of dataframe_records", id="empty"),
-        pytest.param({"messages": [ROW]}, "the body must have one of", id="a chat"),
+        pytest.param({"messages": [ROW]}, "the body has 1 keys that mean nothing", id="a chat"),
         pytest.param({"dataframe_records": ROW}, "must be a list of rows", id="no list"),
         pytest.param({"dataframe_records": []}, "there must be at least one row", id="no row"),
         pytest.param({"instances": ["?"]}, "each row must be a JSON object; row 0", id="no object"),
@@ -136,6 +137,34 @@ ROW = {"image": "?"}
         ),
         pytest.param(
             {"dataframe_records": [ROW], "params": []}, "params must be a JSON", id="no params"
+        ),
+        pytest.param(
+            {"dataframe_records": [ROW], "params": {"threshold": 10**400}},
+            "threshold must be a number above 0",
+            id="a number too large",
+        ),
+        pytest.param(
+            {"dataframe_records": [{"image": "?", "reference": 12345678901234567}]},
+            "the column 'reference' must be text; in row 0 it is",
+            id="a reference that is a number",
+        ),
+        pytest.param(
+            {"dataframe_records": [{"image": "?", "reference": "\ud800"}]},
+            "the column 'reference' must be text; in row 0 it is",
+            id="half a character",
+        ),
+        pytest.param(
+            {"instances": [ROW, {**ROW, "reference": "SECRET"}]},
+            "all rows of instances must have the same columns; row 1 has others",
+            id="uneven rows",
+        ),
+        pytest.param(
+            {"messages": [], "dataframe_records": [ROW]}, "1 keys that mean nothing", id="a key"
+        ),
+        pytest.param(
+            b'{"dataframe_records":[' + b"[]," * 20_000 + b"[]]}",
+            "it has far more values",
+            id="far too many values",
         ),
         pytest.param(
             {"dataframe_records": [ROW] * 3},
@@ -172,6 +201,16 @@ def test_another_kind_of_content_is_refused(start, kind, sentence):
     assert answer.status_code == 400
     assert sentence in answer.json()["message"]
     assert "SECRET" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "kind", ["Application/JSON", 'application/json; charset="UTF-8"', "application/json; a=b"]
+)
+def test_json_is_taken_however_it_is_called(start, encoded, kind):
+    """The standard leaves case, quotes and further options to the client."""
+    body = json.dumps({"dataframe_records": [{"image": encoded}]}).encode()
+
+    assert ask(start(), body, **{"Content-Type": kind}).status_code == 200
 
 
 def test_a_large_body_is_refused_before_it_is_read(start):
@@ -217,7 +256,7 @@ def test_what_was_asked_is_counted(start, encoded):
         assert line in text
 
 
-def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch):
+def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch, caplog):
     """It is a 500 without a word of what failed, which the log has."""
     app = start()
     monkeypatch.setattr("mlflow_models.serving.pyfunc.to_table", None)
@@ -226,6 +265,32 @@ def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch):
 
     assert answer.status_code == 500
     assert answer.json()["message"] == "the server could not answer this request: its log says why"
+    assert encoded not in caplog.text
+    assert "reconad_pictures_total{" not in ask(app, path="/metrics").text
+
+
+def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypatch):
+    """MLflow gives up after its time; the pictures were not answered."""
+    monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "1")
+    app = start()
+    monkeypatch.setattr(
+        "mlflow_models.serving.pyfunc.predict_encoded", lambda *args: time.sleep(1.5) or []
+    )
+
+    answer = ask(app, {"dataframe_records": [{"image": encoded}]})
+
+    assert answer.status_code == 504
+    assert "send fewer pictures at once" in answer.json()["message"]
+    assert 'reconad_requests_total{status="504"} 1.0' in ask(app, path="/metrics").text
+
+
+def test_other_methods_are_refused(start):
+    """What is asked for by GET is not by POST, nor the other way round."""
+    app = start()
+
+    assert ask(app, path="/invocations").status_code == 405
+    assert ask(app, {}, path="/ready").status_code == 405
+    assert ask(app, {}, path="/metrics").status_code == 405
 
 
 def test_a_model_loaded_elsewhere_is_plain(tiny_detector, tmp_path, encoded):
@@ -250,6 +315,7 @@ def test_any_body_has_an_explanation(body):
     [
         pytest.param({"RECONAD_MAX_ROWS": "many"}, "RECONAD_MAX_ROWS is wrong", id="no number"),
         pytest.param({"RECONAD_TOKEN": "short"}, "RECONAD_TOKEN is wrong", id="short token"),
+        pytest.param({"RECONAD_TOKEN": "pass phrase"}, "RECONAD_TOKEN is wrong", id="two words"),
         pytest.param({"RECONAD_FOLLOW": "a b"}, "RECONAD_FOLLOW is wrong", id="no alias"),
     ],
 )
@@ -258,6 +324,11 @@ def test_wrong_variables_stop_the_start(variables, sentence):
     with pytest.raises(ConfigError, match=sentence) as refused:
         read_settings(variables)
     assert not any(value in str(refused.value) for value in variables.values())
+
+
+def test_a_variable_from_a_file_may_end_in_a_new_line():
+    """Secrets often do."""
+    assert read_settings({"RECONAD_TOKEN": f"{TOKEN}\n"}).token.get_secret_value() == TOKEN
 
 
 def test_workers_share_the_cores_and_what_they_count():

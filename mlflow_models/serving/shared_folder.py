@@ -1,0 +1,78 @@
+"""A folder that the workers of one server share and nobody else may enter. It goes when a later
+server starts."""
+
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from reconad_plugin.errors import PlatformError
+
+_CURRENT: Final = "current"  # holds the number of the version that was taken up last
+
+
+def open_shared_folder(supervisor: int) -> Path:
+    """Return the folder of the server with this process, made if need be.
+
+    Raises:
+        PlatformError: somebody else may enter what lies in its place.
+    """
+    base = Path(tempfile.gettempdir()) / f"reconad-serving-{os.getuid()}"
+    with suppress(FileExistsError):
+        base.mkdir(mode=0o700)
+    found = base.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if not is_own or found.st_mode & 0o077:
+        raise PlatformError(
+            f"{base} must be a folder of this user that nobody else may enter; it is not: remove "
+            "it, or set TMPDIR to another place"
+        )
+    for left in base.iterdir():
+        if left.name != _name(_process_of(left.name)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = base / _name(supervisor)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def keep_version(folder: Path, model: Path, number: str) -> None:
+    """Keep the files of a version that was taken up, for workers that start later."""
+    kept = folder / f"version-{number}"
+    if not kept.exists():
+        copy = Path(tempfile.mkdtemp(dir=folder))
+        shutil.copytree(model, copy, dirs_exist_ok=True)
+        with suppress(OSError):  # another worker was quicker
+            copy.rename(kept)
+        shutil.rmtree(copy, ignore_errors=True)
+    note = folder / f"{_CURRENT}.{os.getpid()}"
+    note.write_text(number, encoding="utf-8")
+    before = kept_version(folder)
+    note.replace(folder / _CURRENT)
+    for other in folder.glob("version-*"):
+        if other not in (kept, before):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def kept_version(folder: Path) -> Path | None:
+    """Return the folder of the version that a worker took up last; None where none did."""
+    with suppress(OSError):
+        kept = folder / f"version-{(folder / _CURRENT).read_text(encoding='utf-8')}"
+        return kept if kept.is_dir() else None
+    return None
+
+
+def _process_of(name: str) -> int:
+    number = name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _name(process: int) -> str:
+    """Name the folder of a process; an id alone is used again."""
+    with suppress(psutil.Error):
+        return f"{process}-{psutil.Process(process).create_time():.2f}"
+    return ""
