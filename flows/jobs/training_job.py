@@ -41,8 +41,8 @@ FINGERPRINT_FORMAT: Final = 2
 PARTS_TAG: Final = "reconad.part_pattern"  # how a version tells parts; none: it does not
 PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
-_YOUNGER: Final = (
-    "features windows regions part_pattern split_by contexts witness"  # settings that came later
+_YOUNGER: Final = (  # settings that came later
+    "features windows regions part_pattern split_by contexts witness watch_served"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 

@@ -128,6 +128,7 @@ class PredictionLog:
         self._is_ending = threading.Event()  # all is written and sent at once from now on
         self._is_closed = threading.Event()
         self._end_s = float("inf")  # when a log that is closed tries no more
+        self._describes_s = float("inf")  # when one that ends takes no more time for features
         self._sealed_s = time.monotonic()
         self._threads = [
             threading.Thread(target=each, name=f"prediction log {each.__name__}", daemon=True)
@@ -182,6 +183,8 @@ class PredictionLog:
 
     def end_soon(self) -> None:
         """From now on write and send at once: the process is about to end."""
+        ends_s = time.monotonic() + self._limits.behind_s
+        self._describes_s = min(self._describes_s, ends_s)
         self._is_ending.set()
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -189,7 +192,7 @@ class PredictionLog:
         by the next process. Nothing may be offered afterwards."""
         self._end_s = time.monotonic() + timeout_s
         self._is_closed.set()
-        self._is_ending.set()
+        self.end_soon()
         for thread in self._threads:
             thread.join(max(0.0, self._end_s - time.monotonic()))
 
@@ -211,7 +214,7 @@ class PredictionLog:
         written_s = time.monotonic()
         while (answered := self._next()) is not None:
             waited_s = time.monotonic() - answered.answered_s
-            is_in_time = waited_s <= self._limits.behind_s and not self._is_ending.is_set()
+            is_in_time = waited_s <= self._limits.behind_s and time.monotonic() < self._describes_s
             is_in_time = is_in_time and answered.pixels <= self._limits.described_pixels
             if not is_in_time:
                 self._count("undescribed", 1)

@@ -67,7 +67,7 @@ def deliver(factory: Factory, night: date, scratched: int) -> None:
     for number in range(IMAGES):
         picture = normal_picture(source).clip(0, 1)
         if number < scratched:
-            picture = with_scratch(picture)
+            picture = with_scratch(with_scratch(picture))  # plain to the weights of any processor
         factory.put(night, f"{number:03}.png", to_png(_bytes(picture)))
 
 

@@ -190,9 +190,12 @@ def test_what_was_said_stands_in_the_log_when_the_server_has_ended(server: Serve
 
     server.end()
 
-    nights = [datetime.now(UTC).date() - timedelta(day) for day in (1, 0)]  # it may be midnight
-    log = pd.concat([read_served(open_bucket(BUCKET), LAYOUT, night) for night in nights])
-    mine = log[log["reference"] == "lot 7"]
+    deadline_s, mine = time.monotonic() + 30, pd.DataFrame()
+    while len(mine) < 2 and time.monotonic() < deadline_s:  # mlflow ends before its child does
+        time.sleep(0.2)
+        nights = [datetime.now(UTC).date() - timedelta(day) for day in (1, 0)]  # at midnight, too
+        log = pd.concat([read_served(open_bucket(BUCKET), LAYOUT, night) for night in nights])
+        mine = log[log["reference"] == "lot 7"]
     assert mine["pred_score"].tolist()[0] == answer[0]["pred_score"]
     assert mine["error"].notna().tolist() == [False, True]
     assert mine["model_version"].tolist() == [answer[0]["model_version"]] * 2

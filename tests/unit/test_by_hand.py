@@ -17,7 +17,7 @@ from flows.commands.map_files import map_names
 from flows.commands.options import PredictOptions, PretrainOptions
 from flows.commands.predict import run
 from flows.commands.simulate import simulate
-from flows.jobs import by_hand
+from flows.jobs import by_hand, learnt_images
 from flows.jobs.by_hand import finetune, name_of, table_of, train
 from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor
@@ -343,7 +343,7 @@ def test_fine_tuning_asks_the_bucket_for_the_whole_key(
     monkeypatch.chdir(tmp_path)
     jobs = note_jobs(monkeypatch, tiny_detector, learnt)
     monkeypatch.setattr(
-        by_hand, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
+        learnt_images, "open_bucket", lambda name: SimpleNamespace(read_optional=objects.get)
     )
 
     finetune("models:/reconad-bolts/1", "new", None, TrainingSettings(steps=1))

@@ -189,7 +189,7 @@ def test_a_bug_of_the_log_fails_no_request(open_log, tiny_detector, contents, mo
         with monkeypatch.context() as patch:
             patch.setattr(module, "describe", lambda *_: 1 / 0)
             answer(log, tiny_detector, contents[:1])
-            wait_until(lambda: not log._queue)
+            wait_until(lambda: "cannot write rows" in caplog.text)
         answer(log, tiny_detector, contents[:1])
         wait_until(lambda: log.counts.get("sent") == 1)
 
