@@ -87,7 +87,10 @@ class Answered:
         """Of its picture at its full size; 0 where none was read."""
         if self.observed.content is None or self.observed.anomaly_map is None:
             return 0
-        width, height = upright_size(self.observed.content)
+        try:
+            width, height = upright_size(self.observed.content)
+        except InvalidImageError:
+            return 0
         return width * height
 
     @property
