@@ -16,7 +16,7 @@ def test_a_server_answers_rightly_whatever_happens(tmp_path: Path) -> None:
     ended = subprocess.run(
         [
             sys.executable, str(CHECKOUT / "benchmarks" / "serving.py"), "--requests", "1500",
-            "--malformed", "600", "--soak-s", "10", "--json", str(result),
+            "--malformed", "600", "--soak-s", "10", "--patience", "6", "--json", str(result),
         ],
         capture_output=True,
         text=True,
