@@ -42,7 +42,9 @@ def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
     output = ended.stdout + ended.stderr
     assert ended.returncode == 0, output
     assert "Traceback" not in output
-    rows = {line[:10]: line for line in ended.stdout.splitlines() if re.match(r"20\d\d-", line)}
+    rows = {
+        line[:10]: line.rstrip() for line in ended.stdout.splitlines() if re.match(r"20\d\d-", line)
+    }
     assert "trained, promoted 1" in rows["2020-08-30"]
     assert "3 +1 dup" in rows["2020-08-31"]
     for quiet in ("2020-08-31", "2020-09-01", "2020-09-02", "2020-09-04"):
