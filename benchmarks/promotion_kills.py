@@ -28,8 +28,8 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow_server import mlflow_server
 from PIL import Image
+from servers import mlflow_server
 
 from mlflow_models import alias_log, flavor, registry
 from reconad_plugin.config import ProductSettings, TrainingSettings

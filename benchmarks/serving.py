@@ -37,10 +37,10 @@ from typing import Any, Final
 import numpy as np
 import psutil
 from mlflow import MlflowClient
-from mlflow_server import mlflow_server
 from PIL import Image
+from servers import mlflow_server, scoring_server
 
-from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
+from flows.platform.processes import LOOPBACK
 from mlflow_models import flavor
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.images.geometry import stack_images
@@ -71,7 +71,9 @@ def main() -> None:
             yield
             registry.enter_context(mlflow_server(Path(folder), registry_port[0]))
 
-        with _scoring_server(Path(folder)) as server:
+        uri, log = f"models:/{NAME}@champion", Path(folder) / "serve.log"
+        with scoring_server(uri, log) as (process, own_port):
+            server = Server(process, own_port)
             pictures = [_picture(seed) for seed in range(16)]
             result: dict[str, Any] = {"latency": _measure_latency(server, pictures)}
             _show("latency", result)
@@ -107,8 +109,8 @@ def _show(name: str, result: dict[str, Any]) -> None:
 class Server:
     """A scoring server: its process and its address."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process, self.port, self.log = process, port, log
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process, self.port = process, port
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)
@@ -118,33 +120,6 @@ class Server:
         """Resident memory of what answers."""
         parent = psutil.Process(self.process.pid)
         return max(each.memory_info().rss for each in (parent, *parent.children(recursive=True)))
-
-
-@contextmanager
-def _scoring_server(folder: Path) -> Iterator[Server]:
-    (port,) = free_ports(1)
-    log, commands = folder / "serve.log", Path(sys.executable).parent
-    path = os.pathsep.join([str(commands), os.environ.get("PATH", "")])  # MLflow starts uvicorn
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [
-                str(commands / "mlflow"), "models", "serve",
-                "-m", f"models:/{NAME}@champion", "--env-manager", "local", "--port", str(port),
-            ],
-            stdout=file,
-            stderr=file,
-            env=os.environ | {"PATH": path},
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline_s = time.monotonic() + 120
-        while not answers(f"http://{LOOPBACK}:{port}/ping"):
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"the server must answer: {log.read_text()}")
-            time.sleep(0.2)
-        yield Server(process, port, log)
-    finally:
-        end_processes([process])
 
 
 def _make_versions(folder: Path) -> None:

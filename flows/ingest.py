@@ -36,7 +36,7 @@ def ingest(product: str, night: date) -> dict[str, int]:
     """
     night = parse_night(night)
     opened = open_product(product)
-    manifest = take_in(opened, night)
+    manifest = make_manifest(opened, night)
     report_quarantined(opened, night, manifest)
     if fault := hung_camera(most_repeated(manifest)):
         get_run_logger().warning("night %s: %s", night, *describe_faults([fault]))
@@ -49,7 +49,7 @@ def ingest(product: str, night: date) -> dict[str, int]:
 
 
 @step(**STORAGE_RETRIES)
-def take_in(product: Product, night: date) -> pd.DataFrame:
+def make_manifest(product: Product, night: date) -> pd.DataFrame:
     """Make the night's manifest, or keep it where the bucket still holds the same objects."""
     store, layout, pattern = product.store, product.layout, product.settings.position_pattern
     known = product.manifest(night)

@@ -80,7 +80,6 @@ class Follower:
         self.followed, self._holder, self._load, self._download = followed, holder, load, download
         self._on_absent, self._keep, self._clock_s = on_absent, keep, clock_s
         self.wanted = holder.number  # what the alias pointed to, last seen
-        self.swaps = 0
         self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
         self._said: str | None = None
 
@@ -142,7 +141,6 @@ class Follower:
             loaded = self._read(path, uri)
             warm_up(loaded)
             self._holder.take(loaded)
-            self.swaps += 1
             if self._keep is not None:
                 self._keep(path, number)
         instead = "" if before is None else f" in place of version {before}"

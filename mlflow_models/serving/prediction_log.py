@@ -5,13 +5,10 @@ rows to the local disk; another sends what lies there to the bucket. So neither 
 bucket that does not answer, nor a bug here is felt by whoever asks.
 """
 
-import atexit
-import hashlib
 import logging
 import os
 import random
 import secrets
-import signal
 import sys
 import threading
 import time
@@ -20,25 +17,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from itertools import chain, repeat
-from types import FrameType
 from typing import Final
 
 import pyarrow as pa
 
-from mlflow_models.serving.log_settings import SPOOL_VARIABLE, LogSettings
+from mlflow_models.serving.answered import Answered, describe
+from mlflow_models.serving.log_settings import LogSettings
 from mlflow_models.serving.shadow import Shadow
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import Observe, Observed
-from reconad_plugin.detector.score_table import map_cells, map_extent
-from reconad_plugin.errors import ConfigError, InvalidImageError
-from reconad_plugin.images.decode import decode_image, upright_size
-from reconad_plugin.images.features import describe_image, hash_pixels
-from reconad_plugin.images.region import pixels_inside
-from reconad_plugin.ledger.served import SERVED_SCHEMA, TORCH, ServedRow, to_part
+from reconad_plugin.ledger.served import SERVED_SCHEMA, ServedRow, to_part
 from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectStore, open_bucket
+from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.spool import Spool, SpoolFile
 
 _PARQUET: Final = "application/vnd.apache.parquet"
@@ -69,35 +60,6 @@ DEFAULT_LIMITS: Final = LogLimits()
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """What a request hands over of one row."""
-
-    observed: Observed
-    detector: Detector
-    time: datetime  # when its request came
-    latency_ms: float  # since then
-    reference: str | None
-    answered_s: float  # by the clock that does not jump
-
-    @property
-    def pixels(self) -> int:
-        """Of its picture at its full size; 0 where none was read."""
-        if self.observed.content is None or self.observed.anomaly_map is None:
-            return 0
-        try:
-            width, height = upright_size(self.observed.content)
-        except InvalidImageError:
-            return 0
-        return width * height
-
-    @property
-    def size_bytes(self) -> int:
-        """What it holds in memory."""
-        shown = self.observed.anomaly_map
-        return len(self.observed.content or b"") + (0 if shown is None else shown.nbytes)
 
 
 class PredictionLog:
@@ -322,94 +284,6 @@ class PredictionLog:
         if kind not in self._said:
             self._said.add(kind)
             _logger.warning("%s", text)
-
-
-def describe(
-    answered: Answered, keeps_picture: bool, is_in_time: bool, shadow: Shadow | None = None
-) -> ServedRow:
-    """Compute what the log has of a row beside what was answered; where there is no time, only
-    what takes none."""
-    detector, prediction = answered.detector, answered.observed.prediction
-    content, shown = answered.observed.content, answered.observed.anomaly_map
-    features, pixels_sha256 = dict[str, float](), ""
-    if is_in_time and content is not None and shown is not None:
-        try:
-            image = decode_image(content, detector.limits)
-            features, pixels_sha256 = describe_image(image), hash_pixels(image)
-        except InvalidImageError:  # too damaged at its full size
-            pass
-    sha256 = "" if content is None else hashlib.sha256(content).hexdigest()
-    seen = None
-    if shadow is not None and content is not None and prediction.error is None:
-        seen = shadow.look(content, sha256, prediction.context)
-    maps = None if shown is None else shown[None]
-    return ServedRow(
-        time=answered.time,
-        reference=answered.reference,
-        context=prediction.context,
-        model_version=prediction.model_version,
-        engine=TORCH if detector.engine is None else detector.engine.name,
-        pred_score=prediction.pred_score,
-        pred_label=prediction.pred_label,
-        p_value=prediction.p_value,
-        image_threshold=prediction.image_threshold,
-        latency_ms=answered.latency_ms,
-        sha256=sha256,
-        pixels_sha256=pixels_sha256,
-        features=features,
-        map_extent=None
-        if maps is None
-        else float(map_extent(pixels_inside(maps, detector.region))[0]),
-        map_cells=None if maps is None else map_cells(maps, prediction.image_threshold)[0],
-        error=prediction.error,
-        shadow_version=None if seen is None else seen.model_version,
-        shadow_score=None if seen is None else seen.pred_score,
-        shadow_label=None if seen is None else seen.pred_label,
-        picture=content if keeps_picture and prediction.pred_label else None,
-    )
-
-
-@cache
-def open_log(settings: LogSettings) -> PredictionLog:
-    """Open the log of this process; the same one, however often a model is loaded.
-
-    Raises:
-        ConfigError: the bucket can be none, or the spool cannot be written.
-    """
-    store = open_bucket(settings.bucket)
-    try:
-        log = PredictionLog(settings, store)
-    except OSError as error:
-        raise ConfigError(
-            f"{SPOOL_VARIABLE} must be a folder on a local disk that can be written; got "
-            f"{settings.spool}: {error}"
-        ) from None
-    atexit.register(log.close)
-    if threading.current_thread() is threading.main_thread():
-        _flush_on_sigterm(log)
-    return log
-
-
-def _flush_on_sigterm(log: PredictionLog) -> None:
-    """Write and send when the process is told to end.
-
-    A server that listens to the signal ends itself when it has answered, and repeats the signal for
-    itself then, which would end this process before the log is closed: that one is kept out. What
-    does not listen ends here.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if callable(before):
-            log.end_soon()
-            signal.pthread_sigmask(signal.SIG_BLOCK, {number})  # of this thread alone
-            before(number, frame)
-        elif before == signal.SIG_DFL:
-            log.close()
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-
-    signal.signal(signal.SIGTERM, end)
 
 
 def _go_behind_requests() -> None:

@@ -16,7 +16,8 @@ from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.follow import Follower, followed_alias, start_following
 from mlflow_models.serving.guard import guard_next_application
 from mlflow_models.serving.log_settings import LOG_VARIABLE, LogSettings
-from mlflow_models.serving.prediction_log import PredictionLog, open_log
+from mlflow_models.serving.prediction_log import PredictionLog
+from mlflow_models.serving.process_log import open_log
 from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
 from mlflow_models.serving.shadow import Shadow

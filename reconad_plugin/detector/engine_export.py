@@ -28,8 +28,8 @@ from reconad_plugin.detector.engine_files import (
     ENGINES_FOLDER,
     GRAPH_FILE,
     WITNESS_FOLDER,
+    EngineCheck,
     EngineFiles,
-    SelfTest,
     open_engine,
     score_plainly,
 )
@@ -191,7 +191,7 @@ def _write_files(detector: Detector, held_out: Tensor, kind: EngineKind, folder:
     # the lowest score, the highest, and those between in even steps
     at = np.argsort(scores)[np.linspace(0, len(scores) - 1, TEST_PICTURES).round().astype(int)]
     tolerance = TOLERANCE * max(float(scores.std()), TOLERANCE * float(np.abs(scores).max()))
-    test = SelfTest(pictures[torch.from_numpy(at)], tuple(scores[at].tolist()), tolerance)
+    test = EngineCheck(pictures[torch.from_numpy(at)], tuple(scores[at].tolist()), tolerance)
     own = folder / ENGINES_FOLDER / kind.name
     EngineFiles(kind, processor_kind(), *_takes(detector), detector, test).write(own)
     if detector.witness is not None:

@@ -45,7 +45,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SelfTest:
+class EngineCheck:
     """Pictures that an engine scores when it is loaded, and what it must come to."""
 
     pictures: Tensor  # (K, 3, S, S) uint8, normal
@@ -72,11 +72,11 @@ class EngineFiles:
     has_normal: bool  # whether its graph takes a normal map
     has_region: bool  # whether it takes where to look
     detector: Detector  # whose thresholds are those of the engine
-    self_test: SelfTest
+    check: EngineCheck
 
     def write(self, folder: Path) -> None:
         """Write all but the graph into the engine's folder."""
-        save_file({_PICTURES: self.self_test.pictures.contiguous()}, folder / PICTURES_FILE)
+        save_file({_PICTURES: self.check.pictures.contiguous()}, folder / PICTURES_FILE)
         detector, levels = self.detector, self.detector.light_levels
         first = None if detector.witness is None else asdict(detector.witness.first)
         description = {
@@ -89,8 +89,8 @@ class EngineFiles:
             "matched_calibration": asdict(detector.matched_calibration),
             "light_levels": None if levels is None else asdict(levels),
             "first_calibration": first,
-            "scores": self.self_test.scores,
-            "tolerance": self.self_test.tolerance,
+            "scores": self.check.scores,
+            "tolerance": self.check.tolerance,
         }
         (folder / ENGINE_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
@@ -167,7 +167,7 @@ def _engined(
     graph = OpenVinoGraph(folder / GRAPH_FILE, kind)
     engine = Engine(graph, description["has_normal"], description["has_region"])
     pictures = load_file(folder / PICTURES_FILE)[_PICTURES]
-    test = SelfTest(pictures, tuple(description["scores"]), description["tolerance"])
+    test = EngineCheck(pictures, tuple(description["scores"]), description["tolerance"])
     if failed := test.why_failed(score_plainly(engine, detector, pictures)):
         raise ModelFormatError(failed)
     levels, first = description["light_levels"], description["first_calibration"]

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.ingest import take_in
+from flows.ingest import make_manifest
 from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.night import decide, score_night
 from flows.jobs.product import Product, open_product
@@ -54,7 +54,7 @@ def test_a_night_is_held_against_the_cells_of_the_nights_before(
 
 def watch_by_jobs(product: Product, night: date) -> None:
     """Take a night in and watch it, without Prefect and without a report."""
-    take_in.__wrapped__(product, night)
+    make_manifest.__wrapped__(product, night)
     ledger = open_ledger(product, read_history(product))
     scored = score_night(product, ledger, night)
     assert scored is not None

@@ -20,13 +20,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from flows.ingest import take_in
+from flows.ingest import make_manifest
 from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.night import ScoredNight, decide, score_night
 from flows.jobs.product import Product, open_product
 from flows.platform.servers import EmbeddedPlatform
 from mlflow_models import registry
-from mlflow_models.serving import prediction_log
+from mlflow_models.serving import process_log
 from mlflow_models.serving.log_settings import LogSettings
 from mlflow_models.serving.prediction_log import LogLimits, PredictionLog
 from reconad_plugin.detector.prediction import Observed, Prediction
@@ -123,7 +123,7 @@ def serve(
     monkeypatch.setenv("RECONAD_PREDICTION_LOG", f"s3://{BUCKET}/{watched.product}")
     monkeypatch.setenv("RECONAD_PREDICTION_LOG_SPOOL", str(tmp_path / "spool"))
     on_time = partial(PredictionLog, now=lambda: datetime.combine(LEARNT, time.min, UTC))
-    monkeypatch.setattr(prediction_log, "PredictionLog", on_time)
+    monkeypatch.setattr(process_log, "PredictionLog", on_time)
     before = signal.getsignal(signal.SIGTERM)
 
     def ask(product: Product, rows: pd.DataFrame) -> pd.DataFrame:
@@ -135,11 +135,11 @@ def serve(
         answers = pyfunc.predict(pd.DataFrame({"image": encoded}))
         chosen = LogSettings.from_environment(os.environ)
         assert chosen is not None
-        prediction_log.open_log(chosen).close()
+        process_log.open_log(chosen).close()
         return answers
 
     yield ask
-    prediction_log.open_log.cache_clear()
+    process_log.open_log.cache_clear()
     signal.signal(signal.SIGTERM, before)
 
 
@@ -181,7 +181,7 @@ def test_night_of_two_versions_is_scored_by_one(watched: Factory) -> None:
     Where neither did, by the champion."""
     product, night = open_product(watched.product), EMPTY_AFTER + timedelta(1)
     watched.deliver(night, IMAGES)
-    take_in.__wrapped__(product, night)
+    make_manifest.__wrapped__(product, night)
     manifest = product.manifest(night)
     assert manifest is not None
     old, new = "1", registry.champion(product.name).number

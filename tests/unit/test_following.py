@@ -83,7 +83,6 @@ def test_a_new_champion_and_a_rollback_are_taken_up(follower, registry, caplog):
 
         assert follower.pyfunc.served.number == number
         assert follower.is_up_to_date
-    assert follower.swaps == 2
     assert "version 1 is at models:/reconad-gear@champion in place of version 2" in caplog.text
 
 

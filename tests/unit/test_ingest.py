@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from flows import ingest
-from flows.ingest import report_quarantined, take_in
+from flows.ingest import make_manifest, report_quarantined
 from reconad_plugin.config import ProductSettings
 from reconad_plugin.errors import AccessDeniedError, StorageError, StorageUnreachableError
 from reconad_plugin.store.layout import ProductLayout
@@ -119,7 +119,7 @@ def test_the_last_try_of_a_night_is_known(monkeypatch, run, is_last):
         settings=ProductSettings(),
     )  # fmt: skip
 
-    take_in.__wrapped__(product, NIGHT)
+    make_manifest.__wrapped__(product, NIGHT)
 
     assert asked[0].is_last_try is is_last
 

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlflow_models.serving import prediction_log as module
+from mlflow_models.serving.answered import describe
 from mlflow_models.serving.log_settings import LogSettings
-from mlflow_models.serving.prediction_log import LogLimits, PredictionLog, describe
+from mlflow_models.serving.prediction_log import LogLimits, PredictionLog
 from reconad_plugin.detector.prediction import predict_contents
 from reconad_plugin.detector.score_table import map_cells, map_extent
 from reconad_plugin.errors import ConfigError, StorageUnreachableError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlflow_models.serving.prediction_log import Answered, describe
+from mlflow_models.serving.answered import Answered, describe
 from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.start import Origin, serve
 from mlflow_models.serving.version import ServedVersion
