@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlflow_models.serving import prediction_log as module
+from mlflow_models.serving import process_log
 from mlflow_models.serving.answered import describe
 from mlflow_models.serving.log_settings import LogSettings
 from mlflow_models.serving.prediction_log import LogLimits, PredictionLog
@@ -336,7 +337,7 @@ def test_server_that_is_asked_to_end_does_so_after_the_log(
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
         with open_log(replace(QUICK, look_s=3600, part_s=3600)) as log:
-            module._flush_on_sigterm(log)
+            process_log._flush_on_sigterm(log)
             answer(log, tiny_detector, contents[:1])
             signal.raise_signal(signal.SIGTERM)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -356,4 +357,4 @@ def test_spool_that_cannot_be_written_is_refused(tmp_path):
     settings = LogSettings("factory", "bolt", NightBorder(), tmp_path / "spool")
 
     with pytest.raises(ConfigError, match="_SPOOL must be a folder on a local disk that can be"):
-        module.open_log(settings)
+        process_log.open_log(settings)
