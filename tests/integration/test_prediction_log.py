@@ -43,8 +43,8 @@ from tests.world import EMPTY_AFTER, IMAGES, LEARNT
 LAYOUT = ProductLayout("logged")
 NIGHT = NOON.date()
 LOOK_S = 0.2
-SETTLED_S = 1.0  # rows that are older were written, also where the machine is busy
-RUNS_S = 2.5
+SETTLED_S = 4.0  # rows that are older were written, also where the machine is busy
+RUNS_S = 5.5
 SAID = 0.123456
 
 
