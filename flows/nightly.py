@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.ingest import ingest
 from flows.jobs.first_images import still_waiting
+from flows.jobs.glance import note_glance
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
@@ -77,6 +78,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     else:
         record = monitor(product, night)
         action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]))
+    note_glance(product)
     get_run_logger().info("night %s: %s", night, action)
     return NightOutcome(night, **arrived, record=record, action=action)
 

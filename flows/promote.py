@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import judging
+from flows.jobs.glance import note_glance
 from flows.jobs.judging import Contenders, PromotionOutcome
 from flows.jobs.ledger import open_ledger, open_ledger_to_train, see_history, sync_history
 from flows.jobs.product import Product, open_product
@@ -105,5 +106,6 @@ def carry_out(
         emit(MODEL_REJECTED, product.name, payload)
         alias_log.reject(product.name, number)
         outcome = PromotionOutcome(registry.REJECTED, number)
+    note_glance(product.name)
     get_run_logger().info("version %s %s: %s", number, outcome.kind, verdict.reason)
     return outcome

@@ -5,6 +5,7 @@ from typing import Final
 
 from prefect import flow, get_run_logger
 
+from flows.jobs.glance import note_glance
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import sync_history
 from flows.jobs.product import open_product
@@ -44,5 +45,6 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> PromotionOut
         emit_alias_move(product, move)
         sync_history(opened)  # were it last and failed, a second try would roll back another one
         alias_log.finish(product, move)
+    note_glance(product)
     get_run_logger().info("version %s rolled back, %s serves: %s", bad, move.version, reason)
     return PromotionOutcome(registry.ROLLED_BACK, bad)

@@ -312,9 +312,9 @@ class RollbackOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusOptions:
-    """Show which version serves, and what became of the others."""
+    """Show which version serves, and what became of the others; or how all products stand."""
 
-    product: Product
+    product: Annotated[Text, _argument("PRODUCT", "(default: all)")] = None
     json: Json = None
 
 

@@ -1,6 +1,7 @@
 """A person ends an alarm: what is seen from a night on is normal now."""
 
 from flows.commands.options import ResolveOptions
+from flows.jobs.glance import note_glance
 from flows.jobs.product import open_product
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
@@ -24,6 +25,7 @@ def run(options: ResolveOptions) -> None:
             f"see `reconad status {product}`"
         )
     opened.records.resolve(night, options.note)
+    note_glance(product)
     print(
         f"{product} {night}: alarm about {record.cause} resolved; from this night on the level "
         "is normal"

@@ -5,6 +5,7 @@ from datetime import date
 import pandas as pd
 
 from flows.commands.options import ReviewOptions
+from flows.jobs.glance import note_glance
 from flows.jobs.product import Product, open_product
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
@@ -53,6 +54,7 @@ def review_night(
         chosen = table["key"].isin(table["key"] if keys == [ALL] else keys)
         table.loc[chosen, "decision"] = decision
         opened.records.write_review(night, table)
+        note_glance(product)
     if table.empty:
         print(f"{product} {night}: no image waits")
     scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.commands.all_products import show_all
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import StatusOptions
 from flows.jobs.ledger import open_ledger, see_history
@@ -88,8 +89,11 @@ def _picked(of: alias_log.AliasMove | registry.Version, names: str) -> dict[str,
 
 
 def run(options: StatusOptions) -> None:
-    """Show which version serves, and what became of the others."""
+    """Show which version serves, and what became of the others; or how all products stand."""
     check_writable(options.json)
+    if options.product is None:
+        show_all(options.json)
+        return
     status = read_status(options.product)
     write_json(status.to_dict(), options.json)
     console = Console()

@@ -128,6 +128,11 @@ class ProductLayout:
         return self._own("history.json")
 
     @property
+    def glance(self) -> str:
+        """How the product stands, at a glance."""
+        return self._own("glance.json")
+
+    @property
     def nights(self) -> str:
         """Prefix of all night records."""
         return self._own("nights/")

@@ -1,0 +1,74 @@
+"""All products in one table: which need a person, and how each has done of late."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.commands.json_file import write_json
+from flows.jobs.glance import read_glances
+from reconad_plugin.ledger.glance import Glance
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_SMALLEST_SPAN: Final = {"scores": 0.5, "luminances": 0.05}  # what fills the height at least
+
+
+def show_all(json: Path | None) -> None:
+    """Print how all products stand, those that need a person first."""
+    glances = read_glances()
+    write_json({"products": [asdict(each) for each in glances]}, json)
+    console = Console()
+    needing = [each for each in glances if each.needs_a_person]
+    count = f"{len(needing)} of {len(glances)} products need a person"
+    console.print(count if needing else f"none of {len(glances)} products needs a person")
+    console.print(_table(glances))
+    if needing:
+        console.print(f"look at one: reconad status {needing[0].product}", highlight=False)
+
+
+def _table(glances: Sequence[Glance]) -> Table:
+    newest = max((each.night for each in glances if each.night), default=None)
+    table = Table()
+    for title in ("product", "last night", "alarm", "since", "waiting", "serves", "score", "light"):
+        table.add_column(title, no_wrap=title != "product")
+    for each in glances:
+        late = "" if each.night in (newest, None) else " late"
+        table.add_row(
+            each.product,
+            f"{each.night or 'none yet'}{late}",
+            escape(each.cause) if each.is_alarm else "",
+            each.since or "",
+            str(each.waiting_images or ""),
+            _serving(each),
+            draw_bars(each.scores, _SMALLEST_SPAN["scores"]),
+            draw_bars(each.luminances, _SMALLEST_SPAN["luminances"]),
+            style="bold" if each.needs_a_person else None,
+        )
+    return table
+
+
+def _serving(glance: Glance) -> str:
+    if glance.champion is None:
+        return "-"
+    nights = glance.champion_nights
+    return f"v{glance.champion}" + ("" if nights is None else f", {nights} nights")
+
+
+def draw_bars(values: Sequence[float], smallest_span: float) -> str:
+    """Draw a series as one bar a value, from its lowest to its highest, but over no smaller span.
+
+    Example:
+        >>> draw_bars([0.0, 1.0, 0.5], 0.5)
+        '▁█▅'
+        >>> draw_bars([2.0, 2.01], 1.0)
+        '▁▁'
+    """
+    if not values:
+        return ""
+    span = max(max(values) - min(values), smallest_span)
+    places = ((value - min(values)) / span for value in values)
+    return "".join(_BARS[min(int(place * len(_BARS)), len(_BARS) - 1)] for place in places)

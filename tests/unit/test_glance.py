@@ -1,0 +1,126 @@
+"""How a product stands, in one small object, and all of them in one table."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from flows.commands import all_products
+from flows.commands.all_products import show_all
+from flows.jobs import glance as job
+from reconad_plugin.config import Settings
+from reconad_plugin.ledger.glance import TREND_NIGHTS, Glance, read_glance, write_glance
+from reconad_plugin.ledger.history import History, VersionFacts
+from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, WAITING
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.watch.cause import LIGHT
+from tests.fake_s3 import BUCKET, FakeS3, store_of
+from tests.unit.test_ledger import FOUNDED, day, ledger
+
+LAYOUT = ProductLayout("bolt")
+PROMOTED = History(
+    (VersionFacts("1", "run", day(0).isoformat(), promoted_night=day(1).isoformat()),),
+    founding_until=FOUNDED.founding_until,
+)
+
+
+def review(night, images):
+    """A review with so many images that wait."""
+    rows = pd.DataFrame({"key": range(images)}).reindex(columns=list(REVIEW_COLUMNS))
+    return rows.assign(night=night.isoformat(), decision=WAITING)
+
+
+def test_an_open_alarm_and_waiting_images_need_a_person():
+    """The alarm since the night it began; who serves, and since when."""
+    told = ledger(6, {3: "none", 4: "none", 5: LIGHT}, PROMOTED, {day(5): review(day(5), 2)})
+
+    glance = Glance.of("bolt", told, "1")
+
+    assert (glance.night, glance.cause, glance.since) == (
+        day(5).isoformat(),
+        LIGHT,
+        day(5).isoformat(),
+    )
+    assert (glance.waiting_images, glance.needs_a_person) == (2, True)
+    assert (glance.champion, glance.champion_nights) == ("1", 4)
+
+
+def test_a_resolved_alarm_needs_nobody():
+    """It is over; the explanation stays."""
+    told = ledger(6, {4: "none", 5: LIGHT}, PROMOTED, resolved=[5])
+
+    glance = Glance.of("bolt", told, "1")
+
+    assert not glance.needs_a_person
+    assert glance.since is None
+
+
+def test_a_product_without_a_night_has_nothing_to_tell():
+    """And needs nobody."""
+    glance = Glance.of("bolt", ledger(0, {}, History()), None)
+
+    assert glance == Glance("bolt", waiting={})
+    assert glance.champion_nights is None
+
+
+def test_the_trend_has_the_newest_nights():
+    """As many as fit a line."""
+    told = ledger(TREND_NIGHTS + 2, dict.fromkeys(range(1, TREND_NIGHTS + 2), "none"), PROMOTED)
+
+    glance = Glance.of("bolt", told, "1")
+
+    assert len(glance.luminances) == len(glance.scores) == TREND_NIGHTS
+
+
+def test_what_was_noted_is_read_back():
+    """To the last value."""
+    store = store_of(FakeS3({}))
+    noted = Glance("bolt", "2026-05-01", LIGHT, "2026-04-30", "So.", {"2026-05-01": 3}, "2")
+    noted = replace(noted, champion_since="2026-04-01", scores=(0.5, 1.0), luminances=(0.4,))
+
+    write_glance(store, LAYOUT, noted)
+
+    assert read_glance(store, LAYOUT) == noted
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"product": 7}', b"\xff"])
+def test_a_damaged_note_is_none(content, caplog):
+    """One product's damage hides no other; the log says what to do."""
+    store = store_of(FakeS3({LAYOUT.glance: content}))
+
+    assert read_glance(store, LAYOUT) == Glance("bolt")
+    assert "delete it" in caplog.text
+
+
+def test_all_products_stand_in_one_table(monkeypatch, capsys, tmp_path):
+    """Those that need a person first; one that was never run is there too, and one that lags."""
+    fake = FakeS3({})
+    store = store_of(fake)
+    for name, night, cause in (("axle", "2026-05-02", "none"), ("nut", "2026-05-01", LIGHT)):
+        noted = Glance(name, night, cause, night if cause == LIGHT else None, champion="3")
+        write_glance(store, ProductLayout(name), replace(noted, scores=(0.0, 1.0)))
+    products = {name: {} for name in ("axle", "bolt", "nut")}
+    settings = Settings.model_validate({"storage": {"bucket": BUCKET}, "products": products})
+    monkeypatch.setattr(job, "load_settings", lambda: settings)
+    monkeypatch.setattr(job, "ObjectStore", lambda _: store)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    show_all(tmp_path / "all.json")
+
+    said = capsys.readouterr().out
+    assert "1 of 3 products need a person" in said
+    rows = [line for line in said.splitlines() if "│" in line]
+    assert [name for row in rows for name in ("axle", "bolt", "nut") if name in row] == [
+        "nut", "axle", "bolt",
+    ]  # fmt: skip
+    assert "2026-05-01 late" in rows[0]
+    assert "light" in rows[0]
+    assert "none yet" in rows[2]
+    assert (tmp_path / "all.json").read_text().count('"product"') == 3
+
+
+def test_bars_fill_the_height_over_a_span_that_says_something():
+    """What hardly moved is drawn flat."""
+    assert all_products.draw_bars([], 1.0) == ""
+    assert all_products.draw_bars([0.0, 1.0, 0.5], 0.5) == "▁█▅"
+    assert len(set(all_products.draw_bars([2.0, 2.001], 1.0))) == 1
