@@ -46,7 +46,7 @@ class DemoPlan:
     """What the factory does."""
 
     nights: tuple[date, ...]  # the real days that are replayed
-    worn_from: date = date(2020, 9, 3)  # from here on the lamp gives ``LAMP_POWER`` of its light
+    worn_from: date = date(2020, 9, 4)  # from here on the lamp gives ``LAMP_POWER`` of its light
     broken_night: date = date(2020, 8, 31)  # the night with files that are no pictures
     train_steps: int = 500  # of the first training
     finetune_steps: int = 250  # of a fine-tuning
