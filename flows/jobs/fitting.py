@@ -148,7 +148,7 @@ def _record(
         curve=report.curve,
         figures={
             "loss.png": plot_loss(report.curve, job.title),
-            "maps.png": plot_maps(detector, shown, titles, "Held-out normal images"),
+            "maps.png": plot_maps(detector, shown.numpy(), titles, "Held-out normal images"),
         },
         tags={} if contexts is None else {CONTEXTS_TAG: contexts.false_alarms},
     )

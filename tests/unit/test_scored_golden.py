@@ -131,7 +131,7 @@ def test_scores_by_hand(tiny_detector, make_normal, plant_defect):
     assert scored.map_spread == pytest.approx(np.mean(spreads), rel=1e-4)
     level = np.median([one.max() for one in anomalous.anomaly_map]) / 2
     assert scored.map_coverage == pytest.approx(np.mean(normal.anomaly_map > level))
-    weights = tiny_detector.network.state_dict().values()
+    weights = tiny_detector.engine.network.state_dict().values()
     assert scored.size_bytes == sum(each.numpy().nbytes for each in weights)
 
 
