@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flows.jobs.by_hand import registered_product
+from flows.jobs.engine_beside import ENGINES_TAG
 from flows.jobs.learnt_images import fetch_image
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import read_training_images, run_of, tags_of
@@ -31,7 +32,6 @@ from reconad_plugin.ledger.splits import CALIBRATION, TRAIN
 from reconad_plugin.store.mirror import hash_file, load_files, open_source
 
 EXPORTED_FROM_TAG: Final = "reconad.exported_from"  # the version, by its number
-ENGINES_TAG: Final = "reconad.engines"
 SIMULATED_ON_IMAGES: Final = 100  # held-out ones, where there are no labelled defects
 
 
