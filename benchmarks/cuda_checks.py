@@ -21,7 +21,7 @@ from worker import BATCH_SIZE
 
 import reconad_plugin
 from reconad_plugin.config import TrainingSettings
-from reconad_plugin.detector.detector import score_images
+from reconad_plugin.detector.torch_engine import score_images
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.geometry import stack_images
 from reconad_plugin.images.limits import ImageLimits
@@ -218,7 +218,7 @@ def parts(
         clean = normal_picture(source)
         mixed = clean + opacity * (with_scratch(clean) - clean)
         pictures.append((mixed.clip(0, 1) * 255).astype(np.uint8))
-    return stack_images(pictures, ImageSize.square(size_px))
+    return torch.from_numpy(stack_images(pictures, ImageSize.square(size_px)))
 
 
 def _recipe(model: str, size_px: int, width: str | None) -> Recipe:

@@ -18,14 +18,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from reconad_plugin.detector.batch import ScoringGraph
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.engine import ENGINES, OpenVinoGraph, processor_kind, why_not_here
 from reconad_plugin.detector.engine_export import INT8, convert_network, inputs_of, narrow_graph
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.detector.torch_engine import TorchEngine, network_of
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec
@@ -76,7 +79,7 @@ def build(case: str) -> Detector:
         model,
         architecture,
         size,
-        network.to(memory_format=torch.channels_last),
+        TorchEngine(network.to(memory_format=torch.channels_last), spec.score_window_px(size)),
         LightReference((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         calibration,
         calibration,
@@ -86,17 +89,18 @@ def build(case: str) -> Detector:
 
 def ways(detector: Detector, folder: Path) -> dict[str, Call]:
     """Make all ways to score one picture that this machine has."""
-    pictures = torch.randint(0, 256, (NARROWED_ON, 3, *detector.image_size_px.shape)).byte()
+    shape = (NARROWED_ON, 3, *detector.image_size_px.shape)
+    pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     one = pictures[:1]
 
     def in_bfloat16() -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            detector.score_views(one)
+            detector.score(one)
 
-    found: dict[str, Call] = {"torch": lambda: detector.score_views(one)}
+    found: dict[str, Call] = {"torch": lambda: detector.score(one)}
     if why_not_here(ENGINES["openvino-bf16"]) is None:  # else it is emulated, ten times as slow
         found["torch-bf16"] = in_bfloat16
-    inputs = inputs_of(detector, one.numpy())
+    inputs = inputs_of(detector, one)
     for name, kind in ENGINES.items():
         if why_not_here(kind) is None:
             model = convert_network(detector, one)
@@ -109,12 +113,12 @@ def ways(detector: Detector, folder: Path) -> dict[str, Call]:
     return found
 
 
-def in_onnxruntime(detector: Detector, one: torch.Tensor, file: Path) -> Call:
+def in_onnxruntime(detector: Detector, one: NDArray[np.uint8], file: Path) -> Call:
     """Export the same graph for ONNX Runtime."""
     import onnxruntime
 
-    inputs = inputs_of(detector, one.numpy())
-    graph = ScoringGraph(detector.network, detector.window_px, False, False).eval()
+    inputs = inputs_of(detector, one)
+    graph = ScoringGraph(network_of(detector), detector.window_px, False, False).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensors = tuple(torch.from_numpy(each) for each in inputs)

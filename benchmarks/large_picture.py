@@ -20,8 +20,9 @@ from PIL import Image
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import predict_contents
+from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.detector.windows import Windows
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS, model_spec
@@ -82,7 +83,7 @@ def _detector(model: str, size: ImageSize) -> Detector:
         model,
         architecture,
         size,
-        spec.build_network(size, **architecture).eval(),
+        TorchEngine(spec.build_network(size, **architecture).eval(), spec.score_window_px(size)),
         LightReference((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         calibration,
         calibration,

@@ -26,7 +26,8 @@ from mlflow_models.serving.log_settings import LogSettings
 from mlflow_models.serving.prediction_log import PredictionLog
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.detector.torch_engine import TorchEngine
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.served import NightBorder
@@ -120,9 +121,10 @@ def _detector(model: str, side_px: int) -> Detector:
     architecture = spec.architecture(None, {})
     calibration = calibrate([0.1, 0.2], 0.02, [0.1, 0.2])
     network = spec.build_network(size, **architecture).eval()
+    engine = TorchEngine(network, spec.score_window_px(size))
     light = LightReference((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     return Detector(
-        model, architecture, size, network, light, calibration, calibration, ImageLimits()
+        model, architecture, size, engine, light, calibration, calibration, ImageLimits()
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
@@ -169,7 +170,8 @@ def fit(
     """Fit a detector on pictures of any shapes."""
     settings = ProductSettings(model=model, image_size_px=IMAGE_SIZE_PX, seed=seed)
     images = [
-        stack_images(pictures, ImageSize.square(IMAGE_SIZE_PX)) for pictures in (train, calibration)
+        torch.from_numpy(stack_images(pictures, ImageSize.square(IMAGE_SIZE_PX)))
+        for pictures in (train, calibration)
     ]
     split = NormalImages(images[0], images[1], images[0][:0])
     detector, _ = fit_detector(split, settings, TrainingSettings(steps=steps))

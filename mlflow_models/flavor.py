@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from mlflow.utils import environment as env
 from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
+from mlflow_models.own_wheel import NAME, own_wheel
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
@@ -37,6 +37,8 @@ from mlflow_models.serving.start import Origin, serve
 from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.engine import ANY_PROCESSOR
+from reconad_plugin.detector.engine_files import ENGINES_FOLDER
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
@@ -44,10 +46,12 @@ from reconad_plugin.images.names import as_text
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
 _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
-REQUIRED_PACKAGES: Final = (
-    "mlflow", "numpy", "pandas", "pillow", "pyyaml", "reconad", "safetensors", "scipy", "torch",
+CONSTRAINTS_FILE: Final = "constraints.txt"
+SERVING_PACKAGES: Final = (  # whose versions a served model keeps to, as they are installed here
+    "mlflow-skinny", "numpy", "openvino", "pandas", "pillow", "pyarrow", "pydantic", "safetensors",
+    "scipy",
 )  # fmt: skip
-ENGINE_PACKAGES: Final = ("openvino",)  # of a model with engines
+TORCH_PACKAGES: Final = ("torch", "torchvision")  # of a model that PyTorch serves
 
 _TEXT: Final = DataType.string
 SIGNATURE: Final = ModelSignature(
@@ -83,9 +87,18 @@ SIGNATURE: Final = ModelSignature(
 )
 
 
-def default_requirements(more: Sequence[str] = ()) -> list[str]:
-    """List the packages that serving needs, and more, at the versions that are installed."""
-    return [f"{package}=={version(package)}" for package in (*REQUIRED_PACKAGES, *more)]
+def default_requirements(needs_torch: bool) -> list[str]:
+    """List what serving installs: reconad alone, from the wheel inside the model where there is
+    one, with PyTorch where no engine of any processor is in the model."""
+    extra, wheel = "[torch]" if needs_torch else "", own_wheel()
+    own = f"{NAME}{extra}=={version(NAME)}" if wheel is None else f"./{wheel.path}{extra}"
+    return [own, f"-c {CONSTRAINTS_FILE}"]
+
+
+def constraints(needs_torch: bool) -> list[str]:
+    """List the packages that serving needs at the versions that are installed here."""
+    packages = (*SERVING_PACKAGES, *(TORCH_PACKAGES if needs_torch else ()))
+    return [f"{package}=={version(package)}" for package in packages]
 
 
 def save_model(
@@ -104,7 +117,8 @@ def save_model(
         path: a folder that does not exist yet or is empty.
         mlflow_model: the description to fill in; MLflow passes it when logging.
         input_example: rows with the ``image`` column.
-        pip_requirements: what serving installs; ``default_requirements`` by default.
+        pip_requirements: what serving installs; by default reconad alone, whose wheel is then in
+            the model; see ``default_requirements``.
         metadata: free entries of the model's description.
         engines: a folder with engines of it, from ``engine_export.export_engine``.
     """
@@ -128,20 +142,29 @@ def save_model(
     )
     mlflow_model.add_flavor(
         FLAVOR_NAME,
-        reconad_version=version("reconad"),
+        reconad_version=version(NAME),
         model=detector.model,
         image_size_px=detector.image_size_px.setting,
         data=DATA_FOLDER,
     )
+    _write_requirements(folder, pip_requirements)
     mlflow_model.model_size_bytes = sum(
         file.stat().st_size for file in folder.rglob("*") if file.is_file()
     )
     mlflow_model.save(str(folder / MLMODEL_FILE_NAME))
-    conda_env, requirements, _ = env._process_pip_requirements(
-        default_requirements(ENGINE_PACKAGES if engines else ()),
-        pip_requirements,
-        extra_pip_requirements=None,
-    )
+
+
+def _write_requirements(folder: Path, asked: list[str] | None) -> None:
+    """Write what an environment of a saved model has, in each form that MLflow reads."""
+    if asked is not None:
+        conda_env, requirements, _ = env._process_pip_requirements([], asked)
+    else:
+        needs_torch = not (folder / DATA_FOLDER / ENGINES_FOLDER / ANY_PROCESSOR).is_dir()
+        requirements = default_requirements(needs_torch)
+        conda_env = env._mlflow_conda_env(additional_pip_deps=requirements, install_mlflow=False)
+        write_to(str(folder / CONSTRAINTS_FILE), "\n".join(constraints(needs_torch)))
+        if (wheel := own_wheel()) is not None:
+            wheel.write(folder)
     with (folder / env._CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:
         yaml.safe_dump(conda_env, file, default_flow_style=False)
     write_to(str(folder / env._REQUIREMENTS_FILE_NAME), "\n".join(requirements))

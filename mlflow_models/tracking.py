@@ -47,9 +47,12 @@ class TrainingRecord:
     tags: Mapping[str, str]  # of the run and of the registered version
 
 
-def log_training(record: TrainingRecord, detector: Detector) -> registry.Version:
-    """Log a training and register its detector as a new version."""
-    return log_run(record, lambda: flavor.log_model(detector, metadata=dict(record.tags)))
+def log_training(
+    record: TrainingRecord, detector: Detector, engines: Path | None = None
+) -> registry.Version:
+    """Log a training and register its detector as a new version, with engines from a folder."""
+    tags = dict(record.tags)
+    return log_run(record, lambda: flavor.log_model(detector, metadata=tags, engines=engines))
 
 
 def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> registry.Version:

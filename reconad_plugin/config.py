@@ -177,6 +177,8 @@ class ProductSettings(_Frozen):
     false_alarms_per_year: _Positive = 1.0
     # whether the watch takes what was said of a picture when it was served, from the prediction log
     watch_served: bool = False
+    # exported with each training, so that a version is served without PyTorch
+    engine: Literal["none", "openvino"] = "none"
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what numpy and torch both take

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from reconad_plugin.images.features import FEATURES
-from reconad_plugin.ledger.served import TORCH, ServedRow
+from reconad_plugin.ledger.served import ServedRow
 
 NOON = datetime(2026, 5, 3, 12, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ def served_row(number, **changes):
         "reference": f"part {number}",
         "context": None,
         "model_version": "3",
-        "engine": TORCH,
+        "engine": "torch",
         "pred_score": 0.1 + number / 100,
         "pred_label": False,
         "p_value": 0.5,

@@ -92,7 +92,7 @@ def _map_alone(image: Path, anomaly_map: bytes) -> bytes:
 
 
 def _overlay(image: Path, anomaly_map: bytes) -> bytes:
-    from reconad_plugin.plots.overlays import draw_overlay  # matplotlib, where it is asked for
+    from reconad_plugin.plots.overlays import draw_overlay  # with scipy, where it is asked for
 
     return draw_overlay(read_file(image), anomaly_map)
 

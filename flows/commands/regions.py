@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from flows.commands.options import RegionsOptions
 from flows.commands.result_folder import holds_any, make_folder
@@ -27,7 +28,7 @@ _FOLDER_SIZE: Final = "128"  # where none is asked for
 class _Sheet:
     """What is shown."""
 
-    images: Tensor  # (N, 3, S, S) uint8
+    images: NDArray[np.uint8]  # (N, 3, S, S)
     positions: Sequence[str]  # (N,) of the camera
     region: Region
 

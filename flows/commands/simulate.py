@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+import torch
 from torch import Generator
 
 from flows.commands.options import SimulateOptions
@@ -53,7 +54,7 @@ def simulate(
     size = settle_size(asked, picture_sizes(folder.train))
     warn(describe_sizes(paths, size))
     repeated = [paths[number % len(paths)] for number in range(SHEET_IMAGES)]
-    images = load_files(repeated, size, limits)
+    images = torch.from_numpy(load_files(repeated, size, limits))
     simulated = simulate_anomalies(images, Generator().manual_seed(seed), find_preset(preset))
     file = out / f"{preset}.png"
     file.unlink(missing_ok=True)  # a link may lead to a picture

@@ -10,6 +10,7 @@ from flows.jobs import by_hand
 from flows.jobs.training_job import TrainingRun, checked
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.torch_engine import count_parameters
 from reconad_plugin.training.report import TrainingReport
 
 _OF_THE_REPORT: Final = (
@@ -52,9 +53,7 @@ def report_training(run: TrainingRun[Detector, TrainingReport], file: Path | Non
         "model": detector.model,
         "architecture": detector.architecture,
         "witness": None if detector.witness is None else detector.witness.detector.model,
-        "parameters": sum(
-            value.numel() for network in detector.networks for value in network.parameters()
-        ),
+        "parameters": count_parameters(detector),
         "image_size_px": detector.network_size_px.setting,
         **{name: getattr(report, name) for name in _OF_THE_REPORT.split()},
         "images_calibration": len(calibration.normal_scores),

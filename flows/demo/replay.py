@@ -180,7 +180,7 @@ class _Factory:
         normal = [row for row in self._of(last_good) if not row.is_pitted]
         pictures = [decode_image(self._picture(row.path, night)) for row in normal]
         generator = torch.Generator().manual_seed(0)
-        images = stack_images(pictures, pictures[0].shape[1])
+        images = torch.from_numpy(stack_images(pictures, pictures[0].shape[1]))
         damaged = simulate_anomalies(images, generator, PRESETS["electronics"]).pixels
         for row, image, picture in zip(normal, damaged, pictures, strict=True):
             height, width = picture.shape[:2]

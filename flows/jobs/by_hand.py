@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from flows.jobs import training_job as jobs
@@ -21,7 +22,7 @@ from mlflow_models.foundation import registered_name
 from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
 from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings, check_product_name
-from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.folder import ImageFolder
@@ -113,7 +114,7 @@ def finetune(
     Raises:
         ModelFormatError: the version has no list of what it learnt from.
     """
-    base = flavor.load_model(model_uri).taking(max_pixels)
+    base = flavor.load_model(model_uri, engine=TORCH).taking(max_pixels)
     learnt = read_training_images(model_uri)
     learnt = learnt[learnt["split"] != BORROWED_LIGHT]
     tags = tags_of(model_uri)
@@ -207,7 +208,7 @@ def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalIm
     rows = {split: table[table["split"] == split] for split in (TRAIN, CALIBRATION, JUDGE)}
 
     def of(split: str) -> Tensor:
-        return mirror.load_files(rows[split]["path"].tolist(), size, limits)
+        return torch.from_numpy(mirror.load_files(rows[split]["path"].tolist(), size, limits))
 
     told = [each(rows[split]) for each in (parts_told, positions_told) for split in _LEARNT]
     return NormalImages(of(TRAIN), of(CALIBRATION), of(JUDGE), *told)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
-from torch import Tensor
+from numpy.typing import NDArray
 
 from flows.jobs.by_hand import registered_product
+from flows.jobs.engine_beside import ENGINES_TAG
 from flows.jobs.learnt_images import fetch_image
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import read_training_images, run_of, tags_of
-from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.engine import engine_kind
 from reconad_plugin.detector.engine_export import (
     MOST_LEARNT,
@@ -23,7 +25,6 @@ from reconad_plugin.detector.engine_export import (
     compare,
     export_engine,
 )
-from reconad_plugin.detector.engine_files import TORCH
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.gate.golden import simulated_golden_set
 from reconad_plugin.images.folder import ImageFolder
@@ -31,7 +32,6 @@ from reconad_plugin.ledger.splits import CALIBRATION, TRAIN
 from reconad_plugin.store.mirror import hash_file, load_files, open_source
 
 EXPORTED_FROM_TAG: Final = "reconad.exported_from"  # the version, by its number
-ENGINES_TAG: Final = "reconad.engines"
 SIMULATED_ON_IMAGES: Final = 100  # held-out ones, where there are no labelled defects
 
 
@@ -110,7 +110,7 @@ def _load_images(detector: Detector, model_uri: str, folder: ImageFolder | None)
     train, held_out = (learnt[learnt["split"] == split] for split in (TRAIN, CALIBRATION))
     train = train.iloc[:: -(-len(train) // MOST_LEARNT)]
 
-    def load(paths: Sequence[Path]) -> Tensor:
+    def load(paths: Sequence[Path]) -> NDArray[np.uint8]:
         return load_files(list(paths), detector.image_size_px, detector.limits)
 
     normal = load(_find(held_out, here))

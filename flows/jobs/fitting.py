@@ -1,8 +1,10 @@
 """One training, or one pretraining of a foundation: from a job to a registered version."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from flows.jobs.engine_beside import ENGINES_TAG, engine_beside
 from flows.jobs.progress import progress_bar
 from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
 from mlflow_models.foundation import log_foundation, weights_tag
@@ -48,7 +50,11 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
             RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
             job.region,
         )
-    version = log_training(_record(job, images, detector, report), detector)
+    record = _record(job, images, detector, report)
+    with engine_beside(detector, images, job.settings.engine) as engines:
+        if engines is not None:
+            record = replace(record, tags={**record.tags, ENGINES_TAG: job.settings.engine})
+        version = log_training(record, detector, engines)
     remove_checkpoint(job.checkpoint_folder)  # not before: a kill while logging must lose nothing
     return TrainingRun(version, detector, report, threshold_warning(detector.calibration))
 
@@ -148,7 +154,7 @@ def _record(
         curve=report.curve,
         figures={
             "loss.png": plot_loss(report.curve, job.title),
-            "maps.png": plot_maps(detector, shown, titles, "Held-out normal images"),
+            "maps.png": plot_maps(detector, shown.numpy(), titles, "Held-out normal images"),
         },
         tags={} if contexts is None else {CONTEXTS_TAG: contexts.false_alarms},
     )

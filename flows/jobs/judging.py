@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final
 
+import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
@@ -197,7 +197,7 @@ def _plot_golden(detector: Detector, golden: GoldenSet) -> Figure:
     normal, anomalous = golden.normal[:MAPS_A_KIND], golden.anomalous[:MAPS_A_KIND]
     titles = ["normal"] * len(normal)
     titles += [_title(defect) for defect in golden.labels.defects[:MAPS_A_KIND]]
-    images = torch.cat([normal, anomalous])
+    images = np.concatenate([normal, anomalous])
     return plot_maps(detector, images, titles, "What the challenger sees")
 
 
@@ -208,7 +208,7 @@ def _plot_disagreement(
     names = ["normal"] * len(golden.normal) + [_title(each) for each in golden.labels.defects]
     titles = [names[index] for index in indices]
     pictures = [*golden.normal, *golden.anomalous]  # views: nothing is copied
-    images = torch.stack([pictures[index] for index in indices])
+    images = np.stack([pictures[index] for index in indices])
     heading = "Where the challenger and the champion differ most"
     return plot_disagreement(challenger, champion, images, titles, heading)
 

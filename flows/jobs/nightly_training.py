@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
 from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings
+from reconad_plugin.detector.detector import TORCH
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
@@ -73,7 +75,7 @@ class SizedTrainingSet:
 
     def load(self, rows: pd.DataFrame) -> Tensor:
         """Load the pixels of some rows: (N, 3, H, W) uint8."""
-        return self.images.product.load_images(rows, self.size)
+        return torch.from_numpy(self.images.product.load_images(rows, self.size))
 
 
 def training_job(
@@ -106,7 +108,7 @@ def training_job(
             _logger.warning(describe_cost(whole, size))
     last = max(chosen.rows["night"], default=night.isoformat())  # that it learns from
     if base is not None:
-        purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri)
+        purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri, engine=TORCH)
         last = night.isoformat()
         start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
         if (of_base := registry.image_size_of(base.tags)) is not None:
@@ -179,7 +181,8 @@ def pretraining_job(
     size = settle_size(settings.image_size_px, sizes)
 
     def load(split: str) -> Tensor:
-        return torch.cat([each.product.load_images(each.of(split), size) for each in sets])
+        pictures = [each.product.load_images(each.of(split), size) for each in sets]
+        return torch.from_numpy(np.concatenate(pictures))
 
     def load_both() -> NormalImages:
         train = load(TRAIN)

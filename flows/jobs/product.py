@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+import numpy as np
 import pandas as pd
-from torch import Tensor
+from numpy.typing import NDArray
 
 from reconad_plugin.config import ProductSettings, load_settings, parse_night
 from reconad_plugin.errors import ConfigError
@@ -49,7 +50,7 @@ class Product:
         """Read the manifest of a night; None where it was not taken in."""
         return read_manifest(self.store, self.layout, night)
 
-    def load_images(self, rows: pd.DataFrame, size: ImageSize) -> Tensor:
+    def load_images(self, rows: pd.DataFrame, size: ImageSize) -> NDArray[np.uint8]:
         """Load the pixels of rows of manifests: (N, 3, S, S) uint8."""
         return load_images(self.store, self.cache, rows, size, self.limits)
 

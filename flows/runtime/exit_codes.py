@@ -21,6 +21,10 @@ _PREFECT_ADVICE = {
     403: _AUTHORISE,
     404: "no Prefect is at this address: correct PREFECT_API_URL, which ends with /api",
 }
+# what the extra `night` brings and serving does without
+OF_THE_NIGHT = {
+    "evidently", "matplotlib", "prefect", "sklearn", "sqlalchemy", "torch", "torchvision",
+}  # fmt: skip
 OUR_OWN = (PlatformError, StorageUnreachableError, TrainingDivergedError)
 
 
@@ -49,6 +53,15 @@ def run_command(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("reconad: stopped", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if (package := (error.name or "").partition(".")[0]) not in OF_THE_NIGHT:
+            raise
+        print(
+            f"reconad: this command needs {package}, which serving does without and so is not "
+            "installed: pip install 'reconad[night]'",
+            file=sys.stderr,
+        )
+        return 2
     except Exception as error:
         if (said := _outage(error)) is None:
             raise

@@ -12,7 +12,7 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import decode_image, upright_size
 from reconad_plugin.images.features import describe_image, hash_pixels
 from reconad_plugin.images.region import pixels_inside
-from reconad_plugin.ledger.served import TORCH, ServedRow
+from reconad_plugin.ledger.served import ServedRow
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def describe(
         reference=answered.reference,
         context=prediction.context,
         model_version=prediction.model_version,
-        engine=TORCH if detector.engine is None else detector.engine.name,
+        engine=detector.engine.name,
         pred_score=prediction.pred_score,
         pred_label=prediction.pred_label,
         p_value=prediction.p_value,

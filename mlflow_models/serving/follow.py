@@ -18,7 +18,6 @@ from typing import Final
 
 import numpy as np
 import psutil
-import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import (
@@ -262,7 +261,7 @@ def warm_up(version: ServedVersion) -> None:
     Raises:
         ModelFormatError: its score is not a number.
     """
-    grey = torch.full((1, 3, *version.detector.image_size_px.shape), 128, dtype=torch.uint8)
+    grey = np.full((1, 3, *version.detector.image_size_px.shape), 128, np.uint8)
     score = version.detector.score(grey).pred_score
     if not np.isfinite(score).all():
         raise ModelFormatError(f"a score must be a number; that of a grey image is {score[0]}")

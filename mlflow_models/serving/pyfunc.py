@@ -22,6 +22,7 @@ from reconad_plugin.detector.answer import (
 )
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import Observe, Observed, predict_encoded, to_table
+from reconad_plugin.plots.overlays import draw_overlay
 
 IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
@@ -178,8 +179,6 @@ def _unless_over(notes: RequestNotes, observe: Observe) -> Observe:
 
 
 def _overlays(images: Iterable[Any], rows: Iterable[Prediction]) -> list[str | None]:
-    from reconad_plugin.plots.overlays import draw_overlay  # with matplotlib, for those who ask
-
     def draw(image: Any, row: Prediction) -> str | None:
         if row.anomaly_map is None:
             return None

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.follow import Follower, followed_alias, start_following
 from mlflow_models.serving.guard import guard_next_application
@@ -24,6 +22,7 @@ from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.shared_folder import keep_version, kept_version, open_shared_folder
 from mlflow_models.serving.started import Started, how_started
 from mlflow_models.serving.version import ServedVersion
+from reconad_plugin.detector.engine import thread_count
 from reconad_plugin.errors import ConfigError, ReconadError
 
 WRONG_START: Final = 2  # as of a command with wrong input
@@ -80,7 +79,7 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
     if started is not None:
         _log_to_stderr()
         if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(threads_of(started.workers, _cores()))  # an engine asks for it
+            _take_threads(threads_of(started.workers, thread_count()))
         if started.workers > 1:
             shared = open_shared_folder(started.supervisor)
     version = origin.load((shared and kept_version(shared)) or model)
@@ -144,8 +143,11 @@ def threads_of(workers: int, cores: int) -> int:
     return max(1, cores // workers)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _take_threads(count: int) -> None:
+    """Let engines take so many threads; PyTorch looks at the variable when it is imported."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if (pytorch := sys.modules.get("torch")) is not None:
+        pytorch.set_num_threads(count)
 
 
 def _log_to_stderr() -> None:

@@ -1,13 +1,12 @@
 """What becomes of one batch of pictures: maps and scores.
 
-PyTorch runs it in ``detector.score_images``; an engine runs the same, exported as one graph.
+PyTorch runs it in ``torch_engine.score_images``; an engine runs the same, exported as one graph.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reconad_plugin.detector.normal_map import in_deviations
 from reconad_plugin.networks.base import AnomalyNetwork
 
 # mean and deviation of each pixel over normal images, (S, S) or (B, S, S) each
@@ -38,6 +37,11 @@ def smooth_map(
     counted = inside.expand_as(anomaly_map).to(anomaly_map)
     smoothed = pool(anomaly_map * counted) * counted
     return smoothed if border_is_normal else smoothed / torch.where(inside, pool(counted), 1)
+
+
+def in_deviations(maps: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return maps (B, S, S) in the deviations of each pixel; see ``NormalMap.deviations``."""
+    return ((maps - mean) / deviation).clamp_min(0)
 
 
 def score_batch(

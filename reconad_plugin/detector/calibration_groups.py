@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration, calibrate, images_needed
 from reconad_plugin.errors import NotEnoughImagesError
@@ -52,9 +51,9 @@ class CalibrationGroups:
         return _find_levels(self.edges, luminance)
 
 
-def luminances(images: Tensor) -> NDArray[np.float64]:
+def luminances(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Compute the mean luma as a manifest has it: (N, 3, S, S) uint8 -> (N,) in [0, 1]."""
-    pictures = images.permute(0, 2, 3, 1).numpy()  # (N, 3, S, S) -> (N, S, S, 3)
+    pictures = images.transpose(0, 2, 3, 1)  # (N, 3, S, S) -> (N, S, S, 3)
     return np.array([describe_image(picture)["luminance"] for picture in pictures])
 
 

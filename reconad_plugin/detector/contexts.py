@@ -13,10 +13,7 @@ from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.normal_map import (
     PRIOR_IMAGES,
@@ -65,8 +62,8 @@ class References:
         farthest = np.sqrt((np.square(to_others) / variance).mean((1, 2))).max()
         return cls(means, np.sqrt(variance), MARGIN * float(farthest))
 
-    def nearest(self, images: Tensor) -> NDArray[np.intp]:
-        """Return the number of the context that (N, 3, H, W) uint8 images show: (N,); -1 where it
+    def nearest(self, images: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """Return the number of the context that (N, 3, H, W) images show: (N,); -1 where it
         is none of these."""
         shown = (describe_details(images) / self.deviation).reshape(len(images), -1)
         known = (self.means / self.deviation).reshape(len(self.means), -1)
@@ -75,19 +72,40 @@ class References:
         return np.where(distance.min(1) <= self.reach, distance.argmin(1), -1)
 
 
-def describe_details(images: Tensor) -> NDArray[np.float32]:
-    """Reduce (N, 3, H, W) uint8 images to what tells contexts apart: (N, 64, 64) of luma, less the
-    mean around each pixel, in one contrast. No lamp changes it much."""
-    weights = torch.from_numpy(LUMA_WEIGHTS).view(3, 1, 1)
-    details = torch.empty(len(images), REFERENCE_PX, REFERENCE_PX)
+def describe_details(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Reduce (N, 3, H, W) images to what tells contexts apart: (N, 64, 64) of luma, less the mean
+    around each pixel, in one contrast. No lamp changes it much."""
+    down, across = (_means_of_parts(length) for length in images.shape[-2:])
+    around = _means_around(REFERENCE_PX)
+    details = np.empty((len(images), REFERENCE_PX, REFERENCE_PX), np.float32)
     for start in range(0, len(images), _BATCH):
-        small = F.adaptive_avg_pool2d(images[start : start + _BATCH].float(), REFERENCE_PX)
-        luma = (small * weights).sum(1, keepdim=True)  # (B, 3, 64, 64) -> (B, 1, 64, 64)
-        around = F.avg_pool2d(luma, DETAIL_PX, 1, DETAIL_PX // 2, count_include_pad=False)
-        fine = (luma - around)[:, 0]
-        contrast = fine.std((1, 2), keepdim=True).clamp_min(_LEAST_CONTRAST)
-        details[start : start + _BATCH] = fine / contrast
-    return details.numpy()
+        batch = images[start : start + _BATCH]
+        luma = np.einsum("c,bchw->bhw", LUMA_WEIGHTS, batch, optimize=True)
+        small = down @ luma @ across.T  # (B, H, W) -> (B, 64, 64)
+        fine = small - around @ small @ around.T
+        contrast = fine.std((1, 2), keepdims=True, ddof=1)
+        details[start : start + _BATCH] = fine / np.maximum(contrast, _LEAST_CONTRAST)
+    return details
+
+
+@cache
+def _means_of_parts(length: int) -> NDArray[np.float32]:
+    """Return what takes the means of 64 parts of so many pixels, (64, length); where they are not
+    a multiple of 64, the parts overlap."""
+    part, pixel = np.arange(REFERENCE_PX)[:, None], np.arange(length)
+    begin, end = part * length // REFERENCE_PX, -(-(part + 1) * length // REFERENCE_PX)
+    return _mean_of((begin <= pixel) & (pixel < end))
+
+
+@cache
+def _means_around(length: int) -> NDArray[np.float32]:
+    """Return what takes the mean around each of so many pixels, (length, length)."""
+    pixel = np.arange(length)
+    return _mean_of(np.abs(pixel[:, None] - pixel) <= DETAIL_PX // 2)
+
+
+def _mean_of(chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.asarray(chosen / chosen.sum(1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True)
@@ -112,8 +130,8 @@ class ContextMaps:
             for name, mean, count in each
         }
 
-    def of(self, images: Tensor, told: Sequence[str | None] | None) -> tuple[str, ...]:
-        """Return the context of (N, 3, H, W) uint8 images: what is told of each, else what is
+    def of(self, images: NDArray[np.uint8], told: Sequence[str | None] | None) -> tuple[str, ...]:
+        """Return the context of (N, 3, H, W) images: what is told of each, else what is
         recognised; empty where the version does not know it, which is said once if it was told."""
         found = [""] * len(images) if told is None else [each or "" for each in told]
         if asked := [index for index, name in enumerate(found) if not name]:

@@ -1,15 +1,15 @@
-"""A trained network to maps, scores and labels."""
+"""A trained network to maps, scores and labels.
 
-from collections.abc import Iterator, Sequence
+Pictures are uint8 arrays, so that PyTorch is needed where it is the engine alone.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from reconad_plugin.detector.batch import score_batch
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.contexts import ContextMaps
@@ -17,21 +17,22 @@ from reconad_plugin.detector.fusion import fuse_maps, fuse_scores
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.self_test import MOST_PIXELS, SelfTest
 from reconad_plugin.detector.windows import (
+    Pictures,
     Windows,
     enlarge_maps,
     map_size,
     match_picture,
     score_windows,
-    shrink_pictures,
 )
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.geometry import resize
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Mask, Region
 from reconad_plugin.images.size import ImageSize
-from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Option, model_spec
 
-BATCH_SIZE = 32
+BATCH_SIZE: Final = 32
+TORCH: Final = "torch"  # name of the engine that scores with the network itself
 
 
 @dataclass(frozen=True)
@@ -65,48 +66,6 @@ class Decisions:
     pixel_threshold: NDArray[np.float64] | None
 
 
-def score_images(
-    network: AnomalyNetwork,
-    images: Tensor,
-    window_px: int,
-    light: LightReference | None = None,
-    device: str = "cpu",
-    normal: NormalMap | Sequence[NormalMap] | None = None,
-    inside: Mask | None = None,
-) -> Scores:
-    """Score images in batches.
-
-    Args:
-        network: in eval mode.
-        images: (N, 3, S, S) uint8 in [0, 255].
-        window_px: odd side of the smoothing window.
-        light: bring each image to this light first.
-        device: where the network is.
-        normal: what leaves the map before it scores, of all or of each of the N images, of a
-            network whose score is its highest point.
-        inside: (S, S), or (N, S, S) of each image, where to look; the map is 0 elsewhere.
-    """
-    maps = torch.empty((len(images), *images.shape[-2:]))
-    scores = torch.empty(len(images))
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE].to(device).float() / 255
-            if light is not None:
-                batch = light.match(batch)
-            batch = batch.contiguous(memory_format=torch.channels_last)
-            own = slice(start, start + BATCH_SIZE)
-            taken = normal_of(normal, own)
-            where = mask_of(inside, own)
-            maps[own], scores[own] = score_batch(
-                network,
-                batch,
-                window_px,
-                None if taken is None else taken.tensors(device),
-                None if where is None else torch.from_numpy(where).to(device),
-            )
-    return Scores(scores.double().numpy(), maps.numpy())
-
-
 def normal_of(normal: NormalMap | Sequence[NormalMap] | None, own: slice) -> NormalMap | None:
     """Return what leaves the maps of a batch of the images: one for all, or one of each."""
     if normal is None or isinstance(normal, NormalMap):
@@ -120,30 +79,49 @@ def mask_of(inside: Mask | None, own: slice) -> Mask | None:
 
 
 class Engine(Protocol):
-    """What scores in the network's place: a graph that was exported of it."""
+    """What runs the network of a version, with all that turns its maps into a score."""
 
     @property
     def name(self) -> str:
         """As it is asked for."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of its weights."""
+
+    def weights(self) -> dict[str, NDArray[np.generic]]:
+        """Return all that the network has learnt, by name.
+
+        Raises:
+            ValueError: a graph has its own thresholds, and no such names.
+        """
+
     def score(
         self,
-        images: Tensor,
+        images: Pictures,
         light: LightReference | None = None,
         normal: NormalMap | Sequence[NormalMap] | None = None,
         inside: Mask | None = None,
     ) -> Scores:
-        """Score (N, 3, S, S) uint8 images as ``score_images`` does."""
+        """Score (N, 3, S, S) images in batches.
+
+        Args:
+            images: of the network's size.
+            light: bring each image to this light first.
+            normal: what leaves the map before it scores, of all or of each of the N images, of a
+                network whose score is its highest point.
+            inside: (S, S), or (N, S, S) of each image, where to look; the map is 0 elsewhere.
+        """
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A trained network with all that turns its maps into a decision."""
+    """A trained network, run by an engine, with all that turns its scores into a decision."""
 
     model: str  # name in the registry of models
     architecture: dict[str, Option]  # arguments the network was built with, besides the image size
     image_size_px: ImageSize  # height and width of what the network takes
-    network: AnomalyNetwork  # in eval mode
+    engine: Engine  # what scores
     light: LightReference  # the light it was trained under
     calibration: Calibration  # thresholds on images as they come
     matched_calibration: Calibration  # thresholds on images brought to the reference light
@@ -162,7 +140,6 @@ class Detector:
     # ``normal_map`` alone
     contexts: ContextMaps | None = None
     self_test: SelfTest | None = None  # None for a version of before, and for large pictures
-    engine: Engine | None = None  # scores in the network's place; None: PyTorch does
 
     @property
     def known_contexts(self) -> ContextMaps | None:
@@ -172,10 +149,10 @@ class Detector:
         return self.witness.detector.contexts
 
     @property
-    def networks(self) -> tuple[AnomalyNetwork, ...]:
-        """The network, and that of the witness where there is one."""
-        others = () if self.witness is None else self.witness.detector.networks
-        return (self.network, *others)
+    def size_bytes(self) -> int:
+        """Of what the engine loads, and that of the witness where there is one."""
+        other = 0 if self.witness is None else self.witness.detector.size_bytes
+        return self.engine.size_bytes + other
 
     @property
     def network_size_px(self) -> ImageSize:
@@ -209,25 +186,26 @@ class Detector:
         calibration = replace(self.calibration, image_threshold=image_threshold)
         return replace(self, calibration=calibration, light_levels=levels)
 
-    def with_self_test(self, image: Tensor) -> "Detector":
-        """Return the same detector with a self-test: a (3, S, S) uint8 normal image."""
+    def with_self_test(self, image: Pictures) -> "Detector":
+        """Return the same detector with a self-test: a (3, S, S) normal image."""
         if self.image_size_px.pixels > MOST_PIXELS:
             return self
         score = float(self.score(image[None]).pred_score[0])
-        return replace(self, self_test=SelfTest(image.numpy(), score))
+        return replace(self, self_test=SelfTest(image, score))
 
     def check_itself(self) -> None:
-        """Score the self-test image, where there is one; an engine has checked itself.
+        """Score the self-test image, where there is one. A graph has checked itself: its scores are
+        other ones.
 
         Raises:
             ModelFormatError: its score is not that of the training.
         """
-        if self.engine is None and (test := self.self_test) is not None:
-            score = self.score(torch.from_numpy(test.image)[None]).pred_score[0]
+        if self.engine.name == TORCH and (test := self.self_test) is not None:
+            score = self.score(test.image[None]).pred_score[0]
             test.check(float(score), self.calibration.image_threshold)
 
-    def score(self, images: Tensor, positions: Sequence[str | None] | None = None) -> Scores:
-        """Score (N, 3, S, S) uint8 images as they come.
+    def score(self, images: Pictures, positions: Sequence[str | None] | None = None) -> Scores:
+        """Score (N, 3, S, S) images as they come.
 
         Where they are looked at follows their camera positions, and is all that counts at any
         position where one is None. So does the normal map that they are held against; a position
@@ -236,13 +214,13 @@ class Detector:
         return self._score(images, positions, None)
 
     def score_matched(
-        self, images: Tensor, positions: Sequence[str | None] | None = None
+        self, images: Pictures, positions: Sequence[str | None] | None = None
     ) -> Scores:
-        """Score (N, 3, S, S) uint8 images after bringing them to the reference light."""
+        """Score (N, 3, S, S) images after bringing them to the reference light."""
         return self._score(images, positions, self.light)
 
     def _score(
-        self, images: Tensor, positions: Sequence[str | None] | None, light: LightReference | None
+        self, images: Pictures, positions: Sequence[str | None] | None, light: LightReference | None
     ) -> Scores:
         scores = self._score_alone(images, positions, light)
         if self.witness is None:
@@ -250,7 +228,7 @@ class Detector:
         return self.witness.join(scores, self.witness.detector._score(images, positions, light))
 
     def _score_alone(
-        self, images: Tensor, positions: Sequence[str | None] | None, light: LightReference | None
+        self, images: Pictures, positions: Sequence[str | None] | None, light: LightReference | None
     ) -> Scores:
         if self.windows is not None:
             return self._score_in_windows(images, self.windows, light)
@@ -260,23 +238,8 @@ class Detector:
             contexts = self.contexts.of(images, positions)
             normal = [self.contexts.maps.get(each, self.normal_map) for each in contexts]
         inside = self._inside(positions)
-        scores = self.score_views(images, light, normal, inside)
+        scores = self.engine.score(images, light, normal, inside)
         return replace(scores, contexts=contexts)
-
-    def score_views(
-        self,
-        images: Tensor,
-        light: LightReference | None = None,
-        normal: NormalMap | Sequence[NormalMap] | None = None,
-        inside: Mask | None = None,
-    ) -> Scores:
-        """Score (N, 3, h, w) uint8 images of the network's size by the network alone, or by the
-        engine in its place; see ``score_images``."""
-        if self.engine is not None:
-            return self.engine.score(images, light, normal, inside)
-        return score_images(
-            self.network, images, self.window_px, light, normal=normal, inside=inside
-        )
 
     def _inside(self, positions: Sequence[str | None] | None) -> Mask | None:
         if self.region is None:
@@ -284,23 +247,23 @@ class Detector:
         return self.region.union if positions is None else self.region.of(positions)
 
     def _score_in_windows(
-        self, images: Tensor, windows: Windows, light: LightReference | None
+        self, images: Pictures, windows: Windows, light: LightReference | None
     ) -> Scores:
         """Score each image as a whole and in windows, one image after the other."""
         scores = np.empty(len(images))
         maps = np.empty((len(images), *self.map_size_px.shape), np.float32)
         for index, image in enumerate(images):
-            small = shrink_pictures(image[None], windows.size)
-            whole = self.score_views(small, light, self.normal_map)
+            small = resize(image[None], windows.size)
+            whole = self.engine.score(small, light, self.normal_map)
             lit = image if light is None else match_picture(light, image, small[0])
-            of_windows = score_windows(lit, windows.size, self.map_size_px, self.score_views)
+            of_windows = score_windows(lit, windows.size, self.map_size_px, self.engine.score)
             scores[index] = windows.join(whole.pred_score, np.array(of_windows[0]))[0]
             enlarged = enlarge_maps(whole.anomaly_map, self.map_size_px)[0]
             maps[index] = windows.join(enlarged, of_windows[1])
         return Scores(scores, maps)
 
-    def decide(self, images: Tensor, scores: Scores) -> Decisions:
-        """Hold (N, 3, S, S) uint8 images, with what ``score`` gives for them, against the
+    def decide(self, images: Pictures, scores: Scores) -> Decisions:
+        """Hold (N, 3, S, S) images, with what ``score`` gives for them, against the
         threshold, that of their light if there is one."""
         levels = np.zeros(len(images), dtype=np.intp)
         calibrations: tuple[Calibration, ...] = (self.calibration,)
@@ -316,15 +279,6 @@ class Detector:
             p_value=p_values[levels, np.arange(len(images))],
             pixel_threshold=None if self.calibration.pixel_threshold is None else pixel,
         )
-
-    def reconstructions(self, images: Tensor) -> Iterator[Tensor]:
-        """Return what the network rebuilds, batch by batch: (B, 3, S, S) float in [0, 1]."""
-        with torch.inference_mode():
-            for start in range(0, len(images), BATCH_SIZE):
-                batch = images[start : start + BATCH_SIZE]
-                if self.windows is not None:
-                    batch = shrink_pictures(batch, self.windows.size)
-                yield self.network.reconstruct(batch.float() / 255)
 
 
 @dataclass(frozen=True)

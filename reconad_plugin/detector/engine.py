@@ -1,8 +1,9 @@
-"""Engines: what scores in PyTorch's place, from a graph that was exported of the network.
+"""Graphs as engines: what was exported of a network scores in PyTorch's place.
 
 OpenVINO is imported when a graph is opened and not before.
 """
 
+import os
 import platform
 import re
 from collections.abc import Sequence
@@ -13,15 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import reconad_plugin.telemetry  # noqa: F401  first: switches off reporting of what follows
 from reconad_plugin.detector.detector import BATCH_SIZE, Scores, mask_of, normal_of
 from reconad_plugin.detector.normal_map import NormalMap
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.region import Mask
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
@@ -58,6 +58,9 @@ ENGINES: Final = {
 }
 
 
+ANY_PROCESSOR: Final = "openvino"  # the one that serves wherever reconad is installed
+
+
 def engine_kind(name: str) -> EngineKind:
     """Return an engine by its name.
 
@@ -72,7 +75,7 @@ def engine_kind(name: str) -> EngineKind:
 def why_not_here(kind: EngineKind) -> str | None:
     """Say why this machine cannot run an engine; None where it can."""
     if find_spec("openvino") is None:
-        return "OpenVINO is not installed: pip install 'reconad[openvino]'"
+        return "OpenVINO is not installed: pip install openvino"
     if kind.needs and kind.needs not in _open_core().get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     ):
@@ -94,6 +97,15 @@ def has_wide_sums() -> bool:
     return not {*processor_kind()}.isdisjoint(_WIDE_SUMS)
 
 
+def thread_count() -> int:
+    """Return how many threads a graph takes: as many as ``OMP_NUM_THREADS`` says, which PyTorch
+    goes by as well, else one a core."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class OpenVinoGraph:
     """A graph that OpenVINO runs: what ``batch.ScoringGraph`` does. Safe for many threads."""
 
@@ -107,7 +119,7 @@ class OpenVinoGraph:
         options = {
             "INFERENCE_PRECISION_HINT": kind.precision,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # as many as PyTorch would take
+            "INFERENCE_NUM_THREADS": thread_count(),
             "ENABLE_CPU_PINNING": False,  # others are on this machine too
         }
         self._compiled = _open_core().compile_model(graph, "CPU", options)
@@ -119,26 +131,35 @@ class OpenVinoGraph:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A network's graph, which scores as ``score_images`` does."""
+class GraphEngine:
+    """An exported graph that scores."""
 
     graph: OpenVinoGraph
     has_normal: bool  # whether the graph takes a normal map
     has_region: bool  # whether it takes where to look
+    size_bytes: int = 0  # of its weights
 
     @property
     def name(self) -> str:
         """As it is asked for."""
         return self.graph.kind.name
 
+    def weights(self) -> dict[str, NDArray[np.generic]]:
+        """Refuse: what is saved is PyTorch's network with its thresholds.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("what is saved is scored by PyTorch: load it with the engine torch")
+
     def score(
         self,
-        images: Tensor,
+        images: Pictures,
         light: LightReference | None = None,
         normal: NormalMap | Sequence[NormalMap] | None = None,
         inside: Mask | None = None,
     ) -> Scores:
-        """Score (N, 3, S, S) uint8 images in batches; see ``score_images``.
+        """Score (N, 3, S, S) images; see ``detector.Engine``.
 
         Raises:
             ValueError: a normal map is given and the graph takes none, or a region and it takes
@@ -150,7 +171,7 @@ class Engine:
         scores = np.empty(len(images))
         for start in range(0, len(images), BATCH_SIZE):
             own = slice(start, start + BATCH_SIZE)
-            batch = images[own]
+            batch = np.ascontiguousarray(images[own])
             taken, where = normal_of(normal, own), mask_of(inside, own)
             more: list[NDArray[np.generic]] = [] if where is None else [where]
             if self.has_normal:  # a map, which is not negative, stays as it is where there is none
@@ -158,18 +179,16 @@ class Engine:
                 taken = taken or NormalMap(nothing, nothing + 1)
                 more = [taken.mean, taken.deviation, *more]
             ready = [_of_each(each, len(batch)) for each in more]
-            pictures = np.ascontiguousarray(batch.numpy())
-            maps[own], scores[own] = self.graph.run(pictures, *_change(batch, light), *ready)
+            maps[own], scores[own] = self.graph.run(batch, *_change(batch, light), *ready)
         return Scores(scores, maps)
 
 
-def _change(batch: Tensor, light: LightReference | None) -> tuple[Floats, Floats]:
+def _change(batch: Pictures, light: LightReference | None) -> tuple[Floats, Floats]:
     """Return gain and offset that bring each picture to a light: (B, 3, 1, 1) each."""
-    if light is None:
-        shape = (len(batch), 3, 1, 1)
-        return np.ones(shape, np.float32), np.zeros(shape, np.float32)
-    gain, offset = light.change(batch.float() / 255)
-    return gain.numpy(), offset.numpy()
+    if light is not None:
+        return light.change(batch)
+    shape = (len(batch), 3, 1, 1)
+    return np.ones(shape, np.float32), np.zeros(shape, np.float32)
 
 
 def _of_each(values: NDArray[np.generic], count: int) -> NDArray[np.generic]:

@@ -12,14 +12,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.batch import ScoringGraph
 from reconad_plugin.detector.detector import Detector, Witness
 from reconad_plugin.detector.engine import (
-    Engine,
     EngineKind,
-    OpenVinoGraph,
     has_wide_sums,
     processor_kind,
     why_not_here,
@@ -31,11 +28,14 @@ from reconad_plugin.detector.engine_files import (
     EngineCheck,
     EngineFiles,
     open_engine,
+    read_graph,
     score_plainly,
 )
 from reconad_plugin.detector.recalibration import recalibrated
-from reconad_plugin.detector.windows import shrink_pictures
+from reconad_plugin.detector.torch_engine import network_of
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.geometry import resize
 from reconad_plugin.metrics.image import image_auroc
 
 INT8: Final = "openvino-int8"
@@ -52,13 +52,13 @@ _NARROWED: Final = ("Convolution", "GroupConvolution", "ConvolutionBackpropData"
 
 @dataclass(frozen=True)
 class ExportImages:
-    """What an export needs, each (N, 3, H, W) uint8 of the pictures' size."""
+    """What an export needs, each (N, 3, H, W) of the pictures' size."""
 
     # normal images that the version learnt from; of more than ``MOST_LEARNT`` so many
-    learnt: Tensor
-    held_out: Tensor  # normal images that no training of it sees, which its thresholds rest on
-    normal: Tensor  # further normal images to compare on; may be none
-    anomalous: Tensor  # images with a defect to compare on
+    learnt: Pictures
+    held_out: Pictures  # normal images that no training of it sees, which its thresholds rest on
+    normal: Pictures  # further normal images to compare on; may be none
+    anomalous: Pictures  # images with a defect to compare on
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def export_engine(
     if why := why_not_here(kind):
         raise ConfigError(f"the engine {kind.name} cannot be exported here: {why}")
     if kind.name == INT8 and find_spec("nncf") is None:
-        raise ConfigError(f"{kind.name} needs NNCF: pip install 'reconad[openvino]'")
+        raise ConfigError(f"{kind.name} needs NNCF: pip install 'reconad[int8]'")
     engined = _with_graphs(detector, kind, images.learnt, folder)
     engined = recalibrated(detector, engined, images.held_out, images.learnt)
     _write_files(engined, images.held_out, kind, folder)
@@ -119,7 +119,7 @@ def compare(
     before: Detector, after: Detector, images: ExportImages, clock: Callable[[], float]
 ) -> EngineFigures:
     """Compare a detector with the same one that an engine scores in; the clock is in seconds."""
-    normal = torch.cat([images.held_out, images.normal])
+    normal = np.concatenate([images.held_out, images.normal])
     of_normal, of_anomalous = (
         [each.score(of) for each in (before, after)] for of in (normal, images.anomalous)
     )
@@ -137,7 +137,7 @@ def compare(
     unsure = math.sqrt(SMALL_P_VALUE * (1 - SMALL_P_VALUE) / fewest)
     old, new = decided[0]
     return EngineFigures(
-        engine=after.engine.name if after.engine else "torch",
+        engine=after.engine.name,
         normal=len(normal),
         anomalous=len(images.anomalous),
         auroc=auroc,
@@ -155,17 +155,17 @@ def _largest_move(old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
     return float(np.abs(old - new)[is_small].max(initial=0.0))
 
 
-def _seconds(detector: Detector, images: Tensor, clock: Callable[[], float]) -> float:
+def _seconds(detector: Detector, images: Pictures, clock: Callable[[], float]) -> float:
     """Time pictures one by one, and take the median."""
     took = []
-    for image in images[: TIMED_IMAGES + 1].split(1):
+    for image in images[: TIMED_IMAGES + 1]:
         start = clock()
-        detector.score(image)
+        detector.score(image[None])
         took.append(clock() - start)
     return float(np.median(took[1:] or took))  # the first warms up
 
 
-def _with_graphs(detector: Detector, kind: EngineKind, learnt: Tensor, folder: Path) -> Detector:
+def _with_graphs(detector: Detector, kind: EngineKind, learnt: Pictures, folder: Path) -> Detector:
     """Write the graph of each network of a detector, and return the detector with them."""
     own = folder / ENGINES_FOLDER / kind.name
     own.mkdir(parents=True)
@@ -175,7 +175,7 @@ def _with_graphs(detector: Detector, kind: EngineKind, learnt: Tensor, folder: P
     import openvino
 
     openvino.save_model(model, own / GRAPH_FILE, compress_to_fp16=False)
-    engine = Engine(OpenVinoGraph(own / GRAPH_FILE, kind), *_takes(detector))
+    engine = read_graph(own, kind, *_takes(detector))
     witness = detector.witness
     if witness is not None:
         second = _with_graphs(witness.detector, kind, learnt, folder / WITNESS_FOLDER)
@@ -183,15 +183,13 @@ def _with_graphs(detector: Detector, kind: EngineKind, learnt: Tensor, folder: P
     return replace(detector, engine=engine, witness=witness)
 
 
-def _write_files(detector: Detector, held_out: Tensor, kind: EngineKind, folder: Path) -> None:
-    if not isinstance(detector.engine, Engine):
-        raise TypeError(f"an engine of ours scores here; got {detector.engine!r}")
+def _write_files(detector: Detector, held_out: Pictures, kind: EngineKind, folder: Path) -> None:
     pictures = _shrunk(detector, held_out)
     scores = score_plainly(detector.engine, detector, pictures).pred_score
     # the lowest score, the highest, and those between in even steps
     at = np.argsort(scores)[np.linspace(0, len(scores) - 1, TEST_PICTURES).round().astype(int)]
     tolerance = TOLERANCE * max(float(scores.std()), TOLERANCE * float(np.abs(scores).max()))
-    test = EngineCheck(pictures[torch.from_numpy(at)], tuple(scores[at].tolist()), tolerance)
+    test = EngineCheck(pictures[at], tuple(scores[at].tolist()), tolerance)
     own = folder / ENGINES_FOLDER / kind.name
     EngineFiles(kind, processor_kind(), *_takes(detector), detector, test).write(own)
     if detector.witness is not None:
@@ -202,16 +200,16 @@ def _takes(detector: Detector) -> tuple[bool, bool]:
     return detector.normal_map is not None, detector.region is not None
 
 
-def _shrunk(detector: Detector, images: Tensor) -> Tensor:
-    return shrink_pictures(images, detector.windows.size) if detector.windows else images
+def _shrunk(detector: Detector, images: Pictures) -> Pictures:
+    return resize(images, detector.network_size_px)
 
 
-def convert_network(detector: Detector, example: Tensor) -> Any:
+def convert_network(detector: Detector, example: Pictures) -> Any:
     """Convert a network with all that turns its maps into scores to a model of OpenVINO."""
     import openvino
 
-    graph = ScoringGraph(detector.network, detector.window_px, *_takes(detector)).eval()
-    inputs = tuple(torch.from_numpy(each) for each in inputs_of(detector, example.numpy()))
+    graph = ScoringGraph(network_of(detector), detector.window_px, *_takes(detector)).eval()
+    inputs = tuple(torch.from_numpy(each) for each in inputs_of(detector, example))
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of how OpenVINO looks into PyTorch
         model = openvino.convert_model(graph, example_input=inputs)
@@ -229,12 +227,12 @@ def inputs_of(detector: Detector, images: NDArray[np.uint8]) -> list[NDArray[Any
     return [images, one, 0 * one, *more]
 
 
-def narrow_graph(model: Any, detector: Detector, images: Tensor) -> Any:
+def narrow_graph(model: Any, detector: Detector, images: Pictures) -> Any:
     """Quantise the convolutions to int8, all but the last; what surrounds the network stays."""
     import nncf
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    samples = [inputs_of(detector, each.numpy()) for each in images.split(1)]
+    samples = [inputs_of(detector, each[None]) for each in images]
     return nncf.quantize(
         model,
         nncf.Dataset(samples),

@@ -9,30 +9,33 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
-from reconad_plugin.detector.detector import Detector, Scores, Witness
+from reconad_plugin.detector.detector import TORCH, Detector, Engine, Scores, Witness
 from reconad_plugin.detector.engine import (
     ENGINES,
-    Engine,
     EngineKind,
+    GraphEngine,
     OpenVinoGraph,
     engine_kind,
     processor_kind,
     why_not_here,
 )
+from reconad_plugin.detector.weights_file import read_weights
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ModelFormatError
 
 ENGINE_VARIABLE: Final = "RECONAD_ENGINE"
-AUTO, TORCH = "auto", "torch"
+AUTO: Final = "auto"
 ENGINES_FOLDER: Final = "engines"
 GRAPH_FILE: Final = "graph.xml"  # its weights are beside it, in ``graph.bin``
 ENGINE_FILE: Final = "engine.json"
@@ -40,6 +43,7 @@ PICTURES_FILE: Final = "pictures.safetensors"
 WITNESS_FOLDER: Final = "witness"  # holds the same files of the second detector
 FORMAT_VERSION: Final = 1
 _PICTURES: Final = "pictures"
+_TORCH_ENGINE: Final = "reconad_plugin.detector.torch_engine"  # whoever serves does without
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +52,7 @@ _logger = logging.getLogger(__name__)
 class EngineCheck:
     """Pictures that an engine scores when it is loaded, and what it must come to."""
 
-    pictures: Tensor  # (K, 3, S, S) uint8, normal
+    pictures: Pictures  # (K, 3, S, S), normal
     scores: tuple[float, ...]  # (K,) of the engine when it was exported
     tolerance: float  # by which each score may differ
 
@@ -76,7 +80,7 @@ class EngineFiles:
 
     def write(self, folder: Path) -> None:
         """Write all but the graph into the engine's folder."""
-        save_file({_PICTURES: self.check.pictures.contiguous()}, folder / PICTURES_FILE)
+        save_file({_PICTURES: np.ascontiguousarray(self.check.pictures)}, folder / PICTURES_FILE)
         detector, levels = self.detector, self.detector.light_levels
         first = None if detector.witness is None else asdict(detector.witness.first)
         description = {
@@ -98,21 +102,23 @@ class EngineFiles:
 def with_engine(detector: Detector, folder: Path, choice: str | None = None) -> Detector:
     """Return a detector with an engine that lies in its folder, and that engine's thresholds.
 
-    Where there is none that this machine can run and that passes its check, the detector is
-    returned as it is, so that PyTorch serves, and one line says why.
+    Where there is none that this machine can run and that passes its check, PyTorch serves, and one
+    line says why.
 
     Args:
-        detector: scored by PyTorch.
+        detector: with the thresholds that hold for PyTorch, and no engine yet.
         folder: where it was saved.
-        choice: ``torch`` for none; the name of one; ``auto`` for the quickest that passes; None for
-            what ``RECONAD_ENGINE`` says, and ``auto`` where it says nothing.
+        choice: ``torch`` for PyTorch; the name of one; ``auto`` for the quickest that passes; None
+            for what ``RECONAD_ENGINE`` says, and ``auto`` where it says nothing.
 
     Raises:
         ConfigError: there is no engine of this name.
+        ModelFormatError: no engine serves, and PyTorch is not installed; or the weights are of
+            another network.
     """
     choice = choice or os.environ.get(ENGINE_VARIABLE) or AUTO
     if choice == TORCH:
-        return detector
+        return open_in_pytorch(detector, folder)
     asked = list(ENGINES.values()) if choice == AUTO else [engine_kind(choice)]
     for kind in asked:
         if choice == AUTO and not (folder / ENGINES_FOLDER / kind.name).is_dir():
@@ -124,11 +130,33 @@ def with_engine(detector: Detector, folder: Path, choice: str | None = None) -> 
             continue
         _logger.info("the engine %s serves", kind.name)
         return engined
-    return detector
+    return open_in_pytorch(detector, folder)
+
+
+def open_in_pytorch(detector: Detector, folder: Path) -> Detector:
+    """Return a detector that PyTorch scores with the weights of its folder.
+
+    Raises:
+        ModelFormatError: PyTorch is not installed, or the weights are of another network.
+    """
+    if find_spec("torch") is None:
+        raise ModelFormatError(
+            "PyTorch is not installed, and no engine of the model serves here: pip install "
+            "'reconad[torch]', or export one of any processor with reconad export"
+        )
+    pytorch = import_module(_TORCH_ENGINE)
+    try:
+        engine = pytorch.open_network(detector, read_weights(folder))
+    except (OSError, TypeError, RuntimeError, ValueError, SafetensorError) as error:
+        raise ModelFormatError(f"{folder} does not fit together: {error}") from None
+    if (witness := detector.witness) is not None:
+        second = open_in_pytorch(witness.detector, folder / WITNESS_FOLDER)
+        witness = Witness(second, witness.first)
+    return replace(detector, engine=engine, witness=witness)
 
 
 def open_engine(detector: Detector, folder: Path, kind: EngineKind) -> Detector:
-    """Return a detector with one engine of its folder, and that engine's thresholds.
+    """Return a detector with one graph of its folder, and that graph's thresholds.
 
     Raises:
         ModelFormatError: there is none, it cannot be read, this machine cannot run it, or it does
@@ -164,8 +192,7 @@ def _engined(
     detector: Detector, description: dict[str, Any], folder: Path, kind: EngineKind
 ) -> Detector:
     """Open the engine of a detector's first network, and check it."""
-    graph = OpenVinoGraph(folder / GRAPH_FILE, kind)
-    engine = Engine(graph, description["has_normal"], description["has_region"])
+    engine = read_graph(folder, kind, description["has_normal"], description["has_region"])
     pictures = load_file(folder / PICTURES_FILE)[_PICTURES]
     test = EngineCheck(pictures, tuple(description["scores"]), description["tolerance"])
     if failed := test.why_failed(score_plainly(engine, detector, pictures)):
@@ -184,8 +211,20 @@ def _engined(
     )
 
 
-def score_plainly(engine: Engine, detector: Detector, pictures: Tensor) -> Scores:
-    """Score (K, 3, S, S) uint8 pictures of the network's size by an engine, held against the normal
+def read_graph(folder: Path, kind: EngineKind, has_normal: bool, has_region: bool) -> GraphEngine:
+    """Read the graph in an engine's folder.
+
+    Raises:
+        OSError: it is not there.
+        RuntimeError: OpenVINO cannot read or run it.
+    """
+    file = folder / GRAPH_FILE
+    size_bytes = file.with_suffix(".bin").stat().st_size
+    return GraphEngine(OpenVinoGraph(file, kind), has_normal, has_region, size_bytes)
+
+
+def score_plainly(engine: Engine, detector: Detector, pictures: Pictures) -> Scores:
+    """Score (K, 3, S, S) pictures of the network's size by an engine, held against the normal
     map of all contexts, everywhere in the region."""
     inside = None if detector.region is None else detector.region.union
     return engine.score(pictures, None, detector.normal_map, inside)

@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.calibration import check_threshold
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.folder import (
     NORMAL_LABEL,
@@ -114,7 +114,7 @@ def describe_hidden(detector: Detector, folder: ImageFolder) -> str | None:
 def evaluate(
     detector: Detector,
     folder: ImageFolder,
-    images: Tensor,
+    images: Pictures,
     protocol: str = "whole",
     parts: Sequence[str] = (),
 ) -> Evaluation:
@@ -200,7 +200,7 @@ def image_figures(
 
 
 def _score(
-    detector: Detector, folder: ImageFolder, images: Tensor, share: float
+    detector: Detector, folder: ImageFolder, images: Pictures, share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], PixelCurves | None]:
     """Score N test images: (N,) scores and (N,) how far they are above their thresholds; and the
     pixels in the middle, a share of the side each way, where there are masks."""

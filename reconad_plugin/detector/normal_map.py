@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.metrics.intervals import index_parts
 
@@ -37,19 +35,9 @@ class NormalMap:
             *(np.stack([getattr(each, of) for each in maps]) for of in ("mean", "deviation"))
         )
 
-    def tensors(self, device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
-        """Return mean and deviation on a device."""
-        mean, deviation = (torch.from_numpy(each) for each in (self.mean, self.deviation))
-        return mean.to(device), deviation.to(device)
-
-    def deviations(self, maps: Tensor) -> Tensor:
+    def deviations(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return maps (B, S, S) in the deviations of each pixel; what is below its mean is 0."""
-        return in_deviations(maps, *self.tensors(maps.device))
-
-
-def in_deviations(maps: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Return maps (B, S, S) in the deviations of each pixel; what is below its mean is 0."""
-    return ((maps - mean) / deviation).clamp_min(0)
+        return np.asarray(np.maximum((maps - self.mean) / self.deviation, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -156,6 +144,6 @@ def score_part_by_part(
     for part in range(of_part.max() + 1):
         index = np.flatnonzero(of_part == part)
         for each, normal in zip(index, others(index), strict=True):
-            left[each] = normal.deviations(torch.from_numpy(maps[each])[None])[0].numpy()
+            left[each] = normal.deviations(maps[each])
             scores[each] = left[each].max()
     return scores, left

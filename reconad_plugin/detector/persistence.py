@@ -5,38 +5,41 @@ import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.contexts import ContextMaps, References
-from reconad_plugin.detector.detector import Detector, Witness
+from reconad_plugin.detector.detector import Detector, Engine, Witness
 from reconad_plugin.detector.engine_files import WITNESS_FOLDER, with_engine
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.self_test import SelfTest
+from reconad_plugin.detector.weights_file import (
+    CONTEXTS,
+    NORMAL_MAP,
+    REGION,
+    SELF_TEST,
+    WEIGHTS_FILE,
+    read_others,
+    write_arrays,
+)
 from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
-from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.networks.registry import model_spec
 
 FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
-WEIGHTS_FILE: Final = "weights.safetensors"
 DETECTOR_FILE: Final = "detector.json"
-_NORMAL_MAP: Final = "normal_map."  # begins the names of its two arrays among the weights
-_CONTEXTS: Final = "contexts."  # begins the names of their arrays
 _OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
-_SELF_TEST: Final = "self_test.image"  # its name among the weights
-_REGION: Final = "region."  # begins those of its masks; the camera position follows
+_UNOPENED: Final = cast(Engine, None)  # until ``with_engine`` has chosen one
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
@@ -45,26 +48,9 @@ def save_detector(detector: Detector, folder: Path) -> None:
     Raises:
         ValueError: an engine scores in it, so that its thresholds are not those of its network.
     """
-    if detector.engine is not None:
-        raise ValueError("what is saved is scored by PyTorch: load it with the engine torch")
+    weights = detector.engine.weights()
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.contiguous() for name, value in detector.network.state_dict().items()}
-    if detector.normal_map is not None:
-        weights |= {
-            f"{_NORMAL_MAP}{name}": torch.from_numpy(value)
-            for name, value in vars(detector.normal_map).items()
-        }
-    if detector.contexts is not None:
-        weights |= {
-            f"{_CONTEXTS}{name}": torch.from_numpy(value)
-            for name, value in _arrays_of(detector.contexts).items()
-        }
-    if detector.region is not None:
-        masks = detector.region.masks.items()
-        weights |= {f"{_REGION}{position}": torch.from_numpy(mask) for position, mask in masks}
-    if detector.self_test is not None:
-        weights[_SELF_TEST] = torch.from_numpy(detector.self_test.image).contiguous()
-    save_file(weights, folder / WEIGHTS_FILE)
+    write_arrays(weights, _arrays_of(detector), folder)
     description = {
         "format_version": FORMAT_VERSION,
         "weights_sha256": _hash(folder / WEIGHTS_FILE),
@@ -96,14 +82,23 @@ def save_detector(detector: Detector, folder: Path) -> None:
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
-def _arrays_of(contexts: ContextMaps) -> dict[str, NDArray[np.float32]]:
-    references = contexts.references
-    return {
-        "means": contexts.means,
-        "deviation": contexts.deviation,
-        "reference_means": references.means,
-        "reference_deviation": references.deviation,
-    }
+def _arrays_of(detector: Detector) -> dict[str, NDArray[np.generic]]:
+    """Return all arrays of a detector but the weights of its network."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    if detector.normal_map is not None:
+        arrays |= {f"{NORMAL_MAP}{name}": each for name, each in vars(detector.normal_map).items()}
+    if (contexts := detector.contexts) is not None:
+        arrays |= {
+            f"{CONTEXTS}means": contexts.means,
+            f"{CONTEXTS}deviation": contexts.deviation,
+            f"{CONTEXTS}reference_means": contexts.references.means,
+            f"{CONTEXTS}reference_deviation": contexts.references.deviation,
+        }
+    if detector.region is not None:
+        arrays |= {f"{REGION}{name}": each for name, each in detector.region.masks.items()}
+    if detector.self_test is not None:
+        arrays[SELF_TEST] = detector.self_test.image
+    return arrays
 
 
 def load_detector(folder: Path, engine: str | None = None) -> Detector:
@@ -124,7 +119,7 @@ def load_detector(folder: Path, engine: str | None = None) -> Detector:
 def _load(folder: Path) -> Detector:
     try:
         description = json.loads((folder / DETECTOR_FILE).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS_FILE)
+        arrays = read_others(folder)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelFormatError(
             f"a saved detector is {DETECTOR_FILE} and {WEIGHTS_FILE}; {folder}: {error}"
@@ -141,7 +136,7 @@ def _load(folder: Path) -> Detector:
             "was written with"
         )
     try:
-        detector = _build(description, weights)
+        detector = _build(description, arrays)
         if version == FORMAT_VERSION:
             return detector
         first = Calibration.read(description["first_calibration"])
@@ -161,50 +156,44 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _build(description: dict[str, Any], weights: dict[str, Any]) -> Detector:
-    """Build a detector of what ``detector.json`` holds."""
+def _build(description: dict[str, Any], arrays: dict[str, Any]) -> Detector:
+    """Build a detector of what its files hold, without an engine."""
     model, architecture = description["model"], description["architecture"]
     size = ImageSize.parse(description["image_size_px"])
     seen = description.get("windows")
     windows = seen and Windows(**seen | {"size": ImageSize.parse(seen["size"])})
-    network = MODELS[model].build_network(windows.size if windows else size, **architecture)
-    normal = [weights.pop(f"{_NORMAL_MAP}{each.name}", None) for each in fields(NormalMap)]
+    model_spec(model)
+    normal: list[Any] = [arrays.get(f"{NORMAL_MAP}{each.name}") for each in fields(NormalMap)]
     masks = {
-        name.removeprefix(_REGION): weights.pop(name).numpy()
-        for name in [*weights]
-        if name.startswith(_REGION)
+        name.removeprefix(REGION): each for name, each in arrays.items() if name.startswith(REGION)
     }
-    shown = weights.pop(_SELF_TEST, None)
+    shown = arrays.get(SELF_TEST)
     if shown is None and "self_test_score" in description:
         raise ValueError("it has the score of a self-test and not its image")
     told = description.get("contexts")
-    contexts = None if told is None else _contexts(told, weights)
-    network.load_state_dict(weights)
+    contexts = None if told is None else _contexts(told, arrays)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
         model,
         architecture,
         size,
-        network.eval().to(memory_format=torch.channels_last),
+        _UNOPENED,
         LightReference(_colours(light["mean"]), _colours(light["deviation"])),
         Calibration.read(description["calibration"]),
         Calibration.read(description["matched_calibration"]),
         ImageLimits(**description["limits"]),
         None if levels is None else CalibrationGroups.read(levels),
-        None if normal[0] is None else NormalMap(*(each.numpy() for each in normal)),
+        None if normal[0] is None else NormalMap(*normal),
         windows,
         Region(masks) if masks else None,
         contexts=contexts,
-        self_test=None
-        if shown is None
-        else SelfTest(shown.numpy(), description["self_test_score"]),
+        self_test=None if shown is None else SelfTest(shown, description["self_test_score"]),
     )
 
 
-def _contexts(description: dict[str, Any], weights: dict[str, Any]) -> ContextMaps:
-    """Build the contexts, and take their arrays out of the weights."""
+def _contexts(description: dict[str, Any], arrays: dict[str, Any]) -> ContextMaps:
     means, deviation, of_references, their_deviation = (
-        weights.pop(f"{_CONTEXTS}{name}").numpy()
+        arrays[f"{CONTEXTS}{name}"]
         for name in ("means", "deviation", "reference_means", "reference_deviation")
     )
     references = References(of_references, their_deviation, description["reach"])

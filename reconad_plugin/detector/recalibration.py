@@ -8,25 +8,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from reconad_plugin.detector.calibration import Calibration, calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.detector import Detector, Scores, Witness
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import NotEnoughImagesError
 
 
 def recalibrated(
-    before: Detector, after: Detector, calibration_images: Tensor, learnt: Tensor
+    before: Detector, after: Detector, calibration_images: Pictures, learnt: Pictures
 ) -> Detector:
     """Return a detector with the thresholds that hold for how it scores now.
 
     Args:
         before: the detector as it was calibrated.
         after: the same with an engine in it and in its witness.
-        calibration_images: (N, 3, H, W) uint8, the normal images that no training sees.
-        learnt: (M, 3, H, W) uint8, those that it learnt from. Where few images train, a threshold
+        calibration_images: (N, 3, H, W), the normal images that no training sees.
+        learnt: (M, 3, H, W), those that it learnt from. Where few images train, a threshold
             rests on these too, as each was held out once.
 
     Raises:
@@ -34,7 +33,7 @@ def recalibrated(
     """
     held_out = calibration_images
     if len(held_out) < len(before.calibration.normal_scores) == len(held_out) + len(learnt):
-        held_out = torch.cat([held_out, learnt])
+        held_out = np.concatenate([held_out, learnt])
     if before.witness is not None and after.witness is not None:
         second = recalibrated(
             before.witness.detector, after.witness.detector, calibration_images, learnt

@@ -4,11 +4,10 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.images.features import FEATURES
 from reconad_plugin.images.region import pixels_inside
 
@@ -27,7 +26,7 @@ CHUNK_IMAGES: Final = 256  # scored at once, so that the maps of a large night f
 def score_table(
     detector: Detector,
     rows: pd.DataFrame,
-    images: Tensor,
+    images: Pictures,
     model_version: str,
     said: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -92,10 +91,10 @@ def map_cells(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32
 
 
 def _score(
-    detector: Detector, images: Tensor, positions: list[str], said: pd.DataFrame
+    detector: Detector, images: Pictures, positions: list[str], said: pd.DataFrame
 ) -> dict[str, NDArray[np.generic]]:
     at = np.flatnonzero(said["pred_score"].isna())
-    new = images[torch.from_numpy(at)]
+    new = images[at]
     scores = detector.score(new, [positions[index] for index in at])
     decided = detector.decide(new, scores)
     fresh = (scores.pred_score, decided.pred_label, decided.p_value)

@@ -11,18 +11,13 @@ from itertools import product
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from reconad_plugin.images.geometry import resize
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.size import MOST_PIXELS, MULTIPLE_PX, ImageSize
 
 OVERLAP: Final = 1 / 32  # of a window's side; more costs time, as each pixel is seen more often
 PIXELS_AT_ONCE: Final = 2**19  # of windows that go through the network together
-ROWS_AT_ONCE: Final = 256  # of a picture, where floats of all of it would take too much
 LEAST_SCALE: Final = 1e-6
 BYTES_A_PIXEL: Final = 3
 
@@ -41,7 +36,8 @@ class ViewScores(Protocol):
         """(B, h, w) maps."""
 
 
-ScoreViews = Callable[[Tensor], ViewScores]  # of (B, 3, h, w) uint8
+Pictures = NDArray[np.uint8]
+ScoreViews = Callable[[Pictures], ViewScores]  # of (B, 3, h, w)
 
 
 @dataclass(frozen=True)
@@ -73,16 +69,10 @@ def window_corners(pictures: ImageSize, size: ImageSize) -> list[tuple[int, int]
     return list(product(down, _starts(pictures.width_px, size.width_px)))
 
 
-def shrink_pictures(images: Tensor, size: ImageSize) -> Tensor:
-    """Shrink (N, 3, H, W) uint8 pictures one by one: floats of all would fill the memory."""
-    parts = [resize(image[None], size) for image in images]
-    return torch.cat([images.new_empty(0, 3, *size.shape), *parts])
-
-
 def score_windows(
-    image: Tensor, size: ImageSize, maps_of: ImageSize, score: ScoreViews
+    image: Pictures, size: ImageSize, maps_of: ImageSize, score: ScoreViews
 ) -> tuple[float, NDArray[np.float32]]:
-    """Score all windows of a (3, H, W) uint8 picture, a bounded number at once.
+    """Score all windows of a (3, H, W) picture, a bounded number at once.
 
     Returns:
         The highest score of a window, and the maps of the windows blended and brought to the size
@@ -90,34 +80,30 @@ def score_windows(
     """
     pictures = ImageSize.of(image.shape)
     taper = _taper(size)
-    total, weight = torch.zeros(pictures.shape), torch.zeros(pictures.shape)
+    total, weight = (np.zeros(pictures.shape, np.float32) for _ in range(2))
     highest = -math.inf
     for corners in _in_batches(window_corners(pictures, size), size):
         places = [(slice(y, y + size.height_px), slice(x, x + size.width_px)) for y, x in corners]
-        scores = score(torch.stack([image[:, rows, columns] for rows, columns in places]))
+        scores = score(np.stack([image[:, rows, columns] for rows, columns in places]))
         highest = max(highest, float(scores.pred_score.max()))
-        for place, shown in zip(places, torch.from_numpy(scores.anomaly_map), strict=True):
+        for place, shown in zip(places, scores.anomaly_map, strict=True):
             total[place] += shown * taper
             weight[place] += taper
-    blended = total.div_(weight)[None]  # (1, H, W)
-    return highest, F.adaptive_max_pool2d(blended, maps_of.shape)[0].numpy()
+    total /= weight  # (H, W)
+    rows = _highest_of_cells(total, maps_of.height_px, 0)
+    return highest, _highest_of_cells(rows, maps_of.width_px, 1)
 
 
 def enlarge_maps(maps: NDArray[np.float32], size: ImageSize) -> NDArray[np.float32]:
-    """Enlarge (N, h, w) maps of shrunk pictures to a size."""
-    whole = torch.from_numpy(maps)[:, None].float()
-    enlarged = F.interpolate(whole, size.shape, mode="bilinear", align_corners=False)
-    return enlarged[:, 0].numpy()  # (N, 1, H, W) -> (N, H, W)
+    """Enlarge (N, h, w) maps of shrunk pictures to a size, between whose pixels values go in
+    straight lines."""
+    return _stretch(_stretch(maps, size.height_px, 1), size.width_px, 2)
 
 
-def match_picture(light: LightReference, image: Tensor, shrunk: Tensor) -> Tensor:
-    """Bring a (3, H, W) uint8 picture to a light, as its shrunk (3, h, w) view is brought there."""
-    matched = torch.empty_like(image)
-    for rows in range(0, image.shape[1], ROWS_AT_ONCE):
-        strip = image[None, :, rows : rows + ROWS_AT_ONCE].float() / 255
-        lit = light.match(strip, like=shrunk[None].float() / 255)
-        matched[:, rows : rows + ROWS_AT_ONCE] = (lit[0] * 255).round().to(torch.uint8)
-    return matched
+def match_picture(light: LightReference, image: Pictures, shrunk: Pictures) -> Pictures:
+    """Bring a (3, H, W) picture to a light, as its shrunk (3, h, w) view is brought there."""
+    levels = light.match_levels(shrunk)
+    return np.stack([of[colour] for of, colour in zip(levels, image, strict=True)])
 
 
 def describe_cost(pictures: ImageSize, size: ImageSize) -> str:
@@ -137,15 +123,35 @@ def _starts(length_px: int, window_px: int) -> list[int]:
     return [round(n * (length_px - window_px) / max(1, count - 1)) for n in range(count)]
 
 
-def _taper(size: ImageSize) -> Tensor:
+def _taper(size: ImageSize) -> NDArray[np.float32]:
     """Return the weights of a window's pixels, (h, w): they fall smoothly over its overlap."""
 
-    def side(length_px: int) -> Tensor:
-        pixel = torch.arange(length_px) + 0.5
-        inwards = torch.minimum(pixel, length_px - pixel) / (OVERLAP * length_px)
-        return (1 - torch.cos(torch.pi * inwards.clamp_max(1))) / 2 + 1e-3
+    def side(length_px: int) -> NDArray[np.float32]:
+        pixel = np.arange(length_px, dtype=np.float32) + np.float32(0.5)
+        inwards = np.minimum(pixel, length_px - pixel) / np.float32(OVERLAP * length_px)
+        return np.asarray((1 - np.cos(np.pi * np.minimum(inwards, 1))) / 2 + 1e-3, np.float32)
 
     return side(size.height_px)[:, None] * side(size.width_px)
+
+
+def _highest_of_cells(values: NDArray[np.float32], cells: int, axis: int) -> NDArray[np.float32]:
+    """Return the highest value in each of so many cells along an axis; where its length is no
+    multiple of them, they overlap."""
+    length, cell = values.shape[axis], np.arange(cells)
+    begin, end = cell * length // cells, -(-(cell + 1) * length // cells)
+    borders = np.stack([begin, end], 1).ravel()[:-1]  # what lies between the last two goes on
+    return np.maximum.reduceat(values, borders, axis).take(np.arange(0, 2 * cells, 2), axis)
+
+
+def _stretch(maps: NDArray[np.float32], length: int, axis: int) -> NDArray[np.float32]:
+    before = maps.shape[axis]
+    at = ((np.arange(length) + 0.5) * (before / length) - 0.5).clip(0, before - 1)
+    low = at.astype(np.intp)
+    sides = [-1 if each == axis else 1 for each in range(maps.ndim)]
+    share = (at - low).astype(np.float32).reshape(sides)
+    high = np.minimum(low + 1, before - 1)
+    stretched = maps.take(low, axis) * (1 - share) + maps.take(high, axis) * share
+    return np.asarray(stretched, np.float32)
 
 
 def _in_batches(corners: list[tuple[int, int]], size: ImageSize) -> Iterator[list[tuple[int, int]]]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.gate.limits import LIMITS
@@ -87,17 +86,17 @@ class GoldenLabels:
 class GoldenSet:
     """Images every version is judged on, each (N, 3, S, S) uint8."""
 
-    normal: Tensor  # held-out normal images
-    anomalous: Tensor  # images with a defect
+    normal: NDArray[np.uint8]  # held-out normal images
+    anomalous: NDArray[np.uint8]  # images with a defect
     labels: GoldenLabels  # what each of them is
 
     def with_normal(
-        self, images: Tensor, names: Sequence[str], nights: Sequence[str]
+        self, images: NDArray[np.uint8], names: Sequence[str], nights: Sequence[str]
     ) -> "GoldenSet":
         """Return the set with more normal images, of the nights they arrived."""
         known = self.labels
         more = replace(known, normal=(*known.normal, *names), nights=(*known.nights, *nights))
-        return GoldenSet(torch.cat([self.normal, images]), self.anomalous, more)
+        return GoldenSet(np.concatenate([self.normal, images]), self.anomalous, more)
 
     def with_anomalous(self, other: "GoldenSet") -> "GoldenSet":
         """Return the set with another's anomalous images beside its own."""
@@ -107,7 +106,7 @@ class GoldenSet:
             anomalous=(*self.labels.anomalous, *other.labels.anomalous),
             defects=(*self.labels.defects, *other.labels.defects),
         )
-        return GoldenSet(self.normal, torch.cat([self.anomalous, other.anomalous]), labels)
+        return GoldenSet(self.normal, np.concatenate([self.anomalous, other.anomalous]), labels)
 
     def at(self, size: ImageSize) -> "GoldenSet":
         """Return the same images at another size."""
@@ -117,7 +116,7 @@ class GoldenSet:
 
 
 def simulated_golden_set(
-    normal: Tensor,
+    normal: NDArray[np.uint8],
     names: Sequence[str],
     nights: Sequence[str],
     seed: int,
@@ -133,13 +132,16 @@ def simulated_golden_set(
     repeats = min(LIMITS.max_simulated_an_image, max(1, most))
     numbered = tuple(f"{name}{_NUMBERED}{n}" for name in names for n in range(1, repeats + 1))
     inside = None if region is None else torch.from_numpy(region.union)
+    originals = torch.from_numpy(np.repeat(normal, repeats, 0))
     anomalous = [
-        simulate_anomalies(image[None], _generator(name, seed), STAINS, inside=inside).pixels
-        for image, name in zip(normal.repeat_interleave(repeats, 0), numbered, strict=True)
+        simulate_anomalies(
+            image[None], _generator(name, seed), STAINS, inside=inside
+        ).pixels.numpy()
+        for image, name in zip(originals, numbered, strict=True)
     ]
     defects = (SIMULATED,) * len(numbered)
     labels = GoldenLabels(SIMULATED, tuple(names), tuple(nights), numbered, defects)
-    return GoldenSet(normal, torch.cat([normal[:0], *anomalous]), labels)
+    return GoldenSet(normal, np.concatenate([normal[:0], *anomalous]), labels)
 
 
 def read_golden(
@@ -193,7 +195,7 @@ def _folder(prefix: str, key: str) -> str:
 
 def _load(
     golden: GoldenImages, images: Sequence[GoldenImage], size: ImageSize, limits: ImageLimits
-) -> Tensor:
+) -> NDArray[np.uint8]:
     """Decode images, each once: (N, 3, H, W) uint8."""
 
     def decode(index: int) -> NDArray[np.uint8]:

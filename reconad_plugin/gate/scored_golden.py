@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import UndefinedMetricError
@@ -91,9 +90,7 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         map_spread=_map_spread(seen),
         map_coverage=float((seen > np.median(anomalous.map_maxima) / 2).mean()),
         seconds_per_image=seconds_per_image,
-        size_bytes=sum(
-            each.nbytes for network in detector.networks for each in network.state_dict().values()
-        ),
+        size_bytes=detector.size_bytes,
     )
 
 
@@ -104,7 +101,7 @@ def _map_spread(maps: NDArray[np.float32]) -> float:
 
 
 def _seconds_per_image(
-    detectors: Sequence[Detector], images: Tensor, clock: Callable[[], float]
+    detectors: Sequence[Detector], images: NDArray[np.uint8], clock: Callable[[], float]
 ) -> list[float]:
     """Time the quickest of some rounds, one detector after the other in each, so that a busy
     minute meets all alike."""

@@ -1,11 +1,8 @@
 """Pictures of any shape to the size that a network takes."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from reconad_plugin.images.decode import decode_image
 from reconad_plugin.images.limits import ImageLimits
@@ -32,19 +29,23 @@ def decode_to_size(content: bytes, size: ImageSize, limits: ImageLimits) -> NDAr
     return to_size(decode_image(content, limits, smallest=size), size)
 
 
-def resize(images: Tensor, size: ImageSize) -> Tensor:
-    """Bring (N, 3, H, W) uint8 to another size, antialiased."""
+def resize(images: NDArray[np.uint8], size: ImageSize) -> NDArray[np.uint8]:
+    """Bring (N, 3, H, W) pictures to another size, antialiased; they are rounded once, at the
+    end."""
     if images.shape[-2:] == size.shape:
         return images
-    if not len(images):
-        return images.new_empty(0, 3, *size.shape)
-    resized = F.interpolate(images.float(), size.shape, mode="bilinear", antialias=True)
-    return resized.round().byte()
+    resized = np.empty((len(images), 3, *size.shape), np.uint8)
+    for image, small in zip(images, resized, strict=True):
+        for colour, own in zip(image, small, strict=True):
+            plane = Image.fromarray(colour.astype(np.float32))
+            plane = plane.resize(size.shape[::-1], Image.Resampling.BILINEAR)
+            own[:] = np.rint(np.asarray(plane))
+    return resized
 
 
-def stack_images(images: list[NDArray[np.uint8]], size: ImageSize) -> Tensor:
+def stack_images(images: list[NDArray[np.uint8]], size: ImageSize) -> NDArray[np.uint8]:
     """Stack pictures of any shapes, brought to one size: (N, 3, H, W) uint8 in [0, 255]."""
     batch = np.empty((len(images), *size.shape, 3), dtype=np.uint8)
     for row, image in zip(batch, images, strict=True):
         row[:] = to_size(image, size)
-    return torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()  # NHWC -> NCHW
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2))  # NHWC -> NCHW

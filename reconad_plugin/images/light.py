@@ -1,52 +1,32 @@
-"""Light: the reference a model was trained under, and pictures brought back to it.
-
-A lamp that is dimmed or changes its colour moves each colour of the whole picture alike; a
-defect does not. Matching a picture's colours to the reference therefore answers the question
-"would this picture still look anomalous if the light were as before?", which is what keeps a
-change of lamp and a defect apart.
-"""
+"""Light of tensors: measured, matched to a reference, changed and dimmed; see
+``light_reference``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from reconad_plugin.images.light_reference import SMALLEST_DEVIATION, LightReference
+
 ENCODING_EXPONENT = 2.2  # of sRGB-like pictures, to a good approximation
 STANDARD_MEAN, STANDARD_DEVIATION = 0.45, 0.15  # of a picture in standard light
-_SMALLEST_DEVIATION = 1e-3  # of a flat picture, so that noise is not blown up
 _MOST_GAIN = 4.0  # of a colour between two lights; a colour that was hardly there tells no more
 
 
-@dataclass(frozen=True)
-class LightReference:
-    """Mean and standard deviation of each colour over the training images, in [0, 1]."""
+def fit_light(images: Tensor) -> LightReference:
+    """Average the colours of (N, 3, H, W) uint8 training images, picture by picture."""
+    moments = zip(*(_colour_moments(image[None] / 255) for image in images), strict=True)
+    mean, deviation = (torch.cat(each).mean(0).flatten().tolist() for each in moments)
+    return LightReference(tuple(mean), tuple(deviation))
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
 
-    @classmethod
-    def fit(cls, images: Tensor) -> "LightReference":
-        """Average the colours of (N, 3, H, W) uint8 training images, picture by picture."""
-        moments = zip(*(_colour_moments(image[None] / 255) for image in images), strict=True)
-        mean, deviation = (torch.cat(each).mean(0).flatten().tolist() for each in moments)
-        return cls(tuple(mean), tuple(deviation))
-
-    def match(self, image: Tensor, like: Tensor | None = None) -> Tensor:
-        """Scale and shift each colour of each picture, (B, 3, H, W) float in [0, 1], to the
-        reference, as would bring ``like`` there; by default the picture itself."""
-        mean, deviation = _colour_moments(image if like is None else like)
-        reference_mean = image.new_tensor(self.mean).view(3, 1, 1)
-        reference_deviation = image.new_tensor(self.deviation).view(3, 1, 1)
-        matched = (image - mean) / deviation * reference_deviation + reference_mean
-        return matched.clamp(0, 1)
-
-    def change(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return by what each colour of each picture, (B, 3, H, W) float in [0, 1], is multiplied,
-        and what is then added to it, to bring it to the reference: (B, 3, 1, 1) each."""
-        mean, deviation = _colour_moments(image)
-        gain = image.new_tensor(self.deviation).view(3, 1, 1) / deviation
-        return gain, image.new_tensor(self.mean).view(3, 1, 1) - mean * gain
+def match_light(light: LightReference, image: Tensor) -> Tensor:
+    """Scale and shift each colour of each picture, (B, 3, H, W) float in [0, 1], to a reference."""
+    mean, deviation = _colour_moments(image)
+    reference_mean = image.new_tensor(light.mean).view(3, 1, 1)
+    reference_deviation = image.new_tensor(light.deviation).view(3, 1, 1)
+    matched = (image - mean) / deviation * reference_deviation + reference_mean
+    return matched.clamp(0, 1)
 
 
 def change_light(
@@ -96,7 +76,7 @@ def dim_lamp(image: Tensor, power: float | Tensor) -> Tensor:
 def _colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
     """Compute mean and deviation of each colour: (B, 3, H, W) -> (B, 3, 1, 1) each."""
     deviation, mean = torch.std_mean(image, dim=(2, 3), keepdim=True, correction=0)
-    return mean, deviation.clamp_min(_SMALLEST_DEVIATION)
+    return mean, deviation.clamp_min(SMALLEST_DEVIATION)
 
 
 def standard_light(image: Tensor, like: Tensor) -> Tensor:
@@ -112,12 +92,12 @@ def standard_light(image: Tensor, like: Tensor) -> Tensor:
         (B, 3, H, W) float, mostly in [0, 1].
     """
     deviation, mean = torch.std_mean(like, dim=(1, 2, 3), keepdim=True, correction=0)
-    scale = STANDARD_DEVIATION / deviation.clamp_min(_SMALLEST_DEVIATION)
+    scale = STANDARD_DEVIATION / deviation.clamp_min(SMALLEST_DEVIATION)
     return (image - mean) * scale + STANDARD_MEAN
 
 
 def own_light(image: Tensor, like: Tensor) -> Tensor:
     """Bring a picture in standard light back to the light of ``like``."""
     deviation, mean = torch.std_mean(like, dim=(1, 2, 3), keepdim=True, correction=0)
-    scale = deviation.clamp_min(_SMALLEST_DEVIATION) / STANDARD_DEVIATION
+    scale = deviation.clamp_min(SMALLEST_DEVIATION) / STANDARD_DEVIATION
     return (image - STANDARD_MEAN) * scale + mean

@@ -26,7 +26,8 @@ from reconad_plugin.ledger.read_back import reading_back, unless_damaged
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
-TORCH: Final = "torch"  # the engine that thresholds are calibrated with
+# engines that differ by rounding alone; others were held against thresholds of their own
+COMPARABLE: Final = ("torch", "openvino")
 
 SERVED_SCHEMA: Final = pa.schema(
     {
@@ -213,7 +214,7 @@ def find_answers(
     found = _NO_ANSWERS
     for near in (night, night - timedelta(days=1), night + timedelta(days=1)):
         log = read_served(store, layout, near, _OF_ANSWERS)
-        told = log[(log["engine"] == TORCH) & log["pred_score"].notna()]
+        told = log[log["engine"].isin(COMPARABLE) & log["pred_score"].notna()]
         image = told["sha256"].map(_rows_by(rows, "sha256"))
         image = image.fillna(told["pixels_sha256"].map(_rows_by(rows, "pixels_sha256")))
         known = told.assign(image=image)[image.notna()]

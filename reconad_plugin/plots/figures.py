@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.detector import TORCH, Detector
+from reconad_plugin.detector.torch_engine import reconstruct
+from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.images.geometry import resize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.plots.overlays import MAP_COLOURS
@@ -40,23 +42,28 @@ def plot_loss(curve: list[Progress], title: str) -> Figure:
     return figure
 
 
-def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: str = "") -> Figure:
-    """Plot (N, 3, S, S) uint8 images, reconstructions and anomaly maps, one column an image.
+def plot_maps(detector: Detector, images: Pictures, titles: list[str], heading: str = "") -> Figure:
+    """Plot (N, 3, S, S) images, their reconstructions where PyTorch scores, and anomaly maps, one
+    column an image.
 
     Pixels above the pixel threshold are outlined in the map, and its title is the score.
     """
     scores = detector.score(images)
-    rebuilt = [image for batch in detector.reconstructions(images) for image in batch]
+    rebuilds = detector.engine.name == TORCH
+    rebuilt = (
+        [image for batch in reconstruct(detector, images) for image in batch] if rebuilds else []
+    )
     threshold = detector.calibration.image_threshold
     pixel_threshold = detector.calibration.pixel_threshold
-    labels = ("image", "rebuilt", "anomaly map")
+    labels = ("image", *["rebuilt"] * rebuilds, "anomaly map")
     figure, grid = _picture_grid(len(images), labels, heading, images.shape)
     for column, title in enumerate(titles):
         score, shown = scores.pred_score[column], scores.anomaly_map[column]
-        top, middle, bottom = grid[:, column]
+        top, bottom = grid[0, column], grid[-1, column]
         top.imshow(_to_hwc(images[column]), aspect="auto")
         top.set_title(title, fontsize=9, color=INK)
-        middle.imshow(_to_hwc(rebuilt[column]), aspect="auto")
+        if rebuilds:
+            grid[1, column].imshow(_to_hwc(rebuilt[column]), aspect="auto")
         bottom.imshow(shown, cmap=MAP_COLOURS, vmin=0, vmax=2 * threshold, aspect="auto")
         if pixel_threshold is not None and shown.max() > pixel_threshold:
             bottom.contour(shown, levels=[pixel_threshold], colors="white", linewidths=0.8)
@@ -65,7 +72,7 @@ def plot_maps(detector: Detector, images: Tensor, titles: list[str], heading: st
 
 
 def plot_disagreement(
-    challenger: Detector, champion: Detector, images: Tensor, titles: list[str], heading: str
+    challenger: Detector, champion: Detector, images: Pictures, titles: list[str], heading: str
 ) -> Figure:
     """Plot (N, 3, S, S) uint8 images and what two versions see in them, one column an image."""
     labels = ("image", "champion", "challenger")
@@ -102,13 +109,13 @@ def plot_simulation(images: Tensor, masks: Tensor, simulated: Tensor, heading: s
 
 
 def plot_region(
-    images: Tensor, inside: NDArray[np.bool_], titles: Sequence[str], heading: str
+    images: Pictures, inside: NDArray[np.bool_], titles: Sequence[str], heading: str
 ) -> Figure:
     """Plot a sheet of pictures, (N, 3, S, S) uint8, that are dark outside of where is looked at,
     (N, S, S) bool, and its outline, four a row."""
     figure, grid = _sheet(-(-len(images) // 4), 4, 12, 3.1, heading)
     for axes, image, mask, title in zip(grid.flat, images, inside, titles, strict=False):
-        picture = image.permute(1, 2, 0).numpy()  # (3, S, S) -> (S, S, 3)
+        picture = _to_hwc(image)
         axes.imshow(np.where(mask[..., None], picture, picture // 4))
         if not mask.all():
             axes.contour(mask, levels=[0.5], colors=ORANGE, linewidths=1.2)
@@ -198,5 +205,5 @@ def _title(axes: Axes, text: str, is_anomalous: bool) -> None:
     axes.set_title(text.format(label), fontsize=9, color=colour)
 
 
-def _to_hwc(image: Tensor) -> NDArray[np.generic]:
-    return image.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)
+def _to_hwc(image: Tensor | NDArray[np.generic]) -> NDArray[np.generic]:
+    return np.asarray(image).transpose(1, 2, 0)  # (3, H, W) -> (H, W, 3)

@@ -4,7 +4,6 @@ import io
 import sys
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,8 +13,9 @@ from reconad_plugin.detector.answer import MAP_FULL_SCALE
 from reconad_plugin.images.decode import decode_image, load_image
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.plots.inferno import INFERNO
 
-MAP_COLOURS: Final = "inferno"
+MAP_COLOURS: Final = "inferno"  # as matplotlib calls them
 MOST_SIDE_PX: Final = 1600  # of an overlay; a larger picture is shrunk
 _MOST_OPAQUE: Final = 0.6  # of the colours, at the threshold and above
 _LINES: Final = 400  # of which a side of the picture has room for
@@ -38,9 +38,10 @@ def draw_overlay(picture: bytes, anomaly_map: bytes) -> bytes:
     image = Image.fromarray(decode_image(picture, _CHECKED, ImageSize.square(MOST_SIDE_PX)))
     image.thumbnail((MOST_SIDE_PX, MOST_SIDE_PX))
     grey = load_image(anomaly_map, _CHECKED).convert("L")
-    level = np.asarray(grey.resize(image.size, Image.Resampling.BILINEAR)) / 255  # (H, W)
+    shade = np.asarray(grey.resize(image.size, Image.Resampling.BILINEAR))  # (H, W)
+    level = shade / 255
     opacity = _MOST_OPAQUE * np.minimum(1, MAP_FULL_SCALE * level)[..., None]
-    colours = 255 * mpl.colormaps[MAP_COLOURS](level)[..., :3]  # (H, W, 3)
+    colours = INFERNO[shade]  # (H, W, 3)
     drawn = np.asarray((1 - opacity) * np.asarray(image) + opacity * colours).astype(np.uint8)
     _outline(drawn, level > 1 / MAP_FULL_SCALE)
     buffer = io.BytesIO()

@@ -82,7 +82,7 @@ def _read_textures(size_px: int, files: tuple[tuple[Path, int, int], ...]) -> Te
             raise InvalidImageError(
                 error.reason, f"texture {file}: {error}: repair it, or take it out of the folder"
             ) from None
-    return Textures.of(stack_images(pictures, size))
+    return Textures.of(torch.from_numpy(stack_images(pictures, size)))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.images.geometry import decode_to_size
 from reconad_plugin.images.limits import ImageLimits
@@ -19,7 +18,7 @@ def load_images(
     rows: pd.DataFrame,
     size: ImageSize,
     limits: ImageLimits,
-) -> Tensor:
+) -> NDArray[np.uint8]:
     """Load the pixels of the images of accepted rows of manifests, decoded once; the bucket is
     asked for what the caches do not have.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.errors import (
     AccessDeniedError,
@@ -88,7 +87,7 @@ def hash_file(path: Path) -> str:
 
 def load_files(
     paths: list[Path], size: ImageSize, limits: ImageLimits, cache: Path = CACHE
-) -> Tensor:
+) -> NDArray[np.uint8]:
     """Load the pixels of picture files, decoded once: (N, 3, H, W) uint8.
 
     Raises:

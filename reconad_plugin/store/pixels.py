@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.images.size import ImageSize
 
@@ -39,7 +37,9 @@ class PixelCache:
         self._shape = (3, *size.shape)
         self._picture_bytes = 3 * size.pixels
 
-    def load(self, hashes: Sequence[str], decode: Callable[[int], NDArray[np.uint8]]) -> Tensor:
+    def load(
+        self, hashes: Sequence[str], decode: Callable[[int], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
         """Load pictures by hash, decoded where they are not here yet.
 
         Args:
@@ -51,7 +51,7 @@ class PixelCache:
             itself, mapped into memory; changes to it stay in memory.
         """
         if not hashes:
-            return torch.empty((0, *self._shape), dtype=torch.uint8)
+            return np.empty((0, *self._shape), np.uint8)
         with self._locked():
             rows = self._rows()
             missing = {name: index for index, name in enumerate(hashes) if name not in rows}
@@ -62,7 +62,7 @@ class PixelCache:
         stored = np.memmap(self._pixels, np.uint8, "c", shape=(len(rows), *self._shape))
         first, end = wanted[0], wanted[0] + len(wanted)
         in_a_row = wanted == list(range(first, end))
-        return torch.from_numpy(stored[first:end] if in_a_row else stored[wanted])
+        return stored[first:end] if in_a_row else stored[wanted]
 
     def _rows(self) -> dict[str, int]:
         content = self._hashes.read_bytes() if self._hashes.exists() else b""

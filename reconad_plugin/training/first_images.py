@@ -54,13 +54,13 @@ def find_outliers(deviations: Floats) -> Flags:
 
 
 def measure_deviations(
-    images: Tensor, features: str | None, parts: Sequence[str] = (), seed: int = 0
+    images: NDArray[np.uint8], features: str | None, parts: Sequence[str] = (), seed: int = 0
 ) -> Floats:
     """Measure how far each image's score lies above those of the others: (N,), in deviations of the
     logarithm, which the middle half of the scores tells. All 0 of fewer than ``LEAST_IMAGES``.
 
     Args:
-        images: (N, 3, S, S) uint8, thought to be normal.
+        images: (N, 3, S, S), thought to be normal.
         features: what weights are meant; see ``pretrained_features.find_weights``.
         parts: the part that each shows, which is held against other parts alone; empty: each is
             one of its own.
@@ -73,7 +73,7 @@ def measure_deviations(
     network, blocks = _build(ImageSize.of(images.shape), features, seed), -(-count // _BLOCK)
     for block in range(blocks):
         index = np.flatnonzero(of_part % blocks == block)
-        described = _describe(network, images[torch.from_numpy(index)])
+        described = _describe(network, torch.from_numpy(images[index]))
         found[index] = _of_block(described, of_part[index] // blocks)
     return found
 
@@ -103,8 +103,8 @@ def _scores(maps: NDArray[np.float32], of_part: NDArray[np.intp], is_kept: Flags
         others = maps[is_kept & ~own]
         if len(others) >= LEAST_OTHERS:
             normal = MapSums.of(others).normal_map()
-            left = normal.deviations(torch.from_numpy(maps[own])).amax((-2, -1))
-            scores[own] = left.clamp_min(_LEAST_SCORE).numpy()
+            left = normal.deviations(maps[own]).max((-2, -1))
+            scores[own] = np.maximum(left, np.float32(_LEAST_SCORE))
     return scores
 
 

@@ -18,9 +18,9 @@ from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibrat
 from reconad_plugin.detector.contexts import ContextMaps
 from reconad_plugin.detector.detector import Detector, Scores, Witness
 from reconad_plugin.detector.fusion import LEAST_IMAGES
-from reconad_plugin.detector.windows import shrink_pictures
+from reconad_plugin.detector.torch_engine import TorchEngine, network_of
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
@@ -42,7 +42,7 @@ from reconad_plugin.training.loop import DEFAULTS, RunOptions
 from reconad_plugin.training.phases import train_phases
 from reconad_plugin.training.recipe import Recipe, Simulation
 from reconad_plugin.training.report import TrainingReport
-from reconad_plugin.training.views import cut_views
+from reconad_plugin.training.views import cut_views, shrink
 
 FINETUNE_LEARNING_RATE_SHARE: Final = 0.5  # of the model's, when it starts from a version
 
@@ -109,7 +109,7 @@ def fit_detector(
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
     detector = replace(detector, light_levels=_light_levels(images.train, normal, product))
     shown = images.calibration if len(images.calibration) else images.train
-    return detector.with_self_test(shown[0]), report
+    return detector.with_self_test(shown[0].numpy()), report
 
 
 def _fit(
@@ -176,8 +176,8 @@ def _fit(
     recipes = {phase: partial(begin, phase) for phase in phases}
     report = train_phases(network, recipes, see(images), training, product.seed, window_px, options)
     network = network.to("cpu")
-    whole = shrink_pictures(images.train, size) if product.windows else images.train
-    light = LightReference.fit(whole)
+    whole = shrink(images.train, size) if product.windows else images.train
+    light = fit_light(whole)
     copies, parts = [], images.calibration_parts
     has_contexts = product.contexts and not product.windows
     learnt_from, positions = images.positions if has_contexts else ((), ())
@@ -187,11 +187,7 @@ def _fit(
         positions += order_of_shares(learnt_from, images.train_parts) if copies else ()
         report = replace(report, elapsed_s=report.elapsed_s + sum(copies_s))
     held_out = [(network, images.calibration), *copies]
-    seen = (
-        [(each, shrink_pictures(of, size)) for each, of in held_out]
-        if product.windows
-        else held_out
-    )
+    seen = [(each, shrink(of, size)) for each, of in held_out] if product.windows else held_out
     normal = score_held_out(seen, window_px, light, inside)
     normal = replace(normal, parts=parts, positions=positions)
     if spec.has_normal_map:
@@ -204,7 +200,7 @@ def _fit(
         model=product.model,
         architecture=architecture,
         image_size_px=ImageSize.of(images.train.shape) if windows else size,
-        network=network,
+        engine=TorchEngine(network, window_px),
         light=light,
         calibration=_calibrate(normal.as_they_come, normal.parts, product),
         matched_calibration=_calibrate(normal.matched, normal.parts, product),
@@ -242,11 +238,11 @@ def _light_levels(
 ) -> by_light.CalibrationGroups | None:
     if product.calibrate_by == "none":
         return None
-    whole = shrink_pictures(learnt, product.image_size) if product.windows else learnt
+    whole = shrink(learnt, product.image_size) if product.windows else learnt
     try:
         return by_light.calibrate_by_light(
-            by_light.luminances(whole),
-            by_light.luminances(normal.images),
+            by_light.luminances(whole.numpy()),
+            by_light.luminances(normal.images.numpy()),
             normal.as_they_come.pred_score,
             product.target_fpr,
             normal.as_they_come.map_maxima,
@@ -302,7 +298,7 @@ def _network(
                 f"settings say {_describe_network(*wished)}{_in_windows(product.windows)}: train "
                 "from scratch"
             )
-        return deepcopy(base.network)
+        return deepcopy(network_of(base))
     spec = model_spec(product.model)
     with torch.random.fork_rng(devices=[]):  # initial weights follow the seed, and nothing else
         torch.manual_seed(product.seed)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.detector.detector import score_images
+from reconad_plugin.detector.torch_engine import score_images
 from reconad_plugin.metrics.image import image_auroc
 from reconad_plugin.metrics.pixel import PixelCurves
 from reconad_plugin.simulation.anomalies import simulate_anomalies

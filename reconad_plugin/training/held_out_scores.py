@@ -22,9 +22,10 @@ from reconad_plugin.detector.contexts import (
     describe_details,
     scores_in_context,
 )
-from reconad_plugin.detector.detector import Scores, Witness, score_images
+from reconad_plugin.detector.detector import Scores, Witness
 from reconad_plugin.detector.normal_map import LEAST_IMAGES, NormalMap
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.detector.torch_engine import score_images
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.region import Mask
 from reconad_plugin.metrics.intervals import count_parts, index_parts
 from reconad_plugin.networks.base import AnomalyNetwork
@@ -87,7 +88,7 @@ def take_normal_map(
     of_learnt, of_held_out = _only(names, told), _only(names, held_out.positions)
     of_held_out = of_held_out or [""] * len(maps)
     sums = ContextSums.of(maps, of_held_out)
-    details = [describe_details(held_out.images)] if names else []
+    details = [describe_details(held_out.images.numpy())] if names else []
     for (network, images), index in zip(learnt, chosen, strict=True):
         for chunk in index.split(CHUNK_IMAGES):
             shown = score_images(network, images[chunk], window_px, inside=inside).anomaly_map
@@ -95,7 +96,7 @@ def take_normal_map(
             sums += ContextSums.of(
                 shown, of_learnt[count : count + len(chunk)] or [""] * len(chunk)
             )
-            details += [describe_details(images[chunk])] if names else []
+            details += [describe_details(images[chunk].numpy())] if names else []
     parts = index_parts(held_out.parts, len(maps))
     if sums.every.count - np.bincount(parts).max() < LEAST_IMAGES - 1:  # that it is held against
         return held_out

@@ -5,20 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from reconad_plugin.detector.calibration import calibrate
-from reconad_plugin.detector.detector import Scores, score_images
+from reconad_plugin.detector.detector import Scores
+from reconad_plugin.detector.torch_engine import score_images, to_tensor
 from reconad_plugin.detector.windows import (
     LEAST_SCALE,
+    Pictures,
     Windows,
     enlarge_maps,
     map_size,
     match_picture,
     score_windows,
-    shrink_pictures,
 )
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.geometry import resize
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.training.held_out_scores import HeldOutScores, MappedImages
@@ -45,7 +46,7 @@ def join_windows(
         light: that images are brought to.
         target_fpr: share of normal images above the threshold.
     """
-    shrunk = [shrink_pictures(images, size) for _, images in held_out]
+    shrunk = [resize(images.numpy(), size) for _, images in held_out]
     maps_of = map_size(ImageSize.of(held_out[0][1].shape))
 
     def of_windows(lamp: LightReference | None) -> Scores:
@@ -53,10 +54,10 @@ def join_windows(
         maps: list[NDArray[np.float32]] = []
         for (network, images), small in zip(held_out, shrunk, strict=True):
 
-            def score(views: Tensor, network: AnomalyNetwork = network) -> Scores:
-                return score_images(network, views, window_px)
+            def score(views: Pictures, network: AnomalyNetwork = network) -> Scores:
+                return score_images(network, to_tensor(views), window_px)
 
-            for picture, view in zip(images, small, strict=True):
+            for picture, view in zip(images.numpy(), small, strict=True):
                 lit = picture if lamp is None else match_picture(lamp, picture, view)
                 found = score_windows(lit, size, maps_of, score)
                 scores.append(found[0])

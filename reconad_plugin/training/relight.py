@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 from torch import Tensor
 
-from reconad_plugin.images.light import LightReference, change_light
+from reconad_plugin.images.light import change_light, fit_light
+from reconad_plugin.images.light_reference import LightReference
 
 PositionLights = dict[str, LightReference]
 
@@ -18,7 +19,7 @@ def position_lights(images: Tensor, positions: Sequence[str]) -> PositionLights:
         positions: (N,) of the images; all empty where they are not known.
     """
     indices = pd.Series(range(len(images))).groupby(pd.Series(list(positions), dtype=str)).groups
-    return {str(position): LightReference.fit(images[list(at)]) for position, at in indices.items()}
+    return {str(position): fit_light(images[list(at)]) for position, at in indices.items()}
 
 
 def relight(images: Tensor, old: PositionLights, new: PositionLights) -> Tensor:

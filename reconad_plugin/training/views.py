@@ -6,7 +6,8 @@ from typing import Final
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.detector.windows import shrink_pictures, window_corners
+from reconad_plugin.detector.windows import window_corners
+from reconad_plugin.images.geometry import resize
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.training.images import NormalImages
 
@@ -22,6 +23,11 @@ def cut_views(images: NormalImages, size: ImageSize, seed: int) -> NormalImages:
     return NormalImages(train, held_out, train[:0])
 
 
+def shrink(images: Tensor, size: ImageSize) -> Tensor:
+    """Bring (N, 3, H, W) uint8 pictures to a size."""
+    return torch.from_numpy(resize(images.numpy(), size))
+
+
 def _cut(images: Tensor, size: ImageSize, generator: Generator) -> Tensor:
     if not len(images):
         return images.new_empty(0, 3, *size.shape)
@@ -34,5 +40,5 @@ def _cut(images: Tensor, size: ImageSize, generator: Generator) -> Tensor:
         y, x = (int(torch.randint(each, (), generator=generator)) for each in free)
         picture = images[index // count]
         windows[index] = picture[:, y : y + size.height_px, x : x + size.width_px]
-    wholes = shrink_pictures(images, size).repeat_interleave(count, 0)
+    wholes = shrink(images, size).repeat_interleave(count, 0)
     return torch.cat([windows, wholes])

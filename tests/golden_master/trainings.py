@@ -6,8 +6,9 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pandas as pd
-import torch
+from numpy.typing import NDArray
 
 from flows import promote, train
 from flows.jobs import judging, nightly_training
@@ -71,9 +72,9 @@ def training_of(flow: ModuleType, product: Product, ledger: Ledger, night: date)
 def _pictures(job: training.TrainingJob) -> str:
     """How many pictures train, calibrate and judge; repeated ones count again."""
 
-    def load(_: Product, rows: pd.DataFrame, size_px: int) -> torch.Tensor:
-        shades = torch.arange(3 * 8 * 8, dtype=torch.uint8).reshape(3, 8, 8)
-        return shades.repeat(len(rows), 1, 1, 1)
+    def load(_: Product, rows: pd.DataFrame, size_px: int) -> NDArray[np.uint8]:
+        shades = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
+        return np.tile(shades, (len(rows), 1, 1, 1))
 
     with patch.object(Product, "load_images", load):
         images = job.load()

@@ -249,7 +249,8 @@ def test_a_version_is_exported_to_an_engine(
     ]
     assert answers[1] == pytest.approx(answers[0], rel=1e-3)
     assert len(read_training_images(new)) == 20
-    assert "openvino==" in (desk / "exported" / "requirements.txt").read_text()
+    asked, *_ = (desk / "exported" / "requirements.txt").read_text().splitlines()
+    assert (desk / "exported" / asked).is_file()  # reconad's wheel alone, without PyTorch
 
 
 @pytest.mark.parametrize(

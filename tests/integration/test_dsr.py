@@ -116,7 +116,7 @@ def test_version_names_what_it_stands_on(
     params = client.get_run(version.run_id).data.params
     assert version.tags[URI_TAG] == params["vq_uri"] == pretrained["model_uri"]
     assert version.tags[HASH_TAG] == params["vq_sha256"] == pretrained["vq_sha256"]
-    network = flavor.load_model("models:/reconad-parts/1").network
+    network = flavor.load_model("models:/reconad-parts/1").engine.network
     assert hash_weights(network.subspaces.vq) == pretrained["vq_sha256"]
     assert trained["phases"] == {"subspaces": 123, "upsampler": 37}
 
@@ -172,7 +172,7 @@ def test_fine_tuning_keeps_what_it_stands_on(
     before, after = (client.get_model_version("reconad-parts", number) for number in ("1", "2"))
     assert after.tags[URI_TAG] == before.tags[URI_TAG]
     assert set(read(desk, "tuned.json")["phases"]) == {"subspaces", "upsampler"}
-    network = flavor.load_model("models:/reconad-parts/2").network
+    network = flavor.load_model("models:/reconad-parts/2").engine.network
     assert hash_weights(network.subspaces.vq) == before.tags[HASH_TAG]
 
 
@@ -183,7 +183,7 @@ def test_a_file_can_be_stood_on(
     spec = model_spec("dsr").foundation
     by_name = find_foundation("metal", spec)
     by_uri = find_foundation("models:/reconad-vq-metal/1", spec)
-    state = by_name.network.state_dict()
+    state = by_name.engine.network.state_dict()
     save_file(
         {name: value.contiguous() for name, value in state.items()}, tmp_path / "a.safetensors"
     )

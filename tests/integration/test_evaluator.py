@@ -18,10 +18,11 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from mlflow_models import flavor
 from reconad_plugin.detector.answer import encode_map
 from reconad_plugin.detector.calibration import calibrate
-from reconad_plugin.detector.detector import Detector, score_images
+from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import predict_encoded, to_table
+from reconad_plugin.detector.torch_engine import TorchEngine, score_images
 from reconad_plugin.images.geometry import stack_images
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.autoencoder import build_autoencoder
@@ -245,14 +246,15 @@ def tiny_detector() -> Detector:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build_autoencoder(ImageSize.square(SIDE_PX), width=4, latent_dim=8).eval()
-    normal = stack_images([picture(seed) for seed in range(100, 109)], ImageSize.square(SIDE_PX))
+    pictures = stack_images([picture(seed) for seed in range(100, 109)], ImageSize.square(SIDE_PX))
+    normal = torch.from_numpy(pictures)
     calibration = calibrate(score_images(network, normal, 1).pred_score, 0.1)
     return Detector(
         model="ae",
         architecture={"width": 4, "latent_dim": 8},
         image_size_px=ImageSize.square(SIDE_PX),
-        network=network,
-        light=LightReference.fit(normal),
+        engine=TorchEngine(network, window_px=1),
+        light=fit_light(normal),
         calibration=calibration,
         matched_calibration=calibration,
         limits=ImageLimits(),

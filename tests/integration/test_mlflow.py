@@ -150,8 +150,8 @@ def test_same_manifests_settings_and_seed_give_the_same_weights(
 
 
 def assert_same_weights(one: Detector, other: Detector) -> None:
-    others = other.network.state_dict()
-    for name, value in one.network.state_dict().items():
+    others = other.engine.network.state_dict()
+    for name, value in one.engine.network.state_dict().items():
         assert torch.equal(value, others[name]), name
 
 

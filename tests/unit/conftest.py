@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from reconad_plugin.detector.calibration import calibrate
-from reconad_plugin.detector.detector import Detector, score_images
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.torch_engine import TorchEngine, score_images
+from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.autoencoder import build_autoencoder
@@ -123,12 +124,12 @@ def tiny_detector(make_normal: Callable[[int, int], Tensor]) -> Detector:
         network = build_autoencoder(ImageSize.square(SIZE_PX), width=4, latent_dim=8).eval()
     network = network.to(memory_format=torch.channels_last)  # as trained and loaded ones
     normal = make_normal(9, 1)
-    light = LightReference.fit(normal)
+    light = fit_light(normal)
     return Detector(
         model="ae",
         architecture={"width": 4, "latent_dim": 8},
         image_size_px=ImageSize.square(SIZE_PX),
-        network=network,
+        engine=TorchEngine(network, window_px=1),
         light=light,
         calibration=calibrate(score_images(network, normal, 1).pred_score, 0.1),
         matched_calibration=calibrate(score_images(network, normal, 1, light).pred_score, 0.1),

@@ -36,12 +36,12 @@ def in_all_light(make_normal):
 
 def test_luminance_is_the_feature_of_the_manifest(make_normal):
     """Levels are told by the mean luma that describes an image's light everywhere."""
-    images = make_normal(3, 1)
+    images = make_normal(3, 1).numpy()
     images[1] //= 2
 
     found = luminances(images)
 
-    expected = [describe_image(image.permute(1, 2, 0).numpy())["luminance"] for image in images]
+    expected = [describe_image(image.transpose(1, 2, 0))["luminance"] for image in images]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found[1] == pytest.approx(found[0] / 2, rel=0.05)
     assert luminances(images[:0]).shape == (0,)
@@ -151,9 +151,9 @@ def test_trained_detector_has_levels_where_asked(in_all_light):
         warnings.simplefilter("error")
         detector, _ = fit_detector(in_all_light, settings, A_STEP)
 
-    thirds = np.quantile(luminances(in_all_light.train), [1 / 3, 2 / 3])
+    thirds = np.quantile(luminances(in_all_light.train.numpy()), [1 / 3, 2 / 3])
     np.testing.assert_allclose(detector.light_levels.edges, thirds)
-    level = detector.light_levels.levels(luminances(in_all_light.calibration))
+    level = detector.light_levels.levels(luminances(in_all_light.calibration.numpy()))
     calibrations = detector.light_levels.calibrations
     for place, calibration in enumerate(calibrations):
         assert len(calibration.normal_scores) == (level == place).sum()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mlflow_models import flavor
 from reconad_plugin.config import ProductSettings, TrainingSettings
@@ -18,11 +19,13 @@ from reconad_plugin.detector.contexts import (
     MOST_CONTEXTS,
     ContextSums,
     choose_contexts,
+    describe_details,
     scores_in_context,
 )
 from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.detector.prediction import predict_contents
+from reconad_plugin.images.features import LUMA_WEIGHTS
 from reconad_plugin.metrics.intervals import clopper_pearson
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages, oversample, positions_told
@@ -106,7 +109,7 @@ def test_an_image_has_no_say_in_its_own_score():
         if context:
             mine = is_other & (np.array(contexts) == context)
             np.testing.assert_allclose(expected.mean, maps[mine].mean(0), rtol=1e-5)
-        shown = expected.deviations(torch.from_numpy(maps[index])[None])[0].numpy()
+        shown = expected.deviations(maps[index])
         np.testing.assert_allclose(left[index], shown, rtol=1e-3, atol=1e-3)
 
 
@@ -122,7 +125,7 @@ def test_new_normal_images_score_as_those_that_calibrate():
         sums = ContextSums.of(held_out, contexts)
         calibration = calibrate(scores_in_context(sums, held_out, held_out, contexts)[0], 0.2)
         for image, context in zip(new, contexts, strict=True):
-            left = sums.normal_map(context).deviations(torch.from_numpy(image)[None])
+            left = sums.normal_map(context).deviations(image)
             above.append(float(left.max()) > calibration.image_threshold)
         vouched.append(calibration.supported_fpr)
 
@@ -291,3 +294,17 @@ def test_one_split_may_tell_no_position(model):
 
     assert contexts.names == (LEFT, RIGHT)
     assert contexts.held_out == ((20, 20) if model == "fre" else (0, 0))
+
+
+@pytest.mark.parametrize("side", [32, 64, 90], ids=["smaller", "as large", "larger"])
+def test_details_are_those_of_pytorch(side):
+    """Pooled to 64 x 64, less the mean around each, in one contrast."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, side, side + 7), np.uint8)
+
+    found = describe_details(images)
+
+    small = F.adaptive_avg_pool2d(torch.from_numpy(images).float(), 64)
+    luma = (small * torch.from_numpy(LUMA_WEIGHTS).view(3, 1, 1)).sum(1, keepdim=True)
+    fine = (luma - F.avg_pool2d(luma, 5, 1, 2, count_include_pad=False))[:, 0]
+    expected = fine / fine.std((1, 2), keepdim=True)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-4)

@@ -59,5 +59,6 @@ def test_training_on_a_device_leaves_none_behind(model, make_normal, tmp_path, m
         detector, report = run(device, lambda progress: None)
 
     assert report.steps == 3
-    assert all(weight.device.type == "cpu" for weight in detector.network.state_dict().values())
+    state = detector.engine.network.state_dict()
+    assert all(weight.device.type == "cpu" for weight in state.values())
     assert len(detector.score(normal.judge).pred_score) == 2

@@ -15,15 +15,16 @@ from reconad_plugin.detector import engine as engines
 from reconad_plugin.detector import engine_export
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
-from reconad_plugin.detector.detector import Detector, Witness
+from reconad_plugin.detector.detector import TORCH, Detector, Witness
 from reconad_plugin.detector.engine import ENGINES, engine_kind
 from reconad_plugin.detector.engine_export import ExportImages, compare, export_engine
 from reconad_plugin.detector.engine_files import ENGINE_FILE, ENGINE_VARIABLE, GRAPH_FILE
 from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.detector.persistence import load_detector, save_detector
+from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import PRODUCT, Region
 from reconad_plugin.images.size import ImageSize
@@ -40,9 +41,10 @@ def build(normal, seed, **parts):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_autoencoder(SIZE, **sizes).eval().to(memory_format=torch.channels_last)
-    light, nothing = LightReference.fit(normal), calibrate([0.0, 1.0], FPR)
+    light, nothing = fit_light(torch.from_numpy(normal)), calibrate([0.0, 1.0], FPR)
     of_it = (light, nothing, nothing, ImageLimits())
-    return calibrated(Detector("ae", sizes, SIZE, network, *of_it, **parts), normal)
+    engine = TorchEngine(network, window_px=1)
+    return calibrated(Detector("ae", sizes, SIZE, engine, *of_it, **parts), normal)
 
 
 def calibrated(detector, normal):
@@ -69,8 +71,8 @@ def with_levels(detector, normal):
 @pytest.fixture(scope="module")
 def images(make_normal, plant_defect):
     """Pictures that were learnt, that thresholds rest on, and others."""
-    normal = [make_normal(count, seed) for count, seed in ((8, 1), (20, 2), (10, 3))]
-    return ExportImages(*normal, plant_defect(make_normal(10, 4)))
+    normal = [make_normal(count, seed).numpy() for count, seed in ((8, 1), (20, 2), (10, 3))]
+    return ExportImages(*normal, plant_defect(make_normal(10, 4)).numpy())
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +133,14 @@ def test_an_engine_in_the_model_serves_by_itself(exported, detector, images):
 def test_each_picture_is_held_against_its_own_normal_map_and_region(exported, images):
     """As where contexts are told, and regions by position."""
     loaded = load_detector(exported)
-    plain = replace(loaded, engine=None)
+    plain = load_detector(exported, TORCH)
     count = len(images.normal)
     normal = [replace(loaded.normal_map, mean=loaded.normal_map.mean * n) for n in range(count)]
     inside = np.random.default_rng(0).random((count, *SIZE.shape)) < 0.8
 
-    was, found = (each.score_views(images.normal, None, normal, inside) for each in (plain, loaded))
+    was, found = (
+        each.engine.score(images.normal, None, normal, inside) for each in (plain, loaded)
+    )
 
     np.testing.assert_allclose(found.pred_score, was.pred_score, rtol=1e-4)
     np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, rtol=1e-4, atol=1e-4)
@@ -148,20 +152,20 @@ def test_many_threads_score_at_once(exported, images):
     alone = loaded.score(images.normal).pred_score
 
     with ThreadPoolExecutor(8) as pool:
-        scores = list(pool.map(lambda each: loaded.score(each).pred_score, images.normal.split(1)))
+        scores = list(pool.map(lambda each: loaded.score(each).pred_score, images.normal[:, None]))
 
     np.testing.assert_allclose(np.concatenate(scores), alone, rtol=1e-6)
 
 
 def test_windows_are_scored_by_the_engine(images, tmp_path, monkeypatch):
     """Both the shrunk picture, which has a normal map, and its windows, which have none."""
-    pictures = images.held_out.repeat(1, 1, 2, 2)
+    pictures = np.tile(images.held_out, (1, 1, 2, 2))
     maps = build(images.held_out, 0).score(images.held_out).anomaly_map
     one = build(images.held_out, 0, normal_map=MapSums.of(maps).normal_map())
     windows = Windows(SIZE, whole_scale=2.0, window_scale=1.0)
     large = replace(one, image_size_px=ImageSize.square(64), windows=windows)
     large = calibrated(large, pictures)
-    of_all = [each.repeat(1, 1, 2, 2) for each in vars(images).values()]
+    of_all = [np.tile(each, (1, 1, 2, 2)) for each in vars(images).values()]
 
     engined = export_engine(large, OPENVINO, ExportImages(*of_all), tmp_path)
 
@@ -197,7 +201,7 @@ def test_another_choice_leaves_pytorch(exported, detector, images, choice, monke
 
     loaded = load_detector(exported)
 
-    assert loaded.engine is None
+    assert loaded.engine.name == TORCH
     assert loaded.calibration == detector.calibration
     np.testing.assert_array_equal(
         loaded.score(images.normal).pred_score, detector.score(images.normal).pred_score
@@ -230,7 +234,7 @@ def test_an_engine_that_fails_its_check_does_not_serve(own_copy, detector, caplo
 
     loaded = load_detector(own_copy)
 
-    assert loaded.engine is None
+    assert loaded.engine.name == TORCH
     assert loaded.calibration == detector.calibration
     (line,) = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     assert line.startswith("the engine openvino does not serve: ")
@@ -241,7 +245,7 @@ def test_a_damaged_graph_does_not_serve(own_copy, caplog):
     """Neither does an engine whose witness has none."""
     for own in (own_copy, own_copy / "witness"):
         (own / "engines" / "openvino" / GRAPH_FILE).write_text("<net>")
-        assert load_detector(own_copy).engine is None
+        assert load_detector(own_copy).engine.name == TORCH
 
     assert "cannot be read" in caplog.text
 
@@ -251,11 +255,11 @@ def test_an_engine_of_narrow_numbers_serves_on_its_own_kind_of_processor(
 ):
     """Others come to other numbers; float32 serves on all."""
     rewrite(own_copy, processor=["x86_64", "avx512_vnni"])
-    assert load_detector(own_copy).engine is not None
+    assert load_detector(own_copy).engine.name == "openvino"
     narrow = replace(OPENVINO, is_of_one_processor=True)
     monkeypatch.setitem(engines.ENGINES, "openvino", narrow)
 
-    assert load_detector(own_copy).engine is None
+    assert load_detector(own_copy).engine.name == TORCH
 
     assert "exported on another kind of processor (x86_64 avx512_vnni; this is" in caplog.text
 
@@ -264,9 +268,9 @@ def test_without_openvino_pytorch_serves(exported, caplog, monkeypatch):
     """The model is none the worse, and one line says what to install."""
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
 
-    assert load_detector(exported).engine is None
+    assert load_detector(exported).engine.name == TORCH
 
-    assert "OpenVINO is not installed: pip install 'reconad[openvino]'" in caplog.text
+    assert "OpenVINO is not installed: pip install openvino" in caplog.text
 
 
 def test_a_processor_without_bfloat16_is_told_so(detector, images, tmp_path, monkeypatch):
@@ -318,7 +322,7 @@ def test_an_engine_that_moves_scores_is_refused(exported, detector, images, chan
 def test_pictures_may_lie_in_memory_as_they_were_decoded(exported, images):
     """Colours last, as decoders give them; the scores are the same."""
     loaded = load_detector(exported)
-    decoded = images.normal.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    decoded = np.ascontiguousarray(images.normal.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
     found = loaded.score(decoded).pred_score
 

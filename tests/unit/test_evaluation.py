@@ -12,6 +12,7 @@ from reconad_plugin.detector import evaluation
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.evaluation import DefectFigures
+from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.networks.base import AnomalyNetwork
@@ -50,7 +51,9 @@ class Brightness(AnomalyNetwork):
 def detector(tiny_detector):
     """Scores a picture by its brightest pixel; above 45 of 255 it is labelled anomalous."""
     calibration = replace(tiny_detector.calibration, image_threshold=45 / 255)
-    return replace(tiny_detector, network=Brightness().eval(), calibration=calibration)
+    return replace(
+        tiny_detector, engine=TorchEngine(Brightness().eval(), 1), calibration=calibration
+    )
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from datetime import date
 
 import numpy as np
 import pytest
-import torch
 
 from flows.jobs import first_images
 from flows.jobs.first_images import WHY, hold_outliers
 from flows.jobs.product import Product
 from reconad_plugin.config import ProductSettings
-from reconad_plugin.images.geometry import decode_to_size
+from reconad_plugin.images.geometry import decode_to_size, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import read_ledger
@@ -38,8 +37,7 @@ def pictures(count, scratched=(), seed=0):
 
 def squares(files):
     """(N, 3, 128, 128) uint8 of files."""
-    decoded = [torch.from_numpy(decode_to_size(each, SIZE, ImageLimits())) for each in files]
-    return torch.stack(decoded).permute(0, 3, 1, 2)
+    return stack_images([decode_to_size(each, SIZE, ImageLimits()) for each in files], SIZE)
 
 
 @pytest.fixture

@@ -72,13 +72,13 @@ def test_every_model_can_be_fine_tuned_once_and_again(model, images):
 
     detector = None
     for _ in range(3):
-        before = None if detector is None else copy.deepcopy(detector.network.state_dict())
+        before = None if detector is None else copy.deepcopy(detector.engine.network.state_dict())
         start = detector
         detector, _ = fit_detector(images, product, A_FEW_STEPS, base=start)
         if start is not None:
-            after = start.network.state_dict()
+            after = start.engine.network.state_dict()
             assert all(torch.equal(after[name], value) for name, value in before.items())
-            assert detector.network is not start.network
+            assert detector.engine.network is not start.engine.network
 
 
 def test_fine_tuning_is_gentler(base, images, asked):

@@ -34,7 +34,8 @@ def normal(make_normal):
 
 def weights_of(detector):
     """All weights of a detector as one vector."""
-    return torch.cat([value.flatten().double() for value in detector.network.state_dict().values()])
+    state = detector.engine.network.state_dict()
+    return torch.cat([value.flatten().double() for value in state.values()])
 
 
 def test_same_seed_gives_the_same_weights(product, normal):

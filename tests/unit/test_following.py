@@ -57,7 +57,7 @@ def clock():
 def follower(registry, clock, tiny_detector, make_normal, tmp_path, caplog):
     """A follower of versions that are folders; its server began with version 1."""
     caplog.set_level(logging.WARNING)
-    tested = tiny_detector.with_self_test(make_normal(1, 5)[0])
+    tested = tiny_detector.with_self_test(make_normal(1, 5)[0].numpy())
     for number in ("1", "2", "3"):
         flavor.save_model(tested, str(tmp_path / number))
     pyfunc = DetectorPyfunc(tested, "1", columns=("image", "context", "reference"))

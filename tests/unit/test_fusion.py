@@ -181,10 +181,10 @@ def test_fine_tuning_goes_on_with_both(fused, normal, make_normal):
 
     tuned, _ = fit_detector(brighter, PRODUCT, A_FEW_STEPS, base=detector)
 
-    theirs, ours = (each.witness.detector.network for each in (detector, tuned))
+    theirs, ours = (each.witness.detector.engine.network for each in (detector, tuned))
     assert not torch.equal(theirs.mean, ours.mean)
     assert torch.equal(theirs.features.stem[0].weight, ours.features.stem[0].weight)
-    old, new = (next(iter(each.network.parameters())) for each in (detector, tuned))
+    old, new = (next(iter(each.engine.network.parameters())) for each in (detector, tuned))
     assert not torch.equal(old, new)
 
 

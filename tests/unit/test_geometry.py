@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import decode_image
-from reconad_plugin.images.geometry import decode_to_size, stack_images, to_size
+from reconad_plugin.images.geometry import decode_to_size, resize, stack_images, to_size
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
 
@@ -77,18 +78,18 @@ def test_shrinking_is_antialiased():
 
 
 def test_stack_is_channels_first_in_order(speckle):
-    """Pictures of different shapes become one (N, 3, S, S) tensor in their order."""
+    """Pictures of different shapes become one (N, 3, S, S) array in their order."""
     red = np.zeros((40, 17, 3), dtype=np.uint8)
     red[..., 0] = 255
 
     batch = stack_images([speckle, red], ImageSize.square(32))
 
     assert batch.shape == (2, 3, 32, 32)
-    assert batch.dtype == torch.uint8
-    assert batch.is_contiguous()
-    assert batch[1].amax((1, 2)).tolist() == [255, 0, 0]
+    assert batch.dtype == np.uint8
+    assert batch.flags.c_contiguous
+    assert batch[1].max((1, 2)).tolist() == [255, 0, 0]
     np.testing.assert_array_equal(
-        batch[0].permute(1, 2, 0).numpy(), to_size(speckle, ImageSize.square(32))
+        batch[0].transpose(1, 2, 0), to_size(speckle, ImageSize.square(32))
     )
 
 
@@ -199,3 +200,25 @@ def test_progressive_jpeg_can_be_decoded_small(encode, scene):
     content = encode(scene, "JPEG", progressive=True)
 
     assert decode_image(content, LIMITS, smallest=ImageSize.square(64)).shape == (75, 103, 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param((96, 144), (32, 48), id="a third"),
+        pytest.param((97, 130), (32, 48), id="no whole number"),
+        pytest.param((40, 60), (64, 96), id="larger"),
+    ],
+)
+def test_pictures_are_resized_as_pytorch_does(before, after):
+    """To the pixel, but for one in a hundred that lies half between two levels: which of them it
+    becomes depends on the processor there too."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, *before), np.uint8)
+
+    found = resize(images, ImageSize(*after))
+
+    floats = torch.from_numpy(images).float()
+    expected = F.interpolate(floats, after, mode="bilinear", antialias=True).round().byte().numpy()
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.02

@@ -83,7 +83,7 @@ def test_the_core_works_without_boto3():
         f"for module in {modules!r}:\n"
         "    importlib.import_module(module)\n"
         "import torch\n"
-        "from reconad_plugin.detector.detector import score_images\n"
+        "from reconad_plugin.detector.torch_engine import score_images\n"
         "from reconad_plugin.images.size import ImageSize\n"
         "from reconad_plugin.networks.autoencoder import build_autoencoder\n"
         "network = build_autoencoder(ImageSize.square(32), width=4, latent_dim=8).eval()\n"

@@ -1,17 +1,20 @@
 """Light: what a lamp does to a picture, and how it is undone."""
 
+import numpy as np
 import pytest
 import torch
 
 from reconad_plugin.images.light import (
     STANDARD_DEVIATION,
     STANDARD_MEAN,
-    LightReference,
     change_light,
     dim_lamp,
+    fit_light,
+    match_light,
     own_light,
     standard_light,
 )
+from reconad_plugin.images.light_reference import LightReference
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_fit_averages_over_pictures_by_hand():
     halves = torch.zeros(3, 4, 4, dtype=torch.uint8)
     halves[:, :2] = 255
 
-    light = LightReference.fit(torch.stack([flat, halves]))
+    light = fit_light(torch.stack([flat, halves]))
 
     assert light.mean == pytest.approx((0.35,) * 3)  # (0.2 + 0.5) / 2
     assert light.deviation == pytest.approx((0.2505,) * 3)  # (0.001 at least + 0.5) / 2
@@ -78,7 +81,7 @@ def test_match_undoes_the_lamp(picture, reference, power):
     dimmed = dim_lamp(picture[:1], power)
     assert (dimmed - picture[:1]).abs().mean() > 0.02
 
-    matched = reference.match(dimmed)
+    matched = match_light(reference, dimmed)
 
     torch.testing.assert_close(matched, picture[:1], rtol=0, atol=1e-4)
 
@@ -87,7 +90,7 @@ def test_match_undoes_a_colour_cast(picture, reference):
     """A lamp that turned warm is undone colour by colour."""
     warm = picture[:1] * torch.tensor([1.1, 1.0, 0.8]).view(1, 3, 1, 1)
 
-    torch.testing.assert_close(reference.match(warm), picture[:1], rtol=0, atol=1e-4)
+    torch.testing.assert_close(match_light(reference, warm), picture[:1], rtol=0, atol=1e-4)
 
 
 def test_defect_survives_the_match(picture, reference):
@@ -95,7 +98,7 @@ def test_defect_survives_the_match(picture, reference):
     defective = picture[:1].clone()
     defective[:, :, 4:7, 4:7] += 0.4
 
-    difference = (reference.match(dim_lamp(defective, 0.5)) - picture[:1]).abs().amax(1)[0]
+    difference = (match_light(reference, dim_lamp(defective, 0.5)) - picture[:1]).abs().amax(1)[0]
 
     assert difference[4:7, 4:7].min() > 0.15
     outside = difference.clone()
@@ -105,7 +108,7 @@ def test_defect_survives_the_match(picture, reference):
 
 def test_match_of_a_flat_picture_is_finite(reference):
     """A picture without any contrast becomes the reference's mean colour."""
-    matched = reference.match(torch.full((1, 3, 16, 16), 0.9))
+    matched = match_light(reference, torch.full((1, 3, 16, 16), 0.9))
 
     torch.testing.assert_close(matched[0, :, 0, 0], torch.tensor(reference.mean), rtol=0, atol=1e-5)
 
@@ -115,7 +118,7 @@ def test_match_stays_within_the_range():
     bright = LightReference((0.95,) * 3, (0.3,) * 3)
     ramp = torch.linspace(0, 1, 256).view(1, 1, 16, 16).expand(1, 3, 16, 16)
 
-    matched = bright.match(ramp)
+    matched = match_light(bright, ramp)
 
     assert matched.min() >= 0
     assert matched.max() == 1
@@ -123,7 +126,9 @@ def test_match_stays_within_the_range():
 
 def test_pictures_are_matched_one_by_one(picture, reference):
     """The other pictures of a batch do not matter."""
-    torch.testing.assert_close(reference.match(picture)[1:], reference.match(picture[1:]))
+    both = match_light(reference, picture)
+
+    torch.testing.assert_close(both[1:], match_light(reference, picture[1:]))
 
 
 def test_standard_light_has_its_mean_and_deviation(picture):
@@ -186,3 +191,17 @@ def test_a_change_of_light_is_bounded():
 
     assert (raised - raised[..., :1] == torch.tensor([0, 4, 8, 32])).all()
     assert (lowered.flatten(2).int().diff(dim=2) == 10).all()
+
+
+def test_pictures_of_numbers_are_brought_to_a_light_as_tensors_are(picture, reference):
+    """By a gain and an offset, and level by level."""
+    pixels = (255 * dim_lamp(picture, 0.6)).round().byte()
+
+    gain, offset = reference.change(pixels.numpy())
+    levels = reference.match_levels(pixels[0].numpy())
+
+    expected = match_light(reference, pixels.float() / 255).numpy()
+    found = (pixels.numpy() / np.float32(255) * gain + offset).clip(0, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for of, colour, wanted in zip(levels, pixels[0].numpy(), expected[0], strict=True):
+        np.testing.assert_allclose(of[colour], 255 * wanted, atol=0.502)

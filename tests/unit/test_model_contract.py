@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
-from reconad_plugin.detector.engine import ENGINES, Engine, OpenVinoGraph
+from reconad_plugin.detector.engine import ENGINES, GraphEngine, OpenVinoGraph
 from reconad_plugin.detector.engine_export import convert_network
 from reconad_plugin.detector.persistence import (
     DETECTOR_FILE,
@@ -66,7 +66,8 @@ def learned(model, product, normal, tiny_models, few_validations):
 
 def weights_of(detector):
     """All weights of a detector as one vector."""
-    return torch.cat([value.flatten().double() for value in detector.network.state_dict().values()])
+    state = detector.engine.network.state_dict()
+    return torch.cat([value.flatten().double() for value in state.values()])
 
 
 def test_defect_scores_above_its_clean_twin(model, learned, make_normal, plant_defect):
@@ -124,9 +125,9 @@ def test_new_normal_images_mostly_pass(learned, make_normal):
 
 def test_an_engine_scores_as_pytorch(learned, make_normal, plant_defect):
     """The exported graph of every model maps and scores as its network, in any light."""
-    images = torch.cat([make_normal(3, 14), plant_defect(make_normal(3, 15))])
+    images = torch.cat([make_normal(3, 14), plant_defect(make_normal(3, 15))]).numpy()
     graph = OpenVinoGraph(convert_network(learned, images[:1]), ENGINES["openvino"])
-    engined = replace(learned, engine=Engine(graph, learned.normal_map is not None, False))
+    engined = replace(learned, engine=GraphEngine(graph, learned.normal_map is not None, False))
 
     for was, found in (
         (learned.score(images), engined.score(images)),
@@ -164,7 +165,7 @@ def test_saved_detector_keeps_what_decides(learned, tmp_path):
     assert (loaded.model, loaded.architecture) == (learned.model, learned.architecture)
     assert loaded.image_size_px == ImageSize.square(SIZE_PX)
     assert loaded.window_px == learned.window_px
-    assert not any(module.training for module in loaded.network.modules())
+    assert not any(module.training for module in loaded.engine.network.modules())
 
 
 def test_saved_files_can_run_no_code(learned, tmp_path):
@@ -237,7 +238,7 @@ def test_fine_tuning_starts_from_the_base_and_leaves_it(learned, product, normal
     tuned, _ = fit_detector(normal, product, gently, learned, options=RunOptions(DEVICE))
 
     def learnt(detector):
-        return torch.cat([weight.flatten() for weight in detector.network.parameters()])
+        return torch.cat([weight.flatten() for weight in detector.engine.network.parameters()])
 
     assert torch.equal(weights_of(learned), before)
     assert 0 < (learnt(tuned) - learnt(learned)).abs().max() < 1e-4

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import calibrate
@@ -28,18 +27,13 @@ def normal_of(maps):
     return MapSums.of(maps).normal_map()
 
 
-def deviations(normal, maps):
-    """Maps as they score."""
-    return normal.deviations(torch.from_numpy(maps)).numpy()
-
-
 def test_a_faint_defect_beside_an_edge_stands_out():
     """The highest point of the map is the edge, of what is left the defect."""
     normal = normal_of(maps_with_an_edge(40, 1))
     defective = maps_with_an_edge(20, 2)
     defective[:, 10, 12] += 0.3
 
-    left = deviations(normal, defective).reshape(20, -1)
+    left = normal.deviations(defective).reshape(20, -1)
 
     assert (defective.reshape(20, -1).argmax(1) % SIZE_PX == 4).all()
     assert (left.argmax(1) == 10 * SIZE_PX + 12).all()
@@ -55,7 +49,7 @@ def test_new_normal_images_score_as_those_that_calibrate(count):
         held_out, new = maps_with_an_edge(count, seed), maps_with_an_edge(50, seed + 1000)
         scores, left = scores_without_own(MapSums.of(held_out), held_out, held_out)
         calibration = calibrate(scores, 0.2)
-        found = deviations(normal_of(held_out), new).max((1, 2))
+        found = normal_of(held_out).deviations(new).max((1, 2))
         above.append(np.mean(found > calibration.image_threshold))
         vouched.append(calibration.supported_fpr)
         np.testing.assert_allclose(left.max((1, 2)), scores)
@@ -72,7 +66,7 @@ def test_an_image_has_no_say_in_its_own_score():
 
     for index in range(8):
         others = normal_of(np.delete(maps, index, 0))
-        expected = deviations(others, relit[index : index + 1])[0]
+        expected = others.deviations(relit[index : index + 1])[0]
         np.testing.assert_allclose(left[index], expected, rtol=1e-3, atol=1e-3)
         assert scores[index] == pytest.approx(expected.max(), rel=1e-3)
 
@@ -93,8 +87,8 @@ def test_maps_that_are_all_alike_divide_by_nothing(value):
     """A constant map scores 0, and anything beside it a finite number."""
     normal = normal_of(np.full((LEAST_IMAGES, 4, 4), value, np.float32))
 
-    assert deviations(normal, np.full((1, 4, 4), value, np.float32)).max() < 1
-    assert np.isfinite(deviations(normal, np.ones((1, 4, 4), np.float32))).all()
+    assert normal.deviations(np.full((1, 4, 4), value, np.float32)).max() < 1
+    assert np.isfinite(normal.deviations(np.ones((1, 4, 4), np.float32))).all()
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -106,10 +100,10 @@ def test_what_was_learnt_has_a_say_and_held_out_images_alone_vouch(make_normal):
     detector, _ = fit_detector(images, product, TrainingSettings(steps=3, batch_size=4))
 
     as_it_is = replace(detector, normal_map=None)
-    learnt = as_it_is.score(images.train).anomaly_map
-    held_out = as_it_is.score(images.calibration).anomaly_map
+    learnt = as_it_is.score(images.train.numpy()).anomaly_map
+    held_out = as_it_is.score(images.calibration.numpy()).anomaly_map
     scores = [
-        deviations(normal_of(np.concatenate([learnt, np.delete(held_out, at, 0)])), own[None]).max()
+        normal_of(np.concatenate([learnt, np.delete(held_out, at, 0)])).deviations(own).max()
         for at, own in enumerate(held_out)
     ]
     np.testing.assert_allclose(detector.calibration.normal_scores, sorted(scores), rtol=1e-3)

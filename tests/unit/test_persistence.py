@@ -93,11 +93,11 @@ def test_folder_is_made(tiny_detector, tmp_path):
 def test_saving_twice_replaces(tiny_detector, saved):
     """The last detector that was saved into a folder is the one that is loaded."""
     with torch.no_grad():
-        tiny_detector.network.to_latent.bias.fill_(0.25)
+        tiny_detector.engine.network.to_latent.bias.fill_(0.25)
 
     save_detector(tiny_detector, saved)
 
-    assert load_detector(saved).network.to_latent.bias.tolist() == [0.25] * 8
+    assert load_detector(saved).engine.network.to_latent.bias.tolist() == [0.25] * 8
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def vq():
 
 def assert_same(detector, other):
     """Two detectors with the same weights."""
-    state = other.network.state_dict()
-    for name, value in detector.network.state_dict().items():
+    state = other.engine.network.state_dict()
+    for name, value in detector.engine.network.state_dict().items():
         assert torch.equal(value, state[name]), name
 
 
@@ -226,7 +226,7 @@ def test_given_autoencoder_is_stood_on(images, vq, tmp_path):
     loaded = load_detector(tmp_path)
 
     assert report.phases == {"subspaces": 15, "upsampler": 5}
-    assert hash_weights(loaded.network.subspaces.vq) == hash_weights(vq)
+    assert hash_weights(loaded.engine.network.subspaces.vq) == hash_weights(vq)
     sizes = {"vq_width": 24, "code_dim": 12, "codes": 40}
     assert loaded.architecture == {**DSR.architecture, **sizes}
 
@@ -238,7 +238,7 @@ def test_fine_tuning_leaves_the_autoencoder(images, vq, whole):
 
         assert set(report.phases) == {"subspaces", "upsampler"}
         assert tuned.architecture == base.architecture
-        before, after = (each.network.subspaces.vq for each in (base, tuned))
+        before, after = (each.engine.network.subspaces.vq for each in (base, tuned))
         assert hash_weights(before) == hash_weights(after)
 
 

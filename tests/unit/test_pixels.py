@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.size import ImageSize
@@ -30,7 +29,7 @@ def names_of(*numbers):
 
 def expected(names):
     """What the cache must give, decoded afresh."""
-    return torch.from_numpy(np.stack([picture(name) for name in names])).permute(0, 3, 1, 2)
+    return np.stack([picture(name) for name in names]).transpose(0, 3, 1, 2)
 
 
 class Decoder:
@@ -48,8 +47,8 @@ def load(folder, names):
     """Load, check against a fresh decode, and say which places were decoded."""
     decoder = Decoder(names)
     found = PixelCache(folder, ImageSize.square(SIZE_PX)).load(names, decoder)
-    assert found.dtype == torch.uint8
-    assert torch.equal(found, expected(names))
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, expected(names))
     return sorted(decoder.places)
 
 
@@ -79,7 +78,7 @@ def test_nothing_is_an_empty_batch(tmp_path):
     found = PixelCache(tmp_path, ImageSize.square(SIZE_PX)).load([], Decoder([]))
 
     assert found.shape == (0, 3, SIZE_PX, SIZE_PX)
-    assert found.dtype == torch.uint8
+    assert found.dtype == np.uint8
 
 
 def test_sizes_do_not_mix(tmp_path):
@@ -102,12 +101,12 @@ def test_chunks_do_not_show(tmp_path, monkeypatch):
     assert load(tmp_path, names_of(*range(9, -1, -1))) == []
 
 
-def is_mapped(tensor):
-    """Whether a tensor is a file, mapped into memory."""
+def is_mapped(array):
+    """Whether an array is a file, mapped into memory."""
     with open("/proc/self/maps") as maps:  # noqa: PTH123
         for line in maps:
             first, last = (int(part, 16) for part in line.split()[0].split("-"))
-            if first <= tensor.data_ptr() < last:
+            if first <= array.ctypes.data < last:
                 return ".u8" in line
     return False
 
@@ -128,7 +127,7 @@ def test_changes_stay_in_memory(tmp_path):
     names = names_of(1, 2)
     found = PixelCache(tmp_path, ImageSize.square(SIZE_PX)).load(names, Decoder(names))
 
-    found.zero_()
+    found[:] = 0
 
     assert load(tmp_path, names) == []
 
@@ -142,7 +141,7 @@ def test_mapped_pictures_survive_later_writers(tmp_path):
     for path in tmp_path.iterdir():
         path.unlink()
 
-    assert torch.equal(found, expected(names))
+    assert np.array_equal(found, expected(names))
     assert load(tmp_path, names) == [0, 1]
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from reconad_plugin.detector import prediction
@@ -231,14 +230,14 @@ def test_table_of_nothing_has_its_columns():
 
 def test_prediction_follows_the_light(tiny_detector, encode, make_normal):
     """With levels of light a row has the threshold, label and p-value of its own level."""
-    bright, dark = make_normal(1, 33), make_normal(1, 33) // 2
-    score = tiny_detector.score(torch.cat([dark, bright])).pred_score
+    bright, dark = make_normal(1, 33).numpy(), make_normal(1, 33).numpy() // 2
+    score = tiny_detector.score(np.concatenate([dark, bright])).pred_score
     lenient = calibrate(score.max() + np.array([1, 2]), 0.4)
     strict = calibrate(score.min() - np.array([2, 1]), 0.4)
-    edge = float(luminances(torch.cat([dark, bright])).mean())
+    edge = float(luminances(np.concatenate([dark, bright])).mean())
     levels = CalibrationGroups((edge,), (lenient, strict))
     detector = replace(tiny_detector, light_levels=levels)
-    pictures = [image[0].permute(1, 2, 0).numpy() for image in (dark, bright)]
+    pictures = [image[0].transpose(1, 2, 0) for image in (dark, bright)]
 
     rows = predict_encoded(detector, [as_text(encode(each, "PNG")) for each in pictures], "1")
 

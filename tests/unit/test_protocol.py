@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from reconad_plugin.detector import evaluation
+from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.networks.base import AnomalyNetwork
@@ -37,7 +38,7 @@ class Brightness(AnomalyNetwork):
 @pytest.fixture
 def detector(tiny_detector):
     """Maps a picture by its brightness."""
-    return replace(tiny_detector, network=Brightness().eval())
+    return replace(tiny_detector, engine=TorchEngine(Brightness().eval(), 1))
 
 
 @pytest.fixture

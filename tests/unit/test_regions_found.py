@@ -21,6 +21,7 @@ from reconad_plugin.detector.regions_found import (
     RegionsFound,
     find_regions,
 )
+from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.networks.base import AnomalyNetwork
 
 ORIENTATION = 0x0112
@@ -42,7 +43,9 @@ class Brightness(AnomalyNetwork):
 def detector(tiny_detector):
     """Marks what is brighter than a half."""
     calibration = replace(tiny_detector.calibration, pixel_threshold=0.5)
-    return replace(tiny_detector, network=Brightness().eval(), calibration=calibration)
+    return replace(
+        tiny_detector, engine=TorchEngine(Brightness().eval(), 1), calibration=calibration
+    )
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from scipy.ndimage import uniform_filter
 from reconad_plugin.detector.batch import smooth_map
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
-from reconad_plugin.detector.detector import score_images
+from reconad_plugin.detector.torch_engine import reconstruct, score_images
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.images.light import LightReference, dim_lamp
+from reconad_plugin.images.light import dim_lamp, fit_light
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import MODELS, model_spec
@@ -118,7 +118,7 @@ def test_light_is_matched_before_scoring():
     generator = torch.Generator().manual_seed(3)
     images = (60 + 120 * torch.rand(4, 3, 16, 16, generator=generator)).byte()
     dimmed = (dim_lamp(images / 255, 0.5) * 255).round().byte()
-    light = LightReference.fit(images)
+    light = fit_light(images)
 
     bright = score_images(Brightness(), images, 1, light).pred_score
     matched = score_images(Brightness(), dimmed, 1, light).pred_score
@@ -140,17 +140,17 @@ def test_scoring_keeps_no_gradients(tiny_detector, make_normal):
     """Scores leave no trace in the network."""
     tiny_detector.score(make_normal(2, 0))
 
-    assert all(weight.grad is None for weight in tiny_detector.network.parameters())
+    assert all(weight.grad is None for weight in tiny_detector.engine.network.parameters())
 
 
 def test_reconstructions_come_in_order(tiny_detector, make_normal):
     """More images than a batch are rebuilt one for one, in [0, 1]."""
     images = make_normal(35, 4)
 
-    rebuilt = torch.cat(list(tiny_detector.reconstructions(images)))
+    rebuilt = torch.cat(list(reconstruct(tiny_detector, images.numpy())))
 
     with torch.inference_mode():
-        last = tiny_detector.network.reconstruct(images[34:].float() / 255)
+        last = tiny_detector.engine.network.reconstruct(images[34:].float() / 255)
     assert rebuilt.shape == images.shape
     torch.testing.assert_close(rebuilt[34:], last)
 
@@ -224,7 +224,7 @@ def test_decisions_without_levels_are_those_of_the_calibration(tiny_detector, ma
 
 def test_decisions_follow_the_light(tiny_detector, make_normal):
     """An image is held against the threshold of its own level of light."""
-    images = make_normal(4, 41)
+    images = make_normal(4, 41).numpy()
     images[::2] //= 2
     scores = tiny_detector.score(images)
     lower, upper = scores.pred_score.min(), scores.pred_score.max()
@@ -247,7 +247,7 @@ def test_decisions_follow_the_light(tiny_detector, make_normal):
 
 def test_no_images_need_no_decision(tiny_detector, make_normal):
     """An empty batch gives empty arrays."""
-    images = make_normal(1, 42)[:0]
+    images = make_normal(1, 42)[:0].numpy()
     levels = CalibrationGroups((0.5,), (tiny_detector.calibration,) * 2)
 
     for detector in (tiny_detector, replace(tiny_detector, light_levels=levels)):

@@ -12,7 +12,7 @@ from reconad_plugin.images.size import ImageSize
 @pytest.fixture
 def tested(tiny_detector, make_normal):
     """A detector with its self-test."""
-    return tiny_detector.with_self_test(make_normal(1, 5)[0])
+    return tiny_detector.with_self_test(make_normal(1, 5)[0].numpy())
 
 
 def test_a_version_that_is_read_back_scores_as_before(tested, tmp_path):
@@ -29,7 +29,7 @@ def test_a_version_that_is_read_back_scores_as_before(tested, tmp_path):
 def test_other_weights_are_found_out(tested):
     """A network that scores otherwise is refused; so is a score that is no number."""
     for network_of in (lambda weight: weight.mul_(1.5), lambda weight: weight.fill_(float("nan"))):
-        for weight in tested.network.parameters():
+        for weight in tested.engine.network.parameters():
             network_of(weight.data)
 
         with pytest.raises(ModelFormatError, match="must score its self-test image as when"):
@@ -41,4 +41,4 @@ def test_a_version_without_one_is_taken_as_it_is(tiny_detector, make_normal):
     tiny_detector.check_itself()
 
     large = replace(tiny_detector, image_size_px=ImageSize.parse("2048x2048"))
-    assert large.with_self_test(make_normal(1, 5)[0]).self_test is None
+    assert large.with_self_test(make_normal(1, 5)[0].numpy()).self_test is None

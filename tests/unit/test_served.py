@@ -168,7 +168,7 @@ def test_what_was_said_first_counts():
 
 def test_scores_of_another_engine_are_not_taken():
     """They were held against thresholds of their own."""
-    log = [replace(served_row(1), sha256="a", engine="openvino")]
+    log = [replace(served_row(1), sha256="a", engine="openvino-int8")]
 
     assert answers_in(manifest(("a", "")), n3=log).empty
 

@@ -86,7 +86,8 @@ def test_a_version_keeps_its_network(learned, make_normal, plant_defect, tmp_pat
     assert defective.min() > found.max()
     features = TorchvisionFeatures(NAME)
     load_weights(features, f"{NAME}={tmp_path / WEIGHTS_FILE}")
-    assert torch.equal(features.body.conv1.weight, learned.network.features.body.conv1.weight)
+    kept = learned.engine.network.features
+    assert torch.equal(features.body.conv1.weight, kept.body.conv1.weight)
 
 
 def test_weights_are_found_where_torchvision_keeps_them(weights, monkeypatch, tmp_path):

@@ -3,26 +3,29 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from reconad_plugin.config import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Scores
 from reconad_plugin.detector.evaluation import image_figures
 from reconad_plugin.detector.persistence import load_detector, save_detector
+from reconad_plugin.detector.torch_engine import reconstruct
 from reconad_plugin.detector.windows import (
     Windows,
     describe_cost,
+    enlarge_maps,
     map_size,
     match_picture,
     score_windows,
-    shrink_pictures,
     window_corners,
 )
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.images.light import LightReference
+from reconad_plugin.images.light import match_light
+from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.size import MOST_PIXELS, ImageSize, window_pictures
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
-from reconad_plugin.training.views import cut_views
+from reconad_plugin.training.views import cut_views, shrink
 
 WINDOW = ImageSize(32, 64)
 LARGE = ImageSize(128, 256)
@@ -38,7 +41,7 @@ def pictures(count, size=LARGE, seed=0):
 
 def scores_of(views):
     """A map that is the picture's red, and its highest point."""
-    maps = views[:, 0].float().numpy()
+    maps = views[:, 0].astype(np.float32)
     return Scores(maps.max((1, 2)).astype(np.float64), maps)
 
 
@@ -60,18 +63,18 @@ def test_windows_cover_every_pixel_with_an_overlap(size):
 
 def test_maps_of_windows_are_blended_to_the_map_of_the_picture():
     """A map that knows nothing of windows has no seams, and the score is the highest of all."""
-    image = pictures(1)[0]
+    image = pictures(1)[0].numpy()
 
     score, shown = score_windows(image, WINDOW, map_size(LARGE), scores_of)
 
     assert score == image[0].max()
-    np.testing.assert_allclose(shown, image[0].float().numpy(), atol=1e-3)
+    np.testing.assert_allclose(shown, image[0], atol=1e-3)
 
 
 def test_map_of_a_large_picture_is_bounded_and_keeps_peaks():
     """A megapixel at most; a single bright pixel is not averaged away."""
     size = ImageSize(1600, 3200)
-    image = torch.zeros(3, *size.shape, dtype=torch.uint8)
+    image = np.zeros((3, *size.shape), np.uint8)
     image[0, 1001, 2003] = 255
 
     _, shown = score_windows(image, ImageSize(256, 512), map_size(size), scores_of)
@@ -96,10 +99,10 @@ def test_light_of_a_picture_is_matched_as_that_of_its_shrunk_view():
     image = pictures(1, ImageSize(600, 64))[0]
     light = LightReference((0.5, 0.5, 0.5), (0.1, 0.1, 0.1))
 
-    matched = match_picture(light, image, image)
+    matched = match_picture(light, image.numpy(), image.numpy())
 
-    expected = light.match(image[None].float() / 255)[0]
-    torch.testing.assert_close(matched.float() / 255, expected, rtol=0, atol=1 / 255)
+    expected = match_light(light, image[None].float() / 255)[0]
+    np.testing.assert_allclose(matched / 255, expected.numpy(), rtol=0, atol=0.501 / 255)
 
 
 def test_views_that_train_are_windows_and_wholes():
@@ -111,7 +114,7 @@ def test_views_that_train_are_windows_and_wholes():
     windows, wholes = views.train.chunk(2)
     assert len(windows) >= 3 * 8
     assert torch.equal(views.train, again.train)
-    assert torch.equal(wholes.unique(dim=0), shrink_pictures(images.train, WINDOW).unique(dim=0))
+    assert torch.equal(wholes.unique(dim=0), shrink(images.train, WINDOW).unique(dim=0))
     first = windows[0]
     places = images.train[0].unfold(1, 32, 1).unfold(2, 64, 1)  # (3, 97, 193, 32, 64)
     assert (places == first[:, None, None]).all(-1).all(-1).all(0).any()
@@ -152,8 +155,8 @@ def learned(request, tiny_models, few_validations):
 def test_small_defect_is_found_in_a_large_picture(learned):
     """One that the shrunk picture hardly shows, where it is; most normal ones pass."""
     detector, *_ = learned
-    normal = pictures(20, seed=5)
-    defective = normal.clone()
+    normal = pictures(20, seed=5).numpy()
+    defective = normal.copy()
     defective[..., 70:76, 150:156] = 255
 
     clean, found = detector.score(normal), detector.score(defective)
@@ -182,10 +185,10 @@ def test_detector_of_windows_is_saved_and_loaded(learned, tmp_path):
     assert loaded.windows == detector.windows
     assert (loaded.image_size_px, loaded.network_size_px) == (LARGE, WINDOW)
     for score in ("score", "score_matched"):
-        before, after = (getattr(each, score)(images.judge) for each in (detector, loaded))
+        before, after = (getattr(each, score)(images.judge.numpy()) for each in (detector, loaded))
         np.testing.assert_array_equal(after.anomaly_map, before.anomaly_map)
         np.testing.assert_array_equal(after.pred_score, before.pred_score)
-    assert next(loaded.reconstructions(images.judge)).shape == (1, 3, *WINDOW.shape)
+    assert next(reconstruct(loaded, images.judge.numpy())).shape == (1, 3, *WINDOW.shape)
     without = product.model_copy(update={"windows": False})
     with pytest.raises(ConfigError, match="in windows; the settings say"):
         fit_detector(images, without, training, base=loaded)
@@ -196,8 +199,26 @@ def test_threshold_comes_from_held_out_images_alone(learned):
     detector, _, images, _ = learned
     if detector.model == "fre":
         return  # of few images those that train are held out by parts, and vouch too
-    scores = np.sort(detector.score(images.calibration).pred_score)
+    scores = np.sort(detector.score(images.calibration.numpy()).pred_score)
 
     # an image whose own say in the normal map is left out scores a little higher
     assert (detector.calibration.normal_scores >= scores * (1 - 1e-5)).all()
     np.testing.assert_allclose(detector.calibration.normal_scores, scores, rtol=0.15)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (70, 101)], ids=["whole", "odd"])
+def test_maps_are_enlarged_and_cells_filled_as_in_pytorch(height, width):
+    """The same numbers, whether the sizes are multiples of each other or not."""
+    maps = np.random.default_rng(0).random((2, 32, 48), np.float32)
+
+    enlarged = enlarge_maps(maps, ImageSize(height, width))
+    _, highest = score_windows(
+        (255 * enlarged[:1].repeat(3, 0)).astype(np.uint8), WINDOW, ImageSize(32, 48), scores_of
+    )
+
+    plain = torch.from_numpy(maps)[:, None]
+    expected = F.interpolate(plain, (height, width), mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(enlarged, expected[:, 0].numpy(), atol=1e-5)
+    shown = np.floor(255 * enlarged[:1])
+    cells = F.adaptive_max_pool2d(torch.from_numpy(shown), (32, 48))[0].numpy()
+    np.testing.assert_allclose(highest, cells, atol=1e-3)
