@@ -26,8 +26,10 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.ledger.deciding import Decision
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
+from reconad_plugin.ledger.night_record import DEFECT, NORMAL
 from reconad_plugin.store.objects import ObjectContent, ObjectStore
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import GATHERED, IMAGES, QUIET, SCRATCHED, TRAINED, Story, fork
@@ -233,9 +235,9 @@ def test_a_person_decides_on_images_that_no_list_asks_about(watched: Factory, ni
 
     before = keys()
     found = min(key for key in before if night.isoformat() in key)
-    review_night(watched.product, night, normal=None, defect=[found])
+    review_night(watched.product, night, [found], Decision(DEFECT))
     without = keys()
-    review_night(watched.product, night, normal=[found], defect=None)
+    review_night(watched.product, night, [found], Decision(NORMAL))
 
     assert without == before - {found}
     assert keys() == before
