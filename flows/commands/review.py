@@ -18,6 +18,7 @@ from reconad_plugin.ledger.deciding import (
     describe_decision,
     marks,
 )
+from reconad_plugin.ledger.golden_defects import follow_decision
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import (
     DEFECT,
@@ -73,18 +74,26 @@ def review_night(product: str, night: date, keys: Sequence[str], decision: Decis
     def change(table: pd.DataFrame) -> pd.DataFrame:
         if unlisted := sorted(set(keys) - {ALL} - set(table["key"])):
             table = pd.concat([table, _not_waiting(opened, night, unlisted)], ignore_index=True)
-        chosen = table["key"].isin(table["key"] if list(keys) == [ALL] else keys)
+        chosen = _chosen(table, keys)
         seen = dict(zip(table["sha256"][chosen], marks(table)[chosen], strict=True))
         return decide(table, decision, seen)
 
     records = opened.records
     table = records.change_review(night, change) if keys else records.review(night)
+    if keys:
+        decided = set(table["sha256"][_chosen(table, keys)])
+        follow_decision(opened.store, opened.layout, decided, decision)
     if table.empty:
         print(f"{product} {night}: no image waits")
     scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")
     for row, score in zip(table.to_dict("records"), scores, strict=True):
         said = f"  ({describe_decision(row)})" if row["by"] or row["defect"] else ""
         print(f"{row['decision']:8} {score:>8}  {row['why']:28} {printable(row['key'])}{said}")
+
+
+def _chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """Say which rows of a review are named by their keys: (N,) bool."""
+    return table["key"].isin(table["key"] if list(keys) == [ALL] else keys)
 
 
 def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame:

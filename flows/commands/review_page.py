@@ -88,10 +88,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_QUEUE)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"the page needs a free port of this machine; {host}:{port}: {why}: choose another "
-            "with --port"
+            f"the page needs a free port of this machine; got {host}:{port} ({error}): choose "
+            "another with --port"
         ) from None
 
 

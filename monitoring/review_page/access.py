@@ -73,7 +73,7 @@ class Access:
 
     def _remember(self, request: Request) -> Response:
         """Keep the token in a cookie, and out of the address."""
-        response = RedirectResponse(request.url.path, status_code=303)
+        response = RedirectResponse(f"/{request.url.path.strip('/')}", status_code=303)
         response.set_cookie(
             self._cookie, self.token, max_age=_KEPT_S, httponly=True, samesite="lax",
             secure=request.url.scheme == "https",

@@ -21,10 +21,10 @@ from reconad_plugin.ledger.deciding import (
     describe_decision,
     left,
 )
+from reconad_plugin.ledger.golden_defects import UNNAMED, follow_decision
 from reconad_plugin.ledger.night_record import DECISIONS, DEFECT
 from reconad_plugin.store.golden_notes import GoldenNote, note_golden, put_golden
 
-UNNAMED: Final = "unnamed"  # a golden defect without a name
 _MOST_FIELDS: Final = 20_000
 
 
@@ -69,7 +69,7 @@ class Form:
 def take_decision(product: ReviewedProduct, night: ReviewedNight, form: Form, at: str) -> list[str]:
     """Write what a person said of some images; return what was left, since somebody was faster.
 
-    An image that is no defect any more leaves the golden set first.
+    Golden images follow first: one that is no defect any more leaves the golden set.
 
     Raises:
         ConfigError: the form breaks a rule.
@@ -77,9 +77,8 @@ def take_decision(product: ReviewedProduct, night: ReviewedNight, form: Form, at
     """
     decision = _decision(form.fields, at)
     chosen = form.chosen(night)
-    if decision.decision != DEFECT:
-        leaving = [image for image in chosen if image.is_golden and _is_as_seen(image, form)]
-        _note(product, leaving, is_golden=False, decision=decision)
+    as_seen = {image.sha256 for image in chosen if _is_as_seen(image, form)}
+    follow_decision(product.store, product.layout, as_seen, decision)
     seen = {image.sha256: form.marks[image.ref] for image in chosen}
     change = partial(decide, decision=decision, seen=seen)
     review = product.records.change_review(night.night, change)

@@ -1,10 +1,9 @@
 """The same position of the camera on an ordinary night, to hold an image against."""
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from itertools import islice
 from typing import Final
 
 import pandas as pd
@@ -37,15 +36,18 @@ def find_ordinary(product: ReviewedProduct, night: date) -> dict[str, OrdinaryIm
     history = product.records.history() or History()
     nights = known_nights(product.store, product.layout, before=night)
     found: dict[str, OrdinaryImage] = {}
-    for earlier in islice(reversed(nights), LOOKED_BACK_NIGHTS):
-        for position, image in _normal_images(product, earlier, history):
-            found.setdefault(position, image)
+    newest = nights[: -LOOKED_BACK_NIGHTS - 1 : -1]
+    with ThreadPoolExecutor() as threads:  # reading waits on the network
+        read = threads.map(lambda earlier: _normal_images(product, earlier, history), newest)
+        for images in read:
+            found = {**images, **found}
     return found
 
 
 def _normal_images(
     product: ReviewedProduct, night: date, history: History
-) -> Iterator[tuple[str, OrdinaryImage]]:
+) -> dict[str, OrdinaryImage]:
+    """Choose an image of each position of one night; none where the night is not ordinary."""
     record = unless_damaged(partial(product.records.record, night))
     status = status_of(night.isoformat(), record, history)
     if status is Status.ORDINARY:
@@ -53,12 +55,14 @@ def _normal_images(
     elif status is Status.FOUNDING:
         table = _taken_in(product, night)
     else:
-        return
+        return {}
     review = product.records.review(night)
     table = table[~is_one_of(table, review[review["decision"] != NORMAL])]
-    for position, images in table.groupby("position"):
-        ordered = images.sort_values(["matched_score", "sha256"])
-        yield str(position), OrdinaryImage(night, str(ordered["sha256"].iloc[len(ordered) // 2]))
+    ordered = table.sort_values(["matched_score", "sha256"]).groupby("position")["sha256"]
+    return {
+        str(position): OrdinaryImage(night, str(images.iloc[len(images) // 2]))
+        for position, images in ordered
+    }
 
 
 def _scored(product: ReviewedProduct, night: date) -> pd.DataFrame:

@@ -255,7 +255,7 @@ def test_names_are_shown_as_they_are_written(browser, images):
 
 
 def test_a_confirmed_defect_joins_the_golden_set(browser, bucket, images):
-    """And nothing else does; called normal, it leaves again."""
+    """And nothing else does; it is called as the defect is, and leaves when it is normal."""
     first, second, *_ = images
     refused = say(browser, "golden", {second: images[second]}, golden="put")
     answer = say(browser, "decisions", {first: images[first]}, decision="defect", defect="pit")
@@ -263,6 +263,11 @@ def test_a_confirmed_defect_joins_the_golden_set(browser, bucket, images):
 
     put = say(browser, "golden", {first: mark}, golden="put", by="Ben")
     (inside,) = read_golden_notes(bucket.store, bucket.layout)
+    answer = say(browser, "decisions", {first: mark}, decision="defect", defect="dent")
+    (renamed,) = read_golden_notes(bucket.store, bucket.layout)
+    say(browser, "decisions", {first: mark}, decision="normal", by="Late")
+    (still,) = read_golden_notes(bucket.store, bucket.layout)
+    (mark,) = re.findall(r'data-mark="(\w+)"', answer.text)
     say(browser, "decisions", {first: mark}, decision="normal")
     (outside,) = read_golden_notes(bucket.store, bucket.layout)
 
@@ -270,6 +275,8 @@ def test_a_confirmed_defect_joins_the_golden_set(browser, bucket, images):
     assert "Only a confirmed defect can judge versions" in refused.text
     assert "in the golden set" in put.text
     assert (inside.defect, inside.by, inside.at, inside.is_golden) == ("pit", "Ben", NOW, True)
+    assert (renamed.defect, renamed.by, renamed.is_golden) == ("dent", "Ana", True)
+    assert still == renamed  # whoever is late decides nothing
     assert (outside.by, outside.is_golden) == ("Ana", False)
     copy = bucket.store.read(bucket.layout.golden_copy(inside.sha256)).content
     assert copy == bucket.store.read(inside.key).content
