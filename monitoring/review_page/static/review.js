@@ -27,7 +27,7 @@ function show(ref) {
   card.setAttribute("aria-current", "true");
   card.scrollIntoView({ block: "nearest", inline: "nearest" });
   history.replaceState(null, "", `#${ref}`);
-  htmx.ajax("GET", `${address}/images/${ref}`, { target: stage, swap: "innerHTML" });
+  htmx.ajax("GET", `${address}/images/${ref}`, { source: stage, target: stage, swap: "innerHTML" });
   const next = card.nextElementSibling;
   if (next) new Image().src = `${address}/pictures/${next.dataset.ref}/shown.jpg`;
   paint();
@@ -95,12 +95,12 @@ async function send(where, refs, fields) {
   const image = refs.map((ref) => `${ref}.${cardOf(ref).dataset.mark}`);
   let isDone = false;
   const note = (event) => { isDone = event.detail.xhr.status === 200; };
-  document.body.addEventListener("htmx:afterRequest", note, { once: true });
+  message.addEventListener("htmx:afterRequest", note, { once: true });
   try {
     await htmx.ajax("POST", `${address}/${where}`, {
-      target: message, swap: "innerHTML", values: { ...fields, by: person.value, image },
+      source: message, target: message, swap: "innerHTML", values: { ...fields, by: person.value, image },
     });
-    if (!message.textContent && !isDone) say("The page does not answer: try again.");
+    if (!message.textContent.trim() && !isDone) say("The page does not answer: try again.");
   } finally {
     isBusy = false;
     document.body.classList.remove("busy");
