@@ -13,6 +13,7 @@ ReconadError
 │   ├── BucketNotFoundError
 │   ├── AccessDeniedError
 │   ├── ObjectUnreadableError            one object that the store does not hand out
+│   ├── ObjectChangedError               somebody else wrote it since it was read
 │   └── StorageUnreachableError          no answer, or none for now
 ├── NoChampionError (LookupError)        nothing serves yet
 └── PlatformError (RuntimeError)         a server does not answer, or another run is in the way
@@ -88,6 +89,10 @@ class AccessDeniedError(StorageError):
 class ObjectUnreadableError(StorageError):
     """The store answers, and does not hand out this one object: it is archived, gone, damaged or
     encrypted with a key that we lack."""
+
+
+class ObjectChangedError(StorageError):
+    """One of our own objects is not the one that was read any more: somebody else wrote it."""
 
 
 class StorageUnreachableError(StorageError):

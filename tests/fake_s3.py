@@ -52,9 +52,12 @@ class FakeS3:
             raise self.refused[Key]
         if Key not in self.objects:
             raise refusal("NoSuchKey", "The specified key does not exist.", 404)
-        return {"Body": BytesIO(self.objects[Key])}
+        return {"Body": BytesIO(self.objects[Key]), "ETag": self._entry(Key)["ETag"]}
 
-    def put_object(self, Bucket, Key, Body, ContentType):  # noqa: N803
+    def put_object(self, Bucket, Key, Body, ContentType, IfMatch=None, IfNoneMatch=None):  # noqa: N803
+        there = self._entry(Key)["ETag"] if Key in self.objects else None
+        if (IfNoneMatch and there) or (IfMatch and IfMatch != there):
+            raise refusal("PreconditionFailed", "It did not hold.", 412, "PutObject")
         if len(Key.encode()) > MOST_KEY_BYTES:
             raise refusal("KeyTooLongError", "Your key is too long", 400, "PutObject")
         self.objects[Key] = Body

@@ -48,7 +48,8 @@ def run(options: DemoOptions) -> None:
         print(
             "The servers are stopped. `make platform` brings them up again with these nights, and "
             "`make demo KEEP=1` leaves\nthem up: MLflow's runs and versions, Prefect's flows and "
-            "events, Evidently's dashboard, and serving."
+            "events, Evidently's dashboard, serving,\nand the page where people decide on what "
+            "waits: `reconad review-page`."
         )
 
 

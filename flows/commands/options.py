@@ -339,6 +339,18 @@ class ReviewOptions:
     defect: Annotated[Texts, _option("--defect", "KEY ...", "never learn from, or all")] = field(
         default_factory=list
     )
+    named: Annotated[str, _option("--named", "TEXT", "what the defect is called")] = ""
+    by: Annotated[str, _option("--by", "NAME", "the person who decides")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewPageOptions:
+    """Serve the page where people decide on images that wait, until Ctrl-C."""
+
+    host: Annotated[str, _option("--host", "ADDRESS", "(default: this machine alone)")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, _count("--port", "of the page")] = 8008
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ Evidently  {dashboards}
 In another shell:
   . {environment}
   reconad status {product}
+  reconad review-page
   mlflow models serve -m models:/reconad-{product}@champion --env-manager local --port 5055
 
 Ctrl-C stops them.""",

@@ -1,6 +1,7 @@
 """A person looks at the images that wait, and decides."""
 
-from datetime import date
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 
 import pandas as pd
 
@@ -10,8 +11,23 @@ from flows.jobs.product import Product, open_product
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.names import printable
+from reconad_plugin.ledger.deciding import (
+    Decision,
+    check_defect,
+    check_person,
+    decide,
+    describe_decision,
+    marks,
+)
+from reconad_plugin.ledger.golden_defects import follow_decision
 from reconad_plugin.ledger.manifest import accepted_rows
-from reconad_plugin.ledger.night_record import DEFECT, NORMAL, REVIEW_COLUMNS
+from reconad_plugin.ledger.night_record import (
+    DEFECT,
+    NORMAL,
+    REVIEW_COLUMNS,
+    SAID_BY_PERSONS,
+    WAITING,
+)
 
 ALL = "all"
 
@@ -20,46 +36,66 @@ def run(options: ReviewOptions) -> None:
     """List images that wait for a person, or decide on some.
 
     Raises:
-        ConfigError: two decisions at once.
+        ConfigError: two decisions at once; or a name can be none, or names nothing.
     """
     if options.normal and options.defect:
         raise ConfigError(
             "one decision is taken at a time; got --normal and --defect: see reconad review --help"
         )
-    review_night(options.product, parse_night(options.night), options.normal, options.defect)
+    if options.named and not options.defect:
+        raise ConfigError(
+            f"a defect has a name, and a normal image none; got --named {options.named}: "
+            "give it with --defect"
+        )
+    decision = Decision(
+        DEFECT if options.defect else NORMAL,
+        check_person(options.by) if options.by else "",
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        check_defect(options.named),
+    )
+    night = parse_night(options.night)
+    review_night(options.product, night, options.normal or options.defect, decision)
 
 
-def review_night(
-    product: str, night: date, normal: list[str] | None, defect: list[str] | None
-) -> None:
-    """List a night's waiting images, or decide on some, or on any other image of the night.
+def review_night(product: str, night: date, keys: Sequence[str], decision: Decision) -> None:
+    """Decide on some of a night's images, where keys are given, and list those of its review.
 
     Args:
         product: a product of the settings file.
         night: the night.
-        normal: keys to release for learning, or ``all``.
-        defect: keys that are never learnt from, or ``all``.
+        keys: of waiting images, or of any other accepted image of the night; or ``all`` that wait
+            or waited.
+        decision: what is said of them; it replaces an earlier one.
 
     Raises:
         ConfigError: a key is not of the night.
     """
     opened = open_product(product)
-    table = opened.records.review(night)
-    for keys, decision in ((normal, NORMAL), (defect, DEFECT)):
-        if not keys:
-            continue
-        unlisted = sorted(set(keys) - {ALL} - set(table["key"]))
-        if unlisted:
+
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        if unlisted := sorted(set(keys) - {ALL} - set(table["key"])):
             table = pd.concat([table, _not_waiting(opened, night, unlisted)], ignore_index=True)
-        chosen = table["key"].isin(table["key"] if keys == [ALL] else keys)
-        table.loc[chosen, "decision"] = decision
-        opened.records.write_review(night, table)
+        chosen = _chosen(table, keys)
+        seen = dict(zip(table["sha256"][chosen], marks(table)[chosen], strict=True))
+        return decide(table, decision, seen)
+
+    records = opened.records
+    table = records.change_review(night, change) if keys else records.review(night)
+    if keys:
+        decided = set(table["sha256"][_chosen(table, keys)])
+        follow_decision(opened.store, opened.layout, decided, decision)
         note_glance(product)
     if table.empty:
         print(f"{product} {night}: no image waits")
     scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")
-    for row, score in zip(table.itertuples(), scores, strict=True):
-        print(f"{row.decision:8} {score:>8}  {row.why:28} {printable(str(row.key))}")
+    for row, score in zip(table.to_dict("records"), scores, strict=True):
+        said = f"  ({describe_decision(row)})" if row["by"] or row["defect"] else ""
+        print(f"{row['decision']:8} {score:>8}  {row['why']:28} {printable(row['key'])}{said}")
+
+
+def _chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """Say which rows of a review are named by their keys: (N,) bool."""
+    return table["key"].isin(table["key"] if list(keys) == [ALL] else keys)
 
 
 def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame:
@@ -85,4 +121,6 @@ def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame
     scores = product.records.scores(night)
     if scores is not None:
         rows = rows.merge(scores[["key", "pred_score", "matched_score"]], "left", "key")
-    return rows.assign(why="named by a person").reindex(columns=list(REVIEW_COLUMNS))
+    rows = rows.assign(why="named by a person", decision=WAITING)
+    nothing = dict.fromkeys(SAID_BY_PERSONS, "")
+    return rows.assign(**nothing).reindex(columns=list(REVIEW_COLUMNS))

@@ -58,6 +58,7 @@ COMMANDS: Final = (
     Command("pretrain-vq", BY_HAND, options.PretrainOptions),
     Command("status", PEOPLE, options.StatusOptions),
     Command("review", PEOPLE, options.ReviewOptions),
+    Command("review-page", PEOPLE, options.ReviewPageOptions),
     Command("resolve", PEOPLE, options.ResolveOptions),
     Command("rescore", PEOPLE, options.RescoreOptions),
     Command("demo", PLATFORM, options.DemoOptions),

@@ -158,7 +158,7 @@ def read_golden(
     """
     if golden.unreadable:
         raise golden.unreadable[0]
-    placed = [(image, _folder(golden.prefix, image.key)) for image in golden.images]
+    placed = [(image, image.defect or _folder(golden.prefix, image.key)) for image in golden.images]
     normal = [
         image for image, folder in placed if folder == _NORMAL and image.sha256 not in fitted_to
     ]

@@ -2,19 +2,20 @@
 
 import io
 import json
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
 import pandas as pd
 
+from reconad_plugin.errors import ObjectChangedError
 from reconad_plugin.ledger.first_check import FirstCheck
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import nights_under, to_parquet
 from reconad_plugin.ledger.read_back import MEND, check_columns, check_types, reading_back
 from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectStore
+from reconad_plugin.store.objects import ObjectContent, ObjectStore
 from reconad_plugin.watch.cause import CAUSES, NONE, Triage
 from reconad_plugin.watch.night_tests import Watch
 from reconad_plugin.watch.results import CameraFault, ContrastCheck, CountCheck, StatisticCheck
@@ -22,10 +23,14 @@ from reconad_plugin.watch.statistics import NightStatistics
 
 WAITING, NORMAL, DEFECT = "waiting", "normal", "defect"
 DECISIONS: Final = (WAITING, NORMAL, DEFECT)
+# of a review: of a decision also the name of the defect, the person, and when (ISO 8601)
+SAID_BY_PERSONS: Final = ("defect", "by", "at")
 REVIEW_COLUMNS: Final = (
     "key", "sha256", "pixels_sha256", "night", "pred_score", "matched_score", "why", "decision",
+    *SAID_BY_PERSONS,
 )  # fmt: skip
 _YOUNGER: Final = "pixels_sha256"  # what older tables of images lack
+_TRIES: Final = 5  # to change a review that others change too
 _SCORES: Final = ("key", "sha256", "pred_score", "pred_label", "is_suspect")  # what is read of them
 _CELLS: Final = ("position", "images", "means", "squares")
 _COPY_ALONE: Final = "put it back from a copy"
@@ -244,36 +249,71 @@ class NightRecords:
 
     def review(self, night: date) -> pd.DataFrame:
         """Read the night's images that wait for a person, with what the person said."""
-        key, columns = self._layout.review(night), set(REVIEW_COLUMNS) - {_YOUNGER}
-        mend = f"{_COPY_ALONE}: it holds what persons decided"
-        table = self._read_table(key, columns, mend)
-        if table is None:
-            return pd.DataFrame(columns=list(REVIEW_COLUMNS))
-        with reading_back(self._store.uri(key), mend):
-            if unknown := sorted(set(table["decision"]) - set(DECISIONS)):
-                raise ValueError(f"{unknown[0]!r} is no decision")
-        return table
+        return self._read_review(night, self._store.find(self._layout.review(night)))
 
     def ask_for_review(self, night: date, waiting: pd.DataFrame) -> int:
         """Add images to the night's review; what a person already decided stays. How many wait."""
-        known = self.review(night)
-        new = waiting[~is_one_of(waiting, known)].assign(decision=WAITING)
-        table = pd.concat([known, new[list(REVIEW_COLUMNS)]]) if len(known) else new
-        if len(table):
-            self.write_review(night, table)
-        return int((table["decision"] == WAITING).sum())
+        asked = waiting.assign(decision=WAITING, **dict.fromkeys(SAID_BY_PERSONS, ""))
 
-    def write_review(self, night: date, table: pd.DataFrame) -> None:
-        """Keep a night's review."""
+        def add(known: pd.DataFrame) -> pd.DataFrame:
+            new = asked[~is_one_of(asked, known)]
+            return pd.concat([known, new[list(REVIEW_COLUMNS)]]) if len(known) else new
+
+        return int((self.change_review(night, add)["decision"] == WAITING).sum())
+
+    def change_review(
+        self, night: date, change: Callable[[pd.DataFrame], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """Read a night's review, change it and keep it, so that nobody's word is overwritten.
+
+        Where somebody else wrote it meanwhile, theirs is changed in its place; so ``change`` may
+        be called several times.
+
+        Raises:
+            ObjectChangedError: others changed it each time.
+        """
+        tries = 0
+        while True:
+            before = self._store.find(self._layout.review(night))
+            table = change(self._read_review(night, before))
+            try:
+                if before is not None or len(table):
+                    self.write_review(night, table, before)
+                return table
+            except ObjectChangedError:
+                tries += 1
+                if tries == _TRIES:
+                    raise
+
+    def write_review(self, night: date, table: pd.DataFrame, before: ObjectContent | None) -> None:
+        """Keep a night's review in place of what was read before.
+
+        Raises:
+            ObjectChangedError: it is another one by now.
+        """
         content = to_parquet(table[list(REVIEW_COLUMNS)])
-        self._store.write(self._layout.review(night), content, _PARQUET)
+        self._store.replace(self._layout.review(night), content, _PARQUET, before)
 
-    def _read_table(
-        self, key: str, columns: Collection[str], mend: str = MEND
-    ) -> pd.DataFrame | None:
+    def _read_review(self, night: date, found: ObjectContent | None) -> pd.DataFrame:
+        if found is None:
+            return pd.DataFrame(columns=list(REVIEW_COLUMNS))
+        key = self._layout.review(night)
+        columns = set(REVIEW_COLUMNS) - {_YOUNGER, *SAID_BY_PERSONS}
+        mend = f"{_COPY_ALONE}: it holds what persons decided"
+        table = self._to_table(found.content, key, columns, mend)
+        with reading_back(self._store.uri(key), mend):
+            if unknown := sorted(set(table["decision"]) - set(DECISIONS)):
+                raise ValueError(f"{unknown[0]!r} is no decision")
+        lacking = [name for name in SAID_BY_PERSONS if name not in table]  # of before its time
+        return table.assign(**dict.fromkeys(lacking, ""))
+
+    def _read_table(self, key: str, columns: Collection[str]) -> pd.DataFrame | None:
         content = self._store.read_optional(key)
-        if content is None:
-            return None
+        return None if content is None else self._to_table(content, key, columns)
+
+    def _to_table(
+        self, content: bytes, key: str, columns: Collection[str], mend: str = MEND
+    ) -> pd.DataFrame:
         with reading_back(self._store.uri(key), mend):
             table = check_columns(pd.read_parquet(io.BytesIO(content)), columns)
             is_whole = _YOUNGER in table or "sha256" not in table

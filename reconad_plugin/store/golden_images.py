@@ -15,6 +15,7 @@ from reconad_plugin.images.features import hash_pixels
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.cache import ContentCache, read_note, write_whole
+from reconad_plugin.store.golden_notes import read_golden_notes
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.strays import is_foreign, is_left_by_system
@@ -31,6 +32,8 @@ class GoldenImage:
     etag: str
     sha256: str
     pixels_sha256: str  # see `hash_pixels`; empty where it is no picture
+    # what a person called it who put it in from the review page; None: its folder says what it is
+    defect: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class GoldenImages:
 
     store: ObjectStore  # the bucket
     cache: ContentCache  # local bytes by SHA-256
-    prefix: str  # ``<product>/golden/``
+    layout: ProductLayout
     images: tuple[GoldenImage, ...]  # in order of key
     # objects whose name says that they are no golden images, and whose bytes train nothing either
     others: tuple[GoldenImage, ...] = ()
@@ -58,7 +61,13 @@ class GoldenImages:
 
     def read(self, image: GoldenImage) -> bytes:
         """Return the bytes of an image, from the local cache where it has them."""
-        return self.cache.get(image.sha256, lambda: self.store.read(image.key).content)
+        key = image.key if image.defect is None else self.layout.golden_copy(image.sha256)
+        return self.cache.get(image.sha256, lambda: self.store.read(key).content)
+
+    @property
+    def prefix(self) -> str:
+        """``<product>/golden/``."""
+        return self.layout.golden
 
 
 def read_golden_images(
@@ -66,9 +75,11 @@ def read_golden_images(
 ) -> GoldenImages:
     """List the golden images; download those that are new or changed since they were last listed.
 
-    The cache keeps the bytes, and a note of each key's ETag and hashes.
+    The cache keeps the bytes, and a note of each key's ETag and hashes. Those that persons put in
+    from the review page follow; their key is that of the image on its night.
 
     Raises:
+        DamagedRecordError: it cannot be read what persons put in.
         StorageError: the bucket cannot be read.
     """
     note = cache.folder / "golden" / store.bucket / f"{layout.product}.json"
@@ -98,8 +109,14 @@ def read_golden_images(
     now = {each.key: [each.etag, each.sha256, each.pixels_sha256] for each in (*images, *others)}
     if now != before:
         write_whole(note, json.dumps(now).encode())
+    known = {image.sha256 for image in images}
+    images += [
+        GoldenImage(note.key, "", note.sha256, note.pixels_sha256, note.defect)
+        for note in read_golden_notes(store, layout)
+        if note.is_golden and note.sha256 not in known
+    ]
     found = tuple(images), tuple(others), tuple(unreadable)
-    return GoldenImages(store, cache, layout.golden, *found)
+    return GoldenImages(store, cache, layout, *found)
 
 
 def _hash_pixels(content: bytes, limits: ImageLimits) -> str:

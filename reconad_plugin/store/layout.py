@@ -110,6 +110,15 @@ class ProductLayout:
         return self._own("reviews/")
 
     @property
+    def golden_notes(self) -> str:
+        """Name what persons put into the golden set from the page, and took out."""
+        return self._own("golden.json")
+
+    def golden_copy(self, sha256: str) -> str:
+        """Name the copy of an image that a person put into the golden set."""
+        return self._own(f"golden/{sha256}")
+
+    @property
     def served_nights(self) -> str:
         """Prefix of the prediction log of all nights."""
         return self._own("served/")

@@ -1,7 +1,7 @@
 """One S3 bucket, with errors that say what to do."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -28,6 +28,7 @@ class ObjectContent:
 
     content: bytes
     version_id: str
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,21 @@ class ObjectStore:
         """
         with self._client.explained(f"read {key}"):
             answer = self._client.calls.get_object(Bucket=self.bucket, Key=key)
-            return ObjectContent(answer["Body"].read(), answer.get("VersionId") or "null")
+            etag = answer.get("ETag", "").strip('"')
+            version_id = answer.get("VersionId") or "null"
+            return ObjectContent(answer["Body"].read(), version_id, etag)
 
     def read_optional(self, key: str) -> bytes | None:
         """Read an object's bytes; None where there is none."""
+        found = self.find(key)
+        return None if found is None else found.content
+
+    def find(self, key: str) -> ObjectContent | None:
+        """Read the newest version of an object; None where there is none."""
         from reconad_plugin.store.s3 import is_absent
 
         try:
-            return self.read(key).content
+            return self.read(key)
         except StorageError as error:
             if is_absent(error):
                 return None
@@ -112,11 +120,29 @@ class ObjectStore:
                 never changed.
             StorageError: see ``errors``.
         """
+        self._put(key, content, content_type, {})
+
+    def replace(
+        self, key: str, content: bytes, content_type: str, before: ObjectContent | None
+    ) -> None:
+        """Write one of our own objects if it is still what was read before; None: if there is none.
+
+        Raises:
+            ObjectChangedError: somebody else wrote it meanwhile.
+            ValueError: see ``write``.
+            StorageError: see ``errors``.
+        """
+        unchanged = {"IfNoneMatch": "*"} if before is None else {"IfMatch": f'"{before.etag}"'}
+        self._put(key, content, content_type, unchanged)
+
+    def _put(
+        self, key: str, content: bytes, content_type: str, condition: Mapping[str, str]
+    ) -> None:
         if key.split("/")[1:2] != [OWN_FOLDER]:
             raise ValueError(f"reconad writes under <product>/{OWN_FOLDER}/ alone; got {key}")
         with self._client.explained(f"write {key}"):
             self._client.calls.put_object(
-                Bucket=self.bucket, Key=key, Body=content, ContentType=content_type
+                Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, **condition
             )
 
     def uri(self, key: str) -> str:

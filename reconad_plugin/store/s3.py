@@ -24,6 +24,8 @@ _NO_CREDENTIALS: Final = (
     boto_errors.ProfileNotFound,
 )
 _ABSENT: Final = {"404", "NoSuchKey"}
+# what a store says of a write whose condition does not hold; some say that the object is not there
+_CHANGED: Final = {"412", "ConditionalRequestConflict", "PreconditionFailed"} | _ABSENT
 _SKEWED: Final = {"RequestTimeTooSkewed", "RequestInTheFuture"}
 _ELSEWHERE: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _ELSEWHERE_STATUS: Final = {301, 302, 307, 308}
@@ -110,6 +112,10 @@ class S3Client:
             )
         said = ": ".join(filter(None, (code, _one_line(answer.get("Message") or ""))))
         where = f"cannot {action} in bucket {self._bucket!r} at {self._endpoint}"
+        if error.operation_name == "PutObject" and code in _CHANGED:
+            return errors.ObjectChangedError(
+                f"{where}: somebody else wrote it meanwhile: read it again"
+            )
         if code in _DENIED:
             return errors.AccessDeniedError(
                 f"{where}: access denied ({said}): "

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -21,22 +19,12 @@ from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
 from monitoring.report import run_report
 from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import CAUSES
+from tests.acceptance.browser import chromium
 from tests.night_tables import NIGHT, record, score_table
 
 PRODUCT = "screw"
 NIGHTS = 8
 PATIENCE_S = 120
-BROWSER_OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",  # tests may run as root
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--window-size=1400,1000",
-)
 SHOWN = "path.MuiLineElement-root"
 
 
@@ -83,23 +71,8 @@ def url(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    """Chromium, which has to be here: a dashboard is not tested without a browser.
-
-    Selenium is told where it and its driver are, and not to ask for others over the net.
-    """
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.fail("install what this test needs: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in BROWSER_OPTIONS:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("SE_OFFLINE", "true")
-        browser = webdriver.Chrome(options=options, service=Service(executable_path=driver))
+    with chromium() as browser:
         yield browser
-        browser.quit()
 
 
 def open_project(browser: webdriver.Chrome, url: str, folder: Path) -> str:

@@ -42,7 +42,7 @@ class Unwritten(NightRecords):
 
     def write_record(self, *_: Any) -> None: ...
 
-    def write_review(self, night: date, table: pd.DataFrame) -> None:
+    def write_review(self, night: date, table: pd.DataFrame, *_: Any) -> None:
         self.asked_for = table
 
 

@@ -26,9 +26,13 @@ from reconad_plugin.config import TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.ledger.deciding import Decision
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
+from reconad_plugin.ledger.night_record import DEFECT, NORMAL
+from reconad_plugin.store.golden_notes import GoldenNote, note_golden, read_golden_notes
 from reconad_plugin.store.objects import ObjectContent, ObjectStore
+from tests.command_line import run
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.world import GATHERED, IMAGES, QUIET, SCRATCHED, TRAINED, Story, fork
 
@@ -233,12 +237,33 @@ def test_a_person_decides_on_images_that_no_list_asks_about(watched: Factory, ni
 
     before = keys()
     found = min(key for key in before if night.isoformat() in key)
-    review_night(watched.product, night, normal=None, defect=[found])
+    review_night(watched.product, night, [found], Decision(DEFECT))
     without = keys()
-    review_night(watched.product, night, normal=[found], defect=None)
+    review_night(watched.product, night, [found], Decision(NORMAL))
 
     assert without == before - {found}
     assert keys() == before
+
+
+def test_a_decision_of_the_command_says_whose_it_is(watched: Factory) -> None:
+    """As one of the page does; a name for a normal image is refused."""
+    opened = open_product(watched.product)
+    night, key = str(SECOND), max(TrainingSet.read(opened, SECOND).rows["key"])
+    assert night in key
+
+    said = run("review", watched.product, night, "--defect", key, "--named", "pit", "--by", "Ana")
+    row = opened.records.review(SECOND).set_index("key").loc[key]
+    wrong = run("review", watched.product, night, "--normal", key, "--named", "pit")
+    note = GoldenNote(row["sha256"], row["pixels_sha256"], key, "pit", True, "Ana", row["at"])
+    note_golden(opened.store, opened.layout, [note])
+    run("review", watched.product, night, "--normal", key)
+
+    assert not read_golden_notes(opened.store, opened.layout)[0].is_golden
+    assert (said.returncode, wrong.returncode) == (0, 2)
+    assert f"{key}  (defect, pit, by Ana)" in said.stdout
+    assert row[["decision", "defect", "by"]].tolist() == [DEFECT, "pit", "Ana"]
+    assert row["at"].endswith("+00:00")
+    assert "a normal image none; got --named pit" in wrong.stderr
 
 
 def test_a_night_that_nothing_is_known_of_is_not_learnt(watched: Factory) -> None:

@@ -27,7 +27,9 @@ from reconad_plugin.errors import (
     NotEnoughImagesError,
     StorageError,
 )
+from reconad_plugin.ledger.deciding import Decision
 from reconad_plugin.ledger.manifest import read_manifest
+from reconad_plugin.ledger.night_record import NORMAL
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.objects import ObjectStore
@@ -180,7 +182,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     assert len(registry.versions(factory.product)) == 1
 
     key = waiting["key"].iloc[0]
-    review_night(factory.product, SCRATCHED, normal=[key], defect=None)
+    review_night(factory.product, SCRATCHED, [key], Decision(NORMAL))
 
     decided = opened.records.review(SCRATCHED).set_index("key")["decision"]
     assert decided[key] == "normal"
@@ -188,7 +190,7 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     learnt = TrainingSet.read(opened, SCRATCHED).rows
     assert learnt.loc[learnt["night"] == SCRATCHED.isoformat(), "key"].tolist() == [key]
     with pytest.raises(ConfigError, match="'nowhere' is none"):
-        review_night(factory.product, SCRATCHED, normal=["nowhere"], defect=None)
+        review_night(factory.product, SCRATCHED, ["nowhere"], Decision(NORMAL))
 
 
 def test_a_dimmed_lamp_is_named_and_learnt(story: Story) -> None:
@@ -287,7 +289,7 @@ def test_late_files_of_a_closed_night_train_nothing(forked: Callable[..., Factor
     (row,) = manifest[manifest["key"] == late_key].to_dict("records")
     assert (row["verdict"], row["split"]) == ("accepted", "")
     with pytest.raises(ConfigError, match="is never learnt"):
-        review_night(factory.product, TRAINED, normal=[late_key], defect=None)
+        review_night(factory.product, TRAINED, [late_key], Decision(NORMAL))
 
 
 def test_a_night_that_was_never_watched_teaches_nothing(forked: Callable[..., Factory]) -> None:

@@ -38,6 +38,12 @@ class FolderOfBytes:
             if key.startswith(prefix)
         ]
 
+    def uri(self, key):
+        return f"s3://factory/{key}"
+
+    def find(self, key):
+        return None if key not in self.objects else ObjectContent(self.objects[key], "null")
+
     def read(self, key):
         self.read_keys.append(key)
         return ObjectContent(self.objects[key], "null")

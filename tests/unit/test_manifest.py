@@ -47,6 +47,13 @@ class Bucket(dict):
     def read_optional(self, key):
         return self.get(key)
 
+    def find(self, key):
+        return SimpleNamespace(content=self[key]) if key in self else None
+
+    def replace(self, key, content, content_type, before):
+        assert self.get(key) == (None if before is None else before.content)
+        self[key] = content
+
     def write(self, key, content, content_type):
         self[key] = content
 

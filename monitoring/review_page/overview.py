@@ -1,0 +1,122 @@
+"""What needs a person today: the nights of each product whose images wait."""
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+from monitoring.review_page.bounded import Bounded
+from monitoring.review_page.product import ReviewedProduct
+from reconad_plugin.errors import ReconadError
+from reconad_plugin.ledger.night_record import WAITING
+from reconad_plugin.ledger.read_back import unless_damaged
+
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+_MOST_COUNTS = 10_000  # of nights; a few numbers each
+
+
+@dataclass(frozen=True)
+class NightInShort:
+    """A night that has a review."""
+
+    night: date
+    waiting: int  # images
+    images: int  # on its list
+    causes: tuple[str, ...] = ()  # of its alarm, the main one first
+    is_held: bool = False
+    sentence: str = ""  # what happened
+
+    @property
+    def decided(self) -> int:
+        """How many images a person has decided on."""
+        return self.images - self.waiting
+
+
+@dataclass(frozen=True)
+class ProductInShort:
+    """A product, with its nights newest first."""
+
+    name: str
+    waiting: tuple[NightInShort, ...] = ()  # nights with images that wait
+    decided: tuple[NightInShort, ...] = ()  # nights whose images are all decided
+    error: str | None = None  # why it cannot be said
+
+    @property
+    def images(self) -> int:
+        """How many images wait."""
+        return sum(night.waiting for night in self.waiting)
+
+
+class Overview:
+    """Counts what waits; a review that is unchanged in the bucket is counted once."""
+
+    def __init__(self) -> None:
+        self._counts = Bounded[tuple[int, int]](_MOST_COUNTS)
+
+    def of(self, products: Iterable[ReviewedProduct]) -> list[ProductInShort]:
+        """Look at each product; what keeps one from being read is said of it alone."""
+        with ThreadPoolExecutor() as threads:
+            found = list(threads.map(self._of_product, products))
+        return sorted(found, key=lambda each: (not each.error, not each.images, each.name))
+
+    def _of_product(self, product: ReviewedProduct) -> ProductInShort:
+        try:
+            return self.of_product(product)
+        except ReconadError as error:
+            return ProductInShort(product.name, error=str(error))
+
+    def of_product(self, product: ReviewedProduct) -> ProductInShort:
+        """Look at one product.
+
+        Raises:
+            DamagedRecordError: what persons decided cannot be read back.
+            StorageError: the bucket cannot be read.
+        """
+        nights = product.records.reviewed_nights()
+        etags = {info.key: info.etag for info in product.store.list_objects(product.layout.reviews)}
+
+        def count(night: date) -> NightInShort:
+            key = product.layout.review(night)
+            counts = self._counts.get((key, etags.get(key)), partial(_count_images, product, night))
+            return _describe(product, NightInShort(night, *counts))
+
+        with ThreadPoolExecutor() as threads:
+            found = list(threads.map(count, reversed(nights)))
+        waiting = tuple(night for night in found if night.waiting)
+        return ProductInShort(
+            product.name, waiting, tuple(each for each in found if not each.waiting)
+        )
+
+
+def _count_images(product: ReviewedProduct, night: date) -> tuple[int, int]:
+    review = product.records.review(night)
+    return int((review["decision"] == WAITING).sum()), len(review)
+
+
+def _describe(product: ReviewedProduct, night: NightInShort) -> NightInShort:
+    """Add what the watch said of a night; of one that is decided nobody asks."""
+    if not night.waiting:
+        return night
+    record = unless_damaged(partial(product.records.record, night.night))
+    if record is None:
+        return night
+    return NightInShort(
+        night.night,
+        night.waiting,
+        night.images,
+        (record.cause, *record.also) if record.is_alarm else (),
+        record.is_holding,
+        first_sentence(record.explanation) if record.is_alarm else "",
+    )
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text.
+
+    Example:
+        >>> first_sentence("It is darker (0.39, usually 0.49). Look at the lamp.")
+        'It is darker (0.39, usually 0.49).'
+    """
+    return _SENTENCE_ENDS.split(text, maxsplit=1)[0]

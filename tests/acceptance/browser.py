@@ -1,0 +1,44 @@
+"""Chromium for the tests of pages."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+BROWSER_OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=1400,1000",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[webdriver.Chrome]:
+    """Chromium, which has to be here: a page is not tested without a browser.
+
+    Selenium is told where it and its driver are, and not to ask for others over the net.
+    """
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.fail("install what this test needs: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for option in BROWSER_OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SE_OFFLINE", "true")
+        browser = webdriver.Chrome(options=options, service=Service(executable_path=driver))
+        try:
+            yield browser
+        finally:
+            browser.quit()
