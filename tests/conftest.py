@@ -38,6 +38,7 @@ NEEDS_NO_STORY = (  # tests with servers that may have them in another process t
     "test_auto.py",
     "test_dsr_nightly.py",
     "test_ingest.py",
+    "test_messages.py",
     "test_watch.py",
     "test_witness_nightly.py",
 )

@@ -281,6 +281,14 @@ class RegionsOptions(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeployOptions:
+    """Bring Prefect to what reconad.toml says: deployments, schedules, automations, limits."""
+
+    dry_run: Annotated[bool, _option("--dry-run", None, "say what would change")] = False
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NightlyOptions:
     """Run one night of a product."""
 

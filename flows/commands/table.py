@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from flows.commands import options
 
 NIGHTLY: Final = "Nightly"
+SETTING_UP: Final = "Setting up"
 BY_HAND: Final = "By hand"
 PEOPLE: Final = "People"
 PLATFORM: Final = "Demo and platform"
@@ -43,6 +44,7 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command("deploy", SETTING_UP, options.DeployOptions),
     Command("nightly", NIGHTLY, options.NightlyOptions),
     Command("promote", NIGHTLY, options.PromoteOptions),
     Command("rollback", NIGHTLY, options.RollbackOptions),
