@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import mlflow
-
 from mlflow_models.registry import NIGHT_TAG, model_name, version
-from mlflow_models.server import open_client
+from mlflow_models.server import open_client, web_address
 
 NIGHT_PICTURES: Final = ("maps.png", "scores.png")
 GATE_PICTURES: Final = ("gate/disagreement.png", "gate/golden_maps.png")
@@ -63,7 +61,7 @@ def _with_picture(link: str | None, run_id: str, names: Sequence[str]) -> Page:
     name = next((name for name in names if name in sizes), None)
     if name is None:
         return Page(link)
-    web = _web()
+    web = web_address()
     at = None if web is None else f"{web}/get-artifact?path={quote(name, '')}&run_uuid={run_id}"
     if (sizes[name] or 0) > MOST_PICTURE_BYTES:
         return Page(link, None, at)
@@ -73,10 +71,5 @@ def _with_picture(link: str | None, run_id: str, names: Sequence[str]) -> Page:
 
 
 def _address(page: str) -> str | None:
-    web = _web()
+    web = web_address()
     return None if web is None else f"{web}/#/{page}"
-
-
-def _web() -> str | None:
-    address = mlflow.get_tracking_uri()
-    return address.rstrip("/") if address.startswith(("http://", "https://")) else None

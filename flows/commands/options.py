@@ -289,6 +289,16 @@ class DeployOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Look at all that a night needs: each line is good, or says what to do."""
+
+    limit: Annotated[
+        float, _option("--limit", "SECONDS", "for all checks, which run side by side", parse_number)
+    ] = 120.0
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NightlyOptions:
     """Run one night of a product."""
 

@@ -37,7 +37,7 @@ class Command:
     @property
     def run(self) -> Callable[[Any], None]:
         """The function that runs it. Imports its module."""
-        if self.group in (BY_HAND, PEOPLE):
+        if self.group in (BY_HAND, PEOPLE, SETTING_UP):
             _quieten_mlflow()
         module = import_module(f"flows.commands.{self.name.replace('-', '_')}")
         return cast(Callable[[Any], None], module.run)
@@ -45,6 +45,7 @@ class Command:
 
 COMMANDS: Final = (
     Command("deploy", SETTING_UP, options.DeployOptions),
+    Command("doctor", SETTING_UP, options.DoctorOptions),
     Command("nightly", NIGHTLY, options.NightlyOptions),
     Command("promote", NIGHTLY, options.PromoteOptions),
     Command("rollback", NIGHTLY, options.RollbackOptions),
