@@ -15,7 +15,7 @@ from prefect.events.actions import ActionTypes, CallWebhook, SendNotification
 
 from flows.deployment.changes import Change, Verb
 from flows.jobs.message import NOT_RUN, Message, night_missing
-from flows.jobs.message_delivery import apprise_address, check_address
+from flows.jobs.message_address import apprise_address, check_address
 from flows.jobs.message_forms import FORMS, mail_text
 from flows.runtime.addresses import (
     Kept,

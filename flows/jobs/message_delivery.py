@@ -4,18 +4,17 @@ import smtplib
 import ssl
 from email.message import EmailMessage
 from typing import Any, Final
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import requests
 
 from flows.jobs.message import Message
+from flows.jobs.message_address import check_address, smtp_port
 from flows.jobs.message_forms import FORMS, mail_form
 from reconad_plugin.config import NotifySettings
-from reconad_plugin.errors import ConfigError, PlatformError
+from reconad_plugin.errors import PlatformError
 
 WAIT_S: Final = 20
-_SMTP_PORTS: Final = {"smtp": 587, "smtps": 465}
-_SCHEMES: Final = {"mail": ("smtp", "smtps")}  # all else takes http
 
 
 def deliver(message: Message, target: NotifySettings, address: str) -> None:
@@ -31,36 +30,6 @@ def deliver(message: Message, target: NotifySettings, address: str) -> None:
         _mail(mail, urlsplit(address))
     else:
         _post(FORMS[target.to](message), address)
-
-
-def check_address(to: str, address: str) -> None:
-    """Check that an address is one, as far as it can be seen.
-
-    Raises:
-        ConfigError: it is none; it is not quoted.
-    """
-    schemes = _SCHEMES.get(to, ("http", "https"))
-    try:
-        parts = urlsplit(address)
-        is_one = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one:
-        form = " or ".join(f"{scheme}://HOST..." for scheme in schemes)
-        raise ConfigError(f"an address for {to} must be {form}; what came is none: correct it")
-
-
-def apprise_address(target: NotifySettings, address: str) -> str:
-    """Write a mail server's address as Apprise takes it, with which Prefect's server sends."""
-    parts = urlsplit(address)
-    user = ""
-    if parts.username is not None:
-        user = f"{quote(unquote(parts.username), '')}:{quote(unquote(parts.password or ''), '')}@"
-    mode = "ssl" if parts.scheme == "smtps" else "starttls" if user else "insecure"
-    scheme = "mailto" if mode == "insecure" else "mailtos"
-    sent = {"from": target.mail_from or "", "to": ",".join(target.mail_to)}
-    query = urlencode({**sent, "mode": mode, "format": "text", "smtp": parts.hostname or ""})
-    return f"{scheme}://{user}{parts.hostname}:{_port(parts)}/?{query}"
 
 
 def _post(content: dict[str, Any], address: str) -> None:
@@ -79,7 +48,7 @@ def _post(content: dict[str, Any], address: str) -> None:
 
 
 def _mail(mail: EmailMessage, server: SplitResult) -> None:
-    host, port = server.hostname or "", _port(server)
+    host, port = server.hostname or "", smtp_port(server)
     try:
         with _connect(server.scheme, host, port) as connection:
             if server.username is not None:
@@ -110,7 +79,3 @@ def _connect(scheme: str, host: str, port: int) -> smtplib.SMTP:
     if connection.has_extn("starttls"):
         connection.starttls(context=context)
     return connection
-
-
-def _port(server: SplitResult) -> int:
-    return server.port or _SMTP_PORTS[server.scheme]

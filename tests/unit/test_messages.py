@@ -7,7 +7,8 @@ import pytest
 
 from flows import nightly as module
 from flows.jobs.message import compose
-from flows.jobs.message_delivery import apprise_address, check_address, deliver
+from flows.jobs.message_address import apprise_address, check_address
+from flows.jobs.message_delivery import deliver
 from flows.nightly import emit_alarm
 from flows.runtime import events
 from reconad_plugin.config import MESSAGE_KINDS, NotifySettings, Settings, one_line
