@@ -44,6 +44,7 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command("init", SETTING_UP, options.InitOptions),
     Command("deploy", SETTING_UP, options.DeployOptions),
     Command("doctor", SETTING_UP, options.DoctorOptions),
     Command("nightly", NIGHTLY, options.NightlyOptions),
