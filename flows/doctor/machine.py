@@ -101,8 +101,12 @@ def _skew(url: str) -> timedelta | None:
         answer = requests.get(url, timeout=WAIT_S, allow_redirects=False)
     except requests.RequestException:  # other checks say so
         return None
-    said = answer.headers.get("Date")
-    return None if said is None else parsedate_to_datetime(said) - _now()
+    try:
+        there = parsedate_to_datetime(answer.headers.get("Date", ""))
+    except ValueError:
+        return None
+    # some say -0000, which says nothing of where they are; by HTTP the date is always of UTC
+    return there.replace(tzinfo=there.tzinfo or UTC) - _now()
 
 
 def _now() -> datetime:

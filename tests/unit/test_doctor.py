@@ -51,8 +51,8 @@ def disk(monkeypatch, **_):
 
 
 def clock(monkeypatch, **_):
-    """A server whose clock is five minutes ahead."""
-    answer = SimpleNamespace(headers={"Date": "Sat, 09 May 2026 12:05:00 GMT"})
+    """A server whose clock is five minutes ahead, and does not name its zone."""
+    answer = SimpleNamespace(headers={"Date": "Sat, 09 May 2026 12:05:00 -0000"})
     monkeypatch.setattr(machine.requests, "get", lambda *_, **__: answer)
     monkeypatch.setattr(machine, "_now", lambda: NOW)
     return lambda: machine.check_clocks({"MLflow": "http://mlflow"})
