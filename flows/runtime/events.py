@@ -6,7 +6,7 @@ from typing import Final
 from prefect.events import emit_event
 
 from mlflow_models import alias_log, registry
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ReconadError
 
 DRIFT_DETECTED: Final = "reconad.drift.detected"
 MODEL_PROMOTED: Final = "reconad.model.promoted"
@@ -59,5 +59,5 @@ def _learnt_cause(product: str, version: str) -> str:
     """Return the cause of the alarm that a version was trained for; empty where nobody knows."""
     try:
         return registry.version(product, version).cause
-    except ConfigError:  # somebody deleted it meanwhile
+    except ReconadError:  # somebody deleted it, or MLflow does not answer: people do without
         return ""

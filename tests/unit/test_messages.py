@@ -1,6 +1,9 @@
 """What people are told, in which form, and what is said where a message is not taken."""
 
+import re
+import tomllib
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,12 +14,13 @@ from flows.jobs.message_address import apprise_address, check_address
 from flows.jobs.message_delivery import deliver
 from flows.nightly import emit_alarm
 from flows.runtime import events
-from reconad_plugin.config import MESSAGE_KINDS, NotifySettings, Settings, one_line
+from reconad_plugin.config import MESSAGE_KINDS, DeploySettings, NotifySettings, Settings, one_line
 from reconad_plugin.errors import ConfigError, PlatformError
 from reconad_plugin.ledger.ledger import OpenAlarm
 from tests.receivers import receivers
 
 NIGHT = date(2026, 5, 7)
+PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 MAIL = {
     "to": "mail",
     "address_from": "SMTP",
@@ -160,3 +164,22 @@ def test_refusals_are_named_without_the_address_and_no_password_goes_in_plain():
             deliver(message, NotifySettings(**MAIL), received.smtp.replace("//", "//user:secret@"))
 
     assert received.posts == received.mails == []
+
+
+def test_the_documented_receivers_are_settings():
+    """What stands in the page can be pasted into the file."""
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    storage = '[storage]\nbucket = "factory"\n[products.ball_screw]\n'
+
+    settings = Settings.model_validate(tomllib.loads(storage + block))
+
+    assert list(settings.notify) == ["shift", "office"]
+    assert all(f"`{kind}`" in PAGE.read_text(encoding="utf-8") for kind in MESSAGE_KINDS)
+
+
+def test_the_example_file_names_every_setting_of_receivers_and_of_deploying():
+    """It is where people look them up."""
+    text = (PAGE.parents[1] / "reconad.example.toml").read_text(encoding="utf-8")
+    names = [*NotifySettings.model_fields, *DeploySettings.model_fields, "nightly_at", "timezone"]
+
+    assert [name for name in names if f"# {name} = " not in text] == []
