@@ -28,6 +28,7 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_cuda_checks.py",
     "test_damaged_pictures.py",
     "test_dashboard.py",
+    "test_quick_start.py",
     "test_alias_log.py",
     "test_by_hand.py",
     "test_dsr.py",

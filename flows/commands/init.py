@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from flows.commands.options import InitOptions
 from flows.jobs.proposal import (
+    MOST_NAMES,
     OtherFolder,
     ProposedProduct,
     other_folders,
@@ -120,7 +121,8 @@ def _sizes(product: ProposedProduct) -> str:
 
 
 def _describe_other(other: OtherFolder) -> str:
-    said = f"{printable(other.folder)} has {other.images} pictures or more and is no product: "
+    more = " or more" if other.images == MOST_NAMES else ""
+    said = f"{printable(other.folder)} has {other.images} pictures{more} and is no product: "
     said += "reconad reads <product>/incoming/YYYY-MM-DD/"
     return said if other.copying is None else f"{said}; a night gets there by\n  {other.copying}"
 
@@ -143,12 +145,7 @@ def _write_out(
 def _section(product: ProposedProduct, options: InitOptions) -> list[str]:
     lines = [f"[products.{product.name}]"]
     if product.sizes:
-        seen = settle_size(SIZE_PX, product.sizes)
-        lines.append(
-            f"image_size_px = {SIZE_PX}  # pictures of {_sizes(product)} are seen at "
-            f"{seen.width_px} x {seen.height_px}; twice the side takes four times as long"
-        )
-        lines += _limits(product.sizes)
+        lines += [_seen_size(product), *_limits(product.sizes)]
     if product.folders:
         lines.append("# positions: the folder below the night")
     elif product.positions is not None:
@@ -159,6 +156,18 @@ def _section(product: ProposedProduct, options: InitOptions) -> list[str]:
         line = f"position_pattern = {_quoted(positions.pattern)}  # {printable(named)}"
         lines.append(line if is_taken else f"# {line}")
     return lines
+
+
+def _seen_size(product: ProposedProduct) -> str:
+    """Write at which size the network sees the pictures, or why a person has to say it."""
+    try:
+        seen = settle_size(SIZE_PX, product.sizes)
+    except ConfigError as error:  # strips
+        return f"# {error}"
+    return (
+        f"image_size_px = {SIZE_PX}  # pictures of {_sizes(product)} are seen at "
+        f"{seen.width_px} x {seen.height_px}; twice the side takes four times as long"
+    )
 
 
 def _quoted(pattern: str) -> str:

@@ -16,7 +16,7 @@ from tests.receivers import Received, receivers
 PAGE = Path(__file__).parents[2] / "docs" / "quick-start.md"
 NIGHTS = [date(2026, 5, day) for day in (1, 2, 3)]
 SLACK = "https://hooks.slack.com/services/YOUR/OWN/ONE"
-PATIENCE_S = 600
+PATIENCE_S = 840
 
 
 @pytest.fixture(scope="module")

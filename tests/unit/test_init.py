@@ -115,7 +115,7 @@ def test_the_file_is_written_once_and_can_be_read(bucket, tmp_path):
     gear = settings.product("gear")
     assert gear.position_pattern == "[_. -](left|right)[_. -]"
     assert (gear.timezone, gear.nightly_at) == ("Europe/Berlin", "02:00")
-    assert "Fotos/ has 3 pictures or more and is no product" in ended.stdout
+    assert "Fotos/ has 3 pictures and is no product" in ended.stdout
     assert ended.stdout.splitlines()[-5:-2] == [
         "  reconad deploy",
         "  prefect worker start --pool reconad &",
@@ -171,6 +171,21 @@ def test_wrong_answers_leave_no_file(bucket, tmp_path, options, said):
     assert ended.returncode == 2
     assert said in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_strips_are_left_to_a_person(bucket, tmp_path):
+    """The file says why, and has the other products all the same."""
+    bucket._client.calls.objects["strip/incoming/2026-05-01/a.png"] = to_png(
+        np.zeros((8, 200, 3), np.uint8)
+    )
+    file = tmp_path / "reconad.toml"
+
+    assert run("init", "--bucket", "factory", "--yes", "--out", file).returncode == 0
+
+    assert "# pictures must be at most 16 times as long as broad" in file.read_text()
+    settings = load_settings(file)
+    assert list(settings.products) == ["bolt", "gear", "strip"]
+    assert settings.product("strip").min_image_side_px == 8  # else all would be quarantined
 
 
 def test_a_product_can_be_named_before_its_first_picture(bucket, tmp_path):
