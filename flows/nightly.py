@@ -22,7 +22,14 @@ from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.runtime.events import DRIFT_DETECTED, emit
+from flows.runtime.events import (
+    ALARM_ENDED,
+    ALARM_OPENED,
+    DRIFT_DETECTED,
+    NIGHT_ENDED,
+    NIGHT_HELD,
+    emit,
+)
 from flows.runtime.locks import recover
 from flows.runtime.schedule import night_before_run
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
@@ -44,6 +51,7 @@ def _run_name() -> str:
 
 keep_history = step(**STORAGE_RETRIES)(sync_history)
 DRIFT_PAYLOAD: Final = ("night", "cause", "also", "evidence", "is_new", "since", "model_version")
+BY_ITSELF: Final = "The nights are as they were before the alarm: nothing is to be done."
 
 
 @flow(name="nightly", flow_run_name=_run_name)
@@ -65,6 +73,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         StorageError: the bucket is not there, or access is refused.
     """
     opened = open_product(product)
+    is_scheduled = night is None
     if night is None:
         night = night_before_run()
         catch_up(opened, night)
@@ -77,9 +86,12 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(ledger, night))
     else:
         record = monitor(product, night)
+        emit_alarm(product, ledger, night, record)
         action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]))
     note_glance(product)
     get_run_logger().info("night %s: %s", night, action)
+    if is_scheduled:
+        emit(NIGHT_ENDED, product, {"night": night.isoformat(), "action": str(action)})
     return NightOutcome(night, **arrived, record=record, action=action)
 
 
@@ -165,6 +177,21 @@ def react(
     if ledger.is_retraining_due(night, product.settings.retrain_every_nights):
         return judged(ActionKind.RETRAINED, train(product.name, night))
     return Action(ActionKind.NONE)
+
+
+def emit_alarm(product: str, ledger: Ledger, night: date, record: NightRecord | None) -> None:
+    """Emit for people that an alarm opened or ended, or that its night is held."""
+    if record is None:
+        return
+    before = ledger.open_alarm(night)
+    if record.is_alarm:
+        content = record.to_dict()
+        payload = {name: content[name] for name in (*DRIFT_PAYLOAD, "is_holding")}
+        if record.is_new or record.is_holding:
+            emit(ALARM_OPENED if record.is_new else NIGHT_HELD, product, payload)
+    elif before is not None:
+        payload = {"night": record.night, "cause": before.cause, "since": before.since}
+        emit(ALARM_ENDED, product, payload | {"evidence": BY_ITSELF})
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ from mlflow.protos.databricks_pb2 import (
     RESOURCE_DOES_NOT_EXIST,
     ErrorCode,
 )
+from mlflow.utils.rest_utils import MlflowHostCreds, http_request
 from requests.exceptions import RequestException, RetryError
 
 from reconad_plugin.errors import PlatformError
@@ -55,6 +56,34 @@ def open_client() -> MlflowClient:
         raise outage(error) or _refusal(
             error, "correct MLFLOW_TRACKING_URI, or install what it needs"
         ) from None
+
+
+def web_address() -> str | None:
+    """Return where MLflow's pages are; None where it has none, in a file or a database."""
+    address = mlflow.get_tracking_uri()
+    return address.rstrip("/") if address.startswith(("http://", "https://")) else None
+
+
+def server_version() -> tuple[str | None, str]:
+    """Return which MLflow is at the address, None where that is a file or a database, and which is
+    here.
+
+    Raises:
+        PlatformError: it does not answer, or refuses.
+    """
+    address = web_address()
+    if address is None:
+        open_client().search_experiments(max_results=1)
+        return None, mlflow.__version__
+    try:
+        answer = http_request(
+            MlflowHostCreds(address), "/version", "GET", timeout=10, max_retries=0
+        )
+        answer.raise_for_status()
+        open_client().search_experiments(max_results=1)  # with the rights that a night has
+    except Exception as error:
+        raise outage(error) or _refusal(error, "is MLflow at this address?") from None
+    return str(answer.text), mlflow.__version__
 
 
 def said_by(error: Exception) -> str:

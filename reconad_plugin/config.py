@@ -8,10 +8,11 @@ of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
 from pydantic import (
@@ -67,6 +68,31 @@ def _known_preset(name: str) -> str:
     return name
 
 
+MessageKind = Literal[
+    "held", "alarm_opened", "alarm_ended", "promoted", "rejected", "rolled_back", "not_run"
+]
+MESSAGE_KINDS: Final[tuple[MessageKind, ...]] = get_args(MessageKind)
+_TargetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+_MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$")]
+
+
+def _name_of_a_variable(name: str) -> str:
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):  # it may be the secret: it is not quoted
+        raise ValueError(
+            "address_from must name the environment variable that holds the address, such as "
+            "RECONAD_SHIFT_URL: an address is a secret and does not stand in the file"
+        )
+    return name
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"timezone must be one such as 'Europe/Berlin'; got {name!r}") from None
+    return name
+
+
 _GROUPS: Final = {
     "position_pattern": "the camera's position, as in '_(left|right)_'",
     "part_pattern": "the part, as in 'part([0-9]+)_'",
@@ -117,6 +143,40 @@ class MonitoringSettings(_Frozen):
     report: Literal["full", "lean"] = "full"  # lean: without drawings; the dashboard has its run
 
 
+class DeploySettings(_Frozen):
+    """What ``reconad deploy`` makes in Prefect for all products."""
+
+    work_pool: Annotated[str, Field(min_length=1)] = "reconad"
+    # after so many hours without the end of a night somebody is told that none ran
+    silent_after_h: Annotated[float, Field(gt=24, le=24 * 31)] = 30.0
+
+
+class NotifySettings(_Frozen):
+    """Somebody who gets messages. The address is a secret and never stands in the file."""
+
+    to: Literal["webhook", "slack", "teams", "mail"]
+    address_from: Annotated[str, AfterValidator(_name_of_a_variable)]
+    mail_from: _MailAddress | None = None
+    mail_to: tuple[_MailAddress, ...] = ()
+    messages: Annotated[tuple[MessageKind, ...], Field(min_length=1)] = MESSAGE_KINDS
+    products: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # None: all
+
+    @pydantic.model_validator(mode="after")
+    def _mail_has_addresses(self) -> "NotifySettings":
+        is_mail, given = self.to == "mail", (self.mail_from is not None, bool(self.mail_to))
+        if given != (is_mail, is_mail):
+            raise ValueError(
+                "mail_from and mail_to belong to a mail and are both needed for one; "
+                f"got to = {self.to!r} with {sum(given)} of them"
+            )
+        return self
+
+    def wants(self, kinds: Collection[str], product: str) -> bool:
+        """Say whether a message of any of these kinds about a product goes there."""
+        is_of_product = self.products is None or product in self.products
+        return is_of_product and not set(kinds).isdisjoint(self.messages)
+
+
 class TrainingSettings(_Frozen):
     """One training: it ends after ``steps`` or ``budget_s``, whichever is first.
 
@@ -163,6 +223,12 @@ class ProductSettings(_Frozen):
     windows: bool = False  # whether pictures are also seen in windows of their own pixels
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
+    # when the day before is run, by the clock of the factory. Not from midnight to one: where
+    # summer time begins at midnight, that hour is planned for the day before
+    nightly_at: Annotated[str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[0-3]):[0-5][0-9]$")] = (
+        "02:00"
+    )
+    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     first_training_nights: Annotated[int, Field(ge=1)] = 3
     retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
     min_training_images: Annotated[int, Field(ge=2)] = 10
@@ -291,7 +357,18 @@ class Settings(_Frozen):
 
     storage: StorageSettings
     monitoring: MonitoringSettings = MonitoringSettings()
+    deploy: DeploySettings = DeploySettings()
+    notify: dict[_TargetName, NotifySettings] = {}
     products: dict[ProductName, ProductSettings]
+
+    @pydantic.model_validator(mode="after")
+    def _messages_are_about_products(self) -> "Settings":
+        for name, target in self.notify.items():
+            if unknown := sorted({*(target.products or ())} - set(self.products)):
+                raise ValueError(
+                    f"notify.{name}.products must be products of this file; got {unknown[0]!r}"
+                )
+        return self
 
     def product(self, name: str) -> ProductSettings:
         """Return the settings of one product.

@@ -28,6 +28,7 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_cuda_checks.py",
     "test_damaged_pictures.py",
     "test_dashboard.py",
+    "test_quick_start.py",
     "test_alias_log.py",
     "test_by_hand.py",
     "test_dsr.py",
@@ -38,6 +39,7 @@ NEEDS_NO_STORY = (  # tests with servers that may have them in another process t
     "test_auto.py",
     "test_dsr_nightly.py",
     "test_ingest.py",
+    "test_messages.py",
     "test_watch.py",
     "test_witness_nightly.py",
 )

@@ -29,7 +29,7 @@ def run(options: DemoOptions) -> None:
     print("Starting S3, MLflow and Prefect on loopback ...", flush=True)
     with running_platform(options.state, BUCKET) as platform:
         write_settings(platform, plan)
-        platform.deploy()
+        platform.deploy(PRODUCT)
         print(
             f"They are up after {time.monotonic() - start_s:.0f} s. Replaying {len(plan.nights)} "
             f"nights of {PRODUCT}; the first training takes a minute.\n",

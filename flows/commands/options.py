@@ -281,6 +281,42 @@ class RegionsOptions(PictureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitOptions:
+    """Look at a bucket and write reconad.toml: asks for what is not given, overwrites nothing."""
+
+    bucket: Annotated[Text, _option("--bucket", "NAME", "where the pictures are")] = None
+    endpoint_url: Annotated[
+        Text, _option("--endpoint-url", "URL", "S3 service (default: AWS_ENDPOINT_URL_S3, or AWS)")
+    ] = None
+    region: Annotated[str, _option("--region", "NAME", "of the bucket")] = "us-east-1"
+    product: Annotated[Texts, _option("--product", "NAME ...", "(default: all that are found)")] = (
+        field(default_factory=list)
+    )
+    timezone: Annotated[Text, _option("--timezone", "NAME", "such as Europe/Berlin")] = None
+    at: Annotated[str, _option("--at", "HH:MM", "when the night before is run")] = "02:00"
+    out: Annotated[Path, _option("--out", "FILE", "the file to write")] = Path("reconad.toml")
+    yes: Annotated[bool, _option("--yes", None, "ask nothing and take what is proposed")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployOptions:
+    """Bring Prefect to what reconad.toml says: deployments, schedules, automations, limits."""
+
+    dry_run: Annotated[bool, _option("--dry-run", None, "say what would change")] = False
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Look at all that a night needs: each line is good, or says what to do."""
+
+    limit: Annotated[
+        float, _option("--limit", "SECONDS", "for all checks, which run side by side", parse_number)
+    ] = 120.0
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NightlyOptions:
     """Run one night of a product."""
 

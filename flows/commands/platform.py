@@ -19,7 +19,7 @@ def run(options: PlatformOptions) -> None:
     if not (state / SETTINGS_FILE).exists():
         raise ConfigError(f"there must be a demo to bring up; {state} holds none: run `make demo`")
     with running_platform(state, BUCKET, is_fresh=False) as platform:
-        platform.deploy()
+        platform.deploy(PRODUCT)
         stay_up(platform, PRODUCT)
 
 

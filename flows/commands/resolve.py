@@ -3,6 +3,7 @@
 from flows.commands.options import ResolveOptions
 from flows.jobs.glance import note_glance
 from flows.jobs.product import open_product
+from flows.runtime.events import ALARM_ENDED, emit
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError
 
@@ -26,6 +27,9 @@ def run(options: ResolveOptions) -> None:
         )
     opened.records.resolve(night, options.note)
     note_glance(product)
+    said = f"A person resolved it: {options.note}" if options.note else "A person resolved it."
+    payload = {"night": record.night, "cause": record.cause, "since": record.began}
+    emit(ALARM_ENDED, product, payload | {"evidence": said})
     print(
         f"{product} {night}: alarm about {record.cause} resolved; from this night on the level "
         "is normal"

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from flows.commands import options
 
 NIGHTLY: Final = "Nightly"
+SETTING_UP: Final = "Setting up"
 BY_HAND: Final = "By hand"
 PEOPLE: Final = "People"
 PLATFORM: Final = "Demo and platform"
@@ -36,13 +37,16 @@ class Command:
     @property
     def run(self) -> Callable[[Any], None]:
         """The function that runs it. Imports its module."""
-        if self.group in (BY_HAND, PEOPLE):
+        if self.group in (BY_HAND, PEOPLE, SETTING_UP):
             _quieten_mlflow()
         module = import_module(f"flows.commands.{self.name.replace('-', '_')}")
         return cast(Callable[[Any], None], module.run)
 
 
 COMMANDS: Final = (
+    Command("init", SETTING_UP, options.InitOptions),
+    Command("deploy", SETTING_UP, options.DeployOptions),
+    Command("doctor", SETTING_UP, options.DoctorOptions),
     Command("nightly", NIGHTLY, options.NightlyOptions),
     Command("promote", NIGHTLY, options.PromoteOptions),
     Command("rollback", NIGHTLY, options.RollbackOptions),

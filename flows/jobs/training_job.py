@@ -42,7 +42,8 @@ PARTS_TAG: Final = "reconad.part_pattern"  # how a version tells parts; none: it
 PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
-    "features windows regions part_pattern split_by contexts witness watch_served engine"
+    "features windows regions part_pattern split_by contexts witness watch_served engine "
+    "nightly_at timezone"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 

@@ -89,12 +89,13 @@ class EmbeddedPlatform:
         self._wait("prefect", lambda: answers(f"{self.prefect_url}/api/health"))
         self._write_environment()
 
-    def deploy(self) -> None:
-        """Make the work pool, deploy ``prefect.yaml`` and start a worker.
+    def deploy(self, product: str) -> None:
+        """Make the work pool, deploy ``prefect.yaml`` for a product and start a worker.
 
         Raises:
             PlatformError: Prefect refused.
         """
+        self.environment["RECONAD_PRODUCT"] = product
         self._prefect("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
         self._prefect("--no-prompt", "deploy", "--all")
         self._spawn("worker", ["prefect", "worker", "start", "--pool", WORK_POOL])

@@ -63,14 +63,14 @@ def run_command(command: Callable[[], object]) -> int:
         )
         return 2
     except Exception as error:
-        if (said := _outage(error)) is None:
+        if (said := explain_outage(error)) is None:
             raise
         print(f"reconad: {said}", file=sys.stderr)
         return 1
     return 0
 
 
-def _outage(error: Exception) -> str | None:
+def explain_outage(error: Exception) -> str | None:
     """Say what to do about a server that does not answer or refuses; None for anything else."""
     if type(error).__module__.startswith("mlflow."):  # it is slow to import, so not before
         from mlflow_models.server import outage

@@ -74,6 +74,11 @@ class ProductLayout:
         return self._own("first_images.json")
 
     @property
+    def probe(self) -> str:
+        """Name what is written to see whether reconad may write."""
+        return self._own("doctor.txt")
+
+    @property
     def manifests(self) -> str:
         """Prefix of all manifests."""
         return self._own("manifests/")

@@ -145,6 +145,11 @@ class ObjectStore:
                 Bucket=self.bucket, Key=key, Body=content, ContentType=content_type, **condition
             )
 
+    @property
+    def endpoint(self) -> str:
+        """Address of the service."""
+        return str(self._client.calls.meta.endpoint_url)
+
     def uri(self, key: str) -> str:
         """Return the address of an object, as people write it."""
         return f"s3://{self.bucket}/{key}"

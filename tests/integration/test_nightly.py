@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
+from flows.runtime.events import NIGHT_ENDED
 from mlflow_models import registry
 from mlflow_models.tracking import read_training_images
 from reconad_plugin.config import TrainingSettings
@@ -147,6 +149,11 @@ def test_a_scheduled_run_catches_up_and_looks_beside(
     monkeypatch.setattr(ObjectStore, "write", write)
     factory.put_key(f"{factory.product}/incoming/20260508/000.png", b"")
     monkeypatch.setattr("flows.nightly.night_before_run", lambda: LEARNT)
+    emitted: list[tuple[str, Any]] = []
+    monkeypatch.setattr(
+        "flows.nightly.emit",
+        lambda event, product, payload, **_: emitted.append((event, payload["night"])),
+    )
 
     result = nightly(factory.product)
 
@@ -156,6 +163,7 @@ def test_a_scheduled_run_catches_up_and_looks_beside(
     assert str(result.action).endswith("/incoming/20260508/")
     assert opened.known_nights() == [GATHERED, TRAINED, QUIET, QUIET_TOO]
     assert opened.records.watched_nights() == [QUIET, QUIET_TOO]
+    assert emitted == [(NIGHT_ENDED, LEARNT.isoformat())]  # of the scheduled run alone
 
 
 def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:
