@@ -21,7 +21,8 @@ import reconad_plugin
 
 NAME: Final = "reconad"
 _PACKAGES: Final = ("flows", "mlflow_models", "monitoring", "reconad_plugin")
-_OF_PIP: Final = ("METADATA", "entry_points.txt", "licenses/LICENSE")  # as far as they are there
+_METADATA: Final = ("METADATA", "PKG-INFO")  # its names in an installation and in a checkout
+_MORE: Final = ("entry_points.txt", "licenses/LICENSE")  # as far as they are there
 _WHEEL: Final = "Wheel-Version: 1.0\nGenerator: reconad\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _WRITTEN: Final = (1980, 1, 1, 0, 0, 0)  # the earliest that an archive has; the same at any time
 _FOLDER: Final = "wheels"
@@ -62,7 +63,10 @@ def _make(source: Path) -> OwnWheel:
     release = f"{NAME}-{known.version}"
     info = f"{release}.dist-info"
     files = dict(_files_of(source))
-    told = {name: known.read_text(name) for name in _OF_PIP}
+    metadata = next(filter(None, map(known.read_text, _METADATA)), None)
+    if metadata is None:
+        raise ValueError(f"{release} is installed without {' or '.join(_METADATA)}")
+    told = {"METADATA": metadata, **{name: known.read_text(name) for name in _MORE}}
     files |= {f"{info}/{name}": text.encode() for name, text in told.items() if text is not None}
     files[f"{info}/WHEEL"] = _WHEEL.encode()
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD").encode()

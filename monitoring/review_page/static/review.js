@@ -22,9 +22,7 @@ const isWaiting = (card) => card.classList.contains("waiting");
 function show(ref) {
   const card = ref && cardOf(ref);
   if (!card) return;
-  if (current && cardOf(current)) cardOf(current).removeAttribute("aria-current");
   current = ref;
-  card.setAttribute("aria-current", "true");
   card.scrollIntoView({ block: "nearest", inline: "nearest" });
   history.replaceState(null, "", `#${ref}`);
   htmx.ajax("GET", `${address}/images/${ref}`, { source: stage, target: stage, swap: "innerHTML" });
@@ -52,7 +50,8 @@ function paint() {
     const isChosen = chosen.has(card.dataset.ref);
     card.classList.toggle("chosen", isChosen);
     card.querySelector(".pick").setAttribute("aria-pressed", String(isChosen));
-    card.toggleAttribute("aria-current", card.dataset.ref === current);
+    if (card.dataset.ref === current) card.setAttribute("aria-current", "true");
+    else card.removeAttribute("aria-current");
   }
   const count = chosen.size;
   document.getElementById("chosen").textContent =
