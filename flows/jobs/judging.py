@@ -214,7 +214,8 @@ def _plot_disagreement(
 
 
 def _title(defect: str) -> str:
-    return f"{defect} anomaly" if defect == SIMULATED else defect
+    """Name a type of defect in a plot, where dollars would begin a formula."""
+    return f"{defect} anomaly" if defect == SIMULATED else defect.replace("$", r"\$")
 
 
 def _page(verdict: Verdict, figure: Figure) -> str:
@@ -230,7 +231,7 @@ def _page(verdict: Verdict, figure: Figure) -> str:
     ]
     for check in verdict.checks:
         passed = "passed" if check.is_passed else "**failed**"
-        sentence = check.sentence.replace("|", "\\|")
-        lines.append(f"| {check.rule} | {check.kind} | {passed} | {sentence} |")
+        rule, sentence = (each.replace("|", "\\|") for each in (check.rule, check.sentence))
+        lines.append(f"| {rule} | {check.kind} | {passed} | {sentence} |")
     lines += ["", f"![what they see](data:image/jpeg;base64,{encoded})"]
     return "\n".join(lines)
