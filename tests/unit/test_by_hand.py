@@ -103,7 +103,7 @@ def test_a_map_that_cannot_be_written_costs_no_other(
     tmp_path, save, monkeypatch, tiny_detector, capsys
 ):
     """The other maps, the table and the JSON are there, and the command says which is not."""
-    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    monkeypatch.setattr(flavor, "load_model", lambda uri, engine=None: tiny_detector)
     pictures = [save(tmp_path / "new" / name) for name in ("a.png", "b.png")]
     (tmp_path / "maps" / "a.png").mkdir(parents=True)
 
@@ -121,7 +121,7 @@ def test_a_map_that_cannot_be_written_costs_no_other(
 
 def test_maps_on_a_full_disk_are_no_wrong_input(tmp_path, save, monkeypatch, tiny_detector):
     """The command ends with 1."""
-    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    monkeypatch.setattr(flavor, "load_model", lambda uri, engine=None: tiny_detector)
     picture = save(tmp_path / "new" / "a.png")
 
     def fail(self, content):
@@ -143,7 +143,7 @@ def test_a_scored_picture_is_never_written_over(tmp_path, save):
 
 def test_a_map_never_follows_a_link_to_a_picture(tmp_path, save, monkeypatch, tiny_detector):
     """The link becomes a map, and the picture stays."""
-    monkeypatch.setattr(flavor, "load_model", lambda uri: tiny_detector)
+    monkeypatch.setattr(flavor, "load_model", lambda uri, engine=None: tiny_detector)
     picture = save(tmp_path / "new" / "a.png")
     before = picture.read_bytes()
     (tmp_path / "maps").mkdir()
@@ -244,7 +244,7 @@ def test_pretraining_asks_for_the_name(tmp_path):
 def note_jobs(monkeypatch, base, learnt):
     """Fine-tunings go no further than their job; the base and what it learnt are made up."""
     jobs = []
-    monkeypatch.setattr(by_hand.flavor, "load_model", lambda uri: base)
+    monkeypatch.setattr(by_hand.flavor, "load_model", lambda uri, engine=None: base)
     monkeypatch.setattr(by_hand, "read_training_images", lambda uri: learnt)
     monkeypatch.setattr(by_hand, "run_of", lambda uri: "run")
     monkeypatch.setattr(by_hand, "tags_of", lambda uri: {})
