@@ -16,9 +16,8 @@ from prefect.runtime import flow_run
 
 from flows.ingest import ingest
 from flows.jobs.first_images import still_waiting
-from flows.jobs.glance import note_glance
 from flows.jobs.judging import PromotionOutcome
-from flows.jobs.ledger import open_ledger, sync_history
+from flows.jobs.ledger import note_glance, open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor

@@ -6,9 +6,14 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import judging
-from flows.jobs.glance import note_glance
 from flows.jobs.judging import Contenders, PromotionOutcome
-from flows.jobs.ledger import open_ledger, open_ledger_to_train, see_history, sync_history
+from flows.jobs.ledger import (
+    note_glance,
+    open_ledger,
+    open_ledger_to_train,
+    see_history,
+    sync_history,
+)
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover

@@ -5,9 +5,8 @@ from typing import Final
 
 from prefect import flow, get_run_logger
 
-from flows.jobs.glance import note_glance
 from flows.jobs.judging import PromotionOutcome
-from flows.jobs.ledger import sync_history
+from flows.jobs.ledger import note_glance, sync_history
 from flows.jobs.product import open_product
 from flows.runtime.events import emit_alias_move
 from flows.runtime.locks import MOVING, one_at_a_time, recover

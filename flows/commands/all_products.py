@@ -1,7 +1,9 @@
 """All products in one table: which need a person, and how each has done of late."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import write_json
-from flows.jobs.glance import read_glances
-from reconad_plugin.ledger.glance import Glance
+from reconad_plugin.config import load_settings
+from reconad_plugin.ledger.glance import Glance, read_glance
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.objects import ObjectStore
 
+READERS: Final = 16  # of small objects at once
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SMALLEST_SPAN: Final = {"scores": 0.5, "luminances": 0.05}  # what fills the height at least
 
@@ -28,6 +33,22 @@ def show_all(json: Path | None) -> None:
     console.print(_table(glances))
     if needing:
         console.print(f"look at one: reconad status {needing[0].product}", highlight=False)
+
+
+def read_glances() -> list[Glance]:
+    """Read how all products of the settings stood when that was last noted, those that need a
+    person first, then by name.
+
+    Raises:
+        StorageError: the bucket cannot be read.
+        ConfigError: there is no settings file, or it breaks a rule.
+    """
+    settings = load_settings()
+    store = ObjectStore(settings.storage)
+    layouts = [ProductLayout(name) for name in sorted(settings.products)]
+    with ThreadPoolExecutor(READERS) as pool:
+        glances = list(pool.map(partial(read_glance, store), layouts))
+    return sorted(glances, key=lambda each: (not each.needs_a_person, each.product))
 
 
 def _table(glances: Sequence[Glance]) -> Table:

@@ -1,7 +1,7 @@
 """A person ends an alarm: what is seen from a night on is normal now."""
 
 from flows.commands.options import ResolveOptions
-from flows.jobs.glance import note_glance
+from flows.jobs.ledger import note_glance
 from flows.jobs.product import open_product
 from flows.runtime.events import ALARM_ENDED, emit
 from reconad_plugin.config import parse_night

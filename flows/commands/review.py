@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pandas as pd
 
 from flows.commands.options import ReviewOptions
-from flows.jobs.glance import note_glance
+from flows.jobs.ledger import note_glance
 from flows.jobs.product import Product, open_product
 from reconad_plugin.config import parse_night
 from reconad_plugin.errors import ConfigError

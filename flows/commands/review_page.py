@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from flows.commands.options import ReviewPageOptions
-from flows.jobs.glance import note_glance
+from flows.jobs.ledger import note_glance
 from flows.jobs.product import open_product
 from flows.jobs.progress import warn
 from monitoring.review_page.app import build_app

@@ -183,7 +183,7 @@ def test_a_file_can_be_stood_on(
     spec = model_spec("dsr").foundation
     by_name = find_foundation("metal", spec)
     by_uri = find_foundation("models:/reconad-vq-metal/1", spec)
-    state = by_name.engine.network.state_dict()
+    state = by_name.network.state_dict()
     save_file(
         {name: value.contiguous() for name, value in state.items()}, tmp_path / "a.safetensors"
     )

@@ -68,7 +68,9 @@ class Away:
 def serve_until_killed(settings: LogSettings, said: Connection) -> None:
     """A server that logs a row each millisecond or so, and says when it had."""
     log = PredictionLog(settings, Away(), LogLimits(look_s=LOOK_S, part_s=0.5), lambda: NOON)  # type: ignore[arg-type]
-    detector: Any = SimpleNamespace(limits=ImageLimits(), region=None, engine=None)
+    detector: Any = SimpleNamespace(
+        limits=ImageLimits(), region=None, engine=SimpleNamespace(name="torch")
+    )
     answer = Prediction(0.1, False, 0.3, 0.5, None, "3", None)
     shown = np.full((32, 32), 0.1, np.float32)
     for number in range(100_000):

@@ -7,7 +7,6 @@ import pytest
 
 from flows.commands import all_products
 from flows.commands.all_products import show_all
-from flows.jobs import glance as job
 from reconad_plugin.config import Settings
 from reconad_plugin.ledger.glance import TREND_NIGHTS, Glance, read_glance, write_glance
 from reconad_plugin.ledger.history import History, VersionFacts
@@ -101,8 +100,8 @@ def test_all_products_stand_in_one_table(monkeypatch, capsys, tmp_path):
         write_glance(store, ProductLayout(name), replace(noted, scores=(0.0, 1.0)))
     products = {name: {} for name in ("axle", "bolt", "nut")}
     settings = Settings.model_validate({"storage": {"bucket": BUCKET}, "products": products})
-    monkeypatch.setattr(job, "load_settings", lambda: settings)
-    monkeypatch.setattr(job, "ObjectStore", lambda _: store)
+    monkeypatch.setattr(all_products, "load_settings", lambda: settings)
+    monkeypatch.setattr(all_products, "ObjectStore", lambda _: store)
     monkeypatch.setenv("COLUMNS", "120")
 
     show_all(tmp_path / "all.json")
