@@ -29,6 +29,7 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_damaged_pictures.py",
     "test_dashboard.py",
     "test_quick_start.py",
+    "test_lean_install.py",
     "test_alias_log.py",
     "test_by_hand.py",
     "test_dsr.py",
@@ -40,7 +41,7 @@ NEEDS_NO_STORY = (  # tests with servers that may have them in another process t
     "test_dsr_nightly.py",
     "test_ingest.py",
     "test_messages.py",
-    "test_watch.py",
+    "test_review_page.py",
     "test_witness_nightly.py",
 )
 WITHOUT_STORY = "platform without story"

@@ -21,8 +21,8 @@ SIZE_PX = 64  # at 32 a map has four coarse cells a side, and marks half of a pi
 def test_nightly_run_trains_and_serves_dsr(
     platform: EmbeddedPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A product's own flow pretrains, its first night trains on that and passes the gate, the next
-    one is quiet."""
+    """A product's own flow pretrains once, its first night trains on that and passes the gate, the
+    next one is quiet."""
     factory = make_factory(platform, tmp_path, monkeypatch, model="dsr", image_size_px=SIZE_PX)
     product = factory.product
     settings = factory.settings.read_text().replace("\nmodel =", f'\nvq = "{product}"\nmodel =')
@@ -35,11 +35,14 @@ def test_nightly_run_trains_and_serves_dsr(
     )
     nightly(product, NIGHT)
 
-    uri = pretrain_vq([product], product, steps=200, image_size_px=SIZE_PX, width=NARROW)
+    asked = {"steps": 200, "image_size_px": SIZE_PX, "width": NARROW}
+    uri = pretrain_vq([product], product, **asked)
+    again = pretrain_vq([product], product, **asked)
     factory.settings.write_text(settings)
     first = nightly(product, NIGHT)
     second = nightly(product, NIGHT.replace(day=2))
 
+    assert uri == again == f"models:/reconad-vq-{product}/1"
     reason = registry.versions(product)[0].tags.get("reconad.reason")
     assert str(first.action) == "trained, promoted 1", reason
     assert registry.champion(product).tags[URI_TAG] == uri
