@@ -28,7 +28,8 @@ def show_all(json: Path | None) -> None:
     write_json({"products": [asdict(each) for each in glances]}, json)
     console = Console()
     needing = [each for each in glances if each.needs_a_person]
-    count = f"{len(needing)} of {len(glances)} products need a person"
+    need = "needs" if len(needing) == 1 else "need"
+    count = f"{len(needing)} of {len(glances)} products {need} a person"
     console.print(count if needing else f"none of {len(glances)} products needs a person")
     console.print(_table(glances))
     if needing:

@@ -107,7 +107,7 @@ def test_all_products_stand_in_one_table(monkeypatch, capsys, tmp_path):
     show_all(tmp_path / "all.json")
 
     said = capsys.readouterr().out
-    assert "1 of 3 products need a person" in said
+    assert "1 of 3 products needs a person" in said
     rows = [line for line in said.splitlines() if "│" in line]
     assert [name for row in rows for name in ("axle", "bolt", "nut") if name in row] == [
         "nut", "axle", "bolt",
