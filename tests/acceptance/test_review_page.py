@@ -19,6 +19,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -103,7 +104,7 @@ def bucket(
         return load_images(store, bucket.cache, of, model.image_size, ImageLimits())
 
     model = ProductSettings(model="ae", width=NARROW, image_size_px="64x160")
-    images = load(pd.concat([rows[night] for night in LEARNT]))
+    images = torch.tensor(load(pd.concat([rows[night] for night in LEARNT])))
     learnt = NormalImages(images[:40], images[40:], images[:0])
     detector, _ = fit_detector(learnt, model, TrainingSettings(steps=STEPS))
     with mlflow.start_run():

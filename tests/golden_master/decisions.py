@@ -246,6 +246,7 @@ def _action(
         monitor=watch,
         train=lambda *_: PromotionOutcome("a", "version"),
         emit=nothing,
+        note_glance=nothing,
     ):
         try:
             return str(nightly.nightly.fn.__wrapped__(product.name, night).action)
