@@ -18,6 +18,8 @@ from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
 READERS: Final = 16  # of small objects at once
+WIDE: Final = 110  # columns of a terminal that has room for the bars
+_COLUMNS: Final = ("last night", "alarm", "since", "waiting", "serves")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SMALLEST_SPAN: Final = {"scores": 0.5, "luminances": 0.05}  # what fills the height at least
 
@@ -31,7 +33,7 @@ def show_all(json: Path | None) -> None:
     need = "needs" if len(needing) == 1 else "need"
     count = f"{len(needing)} of {len(glances)} products {need} a person"
     console.print(count if needing else f"none of {len(glances)} products needs a person")
-    console.print(_table(glances))
+    console.print(_table(glances, has_trends=console.width >= WIDE))
     if needing:
         console.print(f"look at one: reconad status {needing[0].product}", highlight=False)
 
@@ -52,11 +54,12 @@ def read_glances() -> list[Glance]:
     return sorted(glances, key=lambda each: (not each.needs_a_person, each.product))
 
 
-def _table(glances: Sequence[Glance]) -> Table:
+def _table(glances: Sequence[Glance], has_trends: bool) -> Table:
     newest = max((each.night for each in glances if each.night), default=None)
     table = Table()
-    for title in ("product", "last night", "alarm", "since", "waiting", "serves", "score", "light"):
-        table.add_column(title, no_wrap=title != "product")
+    table.add_column("product", min_width=10, overflow="fold")
+    for title in (*_COLUMNS, *(("score", "light") if has_trends else ())):
+        table.add_column(title, no_wrap=True)
     for each in glances:
         late = "" if each.night in (newest, None) else " late"
         table.add_row(
@@ -66,11 +69,15 @@ def _table(glances: Sequence[Glance]) -> Table:
             each.since or "",
             str(each.waiting_images or ""),
             _serving(each),
-            draw_bars(each.scores, _SMALLEST_SPAN["scores"]),
-            draw_bars(each.luminances, _SMALLEST_SPAN["luminances"]),
+            *(_trends(each) if has_trends else ()),
             style="bold" if each.needs_a_person else None,
         )
     return table
+
+
+def _trends(glance: Glance) -> tuple[str, str]:
+    scores = draw_bars(glance.scores, _SMALLEST_SPAN["scores"])
+    return scores, draw_bars(glance.luminances, _SMALLEST_SPAN["luminances"])
 
 
 def _serving(glance: Glance) -> str:

@@ -118,6 +118,25 @@ def test_all_products_stand_in_one_table(monkeypatch, capsys, tmp_path):
     assert (tmp_path / "all.json").read_text().count('"product"') == 3
 
 
+@pytest.mark.parametrize(("columns", "has_bars"), [("80", False), ("120", True)])
+def test_a_narrow_terminal_shows_the_names_and_no_bars(columns, has_bars, monkeypatch, capsys):
+    """A name is never squeezed out; a long one takes two lines."""
+    glance = Glance("a" * 30, "2026-05-02", LIGHT, "2026-05-01", champion="12", scores=(0.0, 1.0))
+    glance = replace(glance, champion_since="2025-05-01", waiting={"2026-05-02": 30})
+    late = Glance("nut", "2026-05-01")
+    monkeypatch.setattr(all_products, "read_glances", lambda: [glance, late])
+    monkeypatch.setenv("COLUMNS", columns)
+
+    show_all(None)
+
+    said = capsys.readouterr().out
+    assert sum(line.count("a") for line in said.splitlines() if line.startswith("│ a")) >= 30
+    assert max(len(line) for line in said.splitlines()) <= int(columns)
+    assert ("▁█" in said) is has_bars
+    for shown in ("2026-05-01 late", "v12, 366 nights", "light"):
+        assert shown in said
+
+
 def test_bars_fill_the_height_over_a_span_that_says_something():
     """What hardly moved is drawn flat."""
     assert all_products.draw_bars([], 1.0) == ""
