@@ -96,7 +96,8 @@ def full_plan() -> DemoPlan:
 def short_plan() -> DemoPlan:
     """Plan nine days and a short first training: the same story for the tests."""
     days = full_plan().nights
-    return DemoPlan(nights=(*days[:8], days[10]), train_steps=200)
+    nights = (*days[:8], days[10])
+    return DemoPlan(nights, worn_from=days[6], train_steps=200)  # so that a quiet night follows
 
 
 def write_settings(platform: EmbeddedPlatform, plan: DemoPlan) -> None:

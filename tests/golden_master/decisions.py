@@ -22,7 +22,7 @@ from prefect.logging import disable_run_logger
 
 import monitoring.report
 from flows import finetune, nightly, train
-from flows.commands import status
+from flows.commands import product_status
 from flows.jobs import night as jobs
 from flows.jobs import night_report
 from flows.jobs.judging import PromotionOutcome
@@ -45,7 +45,7 @@ def ask_for_product(name: str) -> Json:
 
     It writes to copies of the product's registered model, so nothing may be remembered meanwhile.
     """
-    found = status.read_status(name).to_dict()
+    found = product_status.read_status(name).to_dict()
     versions, history = registry.versions(name), see_history(opened(name))
     order = alias_log.serving_stack(move for move in alias_log.moves(name) if not move.is_open)
     return {

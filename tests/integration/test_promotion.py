@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from flows.commands.status import read_status
+from flows.commands.product_status import read_status
 from flows.jobs.ledger import read_history
 from flows.jobs.product import open_product
 from flows.platform.servers import EmbeddedPlatform

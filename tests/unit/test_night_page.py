@@ -1,6 +1,6 @@
 """The night as a page, and as the lines of ``reconad status``."""
 
-from flows.commands.status import WatchStatus, watch_lines
+from flows.commands.product_status import WatchStatus, watch_lines
 from flows.jobs.night_report import night_page
 from tests.night_tables import record
 
