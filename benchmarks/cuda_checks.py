@@ -20,7 +20,7 @@ from torch import Tensor
 from worker import BATCH_SIZE
 
 import reconad_plugin
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.detector.torch_engine import score_images
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.geometry import stack_images

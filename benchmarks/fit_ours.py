@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 from worker import BATCH_SIZE, read_options, report
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.images.folder import read_folder
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize

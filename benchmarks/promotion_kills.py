@@ -32,7 +32,7 @@ from PIL import Image
 from servers import mlflow_server
 
 from mlflow_models import alias_log, flavor, registry
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 
 ACTS: Final = ("promotion", "rollback")
 NIGHTS: Final = ("2026-01-01", "2026-01-02", "2026-01-03")

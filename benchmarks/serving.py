@@ -42,7 +42,7 @@ from servers import mlflow_server, scoring_server
 
 from flows.platform.processes import LOOPBACK
 from mlflow_models import flavor
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.images.geometry import stack_images
 
 NAME: Final = "reconad-served"

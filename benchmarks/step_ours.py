@@ -6,7 +6,7 @@ import torch
 from timing import seconds_per_call
 from worker import BATCH_SIZE, WARMUP_STEPS, read_options, report, wait_for
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.simulation.textures import load_textures

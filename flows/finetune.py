@@ -12,7 +12,7 @@ from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly
 from flows.train import choose_images, fit_and_register
 from mlflow_models import registry
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.eligibility import LEARNABLE, Status, status_of
 from reconad_plugin.ledger.night_record import NightRecord

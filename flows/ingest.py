@@ -11,7 +11,7 @@ from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import IMAGES_QUARANTINED, emit
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import StorageError, StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests
 from reconad_plugin.ledger.repeats import most_repeated

@@ -10,7 +10,7 @@ from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.night_report import night_page, publish
 from flows.jobs.product import Product, open_product
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 

@@ -34,7 +34,7 @@ from flows.runtime.schedule import night_before_run
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from flows.train import train
 from mlflow_models import registry
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord

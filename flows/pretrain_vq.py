@@ -10,7 +10,7 @@ from flows.jobs.product import open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly, step
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 
 choose_images = step(name="choose_images")(newest_training_set)
 

@@ -19,7 +19,7 @@ from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
 from flows.runtime.steps import fails_clearly, step
 from mlflow_models import alias_log, registry
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.judge import Verdict
 from reconad_plugin.images.size import ImageSize

@@ -12,7 +12,7 @@ from flows.runtime.events import emit_alias_move
 from flows.runtime.locks import MOVING, one_at_a_time, recover
 from flows.runtime.steps import fails_clearly
 from mlflow_models import alias_log, registry
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 
 NO_REASON: Final = "rolled back by hand"
 

@@ -16,7 +16,7 @@ from flows.runtime.events import IMAGES_HELD, emit
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from mlflow_models import registry
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 
 MOST_KEYS: Final = 100  # in one event
 choose_images = step(name="choose_images", **STORAGE_RETRIES)(training_job)

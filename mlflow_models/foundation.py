@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from mlflow_models import registry
 from mlflow_models.flavor import download_model
 from mlflow_models.tracking import TrainingRecord, log_run
-from reconad_plugin.config import FOUNDATION_PREFIX, check_product_name
+from reconad_plugin.config.names import FOUNDATION_PREFIX, check_product_name
 from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.networks.base import FoundationNetwork, hash_weights
 from reconad_plugin.networks.registry import FoundationSpec

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from botocore.exceptions import ClientError
 
-from reconad_plugin.config import StorageSettings
+from reconad_plugin.config.settings import StorageSettings
 from reconad_plugin.store.objects import ObjectStore
 
 BUCKET = "factory"

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.training.recipe import Recipe, Simulation
 

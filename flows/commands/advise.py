@@ -14,7 +14,7 @@ from flows.jobs.training_job import checked
 from reconad_plugin.advice.facts import Facts
 from reconad_plugin.advice.machine import best_device
 from reconad_plugin.advice.rules import Advice, advise, lines_of
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.store.mirror import open_source
 
 

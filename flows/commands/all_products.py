@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import write_json
-from reconad_plugin.config import load_settings
+from reconad_plugin.config.settings import load_settings
 from reconad_plugin.ledger.glance import Glance, read_glance
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore

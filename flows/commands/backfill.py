@@ -4,7 +4,7 @@ from datetime import date
 
 from flows.commands.options import BackfillOptions
 from flows.jobs.backfill import backfill
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import DamagedRecordError
 
 

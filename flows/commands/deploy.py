@@ -6,7 +6,7 @@ from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import DeployOptions
 from flows.deployment.changes import Verb
 from flows.deployment.deploy import deploy
-from reconad_plugin.config import load_settings
+from reconad_plugin.config.settings import load_settings
 
 
 def run(options: DeployOptions) -> None:

@@ -5,7 +5,7 @@ from flows.commands.options import FinetuneOptions
 from flows.commands.train import report_training
 from flows.jobs import by_hand
 from flows.jobs.training_job import checked
-from reconad_plugin.config import FinetuneSettings
+from reconad_plugin.config.product import FinetuneSettings
 
 
 def run(options: FinetuneOptions) -> None:

@@ -18,14 +18,10 @@ from flows.jobs.proposal import (
     propose_product,
     propose_products,
 )
-from reconad_plugin.config import (
-    DeploySettings,
-    ProductSettings,
-    StorageSettings,
-    check_product_name,
-    load_settings,
-    one_line,
-)
+from reconad_plugin.config.base import one_line
+from reconad_plugin.config.names import check_product_name
+from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import DeploySettings, StorageSettings, load_settings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.names import printable
 from reconad_plugin.images.size import settle_size

@@ -2,7 +2,7 @@
 
 from flows.commands.options import NightlyOptions
 from flows.nightly import nightly, print_night
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 
 
 def run(options: NightlyOptions) -> None:

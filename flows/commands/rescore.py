@@ -15,7 +15,7 @@ from flows.commands.options import RescoreOptions
 from flows.commands.result_folder import make_folder
 from flows.jobs.progress import night_bar, warn
 from flows.jobs.rescore import NightPictures, open_rescoring
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError, DamagedRecordError
 from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.rescored import (

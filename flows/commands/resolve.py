@@ -4,7 +4,7 @@ from flows.commands.options import ResolveOptions
 from flows.jobs.ledger import note_glance
 from flows.jobs.product import open_product
 from flows.runtime.events import ALARM_ENDED, emit
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
 
 

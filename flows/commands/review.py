@@ -8,7 +8,7 @@ import pandas as pd
 from flows.commands.options import ReviewOptions
 from flows.jobs.ledger import note_glance
 from flows.jobs.product import Product, open_product
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.deciding import (

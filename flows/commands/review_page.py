@@ -14,7 +14,7 @@ from flows.jobs.product import open_product
 from flows.jobs.progress import warn
 from monitoring.review_page.app import build_app
 from monitoring.review_page.product import ReviewedProduct
-from reconad_plugin.config import load_settings
+from reconad_plugin.config.settings import load_settings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
 

@@ -8,7 +8,7 @@ from flows.commands.options import TrainOptions
 from flows.commands.parse import parse_option
 from flows.jobs import by_hand
 from flows.jobs.training_job import TrainingRun, checked
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.torch_engine import count_parameters
 from reconad_plugin.training.report import TrainingReport

@@ -18,7 +18,7 @@ from flows.deployment.deployments import (
 )
 from flows.deployment.targets import block_changes, silence_actions
 from flows.deployment.wanted import wanted_automations, wanted_deployments
-from reconad_plugin.config import CONFIG_VARIABLE, DEFAULT_CONFIG_PATH, Settings
+from reconad_plugin.config.settings import CONFIG_VARIABLE, DEFAULT_CONFIG_PATH, Settings
 from reconad_plugin.errors import ConfigError
 
 HOME_VARIABLE = "RECONAD_HOME"

@@ -25,7 +25,8 @@ from flows.runtime.addresses import (
     secret_of,
     webhook_block,
 )
-from reconad_plugin.config import NotifySettings, Settings
+from reconad_plugin.config.notify import NotifySettings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import ConfigError
 
 KINDS: Final[dict[str, tuple[type[Kept], ...]]] = {"mail": (Secret, SlackWebhook)}

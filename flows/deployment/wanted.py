@@ -12,7 +12,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 from flows.jobs.message import EVENTS
 from flows.runtime.events import CAUSE_LABEL, DRIFT_DETECTED, NIGHT_ENDED
-from reconad_plugin.config import Settings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.ledger.eligibility import LEARNABLE
 
 MADE: Final = "made by reconad deploy"  # a tag of all that is made, and may be removed again

@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from flows.jobs.product import Product
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.store.arrivals import arrived_nights
 from reconad_plugin.store.layout import ProductLayout

@@ -23,7 +23,7 @@ from flows.doctor.platforms import (
 )
 from flows.jobs.product import open_product
 from mlflow_models.server import web_address
-from reconad_plugin.config import Settings, load_settings
+from reconad_plugin.config.settings import Settings, load_settings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.store.objects import ObjectStore
 

@@ -13,7 +13,7 @@ from flows.deployment.changes import Verb
 from flows.deployment.deploy import deploy
 from mlflow_models.server import server_version
 from mlflow_models.tracking import check_ready
-from reconad_plugin.config import Settings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import ConfigError, PlatformError
 
 MOST_NAMED: Final = 3

@@ -20,7 +20,7 @@ from reconad_plugin.advice.facts import (
 )
 from reconad_plugin.advice.machine import this_machine
 from reconad_plugin.advice.rules import Advice, advise, lines_of
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import InvalidImageError, NotEnoughImagesError
 from reconad_plugin.images.folder import ImageFolder

@@ -21,7 +21,8 @@ from mlflow_models import flavor
 from mlflow_models.foundation import registered_name
 from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
-from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings, check_product_name
+from reconad_plugin.config.names import check_product_name
+from reconad_plugin.config.product import AUTO, ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError, InvalidImageError

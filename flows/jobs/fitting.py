@@ -9,7 +9,7 @@ from flows.jobs.progress import progress_bar
 from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
 from mlflow_models.foundation import log_foundation, weights_tag
 from mlflow_models.tracking import TrainingRecord, check_ready, log_training
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import threshold_warning
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError

@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
-from reconad_plugin.config import NotifySettings
+from reconad_plugin.config.notify import NotifySettings
 from reconad_plugin.errors import ConfigError
 
 _SMTP_PORTS: Final = {"smtp": 587, "smtps": 465}

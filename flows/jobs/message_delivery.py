@@ -11,7 +11,7 @@ import requests
 from flows.jobs.message import Message
 from flows.jobs.message_address import check_address, smtp_port
 from flows.jobs.message_forms import FORMS, mail_form
-from reconad_plugin.config import NotifySettings
+from reconad_plugin.config.notify import NotifySettings
 from reconad_plugin.errors import PlatformError
 
 WAIT_S: Final = 20

@@ -18,7 +18,7 @@ from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
-from reconad_plugin.config import AUTO, ProductSettings, TrainingSettings
+from reconad_plugin.config.product import AUTO, ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import TORCH
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import NotEnoughImagesError

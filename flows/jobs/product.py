@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reconad_plugin.config import ProductSettings, load_settings, parse_night
+from reconad_plugin.config.names import parse_night
+from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import load_settings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import printable

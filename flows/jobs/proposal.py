@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from reconad_plugin.advice.name_columns import NamedPositions, find_positions
-from reconad_plugin.config import check_product_name
+from reconad_plugin.config.names import check_product_name
 from reconad_plugin.errors import ConfigError, InvalidImageError, ObjectUnreadableError
 from reconad_plugin.images.decode import upright_size
 from reconad_plugin.images.folder import PICTURE_SUFFIXES

@@ -14,12 +14,9 @@ from pydantic import BaseModel, ValidationError
 from mlflow_models import registry
 from mlflow_models.foundation import Foundation, find_foundation, foundation_tags
 from mlflow_models.tracking import TrainingRecord
-from reconad_plugin.config import (
-    FOUNDATION_PREFIX,
-    ProductSettings,
-    TrainingSettings,
-    one_line,
-)
+from reconad_plugin.config.base import one_line
+from reconad_plugin.config.names import FOUNDATION_PREFIX
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.region import Region

@@ -10,7 +10,8 @@ from flows.jobs.message import Message, compose
 from flows.jobs.message_delivery import deliver
 from flows.runtime.addresses import find_address
 from flows.runtime.steps import fails_clearly
-from reconad_plugin.config import NotifySettings, load_settings
+from reconad_plugin.config.notify import NotifySettings
+from reconad_plugin.config.settings import load_settings
 from reconad_plugin.errors import PlatformError
 
 WAITS_S: Final = [10.0, 60.0, 300.0]  # before each further try of one that cannot be reached

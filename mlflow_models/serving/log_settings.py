@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconad_plugin.config import check_product_name
+from reconad_plugin.config.names import check_product_name
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.served import NightBorder
 from reconad_plugin.store.objects import split_address

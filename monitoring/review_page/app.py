@@ -31,7 +31,7 @@ from monitoring.review_page.overlays import Overlays
 from monitoring.review_page.overview import Overview
 from monitoring.review_page.pictures import SIDES_PX, shrink_picture
 from monitoring.review_page.product import ReviewedProduct
-from reconad_plugin.config import parse_night
+from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError, ReconadError
 from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.manifest import accepted_rows, read_manifest

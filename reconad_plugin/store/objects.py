@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from reconad_plugin.config import StorageSettings, one_line
+from reconad_plugin.config.base import one_line
+from reconad_plugin.config.settings import StorageSettings
 from reconad_plugin.errors import ConfigError, StorageError
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.layout import OWN_FOLDER

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from reconad_plugin import errors
-from reconad_plugin.config import StorageSettings
+from reconad_plugin.config.settings import StorageSettings
 
 _BOTO_DATA = botocore.loaders.create_loader()
 _WRONG_KEY: Final = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}

@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.training.augment import vary_geometry, vary_light
 
 

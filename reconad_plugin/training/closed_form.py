@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Generator, Tensor
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.training.augment import choose_geometry
 from reconad_plugin.training.batches import Batches

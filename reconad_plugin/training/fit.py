@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
 from reconad_plugin.detector.contexts import ContextMaps

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
 from reconad_plugin.training.augment import choose_geometry
 from reconad_plugin.training.batches import Batches

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import Phase
 from reconad_plugin.training.checkpoint import read_checkpoint, write_checkpoint

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 
 WARMUP_SHARE: Final = 0.05  # of the steps, in which the learning rate rises to its full height
 LONGEST_S: Final = 3600.0  # of a training that names neither steps nor budget

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError
 from reconad_plugin.images.light import STANDARD_DEVIATION, is_grey, standard_light
 from reconad_plugin.images.size import ImageSize

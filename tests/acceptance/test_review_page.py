@@ -31,7 +31,8 @@ from flows.platform.processes import end_processes, free_ports
 from flows.platform.servers import EmbeddedPlatform, s3_client
 from mlflow_models import flavor, registry
 from monitoring.review_page.app import build_app
-from reconad_plugin.config import ProductSettings, StorageSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
+from reconad_plugin.config.settings import StorageSettings
 from reconad_plugin.detector.score_table import score_table
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING

@@ -22,7 +22,7 @@ from flows.promote import gather_golden
 from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry
 from mlflow_models.tracking import trained_on
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.size import ImageSize

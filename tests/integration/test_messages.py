@@ -24,7 +24,7 @@ from flows.messages import send
 from flows.platform.servers import EmbeddedPlatform
 from flows.runtime import events
 from mlflow_models.tracking import log_night
-from reconad_plugin.config import Settings, load_settings
+from reconad_plugin.config.settings import Settings, load_settings
 from reconad_plugin.errors import ConfigError, PlatformError
 from tests.command_line import run
 from tests.receivers import Received, receivers

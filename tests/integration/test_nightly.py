@@ -22,7 +22,7 @@ from flows.nightly import nightly
 from flows.runtime.events import NIGHT_ENDED
 from mlflow_models import registry
 from mlflow_models.tracking import read_training_images
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import (
     ConfigError,
     NoChampionError,

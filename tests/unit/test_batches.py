@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.training.batches import Batches
 
 

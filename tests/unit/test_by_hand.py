@@ -21,7 +21,7 @@ from flows.jobs import by_hand, learnt_images
 from flows.jobs.by_hand import finetune, name_of, table_of, train
 from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Witness
 from reconad_plugin.errors import ConfigError, PlatformError
 from reconad_plugin.images.folder import read_folder

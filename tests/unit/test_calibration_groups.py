@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import (
     CalibrationGroups,

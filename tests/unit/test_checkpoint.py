@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import MODELS, model_spec
 from reconad_plugin.training import loop, state

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reconad_plugin.config import ProductSettings, load_settings
+from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import load_settings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.features import describe_image
 from reconad_plugin.simulation.presets import DEFAULT_PRESET

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconad_plugin.config import CONFIG_VARIABLE, load_settings
+from reconad_plugin.config.settings import CONFIG_VARIABLE, load_settings
 from reconad_plugin.errors import ConfigError
 from tests.unit.conftest import MINIMAL_SETTINGS as MINIMAL
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.networks.registry import MODELS
 
 

@@ -5,7 +5,9 @@ from datetime import date
 import pytest
 from pydantic import ValidationError
 
-from reconad_plugin.config import ProductSettings, Settings, check_product_name, parse_night
+from reconad_plugin.config.names import check_product_name, parse_night
+from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import ConfigError, ReconadError
 
 

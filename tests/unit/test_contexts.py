@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from mlflow_models import flavor
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.contexts import (
     LEAST_IMAGES,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.training import fit, loop
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages

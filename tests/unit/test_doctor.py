@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from flows.deployment.changes import Change, Verb
 from flows.doctor import bucket, checks, machine, platforms
 from flows.doctor.findings import Check, Finding, run_checks
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import PlatformError
 from reconad_plugin.store.layout import ProductLayout
 from tests.command_line import run

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.detector.torch_engine import score_images
 from reconad_plugin.images.light import standard_light
 from reconad_plugin.images.size import ImageSize

@@ -8,7 +8,7 @@ import pytest
 from flows.jobs import first_images
 from flows.jobs.first_images import WHY, hold_outliers
 from flows.jobs.product import Product
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.images.geometry import decode_to_size, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.ledger.history import History

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS

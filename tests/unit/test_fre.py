@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import WEIGHTS_FILE, load_detector, save_detector
 from reconad_plugin.errors import ConfigError, ModelFormatError, NotEnoughImagesError
 from reconad_plugin.images.size import ImageSize

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from flows.jobs.training_job import TRAINING, TrainingJob
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.fusion import NormalLaw, fuse_maps, fuse_scores
 from reconad_plugin.detector.persistence import (

@@ -7,7 +7,7 @@ import pytest
 
 from flows.commands import all_products
 from flows.commands.all_products import show_all
-from reconad_plugin.config import Settings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.ledger.glance import TREND_NIGHTS, Glance, read_glance, write_glance
 from reconad_plugin.ledger.history import History, VersionFacts
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, WAITING

@@ -13,7 +13,7 @@ from PIL import Image
 from flows.jobs import by_hand, nightly_training
 from flows.jobs.product import Product
 from mlflow_models import registry
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import DETECTOR_FILE, load_detector, save_detector
 from reconad_plugin.detector.score_table import map_cells
 from reconad_plugin.errors import ConfigError, InvalidImageError

@@ -15,7 +15,7 @@ HEAVY = ("torch", "mlflow", "evidently", "prefect")
 @pytest.mark.parametrize(
     "module",
     [
-        pytest.param("reconad_plugin.config", id="settings"),
+        pytest.param("reconad_plugin.config.settings", id="settings"),
         pytest.param("reconad_plugin.networks.registry", id="registry of models"),
         pytest.param("reconad_plugin.simulation.presets", id="presets of simulation"),
         pytest.param("flows.commands.cli", id="command line"),

@@ -9,7 +9,7 @@ import pytest
 
 from flows import ingest
 from flows.ingest import make_manifest, report_quarantined
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import AccessDeniedError, StorageError, StorageUnreachableError
 from reconad_plugin.store.layout import ProductLayout
 

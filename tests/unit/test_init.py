@@ -9,7 +9,7 @@ import pytest
 from flows.commands import init
 from flows.jobs.proposal import other_folders, propose_product, propose_products
 from reconad_plugin.advice.name_columns import find_positions
-from reconad_plugin.config import load_settings
+from reconad_plugin.config.settings import load_settings
 from tests.command_line import run
 from tests.factory import to_png
 from tests.fake_s3 import FakeS3, store_of

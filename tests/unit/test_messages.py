@@ -14,7 +14,9 @@ from flows.jobs.message_address import apprise_address, check_address
 from flows.jobs.message_delivery import deliver
 from flows.nightly import emit_alarm
 from flows.runtime import events
-from reconad_plugin.config import MESSAGE_KINDS, DeploySettings, NotifySettings, Settings, one_line
+from reconad_plugin.config.base import one_line
+from reconad_plugin.config.notify import MESSAGE_KINDS, NotifySettings
+from reconad_plugin.config.settings import DeploySettings, Settings
 from reconad_plugin.errors import ConfigError, PlatformError
 from reconad_plugin.ledger.ledger import OpenAlarm
 from tests.receivers import receivers

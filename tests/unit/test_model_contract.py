@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.engine import ENGINES, GraphEngine, OpenVinoGraph
 from reconad_plugin.detector.engine_export import convert_network
 from reconad_plugin.detector.persistence import (

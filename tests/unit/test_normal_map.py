@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.normal_map import LEAST_IMAGES, MapSums, scores_without_own
 from reconad_plugin.training.fit import fit_detector

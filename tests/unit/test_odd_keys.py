@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flows.jobs.nightly_training import _textures
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import ConfigError, ObjectUnreadableError
 from reconad_plugin.store import mirror
 from reconad_plugin.store.cache import ContentCache

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.calibration import calibrate, threshold_warning
 from reconad_plugin.detector.normal_map import MapSums, scores_without_own
 from reconad_plugin.gate.comparison import bootstrap_auroc, sign_test, swap_recalls

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import CodebookCollapsedError, ConfigError
 from reconad_plugin.images.size import ImageSize

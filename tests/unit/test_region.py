@@ -6,7 +6,7 @@ import pytest
 
 from flows.jobs import product as product_module
 from flows.jobs.product import Product
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import ConfigError, InvalidImageError, ReconadError
 from reconad_plugin.images.region import PRODUCT, Box, Region, draw_boxes, read_region
 from reconad_plugin.images.size import ImageSize

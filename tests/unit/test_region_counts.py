@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 from torch import Generator
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector import evaluation
 from reconad_plugin.detector.batch import smooth_map
 from reconad_plugin.detector.normal_map import MapSums, scores_without_own

@@ -12,7 +12,7 @@ import pytest
 from flows.jobs import rescore as job
 from flows.jobs.product import Product
 from mlflow_models import registry
-from reconad_plugin.config import ProductSettings
+from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.manifest import IntakeRules, build_manifest, write_manifest
 from reconad_plugin.ledger.night_record import NightRecords

@@ -9,7 +9,7 @@ import pytest
 
 from flows.runtime.exit_codes import run_command
 from flows.runtime.steps import STORAGE_RETRIES
-from reconad_plugin.config import StorageSettings
+from reconad_plugin.config.settings import StorageSettings
 from reconad_plugin.errors import (
     AccessDeniedError,
     BucketNotFoundError,

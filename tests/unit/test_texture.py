@@ -6,7 +6,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Generator
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.region import PRODUCT, Region

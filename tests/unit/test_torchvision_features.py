@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import WEIGHTS_FILE, load_detector, save_detector
 from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.networks.torchvision_features import TorchvisionFeatures

@@ -14,7 +14,7 @@ from flows.jobs.training_job import (
     find_version,
 )
 from mlflow_models.foundation import HASH_TAG, URI_TAG, Foundation
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 

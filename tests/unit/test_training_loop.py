@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import model_spec

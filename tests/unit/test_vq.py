@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator
 
-from reconad_plugin.config import TrainingSettings
+from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import CodebookCollapsedError, ModelFormatError
 from reconad_plugin.images.light import STANDARD_DEVIATION, standard_light
 from reconad_plugin.images.size import ImageSize

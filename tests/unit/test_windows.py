@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reconad_plugin.config import ProductSettings, TrainingSettings
+from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Scores
 from reconad_plugin.detector.evaluation import image_figures
 from reconad_plugin.detector.persistence import load_detector, save_detector

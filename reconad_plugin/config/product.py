@@ -1,17 +1,8 @@
-"""Settings of a reconad installation, validated once when they are read.
+"""Settings of one product, and of its trainings."""
 
-They come from one TOML file (``reconad.toml``, or the path in ``RECONAD_CONFIG``). Credentials
-never stand in it: they come the usual AWS way (environment, profile or role), and the addresses
-of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
-"""
-
-import os
 import re
-import tomllib
-from collections.abc import Collection, Mapping
-from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
@@ -21,11 +12,10 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
 )
 
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.config.base import Frozen, Positive
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Box
 from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
@@ -33,28 +23,8 @@ from reconad_plugin.networks.registry import MODELS, Option, check_witness, mode
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
 from reconad_plugin.simulation.presets import preset as find_preset
 
-CONFIG_VARIABLE = "RECONAD_CONFIG"
-DEFAULT_CONFIG_PATH = Path("reconad.toml")
 DEFAULT_MODEL = "ae"
 AUTO = "auto"  # the model that is advised when the first training begins
-
-_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-FOUNDATION_PREFIX = "vq-"  # of the names that foundations are registered by
-
-
-def _name_of_no_foundation(name: str) -> str:
-    if name.startswith(FOUNDATION_PREFIX):
-        raise ConfigError(
-            f"a name must not begin with {FOUNDATION_PREFIX}, which marks the autoencoders that "
-            f"dsr stands on; got {name!r}: choose another"
-        )
-    return name
-
-
-ProductName = Annotated[
-    str, StringConstraints(pattern=_NAME_PATTERN), AfterValidator(_name_of_no_foundation)
-]
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _known_model(name: str) -> str:
@@ -65,23 +35,6 @@ def _known_model(name: str) -> str:
 
 def _known_preset(name: str) -> str:
     find_preset(name)
-    return name
-
-
-MessageKind = Literal[
-    "held", "alarm_opened", "alarm_ended", "promoted", "rejected", "rolled_back", "not_run"
-]
-MESSAGE_KINDS: Final[tuple[MessageKind, ...]] = get_args(MessageKind)
-_TargetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
-_MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$")]
-
-
-def _name_of_a_variable(name: str) -> str:
-    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):  # it may be the secret: it is not quoted
-        raise ValueError(
-            "address_from must name the environment variable that holds the address, such as "
-            "RECONAD_SHIFT_URL: an address is a secret and does not stand in the file"
-        )
     return name
 
 
@@ -117,67 +70,12 @@ def _pattern_with_a_group(pattern: str, info: ValidationInfo) -> str:
 _Pattern = Annotated[str, AfterValidator(_pattern_with_a_group)]
 
 
-class _Frozen(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
 class _GivenBox(Box):
     """A box in ``regions``."""
 
 
-class StorageSettings(_Frozen):
-    """Where the images are."""
-
-    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    # without one AWS_ENDPOINT_URL_S3 where it is set, else AWS
-    endpoint_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] | None = None
-    region: str = "us-east-1"
-    cache_dir: Path = Path(".reconad/cache")
-
-
-class MonitoringSettings(_Frozen):
-    """Where the Evidently workspace is, and how much is kept of a night for a person."""
-
-    workspace: str = ".reconad/evidently"  # a folder, or the address of an Evidently server
-    report: Literal["full", "lean"] = "full"  # lean: without drawings; the dashboard has its run
-
-
-class DeploySettings(_Frozen):
-    """What ``reconad deploy`` makes in Prefect for all products."""
-
-    work_pool: Annotated[str, Field(min_length=1)] = "reconad"
-    # after so many hours without the end of a night somebody is told that none ran
-    silent_after_h: Annotated[float, Field(gt=24, le=24 * 31)] = 30.0
-
-
-class NotifySettings(_Frozen):
-    """Somebody who gets messages. The address is a secret and never stands in the file."""
-
-    to: Literal["webhook", "slack", "teams", "mail"]
-    address_from: Annotated[str, AfterValidator(_name_of_a_variable)]
-    mail_from: _MailAddress | None = None
-    mail_to: tuple[_MailAddress, ...] = ()
-    messages: Annotated[tuple[MessageKind, ...], Field(min_length=1)] = MESSAGE_KINDS
-    products: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # None: all
-
-    @pydantic.model_validator(mode="after")
-    def _mail_has_addresses(self) -> "NotifySettings":
-        is_mail, given = self.to == "mail", (self.mail_from is not None, bool(self.mail_to))
-        if given != (is_mail, is_mail):
-            raise ValueError(
-                "mail_from and mail_to belong to a mail and are both needed for one; "
-                f"got to = {self.to!r} with {sum(given)} of them"
-            )
-        return self
-
-    def wants(self, kinds: Collection[str], product: str) -> bool:
-        """Say whether a message of any of these kinds about a product goes there."""
-        is_of_product = self.products is None or product in self.products
-        return is_of_product and not set(kinds).isdisjoint(self.messages)
-
-
-class TrainingSettings(_Frozen):
+class TrainingSettings(Frozen):
     """One training: it ends after ``steps`` or ``budget_s``, whichever is first.
 
     With a budget and no steps the schedule is stretched to the budget. With neither, the number
@@ -185,8 +83,8 @@ class TrainingSettings(_Frozen):
     """
 
     steps: Annotated[int, Field(ge=1)] | None = None
-    budget_s: _Positive | None = None
-    learning_rate: _Positive | None = None  # the model's
+    budget_s: Positive | None = None
+    learning_rate: Positive | None = None  # the model's
     # the model's; batch norm needs two, and more than these fit into no memory
     batch_size: Annotated[int, Field(ge=2, le=4096)] | None = None
     light_augmentation: bool = False
@@ -200,15 +98,15 @@ class FinetuneSettings(TrainingSettings):
     """A fine-tuning. The light is varied whenever the cause is light, whatever is set here."""
 
     steps: Annotated[int, Field(ge=1)] | None = 300
-    budget_s: _Positive | None = 300
+    budget_s: Positive | None = 300
 
 
-class ProductSettings(_Frozen):
+class ProductSettings(Frozen):
     """One product: a camera that looks at one kind of part."""
 
     model: Annotated[str, AfterValidator(_known_model)] = DEFAULT_MODEL
     width: str | None = None  # None: the model's default
-    options: dict[str, Option] = {}  # of the model
+    options: dict[str, Option] = Field(default_factory=dict)  # of the model
     vq: Annotated[str, Field(min_length=1)] | None = None  # what dsr stands on; None: its own
     features: Annotated[str, Field(min_length=1)] | None = (
         None  # weights for fre; None: the wheel's
@@ -240,7 +138,7 @@ class ProductSettings(_Frozen):
     split_by: Literal["image", "time"] = "image"  # how pictures whose part nothing tells are dealt
     # where to look, in place of the masks under ``regions/`` in the bucket
     regions: tuple[_GivenBox, ...] = ()
-    false_alarms_per_year: _Positive = 1.0
+    false_alarms_per_year: Positive = 1.0
     # whether the watch takes what was said of a picture when it was served, from the prediction log
     watch_served: bool = False
     # exported with each training, so that a version is served without PyTorch
@@ -350,111 +248,3 @@ class ProductSettings(_Frozen):
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
         return ImageLimits(self.max_image_pixels, self.min_image_side_px)
-
-
-class Settings(_Frozen):
-    """Everything in ``reconad.toml``."""
-
-    storage: StorageSettings
-    monitoring: MonitoringSettings = MonitoringSettings()
-    deploy: DeploySettings = DeploySettings()
-    notify: dict[_TargetName, NotifySettings] = {}
-    products: dict[ProductName, ProductSettings]
-
-    @pydantic.model_validator(mode="after")
-    def _messages_are_about_products(self) -> "Settings":
-        for name, target in self.notify.items():
-            if unknown := sorted({*(target.products or ())} - set(self.products)):
-                raise ValueError(
-                    f"notify.{name}.products must be products of this file; got {unknown[0]!r}"
-                )
-        return self
-
-    def product(self, name: str) -> ProductSettings:
-        """Return the settings of one product.
-
-        Raises:
-            ConfigError: the product is not in the file.
-        """
-        if name not in self.products:
-            known = ", ".join(sorted(self.products)) or "none"
-            raise ConfigError(
-                f"a product must stand in reconad.toml; got {name!r}, known: {known}: "
-                f"add a section [products.{name}]"
-            )
-        return self.products[name]
-
-
-def load_settings(path: Path | None = None) -> Settings:
-    """Read and validate the settings file.
-
-    Args:
-        path: the file; without it ``RECONAD_CONFIG``, else ``reconad.toml`` here.
-
-    Raises:
-        ConfigError: the file is missing, is not TOML, or breaks a rule (all breaches are named).
-    """
-    path = path or Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks files
-    except FileNotFoundError:
-        raise ConfigError(
-            f"settings must be in a TOML file; {path} does not exist: "
-            f"write it (see reconad.example.toml) or point {CONFIG_VARIABLE} at it"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"settings must be in a file; {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"settings must be TOML; {path}: {error}") from None
-    try:
-        return Settings.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{path} breaks {error.error_count()} rule(s): {one_line(error)}"
-        ) from None
-
-
-def one_line(error: ValidationError) -> str:
-    """List all rules that are broken, with the settings' names, on one line."""
-    return "; ".join(
-        f"{'.'.join(map(str, breach['loc'])) or 'settings'}: "
-        f"{breach['msg'].removeprefix('Value error, ')}"
-        for breach in error.errors()
-    )
-
-
-def check_product_name(name: str) -> str:
-    """Check a product's name, and return it.
-
-    Raises:
-        ConfigError: it cannot name a product.
-    """
-    if not re.fullmatch(_NAME_PATTERN, name):
-        raise ConfigError(
-            "a product's name has 1 to 63 lower-case letters, digits, - and _, and begins with a "
-            f"letter or digit; got {name!r}"
-        )
-    return _name_of_no_foundation(name)
-
-
-def parse_night(text: str | date) -> date:
-    """Read the date, ``YYYY-MM-DD``, that names a night.
-
-    Raises:
-        ConfigError: the text is no such date.
-
-    Example:
-        >>> parse_night("2026-01-31")
-        datetime.date(2026, 1, 31)
-    """
-    if isinstance(text, datetime):
-        return text.date()
-    if isinstance(text, date):
-        return text
-    try:
-        night = date.fromisoformat(text)
-    except ValueError:
-        night = None
-    if night is None or night.isoformat() != text:
-        raise ConfigError(f"a night is a date as YYYY-MM-DD; got {text!r}")
-    return night
