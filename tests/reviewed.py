@@ -62,7 +62,7 @@ class ReviewBucket:
             lambda number: self.load_detector(number),
         )  # fmt: skip
 
-    def take_in(self, night: date, pictures: Mapping[str, bytes]):
+    def ingest(self, night: date, pictures: Mapping[str, bytes]):
         """Deliver pictures by name, and write the night's manifest; its accepted rows."""
         for name, content in pictures.items():
             self.put(f"{self.layout.incoming(night)}{name}", content)

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.commands.options import AdviseOptions
+from flows.commands.options_by_hand import AdviseOptions
 from flows.commands.parse import parse_budget
 from flows.jobs.advising import facts_of_folder
 from flows.jobs.training_job import checked

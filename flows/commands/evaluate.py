@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.commands.options import EvaluateOptions
+from flows.commands.options_by_hand import EvaluateOptions
 from flows.jobs.progress import warn
 from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.commands.options import ExportOptions
+from flows.commands.options_by_hand import ExportOptions
 from flows.jobs.exporting import Export, ExportJob, export
 
 

@@ -1,7 +1,7 @@
 """``reconad finetune``."""
 
 from flows.commands.json_file import check_writable
-from flows.commands.options import FinetuneOptions
+from flows.commands.options_by_hand import FinetuneOptions
 from flows.commands.train import report_training
 from flows.jobs import by_hand
 from flows.jobs.training_job import checked

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.map_files import MAPS, OVERLAYS, check_written, make_folders, write_files
-from flows.commands.options import PredictOptions
+from flows.commands.options_by_hand import PredictOptions
 from flows.jobs.progress import warn
 from reconad_plugin.detector.answer import MAP_COLUMN, Prediction
 from reconad_plugin.errors import ConfigError, PlatformError

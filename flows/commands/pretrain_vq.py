@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.commands.json_file import check_writable, write_json
-from flows.commands.options import PretrainOptions
+from flows.commands.options_by_hand import PretrainOptions
 from flows.commands.parse import parse_budget
 from flows.jobs import by_hand
 from flows.jobs.fitting import pretraining_settings

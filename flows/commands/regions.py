@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.commands.options import RegionsOptions
+from flows.commands.options_by_hand import RegionsOptions
 from flows.commands.result_folder import holds_any, make_folder
 from flows.jobs.by_hand import region_of
 from flows.jobs.product import open_product

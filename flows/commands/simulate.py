@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Generator
 
-from flows.commands.options import SimulateOptions
+from flows.commands.options_by_hand import SimulateOptions
 from flows.commands.result_folder import holds_any, make_folder
 from flows.jobs.progress import warn
 from reconad_plugin.errors import ConfigError

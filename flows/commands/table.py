@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, cast
 
-from flows.commands import options
+from flows.commands import options, options_by_hand
 
 NIGHTLY: Final = "Nightly"
 SETTING_UP: Final = "Setting up"
@@ -51,15 +51,15 @@ COMMANDS: Final = (
     Command("promote", NIGHTLY, options.PromoteOptions),
     Command("rollback", NIGHTLY, options.RollbackOptions),
     Command("backfill", NIGHTLY, options.BackfillOptions),
-    Command("advise", BY_HAND, options.AdviseOptions),
-    Command("train", BY_HAND, options.TrainOptions),
-    Command("finetune", BY_HAND, options.FinetuneOptions),
-    Command("evaluate", BY_HAND, options.EvaluateOptions),
-    Command("predict", BY_HAND, options.PredictOptions),
-    Command("export", BY_HAND, options.ExportOptions),
-    Command("simulate", BY_HAND, options.SimulateOptions),
-    Command("regions", BY_HAND, options.RegionsOptions),
-    Command("pretrain-vq", BY_HAND, options.PretrainOptions),
+    Command("advise", BY_HAND, options_by_hand.AdviseOptions),
+    Command("train", BY_HAND, options_by_hand.TrainOptions),
+    Command("finetune", BY_HAND, options_by_hand.FinetuneOptions),
+    Command("evaluate", BY_HAND, options_by_hand.EvaluateOptions),
+    Command("predict", BY_HAND, options_by_hand.PredictOptions),
+    Command("export", BY_HAND, options_by_hand.ExportOptions),
+    Command("simulate", BY_HAND, options_by_hand.SimulateOptions),
+    Command("regions", BY_HAND, options_by_hand.RegionsOptions),
+    Command("pretrain-vq", BY_HAND, options_by_hand.PretrainOptions),
     Command("status", PEOPLE, options.StatusOptions),
     Command("review", PEOPLE, options.ReviewOptions),
     Command("review-page", PEOPLE, options.ReviewPageOptions),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.commands.json_file import check_writable, write_json
-from flows.commands.options import TrainOptions
+from flows.commands.options_by_hand import TrainOptions
 from flows.commands.parse import parse_option
 from flows.jobs import by_hand
 from flows.jobs.training_job import TrainingRun, checked

@@ -87,10 +87,10 @@ def _of_product(product: str, settings: Settings) -> list[WantedDeployment]:
 
 
 def _of_foundations(settings: Settings) -> list[WantedDeployment]:
-    standing: dict[str, list[str]] = {}
+    products_of: dict[str, list[str]] = {}
     for product, chosen in settings.products.items():
         if chosen.vq is not None and _A_NAME.fullmatch(chosen.vq):
-            standing.setdefault(chosen.vq, []).append(product)
+            products_of.setdefault(chosen.vq, []).append(product)
     return [
         WantedDeployment(
             "flows.pretrain_vq.pretrain_vq",
@@ -99,7 +99,7 @@ def _of_foundations(settings: Settings) -> list[WantedDeployment]:
             {"products": products, "name": name, "budget_s": PRETRAIN_BUDGET_S},
             most_runs=1,
         )
-        for name, products in standing.items()
+        for name, products in products_of.items()
     ]
 
 

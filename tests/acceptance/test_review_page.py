@@ -99,7 +99,7 @@ def bucket(
         PRODUCT,
         POSITION,
     )
-    rows = {night: bucket.take_in(night, photographs(night)) for night in (*LEARNT, QUIET, HELD)}
+    rows = {night: bucket.ingest(night, photographs(night)) for night in (*LEARNT, QUIET, HELD)}
 
     def load(of: pd.DataFrame) -> Any:
         return load_images(store, bucket.cache, of, model.image_size, ImageLimits())
@@ -383,7 +383,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         buffer = io.BytesIO()
         Image.fromarray(changed).save(buffer, format="JPEG", quality=90)
         pictures[f"{number:03}.jpg"] = buffer.getvalue()
-    bucket.watch(HELD, bucket.take_in(HELD, pictures), "defects")
+    bucket.watch(HELD, bucket.ingest(HELD, pictures), "defects")
     app = build_app([bucket.reviewed], "token-of-the-tests", lambda: "2020-09-09T06:00:00+00:00")
     with served(app) as url:
         yield url

@@ -14,7 +14,7 @@ from PIL import Image
 
 from flows.commands import pretrain_vq
 from flows.commands.map_files import map_names
-from flows.commands.options import PredictOptions, PretrainOptions
+from flows.commands.options_by_hand import PredictOptions, PretrainOptions
 from flows.commands.predict import run
 from flows.commands.simulate import simulate
 from flows.jobs import by_hand, learnt_images

@@ -8,7 +8,8 @@ import pytest
 
 from flows.commands import table
 from flows.commands.cli import main
-from flows.commands.options import PredictOptions, PretrainOptions, ReviewOptions, TrainOptions
+from flows.commands.options import ReviewOptions
+from flows.commands.options_by_hand import PredictOptions, PretrainOptions, TrainOptions
 from flows.commands.table import COMMANDS, Command
 
 

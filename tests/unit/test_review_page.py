@@ -47,7 +47,7 @@ def taken_in(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     bucket = ReviewBucket(store_of(fake), fake.objects.__setitem__, folder)
     for night, cause in ((QUIET, "none"), (HELD, "defects")):
-        rows = bucket.take_in(night, pictures(night, 10, ("left/", "right/")))
+        rows = bucket.ingest(night, pictures(night, 10, ("left/", "right/")))
         bucket.watch(night, rows, cause)
     return fake.objects, folder
 
@@ -346,7 +346,7 @@ def test_pictures_are_bounded(browser, bucket, images):
     night = date(2026, 5, 6)
     source = np.random.default_rng(1)
     large = to_png(source.integers(0, 255, (1500, 2000, 3), dtype=np.uint8))
-    bucket.watch(night, bucket.take_in(night, {"large.png": large}), "defects")
+    bucket.watch(night, bucket.ingest(night, {"large.png": large}), "defects")
     page = f"/products/bolt/nights/{night}"
     (ref,) = re.findall(r'data-ref="(\w+)"', browser.get(page).text)
 
