@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from flows.ingest import ingest
 from flows.jobs.first_images import still_waiting
 from flows.jobs.judging import PromotionOutcome
-from flows.jobs.ledger import note_glance, open_ledger, sync_history
+from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
@@ -36,6 +36,7 @@ from flows.train import train
 from mlflow_models import registry
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.images.names import printable
+from reconad_plugin.ledger.glance import note_glance
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
@@ -87,7 +88,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         record = monitor(product, night)
         emit_alarm(product, ledger, night, record)
         action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]))
-    note_glance(product)
+    note_glance(opened.store, opened.layout)
     get_run_logger().info("night %s: %s", night, action)
     if is_scheduled:
         emit(NIGHT_ENDED, product, {"night": night.isoformat(), "action": str(action)})

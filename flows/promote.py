@@ -7,13 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.jobs import judging
 from flows.jobs.judging import Contenders, PromotionOutcome
-from flows.jobs.ledger import (
-    note_glance,
-    open_ledger,
-    open_ledger_to_train,
-    see_history,
-    sync_history,
-)
+from flows.jobs.ledger import open_ledger, open_ledger_to_train, see_history, sync_history
 from flows.jobs.product import Product, open_product
 from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
@@ -23,6 +17,7 @@ from reconad_plugin.config.names import parse_night
 from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.judge import Verdict
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.ledger.glance import note_glance
 
 
 @flow(name="promote", flow_run_name="promote {product} {night}")
@@ -111,6 +106,6 @@ def carry_out(
         emit(MODEL_REJECTED, product.name, payload)
         alias_log.reject(product.name, number)
         outcome = PromotionOutcome(registry.REJECTED, number)
-    note_glance(product.name)
+    note_glance(product.store, product.layout)
     get_run_logger().info("version %s %s: %s", number, outcome.kind, verdict.reason)
     return outcome

@@ -6,13 +6,14 @@ from typing import Final
 from prefect import flow, get_run_logger
 
 from flows.jobs.judging import PromotionOutcome
-from flows.jobs.ledger import note_glance, sync_history
+from flows.jobs.ledger import sync_history
 from flows.jobs.product import open_product
 from flows.runtime.events import emit_alias_move
 from flows.runtime.locks import MOVING, one_at_a_time, recover
 from flows.runtime.steps import fails_clearly
 from mlflow_models import alias_log, registry
 from reconad_plugin.config.names import parse_night
+from reconad_plugin.ledger.glance import note_glance
 
 NO_REASON: Final = "rolled back by hand"
 
@@ -44,6 +45,6 @@ def rollback(product: str, night: date, reason: str = NO_REASON) -> PromotionOut
         emit_alias_move(product, move)
         sync_history(opened)  # were it last and failed, a second try would roll back another one
         alias_log.finish(product, move)
-    note_glance(product)
+    note_glance(opened.store, opened.layout)
     get_run_logger().info("version %s rolled back, %s serves: %s", bad, move.version, reason)
     return PromotionOutcome(registry.ROLLED_BACK, bad)

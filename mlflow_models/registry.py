@@ -210,6 +210,7 @@ def read_facts(product: str, entries: Iterable[Version] | None = None) -> list[V
             cause=entry.cause,
             state=entry.state,
             has_served=entry.promoted_night is not None or entry.number == serving,
+            serves=entry.number == serving,
             promoted_night=entry.promoted_night,
             rolled_back_night=entry.rolled_back_night,
         )

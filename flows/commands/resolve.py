@@ -1,11 +1,11 @@
 """A person ends an alarm: what is seen from a night on is normal now."""
 
 from flows.commands.options import ResolveOptions
-from flows.jobs.ledger import note_glance
 from flows.jobs.product import open_product
 from flows.runtime.events import ALARM_ENDED, emit
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.ledger.glance import note_glance
 
 
 def run(options: ResolveOptions) -> None:
@@ -26,7 +26,7 @@ def run(options: ResolveOptions) -> None:
             f"see `reconad status {product}`"
         )
     opened.records.resolve(night, options.note)
-    note_glance(product)
+    note_glance(opened.store, opened.layout)
     said = f"A person resolved it: {options.note}" if options.note else "A person resolved it."
     payload = {"night": record.night, "cause": record.cause, "since": record.began}
     emit(ALARM_ENDED, product, payload | {"evidence": said})

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 import pandas as pd
 
 from flows.commands.options import ReviewOptions
-from flows.jobs.ledger import note_glance
 from flows.jobs.product import Product, open_product
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
@@ -19,6 +18,7 @@ from reconad_plugin.ledger.deciding import (
     describe_decision,
     marks,
 )
+from reconad_plugin.ledger.glance import note_glance
 from reconad_plugin.ledger.golden_defects import follow_decision
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import (
@@ -84,7 +84,7 @@ def review_night(product: str, night: date, keys: Sequence[str], decision: Decis
     if keys:
         decided = set(table["sha256"][_chosen(table, keys)])
         follow_decision(opened.store, opened.layout, decided, decision)
-        note_glance(product)
+        note_glance(opened.store, opened.layout)
     if table.empty:
         print(f"{product} {night}: no image waits")
     scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")

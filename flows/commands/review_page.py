@@ -9,7 +9,6 @@ from functools import partial
 from typing import Final
 
 from flows.commands.options import ReviewPageOptions
-from flows.jobs.ledger import note_glance
 from flows.jobs.product import open_product
 from flows.jobs.progress import warn
 from monitoring.review_page.app import build_app
@@ -62,7 +61,6 @@ def open_reviewed(name: str) -> ReviewedProduct:
         product.records,
         product.limits,
         load_detector=partial(_load_detector, name),
-        note_decision=partial(note_glance, name),
     )
 
 

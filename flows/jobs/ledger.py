@@ -1,17 +1,12 @@
 """The ledger of a product: its nights from the bucket, its versions from the registry."""
 
-import logging
 from collections.abc import Sequence
 
-from flows.jobs.product import Product, open_product
+from flows.jobs.product import Product
 from mlflow_models import registry
-from reconad_plugin.errors import ReconadError
-from reconad_plugin.ledger.glance import Glance, write_glance
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger, read_ledger
 from reconad_plugin.store.golden_images import read_golden_images
-
-_logger = logging.getLogger(__name__)
 
 
 def sync_history(product: Product, versions: Sequence[registry.Version] | None = None) -> History:
@@ -54,15 +49,3 @@ def open_ledger_to_train(product: Product) -> Ledger:
     return read_ledger(
         product.store, product.layout, product.records, history, frozenset(golden.hashes)
     )
-
-
-def note_glance(name: str) -> None:
-    """Keep how a product stands now, for whoever sees many at once. What was done is done: where
-    this fails, a warning says so, and the next night notes it."""
-    try:
-        product = open_product(name)
-        ledger = open_ledger(product, read_history(product))
-        champion = registry.number_by_alias(name, registry.CHAMPION)
-        write_glance(product.store, product.layout, Glance.of(name, ledger, champion))
-    except ReconadError as error:
-        _logger.warning("how %s stands could not be noted for `reconad status`: %s", name, error)

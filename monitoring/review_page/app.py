@@ -34,6 +34,7 @@ from monitoring.review_page.product import ReviewedProduct
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError, ReconadError
 from reconad_plugin.images.names import printable
+from reconad_plugin.ledger.glance import note_glance
 from reconad_plugin.ledger.manifest import accepted_rows, read_manifest
 
 MOST_PICTURES_BYTES: Final = 2**27  # of the pictures that are kept in memory
@@ -169,7 +170,7 @@ def _add_decisions(app: FastAPI, page: ReviewPage) -> None:
         opened, form = page.product(product), Form.parse(body)
         lost = take_decision(opened, page.night(product, night), form, page.now())
         changed = _changed(request, page, product, night, form, _in_one_sentence(lost))
-        changed.background = BackgroundTask(opened.note_decision)  # nobody waits for it
+        changed.background = BackgroundTask(note_glance, opened.store, opened.layout)
         return changed
 
     @app.post("/products/{product}/nights/{night}/golden")

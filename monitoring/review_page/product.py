@@ -22,7 +22,6 @@ class ReviewedProduct:
     records: NightRecords
     limits: ImageLimits
     load_detector: Callable[[str], Detector]  # loads a version by its number
-    note_decision: Callable[[], None] = lambda: None  # called after each decision, to its end
 
     def read_image(self, sha256: str, key: str) -> bytes:
         """Read the bytes of an accepted image, from the cache where they are there."""

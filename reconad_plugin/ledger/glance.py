@@ -2,12 +2,16 @@
 changes it, so that three hundred products are seen at once."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Final
 
-from reconad_plugin.ledger.ledger import Ledger
+from reconad_plugin.errors import ReconadError
+from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.ledger import Ledger, read_ledger
+from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.ledger.read_back import check_types, reading_back, unless_damaged
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -16,6 +20,8 @@ from reconad_plugin.watch.statistics import MATCHED_SCORE_STATISTIC
 
 TREND_NIGHTS: Final = 14
 LUMINANCE: Final = "luminance"
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,12 @@ class Glance:
     luminances: tuple[float, ...] = ()  # in [0, 1]
 
     @classmethod
-    def of(cls, product: str, ledger: Ledger, champion: str | None) -> "Glance":
-        """Sum up a product's ledger, and which version serves."""
+    def of(cls, product: str, ledger: Ledger) -> "Glance":
+        """Sum up a product's ledger."""
         last, is_open = ledger.last_record(), ledger.open_alarm(date.max)
         newest = list(ledger.records)[-TREND_NIGHTS:]
         shown = [record for night in newest if (record := ledger.records.get(night))]
-        facts = {each.number: each for each in ledger.history.versions}
-        serving = facts.get(champion or "")
+        serving = ledger.history.champion
         return cls(
             product=product,
             night=max((night.isoformat() for night in ledger.manifests), default=None),
@@ -49,7 +54,7 @@ class Glance:
             since=is_open.since if is_open else None,
             explanation=last.explanation if last else "",
             waiting=ledger.waiting_images(),
-            champion=champion,
+            champion=serving.number if serving else None,
             champion_since=serving.promoted_night if serving else None,
             scores=tuple(
                 each.statistics.values[MATCHED_SCORE_STATISTIC]
@@ -101,6 +106,17 @@ class Glance:
 def write_glance(store: ObjectStore, layout: ProductLayout, glance: Glance) -> None:
     """Keep how a product stands."""
     store.write(layout.glance, glance.to_json(), "application/json")
+
+
+def note_glance(store: ObjectStore, layout: ProductLayout) -> None:
+    """Keep how a product stands now. What led here is done: where this fails, a warning says so,
+    and the next night notes it."""
+    records = NightRecords(store, layout)
+    try:
+        ledger = read_ledger(store, layout, records, records.history() or History())
+        write_glance(store, layout, Glance.of(layout.product, ledger))
+    except ReconadError as error:
+        _logger.warning("how %s stands could not be noted: %s", layout.product, error)
 
 
 def read_glance(store: ObjectStore, layout: ProductLayout) -> Glance:

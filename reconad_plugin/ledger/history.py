@@ -28,6 +28,7 @@ class VersionFacts:
     has_served: bool = False  # is or was the champion
     promoted_night: str | None = None  # the night that it was let into service on
     rolled_back_night: str | None = None  # the night that a person took it out of service on
+    serves: bool = False  # is the champion, when this was last looked at
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class History:
     def rolled_back(self) -> frozenset[str]:
         """Numbers of the versions that were rolled back: what they said vouches for nothing."""
         return frozenset(each.number for each in self.versions if each.rolled_back_night)
+
+    @property
+    def champion(self) -> VersionFacts | None:
+        """The version that serves, when this was last looked at; None where none did."""
+        return next((each for each in self.versions if each.serves), None)
 
     def is_closed(self, night: date) -> bool:
         """Say whether the first version to serve was already trained on a night: what arrives for
@@ -76,7 +82,7 @@ class History:
 
     def updated(self, registered: Iterable[VersionFacts]) -> "History":
         """Take in what the registry says now; what it no longer has stays as it was last seen."""
-        known = {(each.number, each.run_id): each for each in self.versions}
+        known = {(each.number, each.run_id): replace(each, serves=False) for each in self.versions}
         for each in registered:
             before = known.get((each.number, each.run_id), each)
             known[each.number, each.run_id] = replace(

@@ -18,7 +18,7 @@ from tests.unit.test_ledger import FOUNDED, day, ledger
 
 LAYOUT = ProductLayout("bolt")
 PROMOTED = History(
-    (VersionFacts("1", "run", day(0).isoformat(), promoted_night=day(1).isoformat()),),
+    (VersionFacts("1", "run", day(0).isoformat(), promoted_night=day(1).isoformat(), serves=True),),
     founding_until=FOUNDED.founding_until,
 )
 
@@ -33,7 +33,7 @@ def test_an_open_alarm_and_waiting_images_need_a_person():
     """The alarm since the night it began; who serves, and since when."""
     told = ledger(6, {3: "none", 4: "none", 5: LIGHT}, PROMOTED, {day(5): review(day(5), 2)})
 
-    glance = Glance.of("bolt", told, "1")
+    glance = Glance.of("bolt", told)
 
     assert (glance.night, glance.cause, glance.since) == (
         day(5).isoformat(),
@@ -48,7 +48,7 @@ def test_a_resolved_alarm_needs_nobody():
     """It is over; the explanation stays."""
     told = ledger(6, {4: "none", 5: LIGHT}, PROMOTED, resolved=[5])
 
-    glance = Glance.of("bolt", told, "1")
+    glance = Glance.of("bolt", told)
 
     assert not glance.needs_a_person
     assert glance.since is None
@@ -56,7 +56,7 @@ def test_a_resolved_alarm_needs_nobody():
 
 def test_a_product_without_a_night_has_nothing_to_tell():
     """And needs nobody."""
-    glance = Glance.of("bolt", ledger(0, {}, History()), None)
+    glance = Glance.of("bolt", ledger(0, {}, History()))
 
     assert glance == Glance("bolt", waiting={})
     assert glance.champion_nights is None
@@ -66,7 +66,7 @@ def test_the_trend_has_the_newest_nights():
     """As many as fit a line."""
     told = ledger(TREND_NIGHTS + 2, dict.fromkeys(range(1, TREND_NIGHTS + 2), "none"), PROMOTED)
 
-    glance = Glance.of("bolt", told, "1")
+    glance = Glance.of("bolt", told)
 
     assert len(glance.luminances) == len(glance.scores) == TREND_NIGHTS
 
