@@ -25,6 +25,7 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.own_wheel import NAME, own_wheel
+from mlflow_models.registry import find_version
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
@@ -42,6 +43,7 @@ from reconad_plugin.detector.engine_files import ENGINES_FOLDER
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
+from reconad_plugin.ledger.threshold_setting import in_force
 
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
@@ -182,7 +184,8 @@ def log_model(detector: Detector, **log_options: Any) -> ModelInfo:
 
 
 def load_model(model_uri: str, engine: str | None = None) -> Detector:
-    """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI.
+    """Load the detector behind ``models:/reconad-<product>@champion`` or any model URI, as it
+    serves: with the threshold that a person set on the version, where one did.
 
     ``engine`` says what scores in it; see ``persistence.load_detector``.
 
@@ -190,6 +193,16 @@ def load_model(model_uri: str, engine: str | None = None) -> Detector:
         ConfigError: there is no such model.
         ModelFormatError: it is no model of ours, or broken.
     """
+    found = find_version(model_uri)
+    if found is None:
+        return load_calibrated(model_uri, engine)
+    threshold = in_force(found.thresholds)
+    calibrated = load_calibrated(found.uri, engine)
+    return calibrated if threshold is None else calibrated.held_against(threshold)
+
+
+def load_calibrated(model_uri: str, engine: str | None = None) -> Detector:
+    """Load a detector with the thresholds that were calibrated; see ``load_model``."""
     with tempfile.TemporaryDirectory() as folder:
         path = download_model(model_uri, folder) / DATA_FOLDER
         if not path.is_dir():

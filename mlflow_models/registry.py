@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -13,8 +13,14 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from mlflow_models.server import open_client, outage
 from reconad_plugin.errors import ConfigError, NoChampionError
+from reconad_plugin.images.names import as_text
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import VersionFacts
+from reconad_plugin.ledger.threshold_setting import (
+    ThresholdSetting,
+    read_settings,
+    write_settings,
+)
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -37,8 +43,12 @@ REASON_TAG: Final = "reconad.reason"
 PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
 ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
 
+THRESHOLD_TAG: Final = "reconad.threshold"  # what persons set, oldest first
+
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled_back"
 PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
+
+_OF_VERSION: Final = re.compile(r"models:/+([^/@]+)(?:/(\d+)|@([^/@]+))/?")
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,15 @@ class Version:
     def rolled_back_night(self) -> str | None:
         """The night that a person took it out of service on."""
         return self.tags.get(ROLLED_BACK_NIGHT_TAG)
+
+    @property
+    def thresholds(self) -> tuple[ThresholdSetting, ...]:
+        """The thresholds that persons set on it, oldest first.
+
+        Raises:
+            ModelFormatError: its tag is damaged.
+        """
+        return read_settings(self.tags.get(THRESHOLD_TAG, "[]"))
 
     @property
     def is_rolled_back(self) -> bool:
@@ -183,6 +202,28 @@ def number_of(model_uri: str) -> str:
     return str(open_client().get_model_version_by_alias(name, which).version)
 
 
+def find_version(model_uri: str) -> Version | None:
+    """Return the version behind ``models:/<name>/<number>`` or ``..@<alias>``; None where the URI
+    is another one, or leads to none.
+
+    Raises:
+        PlatformError: MLflow does not answer.
+    """
+    found = _OF_VERSION.fullmatch(model_uri)
+    if found is None or as_text(model_uri) != model_uri:
+        return None
+    name, number, alias = found.groups()
+    client = open_client()
+    try:
+        if alias is not None:
+            return _version(client.get_model_version_by_alias(name, alias))
+        return _version(client.get_model_version(name, number))
+    except MlflowException as error:
+        if (down := outage(error)) is not None:
+            raise down from None
+        return None
+
+
 def versions(product: str) -> list[Version]:
     """List all versions, oldest first; none where there is no registered model yet."""
     try:
@@ -244,6 +285,18 @@ def set_tags(
         client.set_model_version_tag(name, number, tag, value)
     if description is not None:
         client.update_model_version(name, number, description=description)
+
+
+def set_threshold(product: str, number: str, setting: ThresholdSetting) -> Version:
+    """Set the threshold of a version; return it with what was set.
+
+    Raises:
+        ConfigError: there is no such version, or the setting breaks a rule.
+    """
+    before = version(product, number)
+    tags = {THRESHOLD_TAG: write_settings(before.thresholds, setting.check())}
+    set_tags(product, number, tags)
+    return replace(before, tags=before.tags | tags)
 
 
 def challenge(product: str, number: str) -> None:

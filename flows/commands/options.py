@@ -22,7 +22,7 @@ from flows.commands.option_types import (
     opt,
     opt_count,
 )
-from flows.commands.parse import parse_number
+from flows.commands.parse import parse_number, parse_size
 
 VERSION_HELP: Final = "a number, champion, previous_champion or challenger"
 
@@ -153,6 +153,26 @@ class RescoreOptions:
     version: Annotated[str, opt("--version", "N|ALIAS", VERSION_HELP)]
     nights: Annotated[str, opt("--nights", "FROM..TO", f"{NIGHT}..{NIGHT}, or one night")]
     out: Annotated[File, opt("--out", "DIR", "write a row a picture and a sheet a night")] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOptions:
+    """Try another threshold on the last nights and the known defects, or let it hold."""
+
+    product: Product
+    version: Annotated[str, opt("--version", "N|ALIAS", VERSION_HELP)] = "champion"
+    try_: Annotated[
+        float | None, opt("--try", "SCORE", "say what it would reject and miss", parse_size)
+    ] = None
+    set: Annotated[
+        float | None, opt("--set", "SCORE", "let it hold, without a training", parse_size)
+    ] = None
+    calibrated: Annotated[bool, opt("--calibrated", None, "let the calibrated one hold again")] = (
+        False
+    )
+    by: Annotated[Text, opt("--by", "NAME", "the person who sets it")] = None
+    why: Annotated[Text, opt("--why", "TEXT", "the reason, kept with the version")] = None
     json: Json = None
 
 

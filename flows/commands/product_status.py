@@ -17,6 +17,7 @@ from flows.jobs.product import open_product
 from mlflow_models import alias_log, registry
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.threshold_setting import in_force
 
 _OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms"
 _OF_A_MOVE: Final = "version by instead_of reason is_open"
@@ -77,7 +78,11 @@ class ProductStatus:
                 for move, end in self.served
             ],
             "versions": [
-                {"version": version.number, **_picked(version, _OF_A_VERSION)}
+                {
+                    "version": version.number,
+                    **_picked(version, _OF_A_VERSION),
+                    "thresholds": [vars(each) for each in version.thresholds],
+                }
                 for version in self.versions
             ],
         }
@@ -93,7 +98,8 @@ def show_product(product: str, json: Path | None) -> None:
     write_json(status.to_dict(), json)
     console = Console()
     console.print(_serving_line(status), highlight=False, markup=False)
-    for line in [*watch_lines(status.watch), *waiting_lines(status)]:
+    lines = [*threshold_lines(status), *watch_lines(status.watch), *waiting_lines(status)]
+    for line in lines:
         console.print(line, highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
     for move, end in status.served:
@@ -153,6 +159,14 @@ def watch_lines(watch: WatchStatus | None) -> list[str]:
     if not watch.is_open:
         return [f"night {record.night}: the alarm {alarm}, was resolved or a version answered it"]
     return [f"night {record.night}: ALARM {alarm}", record.explanation]
+
+
+def threshold_lines(status: ProductStatus) -> list[str]:
+    """Write which threshold a person set on the champion, and why."""
+    serving = next((each for each in status.versions if each.number == status.champion), None)
+    if serving is None or in_force(serving.thresholds) is None:
+        return []
+    return [f"its threshold was set to {serving.thresholds[-1]}"]
 
 
 def waiting_lines(status: ProductStatus) -> list[str]:

@@ -65,6 +65,7 @@ COMMANDS: Final = (
     Command("review-page", PEOPLE, options.ReviewPageOptions),
     Command("resolve", PEOPLE, options.ResolveOptions),
     Command("rescore", PEOPLE, options.RescoreOptions),
+    Command("threshold", PEOPLE, options.ThresholdOptions),
     Command("demo", PLATFORM, options.DemoOptions),
     Command("platform", PLATFORM, options.PlatformOptions),
     Command("benchmark", BENCHMARKS, options.BenchmarkOptions),

@@ -54,7 +54,7 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> Bac
             version = registry.version(product, number)
         except ConfigError:  # somebody deleted it
             return None
-        return float(flavor.load_model(version.uri).calibration.image_threshold)
+        return float(flavor.load_calibrated(version.uri).calibration.image_threshold)
 
     added, left_out = list[date](), list[date]()
     for night in night_bar(product, wanted):
@@ -62,7 +62,7 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> Bac
         if record is None or table is None:
             left_out.append(night)
             continue
-        threshold = threshold_of(record.model_version)
+        threshold = record.statistics.set_threshold or threshold_of(record.model_version)
         run = dashboard_run(night, table, record, threshold, ledger)
         add_night(workspace, product, record, run.snapshot)
         added.append(night)

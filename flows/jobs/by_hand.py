@@ -115,7 +115,7 @@ def finetune(
     Raises:
         ModelFormatError: the version has no list of what it learnt from.
     """
-    base = flavor.load_model(model_uri, engine=TORCH).taking(max_pixels)
+    base = flavor.load_calibrated(model_uri, engine=TORCH).taking(max_pixels)
     learnt = read_training_images(model_uri)
     learnt = learnt[learnt["split"] != BORROWED_LIGHT]
     tags = tags_of(model_uri)

@@ -71,7 +71,7 @@ def export(job: ExportJob) -> Export:
         )
     if job.out is not None and job.out.exists() and (job.out.is_file() or any(job.out.iterdir())):
         raise ConfigError(f"--out must be a folder that is empty or not there; got {job.out}")
-    detector = flavor.load_model(job.model_uri, engine=TORCH)
+    detector = flavor.load_calibrated(job.model_uri, engine=TORCH)
     folder = None if job.data is None else open_source(job.data)
     images = _load_images(detector, job.model_uri, folder)
     figures = []

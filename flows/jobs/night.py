@@ -70,10 +70,12 @@ def score_night(product: Product, ledger: Ledger, night: date) -> ScoredNight | 
         detector.calibration.normal_scores,
         detector.calibration.image_threshold,
         detector.matched_calibration.normal_scores,
-        detector.matched_calibration.image_threshold,
+        detector.matched_threshold,
         is_trained_on=night.isoformat() <= version.night,
     )
-    statistics = replace(statistics, repeats=most_repeated(manifest))
+    statistics = replace(
+        statistics, repeats=most_repeated(manifest), set_threshold=detector.set_threshold
+    )
     return ScoredNight(version, detector, table, statistics)
 
 

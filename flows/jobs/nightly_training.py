@@ -108,7 +108,7 @@ def training_job(
             _logger.warning(describe_cost(whole, size))
     last = max(chosen.rows["night"], default=night.isoformat())  # that it learns from
     if base is not None:
-        purpose, load = jobs.FINETUNING, partial(flavor.load_model, base.uri, engine=TORCH)
+        purpose, load = jobs.FINETUNING, partial(flavor.load_calibrated, base.uri, engine=TORCH)
         last = night.isoformat()
         start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
         if (of_base := registry.image_size_of(base.tags)) is not None:
@@ -146,7 +146,7 @@ def _settle(chosen: TrainingSet, base: registry.Version | None) -> Settled:
         return Settled(settings)
     base = base or registry.version_by_alias(product.name, registry.CHAMPION)
     if base is not None:
-        return Settled(settle_as(settings, flavor.load_model(base.uri)))
+        return Settled(settle_as(settings, flavor.load_calibrated(base.uri)))
     pictures = [
         PictureFile(key, position, partial(product.read_image, sha256, key))
         for key, position, sha256 in chosen.rows[["key", "position", "sha256"]].itertuples(

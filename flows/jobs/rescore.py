@@ -107,7 +107,9 @@ class Rescoring:
             chunks.append(table)
         now = pd.concat(chunks, ignore_index=True)
         then = unless_damaged(partial(self.product.records.scores, night))
-        compared = compare(now, then, self.threshold_of)
+        record = unless_damaged(partial(self.product.records.record, night))
+        was_set = None if record is None else record.statistics.set_threshold
+        compared = compare(now, then, self.threshold_of if was_set is None else lambda _: was_set)
         part_of = self.product.part_of
         parts = [] if part_of is None else [part_of(key) for key in compared["key"]]
         calibration = self.detector.calibration
@@ -181,10 +183,8 @@ def open_rescoring(product: str, version: str, first: date, last: date) -> Resco
 
     @cache
     def threshold_of(number: str) -> float | None:
-        if number == chosen.number:
-            return _only_threshold(detector)
         try:
-            return _only_threshold(flavor.load_model(registry.version(product, number).uri))
+            return _only_threshold(flavor.load_calibrated(registry.version(product, number).uri))
         except ConfigError:  # somebody deleted it
             return None
 

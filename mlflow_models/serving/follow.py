@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +26,12 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
+from mlflow_models.registry import THRESHOLD_TAG
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.settings import FOLLOW_NOTHING
 from mlflow_models.serving.version import Holder, ServedVersion
 from reconad_plugin.errors import ModelFormatError, PlatformError, ReconadError
+from reconad_plugin.ledger.threshold_setting import in_force, read_settings
 
 JITTER: Final = 0.25  # share of a pause, so that many servers do not ask at once
 MOST_PAUSE_S: Final = 60.0  # between two tries of what has failed
@@ -54,8 +56,21 @@ class Alias:
         return f"models:/{self.model_name}@{self.alias}"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What should serve."""
+
+    number: str  # of the version
+    threshold: float | None  # that a person set on it; None: the calibrated one holds
+
+    @classmethod
+    def of(cls, served: ServedVersion | None) -> "Wanted | None":
+        """Say what serves already."""
+        return None if served is None else cls(served.number, served.threshold)
+
+
 class Follower:
-    """Keeps a holder at the version that an alias points to."""
+    """Keeps a holder at the version that an alias points to, and at its threshold."""
 
     def __init__(
         self,
@@ -78,19 +93,20 @@ class Follower:
         """
         self.followed, self._holder, self._load, self._download = followed, holder, load, download
         self._on_absent, self._keep, self._clock_s = on_absent, keep, clock_s
-        self.wanted = holder.number  # what the alias pointed to, last seen
+        self.wanted = Wanted.of(holder.served)  # what the registry said last
         self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
         self._said: str | None = None
 
     @property
     def is_up_to_date(self) -> bool:
         """Whether the version that should serve does, as far as the registry was heard."""
-        return self.wanted == self._holder.number
+        return self.wanted == Wanted.of(self._holder.served)
 
     def check(self) -> None:
-        """Look at the alias once, and take up the version behind it if it is another. Never raises:
-        whatever is wrong is logged, once until it changes, and the present version serves on. What
-        could not be taken up is tried again, after longer and longer pauses."""
+        """Look at the alias once, and take up the version behind it if it is another, or has
+        another threshold. Never raises: whatever is wrong is logged, once until it changes, and
+        the present version serves on. What could not be taken up is tried again, after longer and
+        longer pauses."""
         try:
             wanted = self._ask()
             if wanted != self.wanted:
@@ -117,13 +133,14 @@ class Follower:
             time.sleep(poll_s * jitter.uniform(1 - JITTER, 1 + JITTER))
             self.check()
 
-    def _ask(self) -> str | None:
+    def _ask(self) -> Wanted | None:
         try:
             name, alias = self.followed.model_name, self.followed.alias
-            number = str(open_client().get_model_version_by_alias(name, alias).version)
+            found = open_client().get_model_version_by_alias(name, alias)
+            number = str(found.version)
             if not number.isdigit():  # something else answers at this address
                 raise PlatformError("MLflow must name a version; what answers does not")
-            return number
+            return Wanted(number, in_force(read_settings(found.tags.get(THRESHOLD_TAG, "[]"))))
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 if self._on_absent is not None:
@@ -131,13 +148,23 @@ class Follower:
                 raise PlatformError(f"it points to no version: {said_by(error)}") from None
             raise outage(error) or error from None
 
-    def _take_up(self, number: str) -> None:
-        began_s, before = self._clock_s(), self._holder.number
+    def _take_up(self, wanted: Wanted) -> None:
+        serving = self._holder.served
+        if serving is not None and serving.number == wanted.number:
+            changed = replace(serving, threshold=wanted.threshold)
+            threshold = changed.detector.calibration.image_threshold
+            self._holder.take(changed)
+            _logger.warning("the threshold of version %s is %g now", wanted.number, threshold)
+            return
+        self._load_version(wanted, None if serving is None else serving.number)
+
+    def _load_version(self, wanted: Wanted, before: str | None) -> None:
+        began_s, number = self._clock_s(), wanted.number
         uri = f"models:/{self.followed.model_name}/{number}"
         with tempfile.TemporaryDirectory() as folder:
             path = self._download(uri, folder)
             check_memory(SIZES_NEEDED * _size_bytes(path), free_memory_bytes())
-            loaded = self._read(path, uri)
+            loaded = replace(self._read(path, uri), threshold=wanted.threshold)
             warm_up(loaded)
             self._holder.take(loaded)
             if self._keep is not None:
@@ -165,9 +192,11 @@ class Follower:
     def _say(self, error: Exception) -> None:
         reason = str(error) if isinstance(error, ReconadError) else said_by(error)
         what = f"{self.followed} cannot be followed for now"
-        if not self.is_up_to_date:
-            what = f"version {self.wanted} of {self.followed.model_name} cannot be taken up"
-        line = f"{what}; version {self._holder.number} stays: {reason}"
+        if (wanted := self.wanted) is not None and not self.is_up_to_date:
+            what = f"version {wanted.number} of {self.followed.model_name} cannot be taken up"
+        serving = self._holder.served
+        number = None if serving is None else serving.number
+        line = f"{what}; version {number} stays: {reason}"
         if line != self._said:
             _logger.warning("%s", line)
         self._said = line

@@ -20,11 +20,6 @@ class Shadow:
     columns: tuple[str, ...]  # that the server hands on
     served: ServedVersion | None = None  # None while there is none
 
-    @property
-    def number(self) -> str | None:
-        """Number of the version; None while there is none."""
-        return None if self.served is None else self.served.number
-
     def take(self, version: ServedVersion) -> None:
         """Put another version in."""
         self.served = version

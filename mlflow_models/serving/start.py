@@ -87,7 +87,7 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
 
     def load_with_limit(path: Path) -> ServedVersion:
         loaded = load(path)
-        return replace(loaded, detector=loaded.detector.taking(most_pixels))
+        return replace(loaded, loaded=loaded.loaded.taking(most_pixels))
 
     origin = replace(origin, load=load_with_limit)
     most_rows = None if started is None else settings.max_rows

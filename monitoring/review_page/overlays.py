@@ -88,7 +88,7 @@ def _see(detector: Detector, product: ReviewedProduct, image: AskedImage) -> See
     positions = [image.position]
     if image.is_matched:
         scores = detector.score_matched(pixels, positions)
-        threshold = detector.matched_calibration.image_threshold
+        threshold = detector.matched_threshold
     else:
         scores = detector.score(pixels, positions)
         threshold = float(detector.decide(pixels, scores).image_threshold[0])

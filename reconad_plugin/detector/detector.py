@@ -32,6 +32,7 @@ from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import Option, model_spec
 
 BATCH_SIZE: Final = 32
+_LEAST_THRESHOLD: Final = 1e-12  # of a calibration whose scores are next to nothing
 TORCH: Final = "torch"  # name of the engine that scores with the network itself
 
 
@@ -140,6 +141,8 @@ class Detector:
     # ``normal_map`` alone
     contexts: ContextMaps | None = None
     self_test: SelfTest | None = None  # None for a version of before, and for large pictures
+    # by how much a person raised the threshold of ``calibration`` from what was calibrated
+    threshold_ratio: float = 1.0
 
     @property
     def known_contexts(self) -> ContextMaps | None:
@@ -153,6 +156,16 @@ class Detector:
         """Of what the engine loads, and that of the witness where there is one."""
         other = 0 if self.witness is None else self.witness.detector.size_bytes
         return self.engine.size_bytes + other
+
+    @property
+    def set_threshold(self) -> float | None:
+        """The threshold that a person set; None where that of the calibration holds."""
+        return None if self.threshold_ratio == 1 else self.calibration.image_threshold
+
+    @property
+    def matched_threshold(self) -> float:
+        """The threshold of scores with the light matched."""
+        return self.matched_calibration.image_threshold * self.threshold_ratio
 
     @property
     def network_size_px(self) -> ImageSize:
@@ -176,15 +189,21 @@ class Detector:
         return replace(self, limits=replace(self.limits, max_pixels=max_pixels))
 
     def held_against(self, image_threshold: float) -> "Detector":
-        """Return the same detector with another threshold of the score, whatever the light."""
+        """Return the same detector with another threshold of the score, whatever the light; that
+        of scores with the light matched moves by the same ratio."""
+        ratio = image_threshold / max(self.calibration.image_threshold, _LEAST_THRESHOLD)
         levels = self.light_levels
         if levels is not None:
             others = [
                 replace(each, image_threshold=image_threshold) for each in levels.calibrations
             ]
             levels = replace(levels, calibrations=tuple(others))
-        calibration = replace(self.calibration, image_threshold=image_threshold)
-        return replace(self, calibration=calibration, light_levels=levels)
+        return replace(
+            self,
+            calibration=replace(self.calibration, image_threshold=image_threshold),
+            light_levels=levels,
+            threshold_ratio=self.threshold_ratio * ratio,
+        )
 
     def with_self_test(self, image: Pictures) -> "Detector":
         """Return the same detector with a self-test: a (3, S, S) normal image."""

@@ -103,11 +103,11 @@ def _score(
         columns[name][at] = values
         columns[name] = columns[name].astype(values.dtype)
     matched = detector.score_matched(images, positions)
-    threshold = detector.matched_calibration.image_threshold
+    calibrated = detector.matched_calibration.image_threshold  # what cells mean stays comparable
     return {
         **columns,
         "matched_score": matched.pred_score,
-        "is_suspect": matched.pred_score > threshold,
+        "is_suspect": matched.pred_score > detector.matched_threshold,
         "map_extent": map_extent(pixels_inside(matched.anomaly_map, detector.region)),
-        "map_cells": map_cells(matched.anomaly_map, threshold),
+        "map_cells": map_cells(matched.anomaly_map, calibrated),
     }

@@ -20,12 +20,11 @@ from reconad_plugin.ledger.splits import JUDGE
 from reconad_plugin.metrics.intervals import index_parts
 from reconad_plugin.simulation.anomalies import simulate_anomalies
 from reconad_plugin.simulation.presets import STAINS
-from reconad_plugin.store.golden_images import GoldenImage, GoldenImages
+from reconad_plugin.store.golden_images import NORMAL, GoldenImage, GoldenImages
 from reconad_plugin.store.pixels import PixelCache
 
 REAL, SIMULATED = "real", "simulated"
 
-_NORMAL: Final = "normal"
 _NUMBERED: Final = " simulated "  # between an image's name and the number of its anomaly
 
 
@@ -158,15 +157,13 @@ def read_golden(
     """
     if golden.unreadable:
         raise golden.unreadable[0]
-    placed = [(image, image.defect or _folder(golden.prefix, image.key)) for image in golden.images]
-    normal = [
-        image for image, folder in placed if folder == _NORMAL and image.sha256 not in fitted_to
-    ]
-    anomalous = [image for image, folder in placed if folder != _NORMAL]
+    placed = [(image, golden.shows(image)) for image in golden.images]
+    normal = [image for image, shows in placed if shows == NORMAL and image.sha256 not in fitted_to]
+    anomalous = [image for image, shows in placed if shows != NORMAL]
     if not anomalous:
         return None
     keys, names = tuple(each.key for each in normal), tuple(each.key for each in anomalous)
-    defects = tuple(folder for _, folder in placed if folder != _NORMAL)
+    defects = tuple(shows for _, shows in placed if shows != NORMAL)
     labels = GoldenLabels(REAL, keys, ("",) * len(keys), names, defects)
     pixels = [_load(golden, images, size, limits) for images in (normal, anomalous)]
     return GoldenSet(pixels[0], pixels[1], labels)
@@ -180,17 +177,6 @@ def choose_held_out(rows: pd.DataFrame) -> pd.DataFrame:
     """
     held_out = rows[rows["split"] == JUDGE].sort_values(["night", "sha256"])
     return held_out.groupby("night").head(LIMITS.max_normal_a_night).tail(LIMITS.max_normal)
-
-
-def _folder(prefix: str, key: str) -> str:
-    """Return the folder of a golden image: ``normal``, or its type of defect."""
-    folder, _, name = key.removeprefix(prefix).partition("/")
-    if not name:
-        raise InvalidImageError(
-            "misplaced",
-            f"golden images lie in {prefix}normal/ or {prefix}<defect>/; got {key}: move it",
-        )
-    return folder
 
 
 def _load(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from reconad_plugin.errors import (
     AccessDeniedError,
@@ -19,6 +20,8 @@ from reconad_plugin.store.golden_notes import read_golden_notes
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.strays import is_foreign, is_left_by_system
+
+NORMAL: Final = "normal"  # folder of golden images that show no defect
 
 _MASKS = "masks/"
 _HASHES = 2  # of bytes and of pixels
@@ -64,10 +67,23 @@ class GoldenImages:
         key = image.key if image.defect is None else self.layout.golden_copy(image.sha256)
         return self.cache.get(image.sha256, lambda: self.store.read(key).content)
 
-    @property
-    def prefix(self) -> str:
-        """``<product>/golden/``."""
-        return self.layout.golden
+    def shows(self, image: GoldenImage) -> str:
+        """Return what an image shows: ``normal``, or its type of defect.
+
+        Raises:
+            InvalidImageError: it lies in no folder that says so.
+        """
+        if image.defect is not None:
+            return image.defect
+        prefix = self.layout.golden
+        folder, _, name = image.key.removeprefix(prefix).partition("/")
+        if not name:
+            raise InvalidImageError(
+                "misplaced",
+                f"golden images lie in {prefix}{NORMAL}/ or {prefix}<defect>/; got {image.key}: "
+                "move it",
+            )
+        return folder
 
 
 def read_golden_images(

@@ -115,7 +115,7 @@ def watch_night(
         },
         above_threshold=_check_count(*_above_threshold(known, tonight, new_levels), effect, limit),
         suspects=_check_count(
-            [each.suspects for each in unresolved], tonight.suspects, effect, limit
+            [each.suspects for each in _alike(unresolved, tonight)], tonight.suspects, effect, limit
         ),
         contrast=_check_contrast(unresolved, tonight.outliers, limit),
         ordinary_scores=np.array(scores).reshape(-1, len(names)),
@@ -176,13 +176,20 @@ def _above_threshold(
 
     Where a person said that a night of this version is the new normal, it and those after it
     count alone, and the calibration, which knows another world, does not. Suspects and contrast
-    are no part of that: what may be a defect stays one.
+    are no part of that: what may be a defect stays one. Nights that were held against another
+    threshold, since a person set one, do not count; the calibration's images do.
     """
     since = max((night.night for night in known if night.night in new_levels), default=None)
+    known = _alike(known, tonight)
     if since is None:
         return [night.above_threshold for night in known], tonight.above_threshold
     counted = [night.above_threshold for night in known if night.night >= since]
     return counted, replace(tonight.above_threshold, calibration_images=0, calibration_above=0)
+
+
+def _alike(known: Sequence[NightStatistics], tonight: NightStatistics) -> list[NightStatistics]:
+    """Choose the nights that were held against the same threshold, by calibration or a person."""
+    return [each for each in known if each.set_threshold == tonight.set_threshold]
 
 
 def _check_contrast(

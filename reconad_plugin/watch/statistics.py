@@ -105,6 +105,8 @@ class NightStatistics:
     images: int = 0  # that were looked at
     outliers: Outliers | None = None  # None while too few nights are known
     repeats: Repeats = Repeats()
+    # that a person had set on the version; None: the images were held against the calibrated one
+    set_threshold: float | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in a record's JSON."""

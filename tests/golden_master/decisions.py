@@ -109,7 +109,11 @@ def _scoring(product: Product, ledger: Ledger, night: date) -> Json | None:
         asked.append(uri.rpartition("/")[2])
         calibration = SimpleNamespace(normal_scores=(), image_threshold=0.0)
         return SimpleNamespace(
-            image_size_px=32, calibration=calibration, matched_calibration=calibration
+            image_size_px=32,
+            calibration=calibration,
+            matched_calibration=calibration,
+            matched_threshold=0.0,
+            set_threshold=None,
         )
 
     def summarise(*_: Any, is_trained_on: bool) -> None:

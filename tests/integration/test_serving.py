@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from flows.platform.processes import free_ports
 from mlflow_models import flavor, registry
 from reconad_plugin.ledger.served import read_served
+from reconad_plugin.ledger.threshold_setting import ThresholdSetting
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import open_bucket
 from tests.command_line import run
@@ -145,6 +146,23 @@ def test_a_server_follows_the_champion(server: Server, served: str) -> None:
         assert answer["image_threshold"] == own
         with urllib.request.urlopen(f"{server.url}/ready", timeout=5) as ready:
             assert json.loads(ready.read()) == {"ready": True, "model_version": number}
+
+
+def test_a_server_follows_a_threshold_that_a_person_set(server: Server) -> None:
+    """Its answers are held against it soon after, and against the calibrated one again when that is
+    set."""
+    row = {"dataframe_records": [{"image": encoded(8)}]}
+    calibrated = ask(server.url, row)["predictions"][0]["image_threshold"]
+    low = calibrated / 1e6
+
+    for threshold, wanted, label in ((low, low, True), (None, calibrated, False)):
+        setting = ThresholdSetting(threshold, "Ana", "to see", "2026-05-01")
+        registry.set_threshold(PRODUCT, "1", setting)
+        deadline_s = time.monotonic() + 30
+        while (answer := ask(server.url, row)["predictions"][0])["image_threshold"] != wanted:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        assert (answer["pred_label"], answer["model_version"]) == (label, "1")
 
 
 def test_a_folder_is_predicted_by_url_as_it_is_here(

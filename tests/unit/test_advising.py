@@ -155,7 +155,7 @@ def test_a_night_asks_for_no_advice_where_a_version_is(is_base, monkeypatch, tin
     """A fine-tuning keeps the model of its base, a retraining that of the version that serves."""
     version = SimpleNamespace(uri="models:/reconad-bolts/1")
     monkeypatch.setattr(nightly_training.registry, "version_by_alias", lambda *names: version)
-    monkeypatch.setattr(nightly_training.flavor, "load_model", lambda uri: tiny_detector)
+    monkeypatch.setattr(nightly_training.flavor, "load_calibrated", lambda uri: tiny_detector)
     monkeypatch.setattr(advising, "advise", None)  # nobody asks
 
     settled = _settle(training_set(), version if is_base else None)

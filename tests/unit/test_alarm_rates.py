@@ -192,8 +192,10 @@ def test_exceedance_alarms_keep_their_share(images, calibration, rank):
 def counted(place, above, images=40, calibration=(100, 2), **details):
     """A night whose suspects are counted; none of its images are above the other threshold."""
     held_out, at = calibration
+    threshold = details.pop("set_threshold", None)
     return replace(
         night(place, luminance=0.4, **details),
+        set_threshold=threshold,
         suspects=Exceedances(above, images, held_out, at),
         above_threshold=Exceedances(0, images, held_out, at),
     )
@@ -228,6 +230,7 @@ def test_count_is_held_against_the_ordinary_nights_too():
     [
         pytest.param({"model_version": "2"}, id="of another version"),
         pytest.param({"is_trained_on": True}, id="that the version learnt from"),
+        pytest.param({"set_threshold": 0.7}, id="held against another threshold"),
     ],
 )
 def test_nights_that_say_nothing_of_the_count_are_left_out(change):
@@ -235,6 +238,20 @@ def test_nights_that_say_nothing_of_the_count_are_left_out(change):
     odd = [counted(place, 10, **change) for place in range(9)]
 
     assert watch([*odd, counted(9, 12)]).suspects == watch([counted(9, 12)]).suspects
+
+
+def test_nights_since_a_threshold_was_set_are_compared():
+    """What they showed at the same threshold is what they are held against; scores go on."""
+    lamp = dict.fromkeys(("log_score", "log_matched_score"), 0.1)
+    earlier = [counted(place, 10, **lamp) for place in range(9)]
+    since = [counted(place, 1, set_threshold=0.7, **lamp) for place in range(9, 12)]
+    tonight = counted(12, 1, set_threshold=0.7, **lamp)
+
+    found = watch([*earlier, *since, tonight])
+
+    for each in (found.suspects, watch([*since, tonight]).suspects):
+        assert each.expected_share == pytest.approx((2 + 3) / (100 + 120))
+    assert found.checks["log_score"].expected is not None
 
 
 def test_alarmed_nights_say_nothing_of_the_count():

@@ -244,7 +244,7 @@ def test_pretraining_asks_for_the_name(tmp_path):
 def note_jobs(monkeypatch, base, learnt):
     """Fine-tunings go no further than their job; the base and what it learnt are made up."""
     jobs = []
-    monkeypatch.setattr(by_hand.flavor, "load_model", lambda uri, engine=None: base)
+    monkeypatch.setattr(by_hand.flavor, "load_calibrated", lambda uri, engine=None: base)
     monkeypatch.setattr(by_hand, "read_training_images", lambda uri: learnt)
     monkeypatch.setattr(by_hand, "run_of", lambda uri: "run")
     monkeypatch.setattr(by_hand, "tags_of", lambda uri: {})

@@ -1,6 +1,7 @@
 """A server takes up the version that an alias points to, and keeps its own where it cannot."""
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from mlflow_models import flavor
+from mlflow_models.registry import THRESHOLD_TAG
 from mlflow_models.serving import follow
 from mlflow_models.serving.follow import (
     Alias,
@@ -21,6 +23,7 @@ from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.persistence import load_detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
+from reconad_plugin.ledger.threshold_setting import ThresholdSetting, write_settings
 
 CHAMPION = Alias("reconad-gear", "champion")
 
@@ -30,13 +33,14 @@ class Registry:
 
     def __init__(self):
         self.number = "1"
+        self.tags = {}
         self.error = None
 
     def get_model_version_by_alias(self, name, alias):
         assert (name, alias) == ("reconad-gear", "champion")
         if self.error is not None:
             raise self.error
-        return SimpleNamespace(version=self.number)
+        return SimpleNamespace(version=self.number, tags=self.tags)
 
 
 @pytest.fixture
@@ -93,6 +97,31 @@ def test_an_alias_that_stays_is_left_alone(follower):
     follower.check()
 
     assert follower.pyfunc.served is before
+
+
+def test_a_threshold_that_a_person_set_is_taken_up_without_loading(follower, registry, caplog):
+    """It holds from the next request on, until the calibrated one does again, or another version
+    serves; a tag that cannot be read changes nothing."""
+    first = follower.pyfunc.served
+    calibrated = first.detector.calibration.image_threshold
+
+    def answers(tag, number="1"):
+        registry.number, registry.tags = number, {} if tag is None else {THRESHOLD_TAG: tag}
+        follower.check()
+        assert follower.pyfunc.served.number == number
+        return follower.pyfunc.served.detector.calibration.image_threshold
+
+    raised = ThresholdSetting(2 * calibrated, "Ana", "glare", "2026-05-01")
+    back = replace(raised, threshold=None)
+
+    assert answers(write_settings([], raised)) == 2 * calibrated
+    assert follower.pyfunc.served.loaded is first.loaded
+    assert follower.is_up_to_date
+    assert answers("damaged") == 2 * calibrated
+    assert "must be as reconad wrote them" in caplog.text
+    assert answers(write_settings([raised], back)) == calibrated
+    assert answers(write_settings([], raised)) == 2 * calibrated
+    assert answers(None, "2") == calibrated
 
 
 def test_a_version_that_fails_its_self_test_does_not_serve(follower, registry, clock, caplog):
@@ -201,7 +230,7 @@ def test_a_shadow_goes_when_its_alias_does(follower, registry, caplog):
     for error, number in ((absent, None), (None, "2"), (absent, None), (None, "3")):
         registry.error, registry.number = error, number
         made.check()
-        assert shadow.number == number
+        assert (shadow.served and shadow.served.number) == number
 
     assert "cannot be followed" not in caplog.text
 

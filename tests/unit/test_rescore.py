@@ -65,7 +65,8 @@ def bucket(make_normal, plant_defect, tmp_path, monkeypatch, tiny_detector):
 
     monkeypatch.setattr(job, "open_product", lambda name: product)
     monkeypatch.setattr(job, "trained_on", lambda version: frozenset())
-    monkeypatch.setattr(job.flavor, "load_model", load)
+    for name in ("load_model", "load_calibrated"):
+        monkeypatch.setattr(job.flavor, name, load)
     monkeypatch.setattr(registry, "version", version)
     monkeypatch.setattr(
         registry, "version_by_alias", lambda name, alias: {"champion": versions["2"]}.get(alias)

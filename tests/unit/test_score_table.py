@@ -164,3 +164,27 @@ def test_cells_are_logarithms_of_means_over_the_threshold():
     assert cells[1, CELLS - 1] == pytest.approx(np.log(6 + FLOOR))
     assert cells[1, 2 * CELLS] == pytest.approx(np.log(2 + FLOOR))
     assert np.isfinite(map_cells(maps, 0.0)).all()
+
+
+def test_a_threshold_that_a_person_set_decides_and_changes_no_figure(
+    tiny_detector, make_normal, rows
+):
+    """Labels and suspects follow it, by the same ratio; scores, p-values and cells compare with
+    those of the nights before."""
+    images = make_normal(3, 50)
+    before = score_table(tiny_detector, rows, images, "4")
+    low, high = (
+        score_table(tiny_detector.held_against(threshold), rows, images, "4")
+        for threshold in (before["pred_score"].min() / 2, before["pred_score"].max() * 100)
+    )
+
+    assert low["pred_label"].all()
+    assert not high["pred_label"].any()
+    assert not high["is_suspect"].any()
+    same = [name for name in COLUMNS if name not in ("pred_label", "is_suspect")]
+    for table in (low, high):
+        pd.testing.assert_frame_equal(table[same], before[same])
+    ratio = tiny_detector.held_against(3 * tiny_detector.calibration.image_threshold)
+    matched = tiny_detector.matched_calibration.image_threshold
+    assert ratio.matched_threshold == pytest.approx(3 * matched)
+    assert ratio.held_against(tiny_detector.calibration.image_threshold).set_threshold is None

@@ -61,7 +61,7 @@ def test_a_share_of_the_pictures_is_seen_and_the_same_by_all(tiny_detector, answ
     assert rows[0] == rows[1]
     assert 8 <= rows[0].count("2") <= 24
     first.drop()
-    assert first.number is None
+    assert first.served is None
     assert describe(answered[0], False, True, first).shadow_version is None
 
 

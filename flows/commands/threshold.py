@@ -1,0 +1,86 @@
+"""``reconad threshold``: what another threshold would do, and a person's word that it holds."""
+
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.commands.json_file import check_writable, write_json
+from flows.commands.options import ThresholdOptions
+from flows.jobs.product import open_product
+from flows.jobs.rescore import find_version
+from flows.jobs.threshold import Trial, open_trial
+from mlflow_models import registry
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.gate.threshold_trial import Tried, try_threshold
+from reconad_plugin.ledger.threshold_setting import ThresholdSetting, in_force
+
+
+def run(options: ThresholdOptions) -> None:
+    """Show what thresholds would do; set one where that is asked.
+
+    Raises:
+        ConfigError: a threshold to set comes without name or reason, or two are given.
+    """
+    check_writable(options.json)
+    given = [each for each in (options.try_, options.set) if each is not None]
+    if len(given) + options.calibrated > 1:
+        raise ConfigError(
+            "one of --try, --set and --calibrated is given at a time; got several: see "
+            "reconad threshold --help"
+        )
+    product, number = open_product(options.product), options.version
+    version = find_version(product.name, number)
+    is_set = options.set is not None or options.calibrated
+    if is_set:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        setting = ThresholdSetting(options.set, options.by or "", options.why or "", at).check()
+    trial = open_trial(product, version)
+    if is_set:
+        version = registry.set_threshold(product.name, version.number, setting)
+    asked = {"calibrated": trial.calibrated, "in force": in_force(version.thresholds)}
+    asked |= {"to try": options.try_}
+    tried = {
+        name: try_threshold(trial.images, threshold)
+        for name, threshold in asked.items()
+        if threshold is not None
+    }
+    write_json(_to_dict(options.product, trial, version, tried), options.json)
+    _print(trial, version, tried)
+
+
+def _print(trial: Trial, version: registry.Version, tried: dict[str, Tried]) -> None:
+    console = Console()
+    table = Table(
+        "", "threshold", "rejected", "missed defects",
+        title=f"Version {version.number} on its last nights and the known defects",
+    )  # fmt: skip
+    for name, each in tried.items():
+        rejected, missed = (
+            f"{part} of {whole}"
+            for part, whole in ((each.rejected, each.images), (each.missed, each.defects))
+        )
+        table.add_row(name, f"{each.threshold:.4g}", rejected, missed)
+    console.print(table)
+    for setting in version.thresholds:
+        console.print(f"set to {setting}", highlight=False, markup=False)
+    if version.thresholds:
+        console.print(
+            "A server that follows takes it up within seconds; nights from the next one on are "
+            "held against it.",
+            highlight=False,
+        )
+
+
+def _to_dict(
+    product: str, trial: Trial, version: registry.Version, tried: dict[str, Tried]
+) -> dict[str, object]:
+    """Return what stands in the JSON."""
+    return {
+        "product": product,
+        "version": version.number,
+        "calibrated": trial.calibrated,
+        "in_force": in_force(version.thresholds),
+        "tried": [{"what": name, **vars(each)} for name, each in tried.items()],
+        "settings": [vars(each) for each in version.thresholds],
+    }
