@@ -38,8 +38,7 @@ from mlflow_models.serving.start import Origin, serve
 from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.detector.engine import ANY_PROCESSOR
-from reconad_plugin.detector.engine_files import ENGINES_FOLDER
+from reconad_plugin.detector.engine_files import needs_torch
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import DISK_ERRORS, ConfigError, ModelFormatError
 from reconad_plugin.images.names import as_text
@@ -89,17 +88,17 @@ SIGNATURE: Final = ModelSignature(
 )
 
 
-def default_requirements(needs_torch: bool) -> list[str]:
+def default_requirements(has_torch: bool) -> list[str]:
     """List what serving installs: reconad alone, from the wheel inside the model where there is
-    one, with PyTorch where no engine of any processor is in the model."""
-    extra, wheel = "[torch]" if needs_torch else "", own_wheel()
+    one, with PyTorch where the model needs it."""
+    extra, wheel = "[torch]" if has_torch else "", own_wheel()
     own = f"{NAME}{extra}=={version(NAME)}" if wheel is None else f"./{wheel.path}{extra}"
     return [own, f"-c {CONSTRAINTS_FILE}"]
 
 
-def constraints(needs_torch: bool) -> list[str]:
+def constraints(has_torch: bool) -> list[str]:
     """List the packages that serving needs at the versions that are installed here."""
-    packages = (*SERVING_PACKAGES, *(TORCH_PACKAGES if needs_torch else ()))
+    packages = (*SERVING_PACKAGES, *(TORCH_PACKAGES if has_torch else ()))
     return [f"{package}=={version(package)}" for package in packages]
 
 
@@ -161,10 +160,10 @@ def _write_requirements(folder: Path, asked: list[str] | None) -> None:
     if asked is not None:
         conda_env, requirements, _ = env._process_pip_requirements([], asked)
     else:
-        needs_torch = not (folder / DATA_FOLDER / ENGINES_FOLDER / ANY_PROCESSOR).is_dir()
-        requirements = default_requirements(needs_torch)
+        has_torch = needs_torch(folder / DATA_FOLDER)
+        requirements = default_requirements(has_torch)
         conda_env = env._mlflow_conda_env(additional_pip_deps=requirements, install_mlflow=False)
-        write_to(str(folder / CONSTRAINTS_FILE), "\n".join(constraints(needs_torch)))
+        write_to(str(folder / CONSTRAINTS_FILE), "\n".join(constraints(has_torch)))
         if (wheel := own_wheel()) is not None:
             wheel.write(folder)
     with (folder / env._CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:

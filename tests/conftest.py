@@ -66,7 +66,7 @@ def group_of(nodeid: str) -> str:
     """Tests of a group run in one process: all that may need the platform, with the story or
     without, else those of a file."""
     path = Path(nodeid.split("::")[0])
-    if path.parent.name == "unit" or path.name in OFF_PLATFORM:
+    if "unit" in path.parts or path.name in OFF_PLATFORM:
         return path.name
     return WITHOUT_STORY if path.name in NEEDS_NO_STORY else PLATFORM
 

@@ -26,6 +26,10 @@ from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from tests.night_tables import record
 
+QUIET, HELD = date(2026, 5, 3), date(2026, 5, 4)
+TOKEN = "token-of-the-tests"
+NOW = "2026-05-05T06:12:00+00:00"
+PAGE = f"/products/bolt/nights/{HELD}"
 VERSION = "1"
 EXPLANATION = (
     "Many images show what normal images do not: 25 of 30 are suspects, usually 1 of 30. Look at "

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.commands.json_file import write_json
 from reconad_plugin.config.settings import load_settings
+from reconad_plugin.errors import DamagedRecordError, ReconadError, StorageError
 from reconad_plugin.ledger.glance import Glance, read_glance
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -34,24 +35,43 @@ def show_all(json: Path | None) -> None:
     count = f"{len(needing)} of {len(glances)} products {need} a person"
     console.print(count if needing else f"none of {len(glances)} products needs a person")
     console.print(_table(glances, has_trends=console.width >= WIDE))
+    for each in glances:
+        if each.error:
+            console.print(
+                f"{each.product}: {each.error}", highlight=False, markup=False, soft_wrap=True
+            )
     if needing:
         console.print(f"look at one: reconad status {needing[0].product}", highlight=False)
 
 
 def read_glances() -> list[Glance]:
-    """Read how all products of the settings stood when that was last noted, those that need a
-    person first, then by name.
+    """Read how all products of the settings stood when that was last noted: first those whose note
+    cannot be read, then those that need a person, then by name.
 
     Raises:
-        StorageError: the bucket cannot be read.
+        StorageError: no note can be had.
         ConfigError: there is no settings file, or it breaks a rule.
     """
     settings = load_settings()
     store = ObjectStore(settings.storage)
     layouts = [ProductLayout(name) for name in sorted(settings.products)]
     with ThreadPoolExecutor(READERS) as pool:
-        glances = list(pool.map(partial(read_glance, store), layouts))
-    return sorted(glances, key=lambda each: (not each.needs_a_person, each.product))
+        found = list(pool.map(partial(_read, store), layouts))
+    refused = [each for each in found if isinstance(each, StorageError)]
+    if refused and len(refused) == len(found):
+        raise refused[0]
+    glances = [
+        each if isinstance(each, Glance) else Glance(layout.product, error=str(each))
+        for each, layout in zip(found, layouts, strict=True)
+    ]
+    return sorted(glances, key=lambda each: (not each.error, not each.needs_a_person, each.product))
+
+
+def _read(store: ObjectStore, layout: ProductLayout) -> Glance | ReconadError:
+    try:
+        return read_glance(store, layout)
+    except (DamagedRecordError, StorageError) as error:
+        return error
 
 
 def _table(glances: Sequence[Glance], has_trends: bool) -> Table:
@@ -64,7 +84,7 @@ def _table(glances: Sequence[Glance], has_trends: bool) -> Table:
         late = "" if each.night in (newest, None) else " late"
         table.add_row(
             each.product,
-            f"{each.night or 'none yet'}{late}",
+            "cannot be read" if each.error else f"{each.night or 'none yet'}{late}",
             escape(each.cause) if each.is_alarm else "",
             each.since or "",
             str(each.waiting_images or ""),

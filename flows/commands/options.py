@@ -118,11 +118,11 @@ class ReviewOptions:
 
     product: Product
     night: Night
-    normal: Annotated[Texts, opt("--normal", "KEY ...", "release for learning, or all")] = field(
-        default_factory=list
-    )
-    defect: Annotated[Texts, opt("--defect", "KEY ...", "never learn from, or all")] = field(
-        default_factory=list
+    normal: Annotated[
+        Texts, opt("--normal", "KEY ...", "release for learning, or all that wait")
+    ] = field(default_factory=list)
+    defect: Annotated[Texts, opt("--defect", "KEY ...", "never learn from, or all that wait")] = (
+        field(default_factory=list)
     )
     named: Annotated[str, opt("--named", "TEXT", "what the defect is called")] = ""
     by: Annotated[str, opt("--by", "NAME", "the person who decides")] = ""

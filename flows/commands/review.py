@@ -19,7 +19,7 @@ from reconad_plugin.ledger.deciding import (
     marks,
 )
 from reconad_plugin.ledger.glance import note_glance
-from reconad_plugin.ledger.golden_defects import follow_decision
+from reconad_plugin.ledger.golden_defects import write_decision
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import (
     DEFECT,
@@ -63,9 +63,9 @@ def review_night(product: str, night: date, keys: Sequence[str], decision: Decis
     Args:
         product: a product of the settings file.
         night: the night.
-        keys: of waiting images, or of any other accepted image of the night; or ``all`` that wait
-            or waited.
-        decision: what is said of them; it replaces an earlier one.
+        keys: of any accepted images of the night, whatever was decided on them before; or ``all``
+            that wait.
+        decision: what is said of them.
 
     Raises:
         ConfigError: a key is not of the night.
@@ -79,12 +79,11 @@ def review_night(product: str, night: date, keys: Sequence[str], decision: Decis
         seen = dict(zip(table["sha256"][chosen], marks(table)[chosen], strict=True))
         return decide(table, decision, seen)
 
-    records = opened.records
-    table = records.change_review(night, change) if keys else records.review(night)
     if keys:
-        decided = set(table["sha256"][_chosen(table, keys)])
-        follow_decision(opened.store, opened.layout, decided, decision)
+        table = write_decision(opened.store, opened.layout, night, decision, change)
         note_glance(opened.store, opened.layout)
+    else:
+        table = opened.records.review(night)
     if table.empty:
         print(f"{product} {night}: no image waits")
     scores = table["matched_score"].map(lambda score: "-" if pd.isna(score) else f"{score:.3f}")
@@ -94,8 +93,10 @@ def review_night(product: str, night: date, keys: Sequence[str], decision: Decis
 
 
 def _chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
-    """Say which rows of a review are named by their keys: (N,) bool."""
-    return table["key"].isin(table["key"] if list(keys) == [ALL] else keys)
+    """Say which rows of a review are decided on, named by their keys or since all that wait are:
+    (N,) bool."""
+    is_named = table["key"].isin(keys)
+    return is_named | (table["decision"] == WAITING) if ALL in keys else is_named
 
 
 def _not_waiting(product: Product, night: date, keys: list[str]) -> pd.DataFrame:

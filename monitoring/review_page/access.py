@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -46,7 +46,7 @@ class Access:
         return response
 
     async def _answer(self, request: Request, answer: Answer) -> Response:
-        if request.url.path.startswith(OPEN_TO_ALL):
+        if request.scope["path"].startswith(OPEN_TO_ALL):  # as the router; a URL has the Host in it
             return await answer(request)
         given = request.query_params.get(TOKEN_PARAMETER)
         if given is not None and self._is_token(given) and request.method in _READING:
@@ -73,10 +73,10 @@ class Access:
 
     def _remember(self, request: Request) -> Response:
         """Keep the token in a cookie, and out of the address."""
-        response = RedirectResponse(f"/{request.url.path.strip('/')}", status_code=303)
+        response = RedirectResponse(f"/{quote(request.scope['path'].strip('/'))}", status_code=303)
         response.set_cookie(
             self._cookie, self.token, max_age=_KEPT_S, httponly=True, samesite="lax",
-            secure=request.url.scheme == "https",
+            secure=request.scope["scheme"] == "https",
         )  # fmt: skip
         return response
 

@@ -56,6 +56,8 @@ class ReviewPage:
     overlays: Overlays = field(default_factory=Overlays)
     # one after the other, beside the threads that answer: no picture waits for an overlay
     seer: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
+    # one after the other, so that the last note of how a product stands is the newest
+    noter: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
     pictures: Bounded[bytes] = field(default_factory=lambda: Bounded(MOST_PICTURES_BYTES, len))
     images: Bounded[Images] = field(default_factory=lambda: Bounded(MOST_NIGHTS))
     ordinary: Bounded[dict[str, OrdinaryImage]] = field(
@@ -169,8 +171,9 @@ def _add_decisions(app: FastAPI, page: ReviewPage) -> None:
     ) -> Response:
         opened, form = page.product(product), Form.parse(body)
         lost = take_decision(opened, page.night(product, night), form, page.now())
-        changed = _changed(request, page, product, night, form, _in_one_sentence(lost))
-        changed.background = BackgroundTask(note_glance, opened.store, opened.layout)
+        changed = _changed(request, page, product, night, form, lost)
+        note = partial(note_glance, opened.store, opened.layout)
+        changed.background = BackgroundTask(_in, page.noter, note)
         return changed
 
     @app.post("/products/{product}/nights/{night}/golden")
@@ -179,7 +182,7 @@ def _add_decisions(app: FastAPI, page: ReviewPage) -> None:
     ) -> Response:
         opened, form = page.product(product), Form.parse(body)
         choose_golden(opened, page.night(product, night), form, page.now())
-        return _changed(request, page, product, night, form, "")
+        return _changed(request, page, product, night, form, {})
 
 
 def _add_files(app: FastAPI, page: ReviewPage) -> None:
@@ -206,12 +209,18 @@ def _add_files(app: FastAPI, page: ReviewPage) -> None:
 
 
 def _changed(
-    request: Request, page: ReviewPage, product: str, night: str, form: Form, lost: str
+    request: Request,
+    page: ReviewPage,
+    product: str,
+    night: str,
+    form: Form,
+    lost: Mapping[str, str],
 ) -> Response:
-    """Answer with what a person changed, as it is now."""
+    """Answer with what a person changed, as it is now, and what was left."""
     found = page.night(product, night)
     images = [image for image in found.images if image.ref in form.marks]
-    return render(request, "changed.html", night=found, images=images, lost=lost)
+    said = _in_one_sentence(list(lost.values()))
+    return render(request, "changed.html", night=found, images=images, lost=lost, sentence=said)
 
 
 def _in_one_sentence(lost: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pandas as pd
 
-from monitoring.review_page.night import ReviewedImage, ReviewedNight
+from monitoring.review_page.night import REF_CHARACTERS, ReviewedImage, ReviewedNight
 from monitoring.review_page.product import ReviewedProduct
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.names import printable
@@ -21,7 +21,7 @@ from reconad_plugin.ledger.deciding import (
     describe_decision,
     left,
 )
-from reconad_plugin.ledger.golden_defects import UNNAMED, follow_decision
+from reconad_plugin.ledger.golden_defects import UNNAMED, write_decision
 from reconad_plugin.ledger.night_record import DECISIONS, DEFECT
 from reconad_plugin.store.golden_notes import GoldenNote, note_golden, put_golden
 
@@ -66,22 +66,25 @@ class Form:
         return [by_ref[ref] for ref in self.marks]
 
 
-def take_decision(product: ReviewedProduct, night: ReviewedNight, form: Form, at: str) -> list[str]:
-    """Write what a person said of some images; return what was left, since somebody was faster.
+def take_decision(
+    product: ReviewedProduct, night: ReviewedNight, form: Form, at: str
+) -> dict[str, str]:
+    """Write what a person said of some images. Golden images follow: one that is no defect any more
+    leaves the golden set.
 
-    Golden images follow first: one that is no defect any more leaves the golden set.
+    Returns:
+        Name of each image that was left, since somebody was faster -> that it stays, in words.
 
     Raises:
         ConfigError: the form breaks a rule.
-        StorageError: nothing was written.
+        StorageError: nothing was written; or the decision was, and the golden set does not follow
+            until it is given again.
     """
     decision = _decision(form.fields, at)
     chosen = form.chosen(night)
-    as_seen = {image.sha256 for image in chosen if _is_as_seen(image, form)}
-    follow_decision(product.store, product.layout, as_seen, decision)
     seen = {image.sha256: form.marks[image.ref] for image in chosen}
     change = partial(decide, decision=decision, seen=seen)
-    review = product.records.change_review(night.night, change)
+    review = write_decision(product.store, product.layout, night.night, decision, change)
     return _describe_left(left(review, decision, seen), night.night, product)
 
 
@@ -145,9 +148,12 @@ def _note(
         note_golden(product.store, product.layout, notes)
 
 
-def _describe_left(rows: pd.DataFrame, night: date, product: ReviewedProduct) -> list[str]:
+def _describe_left(rows: pd.DataFrame, night: date, product: ReviewedProduct) -> dict[str, str]:
     prefix = product.layout.incoming(night)
-    return [
-        f"{printable(row['key'].removeprefix(prefix))} stays as it is ({describe_decision(row)})"
+    return {
+        str(row["sha256"])[:REF_CHARACTERS]: (
+            f"{printable(row['key'].removeprefix(prefix))} stays as it is "
+            f"({describe_decision(row)})"
+        )
         for row in rows.to_dict("records")
-    ]
+    }

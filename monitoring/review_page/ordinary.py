@@ -47,16 +47,19 @@ def find_ordinary(product: ReviewedProduct, night: date) -> dict[str, OrdinaryIm
 def _normal_images(
     product: ReviewedProduct, night: date, history: History
 ) -> dict[str, OrdinaryImage]:
-    """Choose an image of each position of one night; none where the night is not ordinary."""
+    """Choose an image of each position of one night; none where the night is not ordinary,
+    or its review is damaged."""
     record = unless_damaged(partial(product.records.record, night))
+    review = unless_damaged(partial(product.records.review, night))
     status = status_of(night.isoformat(), record, history)
+    if review is None:  # nobody knows what persons said of its images
+        return {}
     if status is Status.ORDINARY:
         table = _scored(product, night)
     elif status is Status.FOUNDING:
         table = _taken_in(product, night)
     else:
         return {}
-    review = product.records.review(night)
     table = table[~is_one_of(table, review[review["decision"] != NORMAL])]
     ordered = table.sort_values(["matched_score", "sha256"]).groupby("position")["sha256"]
     return {

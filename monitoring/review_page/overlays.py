@@ -1,7 +1,6 @@
 """What the version that judged a night sees in its images: maps laid over pictures."""
 
 import io
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -43,13 +42,12 @@ class SeenImage:
 
 
 class Overlays:
-    """Makes overlays one after the other; keeps some of them, and the versions that make them."""
+    """Makes overlays for one thread; keeps some of them, and the versions that make them."""
 
     def __init__(self) -> None:
         self._seen = Bounded[SeenImage](MOST_OVERLAYS)
         self._detectors = Bounded[Detector](MOST_VERSIONS)
         self._failures: dict[tuple[str, str], ReconadError] = {}
-        self._lock = threading.Lock()
 
     def see(self, product: ReviewedProduct, image: AskedImage) -> SeenImage:
         """Return what the version of an image sees in it.
@@ -59,14 +57,14 @@ class Overlays:
         """
 
         def make() -> SeenImage:
-            with self._lock:
-                return _see(self._detector(product, image.version), product, image)
+            return _see(self._detector(product, image.version), product, image)
 
         return self._seen.get((product.name, image), make)
 
     def forgive(self, product: str) -> None:
         """Try again from now on what could not be loaded of a product."""
-        self._failures = {name: why for name, why in self._failures.items() if name[0] != product}
+        failures = dict(self._failures)  # what makes overlays may add to them meanwhile
+        self._failures = {name: why for name, why in failures.items() if name[0] != product}
 
     def _detector(self, product: ReviewedProduct, version: str) -> Detector:
         """Load a version; one that could not be loaded is not asked for at each image."""

@@ -9,7 +9,7 @@ from functools import partial
 
 from monitoring.review_page.bounded import Bounded
 from monitoring.review_page.product import ReviewedProduct
-from reconad_plugin.errors import ReconadError
+from reconad_plugin.errors import DamagedRecordError, ReconadError
 from reconad_plugin.ledger.night_record import WAITING
 from reconad_plugin.ledger.read_back import unless_damaged
 
@@ -27,6 +27,7 @@ class NightInShort:
     causes: tuple[str, ...] = ()  # of its alarm, the main one first
     is_held: bool = False
     sentence: str = ""  # what happened
+    error: str = ""  # why its review cannot be read; empty where it can
 
     @property
     def decided(self) -> int:
@@ -39,7 +40,7 @@ class ProductInShort:
     """A product, with its nights newest first."""
 
     name: str
-    waiting: tuple[NightInShort, ...] = ()  # nights with images that wait
+    waiting: tuple[NightInShort, ...] = ()  # nights with images that wait, or that cannot be read
     decided: tuple[NightInShort, ...] = ()  # nights whose images are all decided
     error: str | None = None  # why it cannot be said
 
@@ -47,6 +48,11 @@ class ProductInShort:
     def images(self) -> int:
         """How many images wait."""
         return sum(night.waiting for night in self.waiting)
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody has to look."""
+        return bool(self.error or self.waiting)
 
 
 class Overview:
@@ -59,7 +65,7 @@ class Overview:
         """Look at each product; what keeps one from being read is said of it alone."""
         with ThreadPoolExecutor() as threads:
             found = list(threads.map(self._of_product, products))
-        return sorted(found, key=lambda each: (not each.error, not each.images, each.name))
+        return sorted(found, key=lambda each: (not each.error, not each.waiting, each.name))
 
     def _of_product(self, product: ReviewedProduct) -> ProductInShort:
         try:
@@ -68,10 +74,9 @@ class Overview:
             return ProductInShort(product.name, error=str(error))
 
     def of_product(self, product: ReviewedProduct) -> ProductInShort:
-        """Look at one product.
+        """Look at one product; a night whose review is damaged says so, and hides no other.
 
         Raises:
-            DamagedRecordError: what persons decided cannot be read back.
             StorageError: the bucket cannot be read.
         """
         nights = product.records.reviewed_nights()
@@ -79,15 +84,18 @@ class Overview:
 
         def count(night: date) -> NightInShort:
             key = product.layout.review(night)
-            counts = self._counts.get((key, etags.get(key)), partial(_count_images, product, night))
+            count_images = partial(_count_images, product, night)
+            try:
+                counts = self._counts.get((key, etags.get(key)), count_images)
+            except DamagedRecordError as error:
+                return NightInShort(night, 0, 0, error=str(error))
             return _describe(product, NightInShort(night, *counts))
 
         with ThreadPoolExecutor() as threads:
             found = list(threads.map(count, reversed(nights)))
-        waiting = tuple(night for night in found if night.waiting)
-        return ProductInShort(
-            product.name, waiting, tuple(each for each in found if not each.waiting)
-        )
+        waiting = tuple(each for each in found if each.waiting or each.error)
+        decided = tuple(each for each in found if not (each.waiting or each.error))
+        return ProductInShort(product.name, waiting, decided)
 
 
 def _count_images(product: ReviewedProduct, night: date) -> tuple[int, int]:

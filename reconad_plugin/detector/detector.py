@@ -5,7 +5,7 @@ Pictures are uint8 arrays, so that PyTorch is needed where it is the engine alon
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,13 +90,6 @@ class Engine(Protocol):
     def size_bytes(self) -> int:
         """Of its weights."""
 
-    def weights(self) -> dict[str, NDArray[np.generic]]:
-        """Return all that the network has learnt, by name.
-
-        Raises:
-            ValueError: a graph has its own thresholds, and no such names.
-        """
-
     def score(
         self,
         images: Pictures,
@@ -113,6 +106,15 @@ class Engine(Protocol):
                 network whose score is its highest point.
             inside: (S, S), or (N, S, S) of each image, where to look; the map is 0 elsewhere.
         """
+
+
+@runtime_checkable
+class NetworkEngine(Engine, Protocol):
+    """An engine that scores with the network itself, as it is saved; a graph has no weights to
+    save, and thresholds of its own."""
+
+    def weights(self) -> dict[str, NDArray[np.generic]]:
+        """Return all that the network has learnt, by name."""
 
 
 @dataclass(frozen=True)

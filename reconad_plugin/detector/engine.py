@@ -47,18 +47,16 @@ class EngineKind:
     is_of_one_processor: bool = True
 
 
+ANY_PROCESSOR: Final = "openvino"  # the one that serves wherever reconad is installed
 # the quickest first
 ENGINES: Final = {
     each.name: each
     for each in (
         EngineKind("openvino-int8", "f32"),  # of what stays wide; the graph has the narrow numbers
         EngineKind("openvino-bf16", "bf16", needs="BF16"),
-        EngineKind("openvino", "f32", is_of_one_processor=False),
+        EngineKind(ANY_PROCESSOR, "f32", is_of_one_processor=False),
     )
 }
-
-
-ANY_PROCESSOR: Final = "openvino"  # the one that serves wherever reconad is installed
 
 
 def engine_kind(name: str) -> EngineKind:
@@ -143,14 +141,6 @@ class GraphEngine:
     def name(self) -> str:
         """As it is asked for."""
         return self.graph.kind.name
-
-    def weights(self) -> dict[str, NDArray[np.generic]]:
-        """Refuse: what is saved is PyTorch's network with its thresholds.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError("what is saved is scored by PyTorch: load it with the engine torch")
 
     def score(
         self,

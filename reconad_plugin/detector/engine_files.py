@@ -22,6 +22,7 @@ from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.detector import TORCH, Detector, Engine, Scores, Witness
 from reconad_plugin.detector.engine import (
+    ANY_PROCESSOR,
     ENGINES,
     EngineKind,
     GraphEngine,
@@ -133,6 +134,12 @@ def with_engine(detector: Detector, folder: Path, choice: str | None = None) -> 
     return open_in_pytorch(detector, folder)
 
 
+def needs_torch(folder: Path) -> bool:
+    """Say whether serving a saved detector needs PyTorch: no engine of any processor lies in its
+    folder."""
+    return not (folder / ENGINES_FOLDER / ANY_PROCESSOR).is_dir()
+
+
 def open_in_pytorch(detector: Detector, folder: Path) -> Detector:
     """Return a detector that PyTorch scores with the weights of its folder.
 
@@ -142,7 +149,7 @@ def open_in_pytorch(detector: Detector, folder: Path) -> Detector:
     if find_spec("torch") is None:
         raise ModelFormatError(
             "PyTorch is not installed, and no engine of the model serves here: pip install "
-            "'reconad[torch]', or export one of any processor with reconad export"
+            f"'reconad[torch]', or export one with reconad export --engine {ANY_PROCESSOR}"
         )
     pytorch = import_module(_TORCH_ENGINE)
     try:

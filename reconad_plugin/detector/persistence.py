@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from reconad_plugin.detector.calibration import Calibration
 from reconad_plugin.detector.calibration_groups import CalibrationGroups
 from reconad_plugin.detector.contexts import ContextMaps, References
-from reconad_plugin.detector.detector import Detector, Engine, Witness
+from reconad_plugin.detector.detector import TORCH, Detector, NetworkEngine, Scores, Witness
 from reconad_plugin.detector.engine_files import WITNESS_FOLDER, with_engine
 from reconad_plugin.detector.normal_map import NormalMap
 from reconad_plugin.detector.self_test import SelfTest
@@ -39,18 +39,31 @@ FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
 DETECTOR_FILE: Final = "detector.json"
 _OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
-_UNOPENED: Final = cast(Engine, None)  # until ``with_engine`` has chosen one
+
+
+class _Unopened:
+    """Stands for the engine of a detector until ``with_engine`` has chosen one."""
+
+    name, size_bytes = "none", 0
+
+    def score(self, *_: object, **__: object) -> Scores:
+        raise ValueError("a detector scores once its engine is open: see with_engine")
 
 
 def save_detector(detector: Detector, folder: Path) -> None:
     """Write a detector into a folder, made if need be.
 
     Raises:
-        ValueError: an engine scores in it, so that its thresholds are not those of its network.
+        ValueError: a graph scores in it, so that its thresholds are not those of its network.
     """
-    weights = detector.engine.weights()
+    engine = detector.engine
+    if not isinstance(engine, NetworkEngine):
+        raise ValueError(
+            f"a detector is saved with PyTorch's network, and {engine.name} scores in this one: "
+            f"load it with the engine {TORCH}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    write_arrays(weights, _arrays_of(detector), folder)
+    write_arrays(engine.weights(), _arrays_of(detector), folder)
     description = {
         "format_version": FORMAT_VERSION,
         "weights_sha256": _hash(folder / WEIGHTS_FILE),
@@ -177,7 +190,7 @@ def _build(description: dict[str, Any], arrays: dict[str, Any]) -> Detector:
         model,
         architecture,
         size,
-        _UNOPENED,
+        _Unopened(),
         LightReference(_colours(light["mean"]), _colours(light["deviation"])),
         Calibration.read(description["calibration"]),
         Calibration.read(description["matched_calibration"]),

@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 def write_arrays(weights: Arrays, others: Arrays, folder: Path) -> None:
     """Write the weights of a network, and all other arrays of its detector."""
-    arrays = {name: np.ascontiguousarray(each) for name, each in (weights | others).items()}
+    arrays = {name: np.asarray(each, order="C") for name, each in (weights | others).items()}
     save_file(arrays, folder / WEIGHTS_FILE)
 
 

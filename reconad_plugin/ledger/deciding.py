@@ -60,9 +60,13 @@ def decide(review: pd.DataFrame, decision: Decision, seen: Mapping[str, str]) ->
 
 def left(review: pd.DataFrame, decision: Decision, seen: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows of a review that ``decide`` left, since they say something else by now."""
+    return review[review["sha256"].isin(list(seen)) & ~says(review, decision)]
+
+
+def says(review: pd.DataFrame, decision: Decision) -> pd.Series:
+    """Say which rows of a review hold this very decision: (N,) bool."""
     said = decision.columns
-    is_said = (review[list(said)] == pd.Series(said)).all(axis=1)
-    return review[review["sha256"].isin(list(seen)) & ~is_said]
+    return (review[list(said)] == pd.Series(said)).all(axis=1)
 
 
 def check_person(name: str) -> str:

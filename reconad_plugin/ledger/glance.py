@@ -12,7 +12,7 @@ from reconad_plugin.errors import ReconadError
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger, read_ledger
 from reconad_plugin.ledger.night_record import NightRecords
-from reconad_plugin.ledger.read_back import check_types, reading_back, unless_damaged
+from reconad_plugin.ledger.read_back import check_types, reading_back
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import NONE
@@ -39,6 +39,7 @@ class Glance:
     # mean of each watched night, the newest last; of the version's nights alone what it scored
     scores: tuple[float, ...] = ()  # logarithm of the score, its light matched
     luminances: tuple[float, ...] = ()  # in [0, 1]
+    error: str = ""  # why the note cannot be read; empty where it can
 
     @classmethod
     def of(cls, product: str, ledger: Ledger) -> "Glance":
@@ -82,7 +83,7 @@ class Glance:
     @property
     def needs_a_person(self) -> bool:
         """Whether somebody has to look."""
-        return self.is_alarm or self.waiting_images > 0
+        return bool(self.error) or self.is_alarm or self.waiting_images > 0
 
     @property
     def champion_nights(self) -> int | None:
@@ -120,18 +121,14 @@ def note_glance(store: ObjectStore, layout: ProductLayout) -> None:
 
 
 def read_glance(store: ObjectStore, layout: ProductLayout) -> Glance:
-    """Read how a product stood; nothing but its name where nobody noted that yet, or where the note
-    is damaged, with a warning.
+    """Read how a product stood; nothing but its name where nobody noted that yet.
 
     Raises:
-        StorageError: the bucket cannot be read.
+        DamagedRecordError: the note is not as it was written.
+        StorageError: it cannot be had.
     """
-    nothing = Glance(layout.product)
-
-    def read() -> Glance | None:
-        content = store.read_optional(layout.glance)
-        with reading_back(store.uri(layout.glance), "delete it: the next night writes it anew"):
-            return None if content is None else Glance.from_json(content)
-
-    found = unless_damaged(read) or nothing
-    return replace(found, product=layout.product)
+    content = store.read_optional(layout.glance)
+    if content is None:
+        return Glance(layout.product)
+    with reading_back(store.uri(layout.glance), "delete it: the next night writes it anew"):
+        return replace(Glance.from_json(content), product=layout.product)

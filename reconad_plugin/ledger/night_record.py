@@ -9,13 +9,12 @@ from typing import Any, Final
 
 import pandas as pd
 
-from reconad_plugin.errors import ObjectChangedError
 from reconad_plugin.ledger.first_check import FirstCheck
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import nights_under, to_parquet
 from reconad_plugin.ledger.read_back import MEND, check_columns, check_types, reading_back
 from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectContent, ObjectStore
+from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.watch.cause import CAUSES, NONE, Triage
 from reconad_plugin.watch.night_tests import Watch
 from reconad_plugin.watch.results import CameraFault, ContrastCheck, CountCheck, StatisticCheck
@@ -30,7 +29,6 @@ REVIEW_COLUMNS: Final = (
     *SAID_BY_PERSONS,
 )  # fmt: skip
 _YOUNGER: Final = "pixels_sha256"  # what older tables of images lack
-_TRIES: Final = 5  # to change a review that others change too
 _SCORES: Final = ("key", "sha256", "pred_score", "pred_label", "is_suspect")  # what is read of them
 _CELLS: Final = ("position", "images", "means", "squares")
 _COPY_ALONE: Final = "put it back from a copy"
@@ -249,7 +247,7 @@ class NightRecords:
 
     def review(self, night: date) -> pd.DataFrame:
         """Read the night's images that wait for a person, with what the person said."""
-        return self._read_review(night, self._store.find(self._layout.review(night)))
+        return self._to_review(night, self._store.read_optional(self._layout.review(night)))
 
     def ask_for_review(self, night: date, waiting: pd.DataFrame) -> int:
         """Add images to the night's review; what a person already decided stays. How many wait."""
@@ -270,37 +268,26 @@ class NightRecords:
         be called several times.
 
         Raises:
+            DamagedRecordError: it is not as it was written.
             ObjectChangedError: others changed it each time.
         """
-        tries = 0
-        while True:
-            before = self._store.find(self._layout.review(night))
-            table = change(self._read_review(night, before))
-            try:
-                if before is not None or len(table):
-                    self.write_review(night, table, before)
-                return table
-            except ObjectChangedError:
-                tries += 1
-                if tries == _TRIES:
-                    raise
 
-    def write_review(self, night: date, table: pd.DataFrame, before: ObjectContent | None) -> None:
-        """Keep a night's review in place of what was read before.
+        def rewrite(before: bytes | None) -> bytes | None:
+            table = change(self._to_review(night, before))
+            is_one = before is not None or len(table)
+            return to_parquet(table[list(REVIEW_COLUMNS)]) if is_one else None
 
-        Raises:
-            ObjectChangedError: it is another one by now.
-        """
-        content = to_parquet(table[list(REVIEW_COLUMNS)])
-        self._store.replace(self._layout.review(night), content, _PARQUET, before)
+        return self._to_review(
+            night, self._store.change(self._layout.review(night), _PARQUET, rewrite)
+        )
 
-    def _read_review(self, night: date, found: ObjectContent | None) -> pd.DataFrame:
-        if found is None:
+    def _to_review(self, night: date, content: bytes | None) -> pd.DataFrame:
+        if content is None:
             return pd.DataFrame(columns=list(REVIEW_COLUMNS))
         key = self._layout.review(night)
         columns = set(REVIEW_COLUMNS) - {_YOUNGER, *SAID_BY_PERSONS}
         mend = f"{_COPY_ALONE}: it holds what persons decided"
-        table = self._to_table(found.content, key, columns, mend)
+        table = self._to_table(content, key, columns, mend)
         with reading_back(self._store.uri(key), mend):
             if unknown := sorted(set(table["decision"]) - set(DECISIONS)):
                 raise ValueError(f"{unknown[0]!r} is no decision")

@@ -11,13 +11,12 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from reconad_plugin.errors import DamagedRecordError, ObjectChangedError
+from reconad_plugin.errors import DamagedRecordError
 from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectContent, ObjectStore
+from reconad_plugin.store.objects import ObjectStore
 
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
-_TRIES: Final = 5  # to add to notes that others add to
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def read_golden_notes(store: ObjectStore, layout: ProductLayout) -> list[GoldenN
         DamagedRecordError: the notes are not as they were written.
         StorageError: the bucket cannot be read.
     """
-    notes = _parse(store.find(layout.golden_notes), store.uri(layout.golden_notes))
+    notes = _parse(store.read_optional(layout.golden_notes), store.uri(layout.golden_notes))
     return list({note.sha256: note for note in notes}.values())
 
 
@@ -66,26 +65,21 @@ def note_golden(store: ObjectStore, layout: ProductLayout, notes: Sequence[Golde
     Raises:
         ObjectChangedError: others add notes each time.
     """
-    key, tries = layout.golden_notes, 0
-    while True:
-        before = store.find(key)
+    key = layout.golden_notes
+
+    def add(before: bytes | None) -> bytes:
         known = _parse(before, store.uri(key))
         added = [*known, *(note for note in notes if note not in known)]
-        content = json.dumps([asdict(note) for note in added], indent=1).encode()
-        try:
-            store.replace(key, content, _JSON, before)
-            return
-        except ObjectChangedError:
-            tries += 1
-            if tries == _TRIES:
-                raise
+        return json.dumps([asdict(note) for note in added], indent=1).encode()
+
+    store.change(key, _JSON, add)
 
 
-def _parse(found: ObjectContent | None, uri: str) -> list[GoldenNote]:
-    if found is None:
+def _parse(content: bytes | None, uri: str) -> list[GoldenNote]:
+    if content is None:
         return []
     try:
-        return _NOTES.validate_json(found.content, strict=True)
+        return _NOTES.validate_json(content, strict=True)
     except ValidationError as error:
         raise DamagedRecordError(
             f"what persons put into the golden set must be as it was written; {uri} is not "

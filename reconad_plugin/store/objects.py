@@ -1,17 +1,20 @@
 """One S3 bucket, with errors that say what to do."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pydantic import ValidationError
 
 from reconad_plugin.config.base import one_line
 from reconad_plugin.config.settings import StorageSettings
-from reconad_plugin.errors import ConfigError, StorageError
+from reconad_plugin.errors import ConfigError, ObjectChangedError, StorageError
 from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.layout import OWN_FOLDER
 from reconad_plugin.store.strays import is_left_by_system
+
+TRIES: Final = 5  # to change an object that others change too
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,10 @@ class ObjectStore:
 
     def read_optional(self, key: str) -> bytes | None:
         """Read an object's bytes; None where there is none."""
-        found = self.find(key)
+        found = self._find(key)
         return None if found is None else found.content
 
-    def find(self, key: str) -> ObjectContent | None:
-        """Read the newest version of an object; None where there is none."""
+    def _find(self, key: str) -> ObjectContent | None:
         from reconad_plugin.store.s3 import is_absent
 
         try:
@@ -123,18 +125,41 @@ class ObjectStore:
         """
         self._put(key, content, content_type, {})
 
-    def replace(
-        self, key: str, content: bytes, content_type: str, before: ObjectContent | None
-    ) -> None:
-        """Write one of our own objects if it is still what was read before; None: if there is none.
+    def change(
+        self, key: str, content_type: str, change: Callable[[bytes | None], bytes | None]
+    ) -> bytes | None:
+        """Read one of our own objects, change it and write it; nobody's word is overwritten.
+
+        Where somebody else wrote it meanwhile, theirs is changed in its place; so ``change`` may be
+        called several times.
+
+        Args:
+            key: of the object.
+            content_type: as it is written.
+            change: what is there, None for nothing -> what is to be there, None to leave it.
+
+        Returns:
+            What is there then.
 
         Raises:
-            ObjectChangedError: somebody else wrote it meanwhile.
+            ObjectChangedError: somebody else wrote it each time.
             ValueError: see ``write``.
             StorageError: see ``errors``.
         """
-        unchanged = {"IfNoneMatch": "*"} if before is None else {"IfMatch": f'"{before.etag}"'}
-        self._put(key, content, content_type, unchanged)
+        tries = 0
+        while True:
+            found = self._find(key)
+            before = None if found is None else found.content
+            if (after := change(before)) is None:
+                return before
+            unchanged = {"IfNoneMatch": "*"} if found is None else {"IfMatch": f'"{found.etag}"'}
+            try:
+                self._put(key, after, content_type, unchanged)
+                return after
+            except ObjectChangedError:
+                tries += 1
+                if tries == TRIES:
+                    raise
 
     def _put(
         self, key: str, content: bytes, content_type: str, condition: Mapping[str, str]

@@ -1,6 +1,6 @@
 """What the questions of the golden master share: unwritten records, and short answers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import PurePosixPath
@@ -42,8 +42,9 @@ class Unwritten(NightRecords):
 
     def write_record(self, *_: Any) -> None: ...
 
-    def write_review(self, night: date, table: pd.DataFrame, *_: Any) -> None:
-        self.asked_for = table
+    def change_review(self, night: date, change: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+        self.asked_for = change(self.review(night))
+        return self.asked_for
 
 
 def reviewed(table: pd.DataFrame) -> Json:

@@ -23,7 +23,7 @@ from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.detector.windows import Windows
-from reconad_plugin.errors import ConfigError
+from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import PRODUCT, Region
@@ -106,6 +106,26 @@ def rewrite(folder, **changes):
     """Change what an engine says of itself."""
     file = folder / "engines" / "openvino" / ENGINE_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_a_graph_is_not_saved_as_a_network(exported, tmp_path):
+    """Its thresholds are those of the graph: the error says how to load what can be saved."""
+    loaded = load_detector(exported)
+
+    with pytest.raises(ValueError, match="openvino scores in this one: load it with the engine"):
+        save_detector(loaded, tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_is_not_held_against_the_network(exported, detector, images):
+    """What the network scored in the training tells nothing of a graph, which checks itself."""
+    tested = detector.with_self_test(images.normal[0])
+    wrong = replace(tested, self_test=replace(tested.self_test, pred_score=99.0))
+
+    replace(wrong, engine=load_detector(exported).engine).check_itself()
+    with pytest.raises(ModelFormatError, match="must score its self-test image as when"):
+        wrong.check_itself()
 
 
 def test_an_engine_in_the_model_serves_by_itself(exported, detector, images):

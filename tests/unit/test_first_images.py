@@ -153,15 +153,15 @@ def test_the_same_images_have_the_same_answer(product, deliver, monkeypatch):
     """A run that was killed before the list was written writes it, without looking again, and what
     a person released stays so and is learnt."""
     deliver(pictures(40, SCRATCHED))
-    write = NightRecords.write_review
+    write = NightRecords.change_review
 
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NightRecords, "write_review", die)
+    monkeypatch.setattr(NightRecords, "change_review", die)
     with pytest.raises(KeyboardInterrupt):
         hold_outliers(product, NIGHT)
-    monkeypatch.setattr(NightRecords, "write_review", write)
+    monkeypatch.setattr(NightRecords, "change_review", write)
     monkeypatch.setattr(first_images, "measure_deviations", None)
 
     again = hold_outliers(product, NIGHT)

@@ -1,5 +1,6 @@
 """How a product stands, in one small object, and all of them in one table."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -8,12 +9,13 @@ import pytest
 from flows.commands import all_products
 from flows.commands.all_products import show_all
 from reconad_plugin.config.settings import Settings
+from reconad_plugin.errors import BucketNotFoundError, DamagedRecordError
 from reconad_plugin.ledger.glance import TREND_NIGHTS, Glance, read_glance, write_glance
 from reconad_plugin.ledger.history import History, VersionFacts
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, WAITING
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.watch.cause import LIGHT
-from tests.fake_s3 import BUCKET, FakeS3, store_of
+from tests.fake_s3 import BUCKET, FakeS3, refusal, store_of
 from tests.unit.test_ledger import FOUNDED, day, ledger
 
 LAYOUT = ProductLayout("bolt")
@@ -83,28 +85,61 @@ def test_what_was_noted_is_read_back():
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"product": 7}', b"\xff"])
-def test_a_damaged_note_is_none(content, caplog):
-    """One product's damage hides no other; the log says what to do."""
+def test_a_damaged_note_says_what_to_do(content):
+    """It is not taken for one that was never written."""
     store = store_of(FakeS3({LAYOUT.glance: content}))
 
-    assert read_glance(store, LAYOUT) == Glance("bolt")
-    assert "delete it" in caplog.text
+    with pytest.raises(DamagedRecordError, match="delete it: the next night writes it anew"):
+        read_glance(store, LAYOUT)
 
 
-def test_all_products_stand_in_one_table(monkeypatch, capsys, tmp_path):
+@pytest.fixture
+def show(monkeypatch):
+    """Shows all products of some names over a bucket."""
+
+    def show(fake, *names, json=None):
+        products = {name: {} for name in names}
+        settings = Settings.model_validate({"storage": {"bucket": BUCKET}, "products": products})
+        monkeypatch.setattr(all_products, "load_settings", lambda: settings)
+        monkeypatch.setattr(all_products, "ObjectStore", lambda _: store_of(fake))
+        monkeypatch.setenv("COLUMNS", "120")
+        show_all(json)
+
+    return show
+
+
+def test_a_note_that_cannot_be_read_stops_no_other(show, capsys):
+    """Such products come first, and say why; a bucket that is not there is an error of all."""
+    damaged, denied = (ProductLayout(name).glance for name in ("nut", "pin"))
+    fake = FakeS3({damaged: b"?"}, {denied: refusal("AccessDenied", "Not you.", 403)})
+    write_glance(store_of(fake), LAYOUT, Glance("bolt", "2026-05-01", LIGHT, "2026-05-01"))
+
+    show(fake, "bolt", "nut", "pin")
+
+    said = capsys.readouterr().out
+    rows = [line.split("│") for line in said.splitlines() if "│" in line]
+    assert [(row[1].strip(), row[2].strip()) for row in rows] == [
+        ("nut", "cannot be read"),
+        ("pin", "cannot be read"),
+        ("bolt", "2026-05-01"),
+    ]
+    assert "3 of 3 products need a person" in said
+    assert "nut: what was kept of a night must be as it was written" in said
+    assert re.search(r"^pin: .*access denied \(AccessDenied: Not you\)", said, re.MULTILINE)
+    none = FakeS3({}, {LAYOUT.glance: refusal("NoSuchBucket", "There is none.", 404)})
+    with pytest.raises(BucketNotFoundError):
+        show(none, "bolt")
+
+
+def test_all_products_stand_in_one_table(show, capsys, tmp_path):
     """Those that need a person first; one that was never run is there too, and one that lags."""
     fake = FakeS3({})
     store = store_of(fake)
     for name, night, cause in (("axle", "2026-05-02", "none"), ("nut", "2026-05-01", LIGHT)):
         noted = Glance(name, night, cause, night if cause == LIGHT else None, champion="3")
         write_glance(store, ProductLayout(name), replace(noted, scores=(0.0, 1.0)))
-    products = {name: {} for name in ("axle", "bolt", "nut")}
-    settings = Settings.model_validate({"storage": {"bucket": BUCKET}, "products": products})
-    monkeypatch.setattr(all_products, "load_settings", lambda: settings)
-    monkeypatch.setattr(all_products, "ObjectStore", lambda _: store)
-    monkeypatch.setenv("COLUMNS", "120")
 
-    show_all(tmp_path / "all.json")
+    show(fake, "axle", "bolt", "nut", json=tmp_path / "all.json")
 
     said = capsys.readouterr().out
     assert "1 of 3 products needs a person" in said

@@ -47,12 +47,11 @@ class Bucket(dict):
     def read_optional(self, key):
         return self.get(key)
 
-    def find(self, key):
-        return SimpleNamespace(content=self[key]) if key in self else None
-
-    def replace(self, key, content, content_type, before):
-        assert self.get(key) == (None if before is None else before.content)
-        self[key] = content
+    def change(self, key, content_type, change):
+        after = change(self.get(key))
+        if after is not None:
+            self[key] = after
+        return self.get(key)
 
     def write(self, key, content, content_type):
         self[key] = content

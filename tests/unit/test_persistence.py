@@ -16,6 +16,7 @@ from reconad_plugin.detector.persistence import (
     load_detector,
     save_detector,
 )
+from reconad_plugin.detector.weights_file import read_others, read_weights, write_arrays
 from reconad_plugin.errors import ModelFormatError
 
 
@@ -88,6 +89,19 @@ def test_folder_is_made(tiny_detector, tmp_path):
     save_detector(tiny_detector, tmp_path / "deep" / "down")
 
     assert load_detector(tmp_path / "deep" / "down").model == "ae"
+
+
+def test_arrays_are_kept_as_they_are(tmp_path):
+    """A single number stays one, and a view of another order has its values."""
+    grid = np.arange(6).reshape(2, 3)
+
+    write_arrays({"steps": np.array(7), "turned": grid.T}, {"region.": grid[:, 1:]}, tmp_path)
+
+    kept = read_weights(tmp_path) | read_others(tmp_path)
+    assert kept["steps"].shape == ()
+    assert kept["steps"] == 7
+    np.testing.assert_array_equal(kept["turned"], grid.T)
+    np.testing.assert_array_equal(kept["region."], grid[:, 1:])
 
 
 def test_saving_twice_replaces(tiny_detector, saved):

@@ -43,7 +43,6 @@ detector = load_model(sys.argv[1])
 from mlflow_models.serving.follow import warm_up
 from mlflow_models.serving.version import ServedVersion
 warm_up(ServedVersion(detector, "1"))
-detector.check_itself()
 answers.to_json(sys.argv[3])
 """
 

@@ -10,7 +10,7 @@ const person = document.getElementById("person");
 const defect = document.getElementById("defect");
 const keys = document.getElementById("keys");
 const chosen = new Set(); // refs of several images
-const undone = []; // what was decided here, oldest first: lists of refs
+let undoable = []; // what was decided here and nobody else has changed since, oldest first: lists of refs
 let current = null; // ref of the image on the stage
 let lastPicked = null;
 let isBusy = false;
@@ -18,6 +18,7 @@ let isBusy = false;
 const all = () => [...cards.children];
 const cardOf = (ref) => document.getElementById(`i-${ref}`);
 const isWaiting = (card) => card.classList.contains("waiting");
+const isLost = (ref) => "lost" in cardOf(ref).dataset; // somebody else had decided on it
 
 function show(ref) {
   const card = ref && cardOf(ref);
@@ -99,11 +100,13 @@ async function send(where, refs, fields) {
     await htmx.ajax("POST", `${address}/${where}`, {
       source: message, target: message, swap: "innerHTML", values: { ...fields, by: person.value, image },
     });
-    if (!message.textContent.trim() && !isDone) say("The page does not answer: try again.");
+  } catch {
+    // htmx rejects where nothing answers; what is said of it follows
   } finally {
     isBusy = false;
     document.body.classList.remove("busy");
   }
+  if (!message.textContent.trim() && !isDone) say("The page does not answer: try again.");
   paint();
   return isDone;
 }
@@ -114,22 +117,26 @@ async function decide(decision, name = "") {
   const refs = targets();
   const isDone = await send("decisions", refs, { decision, defect: name });
   if (!isDone) return;
-  if (decision !== "waiting") undone.push(refs);
+  keepUndoable([...undoable, refs]);
   remember(name);
   defect.value = "";
   chosen.clear();
   showNextWaiting(refs[refs.length - 1]);
 }
 
+function keepUndoable(lists) {
+  undoable = lists.map((refs) => refs.filter((ref) => !isLost(ref))).filter((refs) => refs.length);
+}
+
 async function undo() {
-  const isLast = undone.length > 0;
-  const refs = isLast ? undone[undone.length - 1] : targets().filter((ref) => !isWaiting(cardOf(ref)));
+  const last = undoable[undoable.length - 1];
+  const refs = last ?? targets().filter((ref) => !isWaiting(cardOf(ref)) && !isLost(ref));
   if (!refs.length) {
-    say("There is nothing to undo: this image waits already.");
+    say("There is nothing of yours to undo here.");
     return;
   }
   if (!(await send("decisions", refs, { decision: "waiting", defect: "" }))) return;
-  if (isLast) undone.pop();
+  keepUndoable(undoable.filter((each) => each !== last));
   show(refs[0]);
 }
 
