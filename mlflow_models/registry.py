@@ -287,13 +287,27 @@ def set_tags(
         client.update_model_version(name, number, description=description)
 
 
-def set_threshold(product: str, number: str, setting: ThresholdSetting) -> Version:
+def set_threshold(
+    product: str, number: str, setting: ThresholdSetting, seen: int | None = None
+) -> Version:
     """Set the threshold of a version; return it with what was set.
 
+    Args:
+        product: its name.
+        number: of the version.
+        setting: what is set.
+        seen: how many settings the person saw; None: it does not matter.
+
     Raises:
-        ConfigError: there is no such version, or the setting breaks a rule.
+        ConfigError: there is no such version, the setting breaks a rule, or somebody set another
+            one since.
     """
     before = version(product, number)
+    if seen is not None and len(before.thresholds) != seen:
+        raise ConfigError(
+            f"a threshold is set on what was seen; version {number} was set to "
+            f"{before.thresholds[-1]} meanwhile: look again"
+        )
     tags = {THRESHOLD_TAG: write_settings(before.thresholds, setting.check())}
     set_tags(product, number, tags)
     return replace(before, tags=before.tags | tags)

@@ -13,7 +13,10 @@ import uvicorn
 
 from monitoring.review_page.product import ReviewedProduct
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.gate.threshold_trial import Trial, gather_trial
 from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.ledger import read_ledger
 from reconad_plugin.ledger.manifest import (
     IntakeRules,
     accepted_rows,
@@ -22,6 +25,7 @@ from reconad_plugin.ledger.manifest import (
 )
 from reconad_plugin.ledger.night_record import NightRecords
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from tests.night_tables import record
@@ -31,6 +35,7 @@ TOKEN = "token-of-the-tests"
 NOW = "2026-05-05T06:12:00+00:00"
 PAGE = f"/products/bolt/nights/{HELD}"
 VERSION = "1"
+CALIBRATED = 0.75
 EXPLANATION = (
     "Many images show what normal images do not: 25 of 30 are suspects, usually 1 of 30. Look at "
     "them. Nothing of this night is learnt until a person decides on its images."
@@ -52,6 +57,7 @@ class ReviewBucket:
     product: str = "bolt"
     position_pattern: str | None = None
     load_detector: Callable = no_version
+    settings: tuple = ()  # thresholds that persons set
 
     def __post_init__(self):
         self.layout = ProductLayout(self.product)
@@ -63,8 +69,23 @@ class ReviewBucket:
         """The product as the page opens it."""
         return ReviewedProduct(
             self.product, self.store, self.cache, self.layout, self.records, ImageLimits(),
-            lambda number: self.load_detector(number),
+            lambda number: self.load_detector(number), self.open_trial, self.set_threshold,
         )  # fmt: skip
+
+    def open_trial(self):
+        """What tells which threshold is right, of the images that have a score."""
+        ledger = read_ledger(self.store, self.layout, self.records, History())
+        golden = read_golden_images(self.store, self.cache, self.layout, ImageLimits())
+        images = gather_trial(ledger, golden, VERSION).dropna(subset="score")
+        return Trial(VERSION, CALIBRATED, self.settings, images)
+
+    def set_threshold(self, version, setting, seen):
+        """Set one where so many were seen."""
+        assert version == VERSION
+        if seen != len(self.settings):
+            raise ConfigError("somebody was faster: look again")
+        self.settings = (*self.settings, setting)
+        return self.settings
 
     def ingest(self, night: date, pictures: Mapping[str, bytes]):
         """Deliver pictures by name, and write the night's manifest; its accepted rows."""

@@ -9,13 +9,15 @@ from functools import partial
 from typing import Final
 
 from flows.commands.options import ReviewPageOptions
-from flows.jobs.product import open_product
+from flows.jobs.product import Product, open_product
 from flows.jobs.progress import warn
 from monitoring.review_page.app import build_app
 from monitoring.review_page.product import ReviewedProduct
 from reconad_plugin.config.settings import load_settings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.gate.threshold_trial import Trial
+from reconad_plugin.ledger.threshold_setting import ThresholdSetting
 
 TOKEN_VARIABLE: Final = "RECONAD_REVIEW_TOKEN"  # noqa: S105  a name
 _LEAST_TOKEN: Final = 16  # characters
@@ -61,6 +63,8 @@ def open_reviewed(name: str) -> ReviewedProduct:
         product.records,
         product.limits,
         load_detector=partial(_load_detector, name),
+        open_trial=partial(_open_trial, product),
+        set_threshold=partial(_set_threshold, name),
     )
 
 
@@ -69,6 +73,21 @@ def _load_detector(product: str, version: str) -> Detector:
     from mlflow_models import flavor, registry
 
     return flavor.load_model(registry.version(product, version).uri)
+
+
+def _open_trial(product: Product) -> Trial:
+    from flows.jobs.threshold import open_trial
+    from mlflow_models import registry
+
+    return open_trial(product, registry.champion(product.name))
+
+
+def _set_threshold(
+    product: str, version: str, setting: ThresholdSetting, seen: int
+) -> tuple[ThresholdSetting, ...]:
+    from mlflow_models import registry
+
+    return registry.set_threshold(product, version, setting, seen).thresholds
 
 
 def _token() -> str:

@@ -1,5 +1,6 @@
 """``reconad threshold``: what another threshold would do, and a person's word that it holds."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -9,10 +10,10 @@ from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import ThresholdOptions
 from flows.jobs.product import open_product
 from flows.jobs.rescore import find_version
-from flows.jobs.threshold import Trial, open_trial
+from flows.jobs.threshold import open_trial
 from mlflow_models import registry
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.gate.threshold_trial import Tried, try_threshold
+from reconad_plugin.gate.threshold_trial import Trial, Tried, try_threshold
 from reconad_plugin.ledger.threshold_setting import ThresholdSetting, in_force
 
 
@@ -37,23 +38,24 @@ def run(options: ThresholdOptions) -> None:
         setting = ThresholdSetting(options.set, options.by or "", options.why or "", at).check()
     trial = open_trial(product, version)
     if is_set:
-        version = registry.set_threshold(product.name, version.number, setting)
-    asked = {"calibrated": trial.calibrated, "in force": in_force(version.thresholds)}
+        changed = registry.set_threshold(product.name, version.number, setting)
+        trial = replace(trial, settings=changed.thresholds)
+    asked = {"calibrated": trial.calibrated, "in force": in_force(trial.settings)}
     asked |= {"to try": options.try_}
     tried = {
         name: try_threshold(trial.images, threshold)
         for name, threshold in asked.items()
         if threshold is not None
     }
-    write_json(_to_dict(options.product, trial, version, tried), options.json)
-    _print(trial, version, tried)
+    write_json(_to_dict(options.product, trial, tried), options.json)
+    _print(trial, tried)
 
 
-def _print(trial: Trial, version: registry.Version, tried: dict[str, Tried]) -> None:
+def _print(trial: Trial, tried: dict[str, Tried]) -> None:
     console = Console()
     table = Table(
         "", "threshold", "rejected", "missed defects",
-        title=f"Version {version.number} on its last nights and the known defects",
+        title=f"Version {trial.version} on its last nights and the known defects",
     )  # fmt: skip
     for name, each in tried.items():
         rejected, missed = (
@@ -62,9 +64,9 @@ def _print(trial: Trial, version: registry.Version, tried: dict[str, Tried]) -> 
         )
         table.add_row(name, f"{each.threshold:.4g}", rejected, missed)
     console.print(table)
-    for setting in version.thresholds:
+    for setting in trial.settings:
         console.print(f"set to {setting}", highlight=False, markup=False)
-    if version.thresholds:
+    if trial.settings:
         console.print(
             "A server that follows takes it up within seconds; nights from the next one on are "
             "held against it.",
@@ -72,15 +74,13 @@ def _print(trial: Trial, version: registry.Version, tried: dict[str, Tried]) -> 
         )
 
 
-def _to_dict(
-    product: str, trial: Trial, version: registry.Version, tried: dict[str, Tried]
-) -> dict[str, object]:
+def _to_dict(product: str, trial: Trial, tried: dict[str, Tried]) -> dict[str, object]:
     """Return what stands in the JSON."""
     return {
         "product": product,
-        "version": version.number,
+        "version": trial.version,
         "calibrated": trial.calibrated,
-        "in_force": in_force(version.thresholds),
+        "in_force": in_force(trial.settings),
         "tried": [{"what": name, **vars(each)} for name, each in tried.items()],
-        "settings": [vars(each) for each in version.thresholds],
+        "settings": [vars(each) for each in trial.settings],
     }

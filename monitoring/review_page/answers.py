@@ -17,6 +17,7 @@ HERE: Final = Path(__file__).parent
 STATIC: Final = {
     "htmx.min.js": "text/javascript",
     "review.js": "text/javascript",
+    "threshold.js": "text/javascript",
     "review.css": "text/css",
     "icon.svg": "image/svg+xml",
 }

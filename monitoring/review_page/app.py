@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
@@ -31,6 +31,7 @@ from monitoring.review_page.overlays import Overlays
 from monitoring.review_page.overview import Overview
 from monitoring.review_page.pictures import SIDES_PX, shrink_picture
 from monitoring.review_page.product import ReviewedProduct
+from monitoring.review_page.threshold import Trials, set_threshold
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError, ReconadError
 from reconad_plugin.images.names import printable
@@ -54,6 +55,7 @@ class ReviewPage:
     now: Callable[[], str]  # the time, ISO 8601
     overview: Overview = field(default_factory=Overview)
     overlays: Overlays = field(default_factory=Overlays)
+    trials: Trials = field(default_factory=Trials)
     # one after the other, beside the threads that answer: no picture waits for an overlay
     seer: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
     # one after the other, so that the last note of how a product stands is the newest
@@ -114,6 +116,7 @@ def build_app(products: Sequence[ReviewedProduct], token: str, now: Callable[[],
     _add_pages(app, page)
     _add_fragments(app, page)
     _add_decisions(app, page)
+    _add_threshold(app, page)
     _add_files(app, page)
     return app
 
@@ -183,6 +186,31 @@ def _add_decisions(app: FastAPI, page: ReviewPage) -> None:
         opened, form = page.product(product), Form.parse(body)
         choose_golden(opened, page.night(product, night), form, page.now())
         return _changed(request, page, product, night, form, {})
+
+
+def _add_threshold(app: FastAPI, page: ReviewPage) -> None:
+    address = "/products/{product}/threshold"
+
+    @app.get(address)
+    def threshold(request: Request, product: str) -> Response:
+        return render(request, "threshold.html", product=page.product(product).name)
+
+    @app.get(f"{address}/trial")
+    async def trial(product: str) -> Response:
+        return JSONResponse(
+            await _in(page.seer, partial(page.trials.gather, page.product(product)))
+        )
+
+    @app.post(address)
+    def setting(product: str, body: Annotated[bytes, Depends(_read_body)]) -> Response:
+        return JSONResponse(set_threshold(page.product(product), body, page.now()))
+
+    @app.get(f"{address}/pictures/{{ref}}.jpg")
+    def tried(product: str, ref: str) -> Response:
+        content = page.trials.picture(page.product(product), ref)
+        if content is None:
+            raise PageError(404, NOT_FOUND)
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": _KEPT})
 
 
 def _add_files(app: FastAPI, page: ReviewPage) -> None:

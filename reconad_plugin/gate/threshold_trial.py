@@ -20,6 +20,7 @@ from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.night_record import DEFECT
+from reconad_plugin.ledger.threshold_setting import ThresholdSetting, in_force
 from reconad_plugin.store.golden_images import NORMAL, GoldenImages
 
 TRIAL_NIGHTS: Final = 7  # the newest that were watched
@@ -29,6 +30,22 @@ COLUMNS: Final = ("night", "key", "sha256", "position", "defect", "score")
 GOLDEN: Final = "golden"  # in place of a night
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A version, and the images that tell what another threshold would do."""
+
+    version: str  # its number
+    calibrated: float  # the threshold that calibration set
+    settings: tuple[ThresholdSetting, ...]  # that persons set on it, oldest first
+    images: pd.DataFrame  # see ``gather_trial``, all with a score
+
+    @property
+    def in_force(self) -> float:
+        """The threshold that holds."""
+        threshold = in_force(self.settings)
+        return self.calibrated if threshold is None else threshold
 
 
 @dataclass(frozen=True)

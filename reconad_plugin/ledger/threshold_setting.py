@@ -48,7 +48,7 @@ class ThresholdSetting:
 
     def __str__(self) -> str:
         said = "the calibrated one" if self.threshold is None else f"{self.threshold:g}"
-        return f"{said}, by {self.by} at {self.at}: {self.why}"
+        return f"{said}, by {self.by} on {self.at[:10]}: {self.why}"
 
 
 def in_force(settings: Sequence[ThresholdSetting]) -> float | None:

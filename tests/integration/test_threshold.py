@@ -11,6 +11,7 @@ import pytest
 from flows.jobs.product import open_product
 from flows.nightly import nightly
 from mlflow_models import flavor, registry
+from reconad_plugin.errors import ConfigError
 from tests.command_line import run
 from tests.factory import Factory
 from tests.world import LAST_QUIET, SCRATCHED, TRAINED
@@ -61,6 +62,9 @@ def test_a_threshold_is_tried_set_and_followed(
     then = pd.read_csv(tmp_path / "pictures.csv").groupby("night")["threshold_then"].first()
     assert then[str(LAST_QUIET)] == 1e6
     assert then[str(SCRATCHED)] == pytest.approx(said["calibrated"])
+
+    with pytest.raises(ConfigError, match="meanwhile: look again"):  # the page saw none
+        registry.set_threshold(product, champion.number, champion.thresholds[0], seen=0)
 
     back = asked(factory, file, "--calibrated", "--by", "Bo", "--why", "the old lamp is back")
 

@@ -25,7 +25,7 @@ def test_all_that_was_set_stays_and_the_last_holds():
 
     assert both == (SETTING, back)
     assert [in_force(each) for each in ((), first, both)] == [None, 0.7, None]
-    assert "0.7, by Ana at" in str(SETTING)
+    assert "0.7, by Ana on" in str(SETTING)
     assert "the calibrated one, by Ana" in str(back)
 
 
