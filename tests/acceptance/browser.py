@@ -1,12 +1,20 @@
-"""Chromium for the tests of pages."""
+"""Chromium for the tests of pages, and how long they wait."""
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+from flows.platform.processes import answers
+
+PATIENCE_S = 120
 
 BROWSER_OPTIONS = (
     "--headless=new",
@@ -42,3 +50,19 @@ def chromium() -> Iterator[webdriver.Chrome]:
             yield browser
         finally:
             browser.quit()
+
+
+def until(
+    browser: webdriver.Chrome, holds: Callable[[webdriver.Chrome], object], said: str = ""
+) -> None:
+    """Wait until something holds of the page; ``said`` says what must."""
+    WebDriverWait(browser, PATIENCE_S, 0.05).until(holds, said)
+
+
+def until_served(url: str, process: "subprocess.Popen[Any]") -> None:
+    """Wait until the server of a process answers."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not answers(url):
+        assert process.poll() is None, f"the server of {url} ended"
+        assert time.monotonic() < deadline_s, f"{url} does not answer"
+        time.sleep(0.2)

@@ -12,19 +12,17 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
-from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
+from flows.platform.processes import LOOPBACK, end_processes, free_ports
 from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
 from monitoring.report import run_report
 from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import CAUSES
-from tests.acceptance.browser import chromium
+from tests.acceptance.browser import until, until_served
 from tests.night_tables import NIGHT, record, score_table
 
 PRODUCT = "screw"
 NIGHTS = 8
-PATIENCE_S = 120
 SHOWN = "path.MuiLineElement-root"
 
 
@@ -59,20 +57,10 @@ def url(folder: Path) -> Iterator[str]:
     )
     try:
         url = f"http://{LOOPBACK}:{port}"
-        deadline_s = time.monotonic() + PATIENCE_S
-        while not answers(url):
-            assert process.poll() is None, "evidently ui ended"
-            assert time.monotonic() < deadline_s, "evidently ui does not answer"
-            time.sleep(0.2)
+        until_served(url, process)
         yield url
     finally:
         end_processes([process])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    with chromium() as browser:
-        yield browser
 
 
 def open_project(browser: webdriver.Chrome, url: str, folder: Path) -> str:
@@ -84,7 +72,8 @@ def open_project(browser: webdriver.Chrome, url: str, folder: Path) -> str:
         if panel.plot_params["plot_type"] == "line"
     ]
     browser.get(f"{url}/projects/{project.id}")
-    WebDriverWait(browser, PATIENCE_S).until(
+    until(
+        browser,
         lambda page: (
             not page.find_elements(By.CSS_SELECTOR, ".MuiSkeleton-root")
             and len(page.find_elements(By.CSS_SELECTOR, "svg:has(.MuiChartsAxis-root)"))
@@ -156,7 +145,7 @@ def test_a_night_that_comes_while_the_page_is_served_is_shown(
         return "2026-03-13: ALARM, camera, new tonight" in page.page_source
 
     open_project(browser, url, folder)
-    WebDriverWait(browser, PATIENCE_S).until(is_told)
+    until(browser, is_told)
 
 
 def test_a_servers_address_takes_nights_too(url: str, folder: Path) -> None:
