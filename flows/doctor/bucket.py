@@ -1,6 +1,5 @@
 """Looks at the bucket: whether reconad may do there what it has to, and each product's nights."""
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -13,22 +12,26 @@ from reconad_plugin.store.arrivals import arrived_nights
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
+MOST_LISTED: Final = 100  # objects of a night, of which the smallest is read
 TIME_OF_A_NIGHT: Final = timedelta(hours=3)  # with a training in it
 PROBE: Final = b"reconad doctor may write here.\n"
 
 
-def check_rights(store: ObjectStore, products: Sequence[str]) -> str:
-    """List, read and write as a night does; the small object that this writes stays.
+def check_rights(store: ObjectStore, product: str) -> str:
+    """List, read and write as a night of a product does; the small object that this writes stays.
 
     Raises:
         StorageError: the bucket is not there, or something is refused.
     """
-    for product in products:
-        layout = ProductLayout(product)
-        for info in islice(store.list_objects(layout.arrivals), 1):
-            store.read(info.key)
-        store.write(layout.probe, PROBE, "text/plain")
-    return f"list, read and write under {', '.join(products)}"
+    layout = ProductLayout(product)
+    for night in reversed(arrived_nights(store, layout)):  # old ones may be archived
+        found = islice(store.list_objects(layout.incoming(night)), MOST_LISTED)
+        smallest = min(found, key=lambda info: info.size_bytes, default=None)
+        if smallest is not None:
+            store.read(smallest.key)
+            break
+    store.write(layout.probe, PROBE, "text/plain")
+    return f"list, read and write under {layout.root}"
 
 
 def nights_due(settings: ProductSettings, now: datetime) -> date:
@@ -47,10 +50,12 @@ def check_nights(product: Product, due: date) -> str:
     """Look at the last night of a product, of those before the day ``due``.
 
     Raises:
-        ConfigError: nothing has arrived, or nights that have images were never run.
+        ConfigError: pictures are gone or lie elsewhere, or nights that have images were never run.
     """
     arrived = [night for night in arrived_nights(product.store, product.layout) if night < due]
     if not arrived:
+        if not product.known_nights() and not product.objects_beside():
+            return "no night yet"
         raise ConfigError(
             f"pictures must lie in {product.layout.arrivals}YYYY-MM-DD/; before {due} there are "
             "none: let the factory put them there"
