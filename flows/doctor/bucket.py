@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from flows.jobs.product import Product
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.names import printable
 from reconad_plugin.store.arrivals import arrived_nights
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -52,20 +53,18 @@ def check_nights(product: Product, due: date) -> str:
     Raises:
         ConfigError: pictures are gone or lie elsewhere, or nights that have images were never run.
     """
-    arrived = [night for night in arrived_nights(product.store, product.layout) if night < due]
+    arrived = arrived_nights(product.store, product.layout)
     if not arrived:
-        if not product.known_nights() and not product.objects_beside():
-            return "no night yet"
-        raise ConfigError(
-            f"pictures must lie in {product.layout.arrivals}YYYY-MM-DD/; before {due} there are "
-            "none: let the factory put them there"
-        )
+        return _say_nothing_came(product)
+    if arrived[0] >= due:
+        return f"the first night, {arrived[0]}, is not due yet"
     if missed := product.nights_never_run(before=due):
         raise ConfigError(
             f"nights with images must be run; {len(missed)} never were, {missed[0]} to "
             f"{missed[-1]}: reconad nightly {product.name} {missed[0]}, and see its runs in Prefect"
         )
-    record = product.records.record(arrived[-1])
+    last = max(night for night in arrived if night < due)
+    record = product.records.record(last)
     said = (
         "taken in"
         if record is None
@@ -73,4 +72,15 @@ def check_nights(product: Product, due: date) -> str:
         if record.is_alarm
         else "no alarm"
     )
-    return f"{arrived[-1]}: {said}"
+    return f"{last}: {said}"
+
+
+def _say_nothing_came(product: Product) -> str:
+    beside = product.objects_beside()
+    if beside or product.known_nights():
+        where = ", ".join(f"{printable(folder)} has {count}" for folder, count in beside.items())
+        raise ConfigError(
+            f"pictures must lie in {product.layout.arrivals}YYYY-MM-DD/; there are none"
+            f"{', and ' * bool(where)}{where}: let the factory put them there"
+        )
+    return f"nothing has come to {product.layout.arrivals} yet"

@@ -1,34 +1,34 @@
-"""The list of what `reconad doctor` looks at, with nothing imported that may be what is broken."""
+"""The checks that need no package which may be what is broken, and the one that names it."""
 
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from typing import Final
 
 from flows.doctor.findings import Check
 from flows.doctor.machine import check_versions
-from reconad_plugin.config.settings import Settings, load_settings
-from reconad_plugin.errors import ConfigError, PlatformError
+from reconad_plugin.config.settings import load_settings
+from reconad_plugin.errors import PlatformError
 
-_OWN: Final = {"flows", "mlflow_models", "reconad_plugin", "importlib", "_frozen_importlib"}
+_OWN: Final = {
+    "flows",
+    "mlflow_models",
+    "monitoring",
+    "reconad_plugin",
+    "importlib",
+    "_frozen_importlib",
+}
 
 
-def list_checks(now: datetime) -> Iterator[Check]:
-    """List all checks, the settings first; without settings, those that need none, and without
-    packages that import, those of this machine's packages alone."""
-    settings: Settings | None = None
-    with suppress(ConfigError):
-        settings = load_settings()
+def first_checks() -> Iterator[Check]:
+    """List the checks of the settings and of this machine's packages."""
     yield Check("settings", _check_settings)
     yield Check("packages", check_versions)
-    try:
-        from flows.doctor.platform_checks import list_platform_checks
-    except Exception as error:  # a package that does not fit raises whatever it likes
-        yield Check("imports", partial(_refuse, error))
-    else:
-        yield from list_platform_checks(settings, now)
+
+
+def refused_import(error: Exception) -> Check:
+    """Make the check that names what does not import, in place of those that need it."""
+    return Check("imports", partial(_refuse, error))
 
 
 def _check_settings() -> str:

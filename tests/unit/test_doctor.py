@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from flows.commands import doctor
 from flows.deployment.changes import Change, Verb
 from flows.doctor import bucket, checks, machine, platforms
 from flows.doctor.findings import Check, Finding, run_checks
@@ -133,6 +134,11 @@ def pictures(**_):
     return lambda: bucket.check_nights(product(["gear/2026-05-08/a.png"], []), DUE)
 
 
+def gone(**_):
+    """A rule of the bucket removed all pictures, and no new ones came."""
+    return lambda: bucket.check_nights(product([], TAKEN_IN), DUE)
+
+
 def product(arrived, taken_in):
     """A product of a bucket in memory."""
     store = store_of(FakeS3(dict.fromkeys([*arrived, *taken_in], b"x")))
@@ -168,7 +174,11 @@ def product(arrived, taken_in):
         (pool, "there is none: reconad deploy"),
         (deployment, "it would create deployment nightly/gear: reconad deploy"),
         (night, "1 never were, 2026-05-08 to 2026-05-08: reconad nightly gear 2026-05-08"),
-        (pictures, "pictures must lie in gear/incoming/YYYY-MM-DD/"),
+        (
+            pictures,
+            "must lie in gear/incoming/YYYY-MM-DD/; there are none, and gear/2026-05-08/ has 1:",
+        ),
+        (gone, "must lie in gear/incoming/YYYY-MM-DD/; there are none: let the factory"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
@@ -190,12 +200,44 @@ def test_what_is_well_is_said():
     assert machine.check_versions().endswith("packages are as reconad needs them")
     assert bucket.check_rights(store, "gear") == "list, read and write under gear/"
     assert bucket.check_nights(product(NIGHTS, TAKEN_IN), DUE) == "2026-05-08: taken in"
-    assert bucket.check_nights(product([], []), DUE) == "no night yet"
+    assert bucket.check_nights(product([], []), DUE) == "nothing has come to gear/incoming/ yet"
+    assert (
+        bucket.check_nights(product(["gear/read.me", *NIGHTS], []), date(2026, 5, 7))
+        == "the first night, 2026-05-07, is not due yet"
+    )
     with receivers() as received:
         assert (
             machine.check_clocks({"S3": received.web, "gone": "http://127.0.0.1:9"})
             == "agree with S3"
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "is_named"),
+    [
+        (Change(Verb.UPDATE, "deployment", "x", differing=("entrypoint", "pull_steps")), False),
+        (
+            Change(Verb.UPDATE, "deployment", "x", differing=("parameter_openapi_schema", "tags")),
+            False,
+        ),
+        (Change(Verb.UPDATE, "automation", "x", differing=("tags", "actions")), False),
+        (Change(Verb.UPDATE, "deployment", "x", differing=("tags", "schedule")), True),
+        (Change(Verb.UPDATE, "deployment", "x", differing=("parameters",)), True),
+        (Change(Verb.UPDATE, "deployment", "x", differing=("work_pool_name",)), True),
+        (Change(Verb.UPDATE, "automation", "x", differing=("actions",)), True),
+        (Change(Verb.UPDATE, "block", "x", differing=("address",)), True),
+        (Change(Verb.REMOVE, "deployment", "x"), True),
+    ],
+    ids=str,
+)
+def test_what_changes_nothing_that_runs_is_no_finding(change, is_named, monkeypatch):
+    """Who deploys by `prefect.yaml`, or looks from another folder, is told nothing wrong."""
+    monkeypatch.setattr(platforms, "deploy", lambda settings, is_dry: [change])
+
+    (found,) = run_checks([Check("it", lambda: platforms.check_deployments(None))])
+
+    assert found.is_good is not is_named
+    assert "tags" not in found.said
 
 
 def test_one_that_hangs_and_one_that_fails_stop_no_other():
@@ -243,7 +285,7 @@ def test_without_settings_the_rest_is_still_looked_at(monkeypatch, tmp_path):
     """A broken file is one finding, and the machine and the servers are looked at all the same."""
     monkeypatch.setenv("RECONAD_CONFIG", str(tmp_path / "none.toml"))
 
-    assert [each.about for each in checks.list_checks(NOW)] == [
+    assert [each.about for each in doctor.list_checks(NOW)] == [
         "settings",
         "packages",
         "disk",
@@ -258,7 +300,7 @@ def test_each_product_of_a_refusing_bucket_is_looked_at(write_settings, monkeypa
     file = write_settings("[storage]\nbucket = 'factory'\n[products.gear]\n[products.bolt]")
     monkeypatch.setenv("RECONAD_CONFIG", str(file))
 
-    listed = [each.about for each in checks.list_checks(NOW)]
+    listed = [each.about for each in doctor.list_checks(NOW)]
 
     assert [about for about in listed if about.endswith(": bucket")] == [
         "gear: bucket",
