@@ -24,7 +24,7 @@ platform: setup ## bring the demo's servers up again
 test: setup ## all tests but the long acceptance, on real servers
 	$(BIN)/python -m pytest -n 2
 
-acceptance: setup ## the whole short demo, the dashboard in a browser, many kills
+acceptance: setup ## the whole short demo, the dashboard in a browser, many kills, messages to people
 	$(BIN)/python -m pytest -n 2 tests/acceptance
 
 lint: setup ## style, types and floors, in half a minute

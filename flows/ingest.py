@@ -9,8 +9,9 @@ from prefect.runtime import task_run
 
 from flows.jobs.ledger import read_history
 from flows.jobs.product import Product, open_product
-from flows.runtime.events import IMAGES_QUARANTINED, emit
+from flows.runtime.events import emit
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
+from reconad_plugin.config.event_names import IMAGES_QUARANTINED
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import StorageError, StorageUnreachableError
 from reconad_plugin.ledger import manifest as manifests

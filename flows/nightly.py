@@ -21,19 +21,19 @@ from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
 from flows.monitor import monitor
-from flows.runtime.events import (
-    ALARM_ENDED,
-    ALARM_OPENED,
-    DRIFT_DETECTED,
-    NIGHT_ENDED,
-    NIGHT_HELD,
-    emit,
-)
+from flows.runtime.events import emit
 from flows.runtime.locks import recover
 from flows.runtime.schedule import night_before_run
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from flows.train import train
 from mlflow_models import registry
+from reconad_plugin.config.event_names import (
+    ALARM_ENDED,
+    ALARM_OPENED,
+    DRIFT_DETECTED,
+    NIGHT_ENDED,
+    NIGHT_HELD,
+)
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.glance import note_glance

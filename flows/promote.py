@@ -9,10 +9,11 @@ from flows.jobs import judging
 from flows.jobs.judging import Contenders, PromotionOutcome
 from flows.jobs.ledger import open_ledger, open_ledger_to_train, see_history, sync_history
 from flows.jobs.product import Product, open_product
-from flows.runtime.events import MODEL_REJECTED, emit, emit_alias_move
+from flows.runtime.events import emit, emit_alias_move
 from flows.runtime.locks import JUDGING, MOVING, one_at_a_time, recover
 from flows.runtime.steps import fails_clearly, step
 from mlflow_models import alias_log, registry
+from reconad_plugin.config.event_names import MODEL_REJECTED
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.gate.golden import GoldenSet
 from reconad_plugin.gate.judge import Verdict

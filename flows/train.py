@@ -12,10 +12,11 @@ from flows.jobs.nightly_training import training_job
 from flows.jobs.product import Product, open_product
 from flows.jobs.training_job import TrainingJob, find_version
 from flows.promote import judge_once
-from flows.runtime.events import IMAGES_HELD, emit
+from flows.runtime.events import emit
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from mlflow_models import registry
+from reconad_plugin.config.event_names import IMAGES_HELD
 from reconad_plugin.config.names import parse_night
 
 MOST_KEYS: Final = 100  # in one event

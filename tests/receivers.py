@@ -19,6 +19,7 @@ class Received:
     posts: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # path, content
     mails: list[EmailMessage] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)  # paths whose next post gets a 503
+    unknown: list[str] = field(default_factory=list)  # receivers of mails that are refused
     web: str = ""  # http://HOST:PORT
     smtp: str = ""  # smtp://HOST:PORT
 
@@ -71,14 +72,21 @@ def _mail_taker(received: Received) -> type[StreamRequestHandler]:
     class Taker(StreamRequestHandler):
         def handle(self) -> None:
             self._say("220 loopback ESMTP")
-            while command := self.rfile.readline()[:4].strip().upper():
-                if command == b"DATA":
+            while line := self.rfile.readline().decode():
+                command = line[:4].strip().upper()
+                if command == "DATA":
                     self._say("354 go on")
                     lines = iter(self.rfile.readline, b".\r\n")
                     received.mails.append(
                         message_from_bytes(b"".join(lines), policy=policy.default)  # type: ignore[arg-type]
                     )
-                self._say("221 bye" if command == b"QUIT" else "250 ok")
+                self._say(self._answer(command, line))
+
+        def _answer(self, command: str, line: str) -> str:
+            if command == "RCPT" and any(f"<{each}>" in line for each in received.unknown):
+                return "550 no such mailbox"
+            answers = {"QUIT": "221 bye", "EHLO": "250-loopback\r\n250 AUTH PLAIN"}
+            return answers.get(command, "250 ok")
 
         def _say(self, line: str) -> None:
             self.wfile.write(f"{line}\r\n".encode())

@@ -87,8 +87,11 @@ def _choose_products(store: ObjectStore, options: InitOptions) -> list[ProposedP
             for name in names
         ]
     found = propose_products(store)
-    for other in other_folders(store, [each.name for each in found]):
+    others, more = other_folders(store, [each.name for each in found])
+    for other in others:
         print(_describe_other(other))
+    if more:
+        print(f"{more} more folders are no products either, and were not looked at")
     for each in found:
         print(_describe(each))
     chosen = [each for each in found if _confirm(options, f"Take {each.name} as a product?", True)]

@@ -2,7 +2,8 @@
 
 from flows.commands.options import ResolveOptions
 from flows.jobs.product import open_product
-from flows.runtime.events import ALARM_ENDED, emit
+from flows.runtime.events import emit
+from reconad_plugin.config.event_names import ALARM_ENDED
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.glance import note_glance

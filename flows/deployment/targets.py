@@ -4,12 +4,8 @@ when no night has run."""
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 from uuid import UUID
 
-from prefect.blocks.notifications import SlackWebhook
-from prefect.blocks.system import Secret
-from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import ActionTypes, CallWebhook, SendNotification
 
@@ -20,6 +16,7 @@ from flows.jobs.message_forms import FORMS, mail_text
 from flows.runtime.addresses import (
     Kept,
     block_name,
+    kept_address,
     mail_blocks,
     read_block,
     secret_of,
@@ -28,8 +25,6 @@ from flows.runtime.addresses import (
 from reconad_plugin.config.notify import NotifySettings
 from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import ConfigError
-
-KINDS: Final[dict[str, tuple[type[Kept], ...]]] = {"mail": (Secret, SlackWebhook)}
 
 
 def block_changes(
@@ -56,8 +51,12 @@ def block_changes(
 def _of_target(
     client: SyncPrefectClient, name: str, target: NotifySettings, address: str | None
 ) -> list[Change]:
-    if not address:
-        return [_kept(client, name, target, kind) for kind in KINDS.get(target.to, (Webhook,))]
+    address = address or kept_address(client, name, target.to)
+    if address is None:
+        raise ConfigError(
+            f"its address must be in {target.address_from} the first time; that is not set: "
+            "export it, and run this again"
+        )
     check_address(target.to, address)
     blocks: list[Kept] = [webhook_block(address)]
     if target.to == "mail":
@@ -65,29 +64,15 @@ def _of_target(
     return [_change(client, name, each) for each in blocks]
 
 
-def _kept(client: SyncPrefectClient, name: str, target: NotifySettings, kind: type[Kept]) -> Change:
-    """Keep what Prefect has from before."""
-    known = read_block(client, name, kind)
-    if known is None:
-        raise ConfigError(
-            f"its address must be in {target.address_from} the first time; that is not set: "
-            "export it, and run this again"
-        )
-    return Change(Verb.KEEP, "block", _title(name, kind), id=known.id)
-
-
 def _change(client: SyncPrefectClient, name: str, block: Kept) -> Change:
-    known, title = read_block(client, name, type(block)), _title(name, type(block))
+    known = read_block(client, name, type(block))
+    title = f"{block.get_block_type_slug()}/{block_name(name)}"
     make = partial(block.save, block_name(name), overwrite=True)
     if known is None:
         return Change(Verb.CREATE, "block", title, make)
     if known.address == secret_of(block):
         return Change(Verb.KEEP, "block", title, id=known.id)
     return Change(Verb.UPDATE, "block", title, make, known.id, ("address",))
-
-
-def _title(name: str, kind: type[Kept]) -> str:
-    return f"{kind.get_block_type_slug()}/{block_name(name)}"
 
 
 def silence_actions(settings: Settings, blocks: Mapping[str, UUID]) -> dict[str, list[ActionTypes]]:

@@ -11,7 +11,8 @@ from prefect.events.actions import ActionTypes, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from flows.jobs.message import EVENTS
-from flows.runtime.events import CAUSE_LABEL, DRIFT_DETECTED, NIGHT_ENDED
+from flows.runtime.events import CAUSE_LABEL
+from reconad_plugin.config.event_names import DRIFT_DETECTED, NIGHT_ENDED
 from reconad_plugin.config.settings import Settings
 from reconad_plugin.ledger.eligibility import LEARNABLE
 

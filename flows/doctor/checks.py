@@ -1,81 +1,50 @@
-"""The list of what `reconad doctor` looks at."""
+"""The checks that need no package which may be what is broken, and the one that names it."""
 
-import os
+import traceback
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import date, datetime
 from functools import partial
-from pathlib import Path
+from typing import Final
 
-from prefect import get_client
-from prefect.settings import PREFECT_API_URL
-
-from flows.deployment.deploy import working_folder
-from flows.doctor.bucket import check_nights, check_rights, nights_due
 from flows.doctor.findings import Check
-from flows.doctor.machine import check_clocks, check_disk, check_versions
-from flows.doctor.platforms import (
-    check_deployments,
-    check_experiment,
-    check_mlflow,
-    check_prefect,
-    check_work_pool,
-)
-from flows.jobs.product import open_product
-from mlflow_models.server import web_address
-from reconad_plugin.config.settings import Settings, load_settings
-from reconad_plugin.errors import ConfigError
-from reconad_plugin.store.objects import ObjectStore
+from flows.doctor.machine import check_versions
+from reconad_plugin.config.settings import load_settings
+from reconad_plugin.errors import PlatformError
+
+_OWN: Final = {
+    "flows",
+    "mlflow_models",
+    "monitoring",
+    "reconad_plugin",
+    "importlib",
+    "_frozen_importlib",
+}
 
 
-def list_checks(now: datetime) -> Iterator[Check]:
-    """List all checks, the settings first; without settings, those that need none."""
-    settings: Settings | None = None
-    with suppress(ConfigError):
-        settings = load_settings()
+def first_checks() -> Iterator[Check]:
+    """List the checks of the settings and of this machine's packages."""
     yield Check("settings", _check_settings)
     yield Check("packages", check_versions)
-    yield Check("disk", lambda: check_disk(_folders(settings)))
-    yield Check("clocks", lambda: check_clocks(_servers(settings)))
-    yield Check("MLflow", check_mlflow)
-    yield Check("Prefect", check_prefect)
-    if settings is not None:
-        yield from _of_settings(settings, now)
 
 
-def _of_settings(settings: Settings, now: datetime) -> Iterator[Check]:
-    names = list(settings.products)
-    yield Check("bucket", lambda: check_rights(ObjectStore(settings.storage), names))
-    yield Check("work pool", lambda: _check_pool(settings.deploy.work_pool))
-    yield Check("deployments", lambda: check_deployments(settings))
-    for name, product in settings.products.items():
-        due = nights_due(product, now)
-        yield Check(f"{name}: experiment", partial(check_experiment, name))
-        yield Check(f"{name}: last night", partial(_check_nights, name, due))
+def refused_import(error: Exception) -> Check:
+    """Make the check that names what does not import, in place of those that need it."""
+    return Check("imports", partial(_refuse, error))
 
 
 def _check_settings() -> str:
     return f"products: {', '.join(load_settings().products) or 'none'}"
 
 
-def _check_pool(name: str) -> str:
-    with get_client(sync_client=True) as client:
-        return check_work_pool(client, name)
+def _refuse(error: Exception) -> str:
+    """Name the package that we import and that fails.
 
-
-def _check_nights(name: str, due: date) -> str:
-    return check_nights(open_product(name), due)
-
-
-def _folders(settings: Settings | None) -> dict[str, Path]:
-    folders = {"the working folder": working_folder(os.environ)}
-    return (
-        folders if settings is None else folders | {"storage.cache_dir": settings.storage.cache_dir}
+    Raises:
+        PlatformError: always.
+    """
+    modules = (frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__))
+    others = [name for each in modules if (name := each.partition(".")[0]) not in _OWN]
+    package = others[0] if others else getattr(error, "name", None) or "one"
+    raise PlatformError(
+        f"all packages must import; {package} does not, {type(error).__name__}: "
+        f"{' '.join(str(error).split())}: pip install --constraint constraints.txt 'reconad[night]'"
     )
-
-
-def _servers(settings: Settings | None) -> dict[str, str]:
-    """Return name -> address of the servers that have clocks."""
-    storage = None if settings is None else ObjectStore(settings.storage).endpoint
-    known = {"S3": storage, "MLflow": web_address(), "Prefect": PREFECT_API_URL.value()}
-    return {name: address for name, address in known.items() if address}

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -14,30 +14,34 @@ from packaging.requirements import Requirement
 from reconad_plugin.errors import ConfigError, PlatformError
 
 PACKAGE: Final = "reconad"
+EXTRAS: Final = ("", "night", "torch")  # whose requirements a night has; "": those without an extra
 LEAST_FREE_BYTES: Final = 5_000_000_000  # a training's caches and checkpoints
 ONE_SECOND: Final = timedelta(seconds=1)
 MOST_SKEW: Final = timedelta(seconds=60)  # S3 refuses after 15 minutes, schedules are off before
 WAIT_S: Final = 10
 
 
-def check_versions(needed: Iterable[str] | None = None) -> str:
-    """Hold the installed packages against what reconad needs, which is what works together.
+def check_versions() -> str:
+    """Hold the installed packages against what a night needs, which is what works together.
 
     Raises:
         PlatformError: packages are missing or of another version; all are named.
     """
-    wanted = [
-        Requirement(line)
-        for line in needed or importlib.metadata.requires(PACKAGE) or ()
-        if "extra ==" not in line
-    ]
+    lines = importlib.metadata.requires(PACKAGE) or ()
+    wanted = [each for line in lines if _is_of_a_night(each := Requirement(line))]
     wrong = [said for each in wanted if (said := _misfit(each)) is not None]
     if wrong:
         raise PlatformError(
             f"packages must fit together; {'; '.join(wrong)}: pip install --constraint "
-            "constraints.txt reconad"
+            "constraints.txt 'reconad[night]'"
         )
-    return f"{len(wanted)} packages are as reconad needs them"
+    return f"{len({each.name for each in wanted})} packages are as reconad needs them"
+
+
+def _is_of_a_night(needed: Requirement) -> bool:
+    if needed.name == PACKAGE:  # it names its own extras
+        return False
+    return needed.marker is None or any(needed.marker.evaluate({"extra": each}) for each in EXTRAS)
 
 
 def _misfit(needed: Requirement) -> str | None:

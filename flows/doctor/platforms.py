@@ -1,5 +1,7 @@
 """Looks at MLflow and Prefect: whether they answer, and what a night needs of them."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import prefect
@@ -9,7 +11,7 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.deployment.changes import Verb
+from flows.deployment.changes import Change, Verb
 from flows.deployment.deploy import deploy
 from mlflow_models.server import server_version
 from mlflow_models.tracking import check_ready
@@ -17,6 +19,10 @@ from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import ConfigError, PlatformError
 
 MOST_NAMED: Final = 3
+# what of a thing in Prefect changes what runs, when, or who hears of it; `prefect.yaml` writes the
+# rest otherwise than `reconad deploy`, the actions of automations too
+WHAT_RUNS: Final = frozenset({"schedule", "parameters", "work_pool_name", "trigger", "address"})
+OF_ITS_OWN: Final = WHAT_RUNS | {"actions"}
 
 
 def check_mlflow() -> str:
@@ -94,12 +100,12 @@ def check_work_pool(client: SyncPrefectClient, name: str) -> str:
 
 
 def check_deployments(settings: Settings) -> str:
-    """Hold Prefect against the settings file.
+    """Hold what runs in Prefect against the settings file, whoever deployed it.
 
     Raises:
-        PlatformError: it has something else.
+        PlatformError: something is missing or too much, or runs otherwise.
     """
-    changes = [each for each in deploy(settings, is_dry=True) if each.verb is not Verb.KEEP]
+    changes = list(_of_what_runs(deploy(settings, is_dry=True)))
     if changes:
         named = ", ".join(str(each) for each in changes[:MOST_NAMED])
         more = ", ..." if len(changes) > MOST_NAMED else ""
@@ -107,3 +113,13 @@ def check_deployments(settings: Settings) -> str:
             f"Prefect must have what the settings ask for; it would {named}{more}: reconad deploy"
         )
     return "as the settings ask for"
+
+
+def _of_what_runs(changes: Iterable[Change]) -> Iterator[Change]:
+    """Leave out what is as it should be, and differences that change nothing that runs."""
+    for change in changes:
+        is_of_others = "tags" in change.differing  # it lacks that of `reconad deploy`
+        counted = WHAT_RUNS if is_of_others else OF_ITS_OWN
+        differing = tuple(each for each in change.differing if each in counted)
+        if change.verb in (Verb.CREATE, Verb.REMOVE) or differing:
+            yield replace(change, differing=differing)

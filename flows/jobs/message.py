@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mlflow_models.pages import Page, night_page, version_page
+from reconad_plugin.config import event_names
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.watch.cause import CAUSES
 
@@ -94,10 +95,10 @@ def _causes(payload: Mapping[str, Any]) -> str:
 
 def _promoted(payload: Mapping[str, Any]) -> Message:
     cause = payload.get("cause")
-    is_answer = cause in CAUSES  # it was trained for an alarm, which ends with it
+    is_answer = cause in CAUSES  # it was trained for an alarm
     kinds = (PROMOTED, ALARM_ENDED) if is_answer else (PROMOTED,)
-    ended = f", and ends the alarm about {cause}" if is_answer else ""
-    message = _of_version(kinds, payload, f"version {payload['version']} serves{ended}")
+    answer = f", which was trained for the alarm about {cause}" if is_answer else ""
+    message = _of_version(kinds, payload, f"version {payload['version']} serves{answer}")
     return replace(message, cause=str(cause)) if is_answer else message
 
 
@@ -118,11 +119,11 @@ def _of_version(kinds: tuple[str, ...], payload: Mapping[str, Any], title: str) 
 
 
 _WRITERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Message]]] = {
-    "reconad.alarm.opened": _opened,
-    "reconad.night.held": _held,
-    "reconad.alarm.ended": _ended,
-    "reconad.model.promoted": _promoted,
-    "reconad.model.rejected": _rejected,
-    "reconad.model.rolled_back": _rolled_back,
+    event_names.ALARM_OPENED: _opened,
+    event_names.NIGHT_HELD: _held,
+    event_names.ALARM_ENDED: _ended,
+    event_names.MODEL_PROMOTED: _promoted,
+    event_names.MODEL_REJECTED: _rejected,
+    event_names.MODEL_ROLLED_BACK: _rolled_back,
 }
 EVENTS: Final = tuple(_WRITERS)  # that people are told of

@@ -12,7 +12,7 @@ from flows.jobs.message import Message
 from flows.jobs.message_address import check_address, smtp_port
 from flows.jobs.message_forms import FORMS, mail_form
 from reconad_plugin.config.notify import NotifySettings
-from reconad_plugin.errors import PlatformError
+from reconad_plugin.errors import ConfigError, PlatformError
 
 WAIT_S: Final = 20
 
@@ -21,7 +21,8 @@ def deliver(message: Message, target: NotifySettings, address: str) -> None:
     """Hand a message over.
 
     Raises:
-        ConfigError: the address can be none.
+        ConfigError: the address can be none, or some receivers of a mail are refused and the
+            others have it by now; a further try mends neither.
         PlatformError: nobody answers there, or the message is refused.
     """
     check_address(target.to, address)
@@ -54,12 +55,22 @@ def _mail(mail: EmailMessage, server: SplitResult) -> None:
             if server.username is not None:
                 _check_secrecy(connection, host)
                 connection.login(unquote(server.username), unquote(server.password or ""))
-            connection.send_message(mail)
+            refused = connection.send_message(mail)
+    except UnicodeError:  # its words quote the password
+        raise ConfigError(
+            "a mail server's name, user and password must be ASCII; those in the address are not: "
+            "correct it"
+        ) from None
     except (OSError, smtplib.SMTPException) as error:  # its words may quote the user
         raise PlatformError(
             f"a mail must be taken by {host}:{port}; {type(error).__name__}: are the server's "
             "address, the user and the receivers right?"
         ) from None
+    if refused:
+        raise ConfigError(
+            f"a mail must be taken for all its receivers; {host}:{port} refuses "
+            f"{', '.join(sorted(refused))}, and took it for the others: correct mail_to"
+        )
 
 
 def _check_secrecy(connection: smtplib.SMTP, host: str) -> None:

@@ -1,6 +1,7 @@
 """Proposes settings for what lies in a bucket: its products, their positions and picture sizes."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,9 +20,10 @@ from reconad_plugin.store.arrivals import arrived_nights
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
-MOST_NAMES: Final = 500  # of one night
+MOST_NAMES: Final = 500  # that are counted of a folder that is no product
+MOST_FOLDERS: Final = 10  # that are no products and are looked at
 MOST_HEADERS: Final = 5  # pictures that are read
-_DAY: Final = re.compile(r"(20\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DAY: Final = re.compile(r"(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ProposedProduct:
 
     name: str
     nights: Sequence[date]  # oldest first
-    images: int  # of its newest night with pictures, as far as they were counted
+    images: int  # of its newest night with pictures
     sizes: Sequence[tuple[int, int]]  # (width, height) of some of them, in px
     folders: Mapping[str, int]  # folder below the night -> images; none where they lie in it
     positions: NamedPositions | None  # that the names tell, where no folders do
@@ -67,7 +69,7 @@ def propose_product(store: ObjectStore, name: str) -> ProposedProduct | None:
 def _look_at(store: ObjectStore, layout: ProductLayout, nights: list[date]) -> ProposedProduct:
     keys: list[str] = []
     for night in reversed(nights):
-        keys = list(islice(_pictures(store, layout.incoming(night)), MOST_NAMES))
+        keys = list(_pictures(store, layout.incoming(night)))
         if keys:
             break
     below = [layout.name_of(key) for key in keys]
@@ -91,30 +93,47 @@ def _sizes(store: ObjectStore, keys: Sequence[str]) -> list[tuple[int, int]]:
     return found
 
 
-def other_folders(store: ObjectStore, products: Sequence[str]) -> list[OtherFolder]:
-    """Find pictures that lie where no product is, and say how to bring them there."""
+def other_folders(store: ObjectStore, products: Sequence[str]) -> tuple[list[OtherFolder], int]:
+    """Find pictures that lie where no product is, and say how to bring them there.
+
+    Returns:
+        Those among the first folders, and how many more folders were not looked at.
+    """
+    folders = [
+        each for each in store.list_folder("").folders if each.removesuffix("/") not in products
+    ]
     found = []
-    for folder in store.list_folder("").folders:
-        if folder.removesuffix("/") not in products:
-            keys = list(islice(_pictures(store, folder), MOST_NAMES))
-            if keys:
-                found.append(OtherFolder(folder, len(keys), _copying(store.bucket, folder, keys)))
-    return found
+    for folder in folders[:MOST_FOLDERS]:
+        keys = list(islice(_pictures(store, folder), MOST_NAMES))
+        if keys:
+            found.append(OtherFolder(folder, len(keys), _copying(store.bucket, folder, keys)))
+    return found, len(folders[MOST_FOLDERS:])
 
 
 def _copying(bucket: str, folder: str, keys: Sequence[str]) -> str | None:
     """Write the command that copies the first night that a key names; None where none does."""
     product = re.sub("[^a-z0-9_-]+", "_", folder.rstrip("/").lower()).strip("_-") or "product"
     for key in keys:
-        day = _DAY.search(key.removeprefix(folder))
-        if day is None:
+        if (named := _day_in(key.removeprefix(folder))) is None:
             continue
-        goal = f"s3://{bucket}/{product}/incoming/{'-'.join(day.groups())}/"
-        before, _, after = key.removeprefix(folder).partition(day[0])
+        written, night = named
+        goal = f"s3://{bucket}/{product}/incoming/{night}/"
+        before, _, after = key.removeprefix(folder).partition(written)
+        chosen, source = list[str](), f"s3://{bucket}/{folder}"
         if (not before or before.endswith("/")) and after.startswith("/"):
-            return f"aws s3 cp --recursive 's3://{bucket}/{folder}{before}{day[0]}/' {goal}"
-        chosen = f"--exclude '*' --include '*{day[0]}*'"
-        return f"aws s3 cp --recursive {chosen} 's3://{bucket}/{folder}' {goal}"
+            source += f"{before}{written}/"
+        else:
+            chosen = ["--exclude", "*", "--include", f"*{written}*"]
+        command = shlex.join(["aws", "s3", "cp", "--recursive", *chosen, source, goal])
+        return command if command.isprintable() else None
+    return None
+
+
+def _day_in(name: str) -> tuple[str, date] | None:
+    """Return how the first day that a name has is written there, and the day; None without one."""
+    for found in _DAY.finditer(name):
+        with suppress(ValueError):  # such as February 31
+            return found[0], date(*map(int, found.groups()))
     return None
 
 

@@ -1,5 +1,8 @@
 """Tell people what happened. An automation starts this on an event; no night waits for it."""
 
+import reconad_plugin.telemetry  # noqa: F401  first: Prefect reports at its import
+
+# isort: split
 from typing import Any, Final
 
 from prefect import flow, get_client, get_run_logger, task
@@ -12,7 +15,7 @@ from flows.runtime.addresses import find_address
 from flows.runtime.steps import fails_clearly
 from reconad_plugin.config.notify import NotifySettings
 from reconad_plugin.config.settings import load_settings
-from reconad_plugin.errors import PlatformError
+from reconad_plugin.errors import ConfigError, PlatformError
 
 WAITS_S: Final = [10.0, 60.0, 300.0]  # before each further try of one that cannot be reached
 
@@ -51,7 +54,16 @@ def send_messages(event: str, payload: dict[str, Any]) -> list[str]:
     return list(sent)
 
 
-@task(cache_policy=NO_CACHE, retries=len(WAITS_S), retry_delay_seconds=WAITS_S)
+def _is_worth_retrying(task: Any, task_run: Any, state: Any) -> bool:
+    return not isinstance(state.result(raise_on_failure=False), ConfigError)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    retries=len(WAITS_S),
+    retry_delay_seconds=WAITS_S,
+    retry_condition_fn=_is_worth_retrying,
+)
 @fails_clearly
 def hand_over(message: Message, name: str, target: NotifySettings) -> None:
     """Hand the message over to one target."""

@@ -64,16 +64,22 @@ def read_block(client: SyncPrefectClient, target: str, kind: type[Kept]) -> Kept
     return KeptBlock(document.id, str(document.data.get("url") or document.data.get("value") or ""))
 
 
+def kept_address(client: SyncPrefectClient, target: str, to: str) -> str | None:
+    """Return the address of a target as it was given; None where none was kept."""
+    kept = read_block(client, target, Secret if to == "mail" else Webhook)
+    return None if kept is None else kept.address
+
+
 def find_address(client: SyncPrefectClient, target: str, to: str) -> str:
     """Return the address of a target.
 
     Raises:
         ConfigError: `reconad deploy` has kept none.
     """
-    kept = read_block(client, target, Secret if to == "mail" else Webhook)
-    if kept is None:
+    address = kept_address(client, target, to)
+    if address is None:
         raise ConfigError(
             f"the address of notify.{target} is kept by Prefect; it has none: set its variable and "
             "run `reconad deploy`"
         )
-    return kept.address
+    return address

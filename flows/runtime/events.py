@@ -1,4 +1,4 @@
-"""The events that reconad emits, so that anything on the platform can react."""
+"""Emits the events of reconad, so that anything on the platform can react."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,18 +6,8 @@ from typing import Final
 from prefect.events import emit_event
 
 from mlflow_models import alias_log, registry
+from reconad_plugin.config.event_names import MODEL_PROMOTED, MODEL_ROLLED_BACK
 from reconad_plugin.errors import ReconadError
-
-DRIFT_DETECTED: Final = "reconad.drift.detected"
-MODEL_PROMOTED: Final = "reconad.model.promoted"
-MODEL_REJECTED: Final = "reconad.model.rejected"
-MODEL_ROLLED_BACK: Final = "reconad.model.rolled_back"
-IMAGES_QUARANTINED: Final = "reconad.images.quarantined"
-IMAGES_HELD: Final = "reconad.images.held"
-ALARM_OPENED: Final = "reconad.alarm.opened"
-ALARM_ENDED: Final = "reconad.alarm.ended"
-NIGHT_HELD: Final = "reconad.night.held"  # of a night that opened no alarm itself
-NIGHT_ENDED: Final = "reconad.night.ended"  # of a scheduled run, whatever it found
 
 CAUSE_LABEL: Final = "reconad.cause"  # automations match on it: only some causes lead to learning
 
@@ -28,7 +18,7 @@ def emit(
     """Emit an event about a product; return its id, or None where Prefect takes no events.
 
     Args:
-        event: one of the names above.
+        event: one of ``config.event_names``.
         product: becomes the resource ``reconad.product.<product>``.
         payload: JSON; ``product`` is added.
         cause: of a drift, as a label of the resource.

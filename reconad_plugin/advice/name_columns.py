@@ -10,6 +10,7 @@ from typing import Final
 MOST_POSITIONS: Final = 16
 LEAST_IMAGES: Final = 2  # that each position must have; else it is a running number
 _GAP: Final = "[_. -]"
+_VALUE: Final = "[^_. /-]"  # a character of a column
 _LETTER: Final = re.compile("[A-Za-z]")
 
 
@@ -26,14 +27,16 @@ def find_positions(names: Sequence[str]) -> NamedPositions | None:
     """Find the column of the files' names that best tells positions; None where no column does.
 
     Columns stand between ``_``, ``-``, dots and spaces. One with words goes before one with
-    numbers, and one with fewer values before one with more.
+    numbers, and one with fewer values before one with more. The pattern counts columns and names no
+    values, so that it finds a camera that comes later too, and a word that another column has is
+    not taken for it.
 
     Args:
-        names: of the pictures of one night, with their endings.
+        names: of all pictures of one night, below the night, with their endings.
 
     Example:
-        >>> find_positions(["left_1.png", "left_2.png", "right_3.png", "right_4.png"]).pattern
-        '^(left|right)[_. -]'
+        >>> find_positions(["1_left.png", "2_left.png", "3_right.png", "4_right.png"]).pattern
+        '(?:^|/)(?:[^_. /-]*[_. -]){1}([^_. /-]+)[^/]*$'
     """
     rows = [re.split(_GAP, PurePosixPath(name).stem) for name in names]
     if not rows or len({len(row) for row in rows}) != 1:
@@ -51,10 +54,6 @@ def _positions_of(column: Sequence[str], index: int) -> NamedPositions | None:
     are_few = 2 <= len(images) <= MOST_POSITIONS and all(images)
     if not are_few or min(images.values()) < LEAST_IMAGES:
         return None
-    are_words = all(_LETTER.search(value) for value in images)
-    if are_words:
-        words = "|".join(re.escape(value) for value in images)
-        pattern = f"{'^' if index == 0 else _GAP}({words}){_GAP}"
-    else:
-        pattern = f"^(?:[^_. -]*{_GAP}){{{index}}}([^_. -]+)"
-    return NamedPositions(pattern, images, are_words)
+    before = f"(?:{_VALUE}*{_GAP}){{{index}}}" if index else ""
+    pattern = f"(?:^|/){before}({_VALUE}+)[^/]*$"
+    return NamedPositions(pattern, images, all(_LETTER.search(value) for value in images))

@@ -19,9 +19,9 @@ from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
-from flows.runtime.events import NIGHT_ENDED
 from mlflow_models import registry
 from mlflow_models.tracking import read_training_images
+from reconad_plugin.config.event_names import NIGHT_ENDED
 from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import (
     ConfigError,

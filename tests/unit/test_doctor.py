@@ -1,7 +1,10 @@
 """The doctor names each of ten things that were broken on purpose, and none hides another."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,11 +15,13 @@ from prefect.client.schemas.objects import WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from flows.commands import doctor
 from flows.deployment.changes import Change, Verb
 from flows.doctor import bucket, checks, machine, platforms
 from flows.doctor.findings import Check, Finding, run_checks
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import PlatformError
+from reconad_plugin.store.arrivals import objects_beside
 from reconad_plugin.store.layout import ProductLayout
 from tests.command_line import run
 from tests.fake_s3 import FakeS3, refusal, store_of
@@ -38,9 +43,13 @@ def settings_file(write_settings, monkeypatch, **_):
 
 def package(monkeypatch, **_):
     """FastAPI of the version with which every flow dies."""
-    versions = {"fastapi": "0.160.0", "pydantic": "2.12.0"}
-    monkeypatch.setattr(machine.importlib.metadata, "version", versions.__getitem__)
-    return lambda: machine.check_versions(["fastapi<0.151,>=0.139", "pydantic>=2.9"])
+    installed = machine.importlib.metadata.version
+    monkeypatch.setattr(
+        machine.importlib.metadata,
+        "version",
+        lambda name: "0.160.0" if name == "fastapi" else installed(name),
+    )
+    return machine.check_versions
 
 
 def disk(monkeypatch, **_):
@@ -83,7 +92,7 @@ def rights(**_):
             raise refusal("AccessDenied", "Access Denied.", 403, "PutObject")
 
     store = store_of(ReadOnly(dict.fromkeys(NIGHTS, b"x")))
-    return lambda: bucket.check_rights(store, ["gear"])
+    return lambda: bucket.check_rights(store, "gear")
 
 
 def worker(**_):
@@ -125,6 +134,11 @@ def pictures(**_):
     return lambda: bucket.check_nights(product(["gear/2026-05-08/a.png"], []), DUE)
 
 
+def gone(**_):
+    """A rule of the bucket removed all pictures, and no new ones came."""
+    return lambda: bucket.check_nights(product([], TAKEN_IN), DUE)
+
+
 def product(arrived, taken_in):
     """A product of a bucket in memory."""
     store = store_of(FakeS3(dict.fromkeys([*arrived, *taken_in], b"x")))
@@ -135,9 +149,14 @@ def product(arrived, taken_in):
         nights = {key.split("/")[2] for key in arrived}
         return [date.fromisoformat(night) for night in sorted(nights - known)]
 
-    records = SimpleNamespace(record=lambda night: None)
     return SimpleNamespace(
-        name="gear", store=store, layout=layout, nights_never_run=never_run, records=records
+        name="gear",
+        store=store,
+        layout=layout,
+        nights_never_run=never_run,
+        known_nights=lambda: sorted(known),
+        objects_beside=lambda: objects_beside(store, layout),
+        records=SimpleNamespace(record=lambda night: None),
     )
 
 
@@ -145,7 +164,7 @@ def product(arrived, taken_in):
     ("break_it", "said"),
     [
         (settings_file, "breaks 2 rule(s): storage.x: Extra inputs"),
-        (package, "fastapi is 0.160.0, needed is <0.151,>=0.139: pip install"),
+        (package, "together; fastapi is 0.160.0, needed is <0.151: pip install"),
         (disk, "storage.cache_dir (/nowhere/cache) must have 5 GB free; it has 0.3: make room"),
         (clock, "MLflow's is 300 s ahead of this machine's: let NTP set both"),
         (mlflow, "MLflow must answer at 127.0.0.1; it does not: start it"),
@@ -155,7 +174,11 @@ def product(arrived, taken_in):
         (pool, "there is none: reconad deploy"),
         (deployment, "it would create deployment nightly/gear: reconad deploy"),
         (night, "1 never were, 2026-05-08 to 2026-05-08: reconad nightly gear 2026-05-08"),
-        (pictures, "pictures must lie in gear/incoming/YYYY-MM-DD/"),
+        (
+            pictures,
+            "must lie in gear/incoming/YYYY-MM-DD/; there are none, and gear/2026-05-08/ has 1:",
+        ),
+        (gone, "must lie in gear/incoming/YYYY-MM-DD/; there are none: let the factory"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
@@ -175,13 +198,46 @@ def test_what_is_well_is_said():
     store = store_of(FakeS3(dict.fromkeys(NIGHTS, b"x")))
 
     assert machine.check_versions().endswith("packages are as reconad needs them")
-    assert bucket.check_rights(store, ["gear"]) == "list, read and write under gear"
+    assert bucket.check_rights(store, "gear") == "list, read and write under gear/"
     assert bucket.check_nights(product(NIGHTS, TAKEN_IN), DUE) == "2026-05-08: taken in"
+    assert bucket.check_nights(product([], []), DUE) == "nothing has come to gear/incoming/ yet"
+    assert (
+        bucket.check_nights(product(["gear/read.me", *NIGHTS], []), date(2026, 5, 7))
+        == "the first night, 2026-05-07, is not due yet"
+    )
     with receivers() as received:
         assert (
             machine.check_clocks({"S3": received.web, "gone": "http://127.0.0.1:9"})
             == "agree with S3"
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "is_named"),
+    [
+        (Change(Verb.UPDATE, "deployment", "x", differing=("entrypoint", "pull_steps")), False),
+        (
+            Change(Verb.UPDATE, "deployment", "x", differing=("parameter_openapi_schema", "tags")),
+            False,
+        ),
+        (Change(Verb.UPDATE, "automation", "x", differing=("tags", "actions")), False),
+        (Change(Verb.UPDATE, "deployment", "x", differing=("tags", "schedule")), True),
+        (Change(Verb.UPDATE, "deployment", "x", differing=("parameters",)), True),
+        (Change(Verb.UPDATE, "deployment", "x", differing=("work_pool_name",)), True),
+        (Change(Verb.UPDATE, "automation", "x", differing=("actions",)), True),
+        (Change(Verb.UPDATE, "block", "x", differing=("address",)), True),
+        (Change(Verb.REMOVE, "deployment", "x"), True),
+    ],
+    ids=str,
+)
+def test_what_changes_nothing_that_runs_is_no_finding(change, is_named, monkeypatch):
+    """Who deploys by `prefect.yaml`, or looks from another folder, is told nothing wrong."""
+    monkeypatch.setattr(platforms, "deploy", lambda settings, is_dry: [change])
+
+    (found,) = run_checks([Check("it", lambda: platforms.check_deployments(None))])
+
+    assert found.is_good is not is_named
+    assert "tags" not in found.said
 
 
 def test_one_that_hangs_and_one_that_fails_stop_no_other():
@@ -229,7 +285,7 @@ def test_without_settings_the_rest_is_still_looked_at(monkeypatch, tmp_path):
     """A broken file is one finding, and the machine and the servers are looked at all the same."""
     monkeypatch.setenv("RECONAD_CONFIG", str(tmp_path / "none.toml"))
 
-    assert [each.about for each in checks.list_checks(NOW)] == [
+    assert [each.about for each in doctor.list_checks(NOW)] == [
         "settings",
         "packages",
         "disk",
@@ -237,6 +293,51 @@ def test_without_settings_the_rest_is_still_looked_at(monkeypatch, tmp_path):
         "MLflow",
         "Prefect",
     ]
+
+
+def test_each_product_of_a_refusing_bucket_is_looked_at(write_settings, monkeypatch):
+    """One that is refused has a line of its own, and the other ones have theirs."""
+    file = write_settings("[storage]\nbucket = 'factory'\n[products.gear]\n[products.bolt]")
+    monkeypatch.setenv("RECONAD_CONFIG", str(file))
+
+    listed = [each.about for each in doctor.list_checks(NOW)]
+
+    assert [about for about in listed if about.endswith(": bucket")] == [
+        "gear: bucket",
+        "bolt: bucket",
+    ]
+
+
+def test_the_rights_are_tried_on_a_small_object_of_the_newest_night():
+    """Old ones may be archived, and large ones take long."""
+    newest = {"gear/incoming/2026-05-08/b.png": b"xx", "gear/incoming/2026-05-08/c.png": b"x"}
+    archived = {NIGHTS[0]: refusal("InvalidObjectState", "It is archived.", 403)}
+    fake = FakeS3({NIGHTS[0]: b"", **newest, "gear/incoming/2026-05-09/": b""}, archived)
+
+    bucket.check_rights(store_of(fake), "gear")
+
+    assert fake.read == ["gear/incoming/2026-05-08/c.png"]
+
+
+@pytest.mark.parametrize("package", ["prefect", "mlflow"])
+def test_a_package_that_does_not_import_is_named(package, tmp_path):
+    """The settings and the versions are looked at all the same."""
+    (tmp_path / f"{package}.py").write_text("raise TypeError('odd\\none')")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.commands.cli", "doctor"],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert ended.returncode == 1
+    lines = ended.stdout.splitlines()
+    assert [line.split()[1] for line in lines] == ["settings", "packages", "imports"]
+    assert f"all packages must import; {package} does not, TypeError: odd one: pip" in lines[2]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Reporting is switched off, unless the owner of the servers decided otherwise."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from itertools import takewhile
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,20 @@ def test_the_reporter_of_openvino_is_never_loaded():
     )
 
     assert answer.stdout.split() == ["None", "openvino.tools.ovc.telemetry_stub"]
+
+
+@pytest.mark.parametrize(
+    "file", ["flows/nightly.py", "flows/messages/send.py", "flows/commands/cli.py"]
+)
+def test_what_is_started_by_itself_imports_it_before_what_reports(file):
+    """Prefect and MLflow read the variables when they are imported."""
+    tree = ast.parse((Path(__file__).parents[2] / file).read_text(encoding="utf-8"))
+    names = [
+        getattr(node, "module", None) or node.names[0].name
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+    assert "reconad_plugin.telemetry" in names
+    before = takewhile(lambda name: name != "reconad_plugin.telemetry", names)
+    assert {name.partition(".")[0] for name in before} <= sys.stdlib_module_names

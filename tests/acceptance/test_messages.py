@@ -1,10 +1,12 @@
 """Prefect as `reconad deploy` makes it, and who is told what: one message of each kind."""
 
 import io
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import mlflow
 import numpy as np
@@ -13,6 +15,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from PIL import Image
 from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -20,11 +23,14 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from flows.deployment.changes import Verb
 from flows.deployment.deploy import deploy
 from flows.deployment.wanted import MADE, ON_DRIFT, SEND
+from flows.doctor.platforms import check_deployments
 from flows.messages import send
 from flows.platform.servers import EmbeddedPlatform
-from flows.runtime import events
+from flows.runtime.events import emit
 from mlflow_models.tracking import log_night
-from reconad_plugin.config.settings import Settings, load_settings
+from reconad_plugin.config import event_names as events
+from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import DeploySettings, Settings, load_settings
 from reconad_plugin.errors import ConfigError, PlatformError
 from tests.command_line import run
 from tests.receivers import Received, receivers
@@ -70,7 +76,7 @@ EMITTED = {  # title that people read -> event and payload
         events.ALARM_ENDED,
         {**ALARM, "cause": "light", "evidence": SENTENCE},
     ),
-    "told 2026-05-07: version 1 serves, and ends the alarm about light": (
+    "told 2026-05-07: version 1 serves, which was trained for the alarm about light": (
         events.MODEL_PROMOTED,
         {"night": NIGHT, "version": "1", "cause": "light", "reason": "all rules pass"},
     ),
@@ -171,18 +177,53 @@ def test_deploying_again_changes_nothing_and_leaves_others_alone(
 def test_addresses_that_are_missing_are_all_named_and_nothing_changes(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first time each address must come; a wrong one is not quoted."""
+    """The first time each address must come; a wrong one is not quoted. A product that is new, or
+    gone, is made or removed by the next run."""
+    list(deploy(settings, is_dry=False))
+    before = made()
     for name in ("TOLD_HOOK", "TOLD_CHAT"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("TOLD_CARDS", "secret-without-scheme")
     settings = settings.model_copy(
-        update={"notify": {f"new-{name}": each for name, each in settings.notify.items()}}
+        update={
+            "notify": {f"new-{name}": each for name, each in settings.notify.items()},
+            "products": {"other": settings.products["told"]},
+        }
     )
 
     with pytest.raises(ConfigError, match=r"new-hook: .*TOLD_HOOK.*new-chat: .*new-cards") as error:
         list(deploy(settings, is_dry=False))
 
     assert "secret-without-scheme" not in str(error.value)
+    assert made() == before
+
+
+def test_what_prefects_own_command_deploys_is_well(
+    settings: Settings, platform: EmbeddedPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor finds it as the settings ask for, unless it starts at another time."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    environment = platform.environment | {"RECONAD_PRODUCT": "told"}
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="reconad", type="process"))
+    command = ["prefect", "--no-prompt", "deploy", "--all"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    chosen = {"notify": {}, "deploy": DeploySettings()}
+    same, later = (
+        settings.model_copy(update=chosen | {"products": {"told": ProductSettings(nightly_at=at)}})
+        for at in ("02:00", "03:00")
+    )
+
+    assert check_deployments(same) == "as the settings ask for"
+    with pytest.raises(
+        PlatformError, match=r"would update deployment nightly/told \(schedule\): r"
+    ):
+        check_deployments(later)
+
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            client.delete_deployment(deployment.id)
+        client.delete_work_pool("reconad")
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +246,8 @@ def test_everybody_gets_one_message_of_each_kind(
     quick = settings.deploy.model_copy(update={"silent_after_h": SILENT_S / 3600})
     list(deploy(settings.model_copy(update={"deploy": quick}), is_dry=False))
     for event, payload in EMITTED.values():
-        events.emit(event, "told", payload)
-    events.emit(events.NIGHT_ENDED, "quiet", {"night": NIGHT, "action": "none"})
+        emit(event, "told", payload)
+    emit(events.NIGHT_ENDED, "quiet", {"night": NIGHT, "action": "none"})
 
     parameters = until(lambda: started(len(EMITTED)))
     received.refusals.append("/hook")
@@ -253,8 +294,10 @@ def check_parts(received: Received) -> None:
 def test_one_who_is_not_reached_stops_nobody_and_is_named(
     settings: Settings, received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its last try the run fails, which is seen in Prefect; the address is not shown."""
+    """After its last try the run fails, which is seen in Prefect; the address is not shown. A mail
+    of which one receiver is refused reaches the other once."""
     monkeypatch.setenv("TOLD_CHAT", "http://127.0.0.1:9/services/secret")
+    monkeypatch.setattr(received, "unknown", ["lab@factory.example"])
     list(deploy(settings, is_dry=False))
     monkeypatch.setattr(
         send, "hand_over", send.hand_over.with_options(retries=1, retry_delay_seconds=0)
@@ -266,7 +309,19 @@ def test_one_who_is_not_reached_stops_nobody_and_is_named(
         send.send_messages(event, {"product": "told", **payload})
 
     assert len(received.mails) == before + 1
+    assert "refuses lab@factory.example, and took it for the others" in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def made() -> set[tuple[str, str | None, UUID]]:
+    """What Prefect has."""
+    with get_client(sync_client=True) as client:
+        found = [
+            *client.read_deployments(),
+            *client.read_automations(),
+            *client.read_block_documents(),
+        ]
+    return {(type(each).__name__, each.name, each.id) for each in found}
 
 
 def titles(posted: list[dict[str, Any]]) -> list[str]:
