@@ -129,6 +129,18 @@ def is_drawn(browser: webdriver.Chrome) -> bool:
     )
 
 
+def are_drawn(browser: webdriver.Chrome, selector: str) -> bool:
+    """Whether there are such pictures, and those in sight are there."""
+    return bool(
+        browser.execute_script(
+            "const all = [...document.querySelectorAll(arguments[0])]"
+            ".filter((each) => each.getBoundingClientRect().top < innerHeight);"
+            "return all.length > 0 && all.every((each) => each.complete && each.naturalWidth)",
+            selector,
+        )
+    )
+
+
 def is_laid_over(browser: webdriver.Chrome) -> bool:
     """Whether the map lies over the picture."""
     return bool(

@@ -7,17 +7,21 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from mlflow import MlflowClient
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from flows.platform.servers import EmbeddedPlatform
+from mlflow_models import flavor, registry
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING
 from reconad_plugin.store.golden_notes import read_golden_notes
 from reconad_plugin.training import loop
 from tests.acceptance.browser import until
 from tests.acceptance.review_desk import (
     HELD,
+    PRODUCT,
+    are_drawn,
     is_drawn,
     is_error,
     is_laid_over,
@@ -195,6 +199,49 @@ def test_one_key_makes_a_defect_golden(
     press(browser, "g")
     until(browser, lambda page: "golden set" not in text_of(page, "#stage"))
     assert not read_golden_notes(bucket.store, bucket.layout)[0].is_golden
+
+
+def test_a_threshold_is_moved_and_holds(
+    browser: webdriver.Chrome, night: str, bucket: ReviewBucket
+) -> None:
+    """The worst two are pits; a threshold above them misses both, one far below none, and that one
+    holds, in Ana's name and for her reason."""
+    name = registry.model_name(PRODUCT)
+    MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
+    sign(browser, "Ana")
+    for count in (29, 28):
+        browser.find_element(By.ID, "defect").send_keys("pits" + Keys.ENTER)
+        until(browser, says(f"{count} of 30 wait"))
+    scores = bucket.records.scores(HELD).set_index("key")["pred_score"]
+    high, low = 2 * scores.max(), float(scores.median())
+
+    browser.find_element(By.LINK_TEXT, PRODUCT).click()
+    browser.find_element(By.PARTIAL_LINK_TEXT, "score is too high").click()
+    until(browser, lambda page: page.find_element(By.ID, "trial").is_displayed())
+    for threshold, missed in ((high, "2 of 2"), (low, "0 of 2")):
+        field = browser.find_element(By.ID, "number")
+        field.clear()
+        field.send_keys(f"{threshold:.6g}")
+        assert f"{missed} known defects missed" in text_of(browser, "#said")
+    until(browser, lambda page: are_drawn(page, "#rejected img"))
+    picture(browser, "review-page-threshold")
+    browser.find_element(By.ID, "why").send_keys("pits below the glare")
+    browser.find_element(By.ID, "set").click()
+    until(browser, lambda page: "holds now" in text_of(page, "#message"))
+
+    (setting,) = registry.champion(PRODUCT).thresholds
+    assert setting.threshold == pytest.approx(low, rel=1e-5)
+    assert (setting.by, setting.why) == ("Ana", "pits below the glare")
+    assert flavor.load_model(f"models:/{name}@champion").set_threshold == setting.threshold
+    with phone(browser):
+        widths = browser.execute_script(
+            "return [document.documentElement.scrollWidth, window.innerWidth]"
+        )
+        assert widths == [390, 390]
+    browser.find_element(By.ID, "why").send_keys("the lamp is old again")
+    browser.find_element(By.ID, "back").click()
+    until(browser, lambda page: "and it holds" in text_of(page, "#version"))
+    assert flavor.load_model(f"models:/{name}@champion").set_threshold is None
 
 
 def test_a_phone_is_enough(browser: webdriver.Chrome, night: str, bucket: ReviewBucket) -> None:
