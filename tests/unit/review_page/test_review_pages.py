@@ -196,6 +196,7 @@ def test_a_damaged_review_is_one_sentence(browser, bucket):
         assert "cannot be read" in shown
         assert "put it back from a copy: it holds what persons decided" in shown
         assert "<b>1</b> of 1 waits" in shown
+    assert "1 image of 1 night<" in browser.get("/").text
     damaged, other = (browser.get(night) for night in nights)
 
     assert damaged.status_code == 502
