@@ -34,6 +34,7 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_alias_log.py",
     "test_by_hand.py",
     "test_dsr.py",
+    "test_killed_training.py",
     "test_evaluator.py",
     "test_evaluator_refusals.py",
 )

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ from PIL import Image
 from mlflow_models.flavor import load_model
 from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import read_training_images
-from tests.command_line import RECONAD, run
+from tests.command_line import run
 from tests.world import NARROW
 
 FIGURES = {
@@ -191,23 +188,6 @@ def test_a_region_is_shown_and_travels_with_the_version(desk: Path, parts: Path)
     assert (found["pixel_AUROC"], found["images"]) == (None, {"good": 6, "hole": 6})
 
 
-def test_a_killed_training_goes_on_where_it_was(desk: Path, parts: Path) -> None:
-    """kill -9 in mid-training, the same command again: it takes up the checkpoint's step."""
-    arguments = ["train", "--data", str(parts), "--model", "ae", "--image-size", "32"]
-    arguments += ["--product", "killed", "--budget", "9s", "--json", "killed.json"]
-    with subprocess.Popen([RECONAD, *arguments], cwd=desk) as process:
-        checkpoint = wait_for_checkpoint(desk)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-
-    ended = run(*arguments)
-
-    assert ended.returncode == 0, ended.stderr
-    report = read(desk, "killed.json")
-    assert 0 < report["resumed_step"] < report["steps"]
-    assert not checkpoint.exists()  # nothing is left of a training whose version is registered
-
-
 def test_a_version_is_exported_to_an_engine(
     desk: Path, parts: Path, trained: dict[str, object]
 ) -> None:
@@ -271,16 +251,6 @@ def test_what_cannot_be_exported_is_said(
 
     assert ended.returncode == 2
     assert message in ended.stderr.splitlines()[-1]
-
-
-def wait_for_checkpoint(desk: Path) -> Path:
-    """The file that holds the state of the training, as soon as it is there."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        for file in (desk / ".reconad" / "checkpoints").glob("*/*/training.safetensors"):
-            return file
-        time.sleep(0.05)
-    raise AssertionError("no checkpoint was written")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """Commands end as the contract says: 0 done, 2 wrong input with one clear line."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.command_line import run, run_process
 from tests.factory import Factory
-from tests.world import LAST_QUIET, NARROW, Story
+from tests.world import NARROW, Story
 
 
 @pytest.mark.parametrize(
@@ -51,17 +49,6 @@ def test_a_missing_bucket_is_one_line_and_exit_code_2(factory: Factory) -> None:
     assert ended.returncode == 2
     assert "bucket 'absent-bucket' does not exist" in ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
-
-
-def test_a_night_from_the_command_line(forked: Callable[..., Factory]) -> None:
-    """One night in a process of its own, without a deployment."""
-    factory = forked(LAST_QUIET, width=None)
-
-    night = run_process("nightly", factory.product, LAST_QUIET.isoformat())
-
-    assert night.returncode == 0, night.stderr
-    assert "24 accepted, 0 quarantined, 0 duplicate" in night.stdout
-    assert "action       none" in night.stdout
 
 
 def test_status_shows_the_table_of_versions(story: Story) -> None:
