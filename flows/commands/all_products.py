@@ -22,7 +22,6 @@ READERS: Final = 16  # of small objects at once
 WIDE: Final = 110  # columns of a terminal that has room for the bars
 _COLUMNS: Final = ("last night", "alarm", "since", "waiting", "serves")
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_SMALLEST_SPAN: Final = {"scores": 0.5, "luminances": 0.05}  # what fills the height at least
 
 
 def show_all(json: Path | None) -> None:
@@ -89,15 +88,10 @@ def _table(glances: Sequence[Glance], has_trends: bool) -> Table:
             each.since or "",
             str(each.waiting_images or ""),
             _serving(each),
-            *(_trends(each) if has_trends else ()),
+            *(map(draw_bars, each.trends) if has_trends else ()),
             style="bold" if each.needs_a_person else None,
         )
     return table
-
-
-def _trends(glance: Glance) -> tuple[str, str]:
-    scores = draw_bars(glance.scores, _SMALLEST_SPAN["scores"])
-    return scores, draw_bars(glance.luminances, _SMALLEST_SPAN["luminances"])
 
 
 def _serving(glance: Glance) -> str:
@@ -107,17 +101,11 @@ def _serving(glance: Glance) -> str:
     return f"v{glance.champion}" + ("" if nights is None else f", {nights} nights")
 
 
-def draw_bars(values: Sequence[float], smallest_span: float) -> str:
-    """Draw a series as one bar a value, from its lowest to its highest, but over no smaller span.
+def draw_bars(heights: Sequence[float]) -> str:
+    """Draw one bar for each height in [0, 1].
 
     Example:
-        >>> draw_bars([0.0, 1.0, 0.5], 0.5)
+        >>> draw_bars([0.0, 1.0, 0.5])
         '▁█▅'
-        >>> draw_bars([2.0, 2.01], 1.0)
-        '▁▁'
     """
-    if not values:
-        return ""
-    span = max(max(values) - min(values), smallest_span)
-    places = ((value - min(values)) / span for value in values)
-    return "".join(_BARS[min(int(place * len(_BARS)), len(_BARS) - 1)] for place in places)
+    return "".join(_BARS[min(int(height * len(_BARS)), len(_BARS) - 1)] for height in heights)

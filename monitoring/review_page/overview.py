@@ -3,17 +3,19 @@
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 
 from monitoring.review_page.bounded import Bounded
 from monitoring.review_page.product import ReviewedProduct
 from reconad_plugin.errors import DamagedRecordError, ReconadError
+from reconad_plugin.ledger.glance import Glance, read_glance
 from reconad_plugin.ledger.night_record import WAITING
 from reconad_plugin.ledger.read_back import unless_damaged
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+_READERS = 16  # of small objects at once
 _MOST_COUNTS = 10_000  # of nights; a few numbers each
 
 
@@ -43,6 +45,7 @@ class ProductInShort:
     waiting: tuple[NightInShort, ...] = ()  # nights with images that wait, or that cannot be read
     decided: tuple[NightInShort, ...] = ()  # nights whose images are all decided
     error: str | None = None  # why it cannot be said
+    glance: Glance | None = None  # how it stood when that was last noted; None where nobody did
 
     @property
     def images(self) -> int:
@@ -52,7 +55,7 @@ class ProductInShort:
     @property
     def needs_a_person(self) -> bool:
         """Whether somebody has to look."""
-        return bool(self.error or self.waiting)
+        return bool(self.error or self.waiting or (self.glance and self.glance.is_alarm))
 
 
 class Overview:
@@ -63,15 +66,23 @@ class Overview:
 
     def of(self, products: Iterable[ReviewedProduct]) -> list[ProductInShort]:
         """Look at each product; what keeps one from being read is said of it alone."""
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor(_READERS) as threads:
             found = list(threads.map(self._of_product, products))
-        return sorted(found, key=lambda each: (not each.error, not each.waiting, each.name))
+        return sorted(found, key=lambda each: (not each.error, not each.needs_a_person, each.name))
 
     def _of_product(self, product: ReviewedProduct) -> ProductInShort:
+        """Look at one product: where it was noted that nothing waits, at that note alone."""
         try:
-            return self.of_product(product)
+            glance = self._glance(product)
+            if glance is not None and not glance.needs_a_person:
+                return ProductInShort(product.name, glance=glance)
+            return replace(self.of_product(product), glance=glance)
         except ReconadError as error:
             return ProductInShort(product.name, error=str(error))
+
+    def _glance(self, product: ReviewedProduct) -> Glance | None:
+        found = unless_damaged(lambda: read_glance(product.store, product.layout))
+        return None if found is None or found.night is None else found
 
     def of_product(self, product: ReviewedProduct) -> ProductInShort:
         """Look at one product; a night whose review is damaged says so, and hides no other.

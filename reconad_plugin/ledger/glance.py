@@ -3,7 +3,7 @@ changes it, so that three hundred products are seen at once."""
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Final
@@ -20,6 +20,8 @@ from reconad_plugin.watch.statistics import MATCHED_SCORE_STATISTIC
 
 TREND_NIGHTS: Final = 14
 LUMINANCE: Final = "luminance"
+_SMALLEST_SCORE_SPAN: Final = 0.5  # of logarithms, that fills the height of a trend
+_SMALLEST_LIGHT_SPAN: Final = 0.05
 
 _logger = logging.getLogger(__name__)
 
@@ -92,6 +94,14 @@ class Glance:
             return None
         return (date.fromisoformat(self.night) - date.fromisoformat(self.champion_since)).days
 
+    @property
+    def trends(self) -> tuple[list[float], list[float]]:
+        """Score and light as heights of bars, in [0, 1]."""
+        return (
+            _heights(self.scores, _SMALLEST_SCORE_SPAN),
+            _heights(self.luminances, _SMALLEST_LIGHT_SPAN),
+        )
+
     def to_json(self) -> bytes:
         """Write it as JSON."""
         return json.dumps(asdict(self), indent=2, sort_keys=True).encode()
@@ -102,6 +112,20 @@ class Glance:
         found = json.loads(content)
         lists = {name: tuple(found[name]) for name in ("scores", "luminances")}
         return check_types(cls(**{**found, **lists}))
+
+
+def _heights(values: Sequence[float], smallest_span: float) -> list[float]:
+    """Scale a series from its lowest to its highest value, but over no smaller span.
+
+    Example:
+        >>> _heights([0.0, 1.0, 0.5], 0.5)
+        [0.0, 1.0, 0.5]
+        >>> _heights([2.0, 2.5], 1.0)
+        [0.0, 0.5]
+    """
+    lowest = min(values, default=0.0)
+    span = max(max(values, default=0.0) - lowest, smallest_span)
+    return [(value - lowest) / span for value in values]
 
 
 def write_glance(store: ObjectStore, layout: ProductLayout, glance: Glance) -> None:

@@ -174,6 +174,9 @@ def test_a_narrow_terminal_shows_the_names_and_no_bars(columns, has_bars, monkey
 
 def test_bars_fill_the_height_over_a_span_that_says_something():
     """What hardly moved is drawn flat."""
-    assert all_products.draw_bars([], 1.0) == ""
-    assert all_products.draw_bars([0.0, 1.0, 0.5], 0.5) == "▁█▅"
-    assert len(set(all_products.draw_bars([2.0, 2.001], 1.0))) == 1
+    told = Glance("bolt", scores=(0.0, 1.0, 0.5), luminances=(0.4, 0.401))
+    score, light = map(all_products.draw_bars, told.trends)
+
+    assert score == "▁█▅"
+    assert len(set(light)) == 1
+    assert Glance("bolt").trends == ([], [])

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from datetime import date
 
 import httpx
@@ -10,11 +11,16 @@ import pytest
 from PIL import Image
 from starlette.datastructures import URL
 
+from monitoring.review_page.app import build_app
 from monitoring.review_page.bounded import Bounded
 from monitoring.review_page.ordinary import find_ordinary
+from reconad_plugin.ledger.glance import Glance, write_glance
 from reconad_plugin.ledger.history import History, VersionFacts
+from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.watch.cause import LIGHT
 from tests.factory import to_png
-from tests.reviewed import HELD, PAGE, QUIET, TOKEN
+from tests.fake_s3 import FakeS3, store_of
+from tests.reviewed import HELD, NOW, PAGE, QUIET, TOKEN, ReviewBucket, served
 
 
 @pytest.mark.parametrize("path", ["/", "/products/bolt", PAGE, f"{PAGE}/pictures/a/thumb.jpg"])
@@ -69,6 +75,33 @@ def test_what_needs_a_person_comes_first(browser):
     assert 'cause held">defects' in text
     assert "Many images show what normal images do not: 25 of 30 are suspects" in text
     assert "<b>1</b> of 1 waits" in text
+
+
+def test_many_products_take_one_small_object_each(bucket, tmp_path):
+    """But those that need a person: the page knows how all stand, and of whom to say more."""
+    fake, reviewed = FakeS3({}), []
+    for number in range(30):
+        other = ReviewBucket(store_of(fake), fake.objects.__setitem__, tmp_path, f"p{number:02}")
+        seen = Glance(other.product, "2026-05-04", champion="3", champion_since="2026-05-01")
+        write_glance(other.store, other.layout, replace(seen, scores=(0.0, 1.0)))
+        reviewed.append(other.reviewed)
+    alarm = Glance("p07", "2026-05-04", LIGHT, "2026-05-02", "It is darker. Look at the lamp.")
+    write_glance(store_of(fake), ProductLayout("p07"), alarm)
+
+    options = {"follow_redirects": True, "trust_env": False}
+    with (
+        served(build_app([*reviewed, bucket.reviewed], TOKEN, lambda: NOW)) as url,
+        httpx.Client(base_url=url, **options) as client,
+    ):
+        text = client.get(f"/?token={TOKEN}").text
+
+    assert sorted(set(fake.read)) == sorted(each.layout.glance for each in reviewed)
+    assert len(fake.read) == 30
+    assert "since 2026-05-02: It is darker." in text
+    rows = re.findall(r'<th><a href="/products/(\w+)">', text)
+    assert rows == ["bolt", "p07", *(f"p{n:02}" for n in range(30) if n != 7)]
+    assert text.count('<td>v3<span class="quiet">, 3 nights</span></td>') == 29
+    assert text.count("<rect ") == 29 * 2
 
 
 def test_images_come_worst_first_and_nothing_is_chosen(browser, images, bucket):
