@@ -39,6 +39,7 @@ class SeenImage:
     overlay: bytes  # a JPEG
     score: float
     threshold: float  # that the score was held against
+    has_region: bool  # whether only a part of the picture counts
 
 
 class Overlays:
@@ -91,9 +92,11 @@ def _see(detector: Detector, product: ReviewedProduct, image: AskedImage) -> See
         scores = detector.score(pixels, positions)
         threshold = float(detector.decide(pixels, scores).image_threshold[0])
     shown = shrink_picture(content, "shown", product.limits)
-    drawn = draw_overlay(shown, _to_png(scale_map(scores.anomaly_map[0], threshold)))
+    region = detector.region
+    inside = None if region is None else region.of(positions)[0]
+    drawn = draw_overlay(shown, _to_png(scale_map(scores.anomaly_map[0], threshold)), inside)
     overlay = to_jpeg(Image.open(io.BytesIO(drawn)))
-    return SeenImage(overlay, float(scores.pred_score[0]), threshold)
+    return SeenImage(overlay, float(scores.pred_score[0]), threshold, region is not None)
 
 
 def _to_png(grey: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:

@@ -14,6 +14,7 @@ from starlette.datastructures import URL
 from monitoring.review_page.app import build_app
 from monitoring.review_page.bounded import Bounded
 from monitoring.review_page.ordinary import find_ordinary
+from reconad_plugin.images.region import Region
 from reconad_plugin.ledger.glance import Glance, write_glance
 from reconad_plugin.ledger.history import History, VersionFacts
 from reconad_plugin.store.layout import ProductLayout
@@ -131,6 +132,30 @@ def test_an_overlay_is_made_by_the_version_that_judged(browser, bucket, images, 
     sizes = [Image.open(io.BytesIO(each.content)).size for each in (overlay, shown)]
     assert sizes == [(64, 48), (64, 48)]
     assert overlay.content != shown.content
+
+
+def test_where_nothing_counts_the_overlay_is_dark(browser, bucket, images, tiny_detector):
+    """The region of the image's own camera position, and one sentence says so."""
+    left, right = np.zeros((2, *tiny_detector.image_size_px.shape), bool)
+    left[:, :16], right[:, 16:] = True, True
+    region = Region({"": left | right, "left": left, "right": right})
+    bucket.load_detector = lambda number: replace(tiny_detector, region=region)
+    positions = bucket.records.scores(HELD).set_index("sha256")["position"]
+
+    for ref in list(images)[:4]:
+        words = browser.get(f"{PAGE}/images/{ref}/seen").text
+        drawn, shown = (
+            np.asarray(Image.open(io.BytesIO(answer.content)).convert("L"), float)
+            for name in ("overlay", "shown")
+            for answer in [browser.get(f"{PAGE}/pictures/{ref}/{name}.jpg")]
+        )
+        dark = (drawn < 0.6 * shown).mean(0)  # (W,) by column
+
+        assert "What is dark does not count." in words
+        is_left = positions[positions.index.str.startswith(ref)].item() == "left"
+        outside, inside = (dark[40:], dark[:24]) if is_left else (dark[:24], dark[40:])
+        assert outside.mean() > 0.9
+        assert inside.mean() < 0.1
 
 
 def test_without_the_version_the_page_works(browser, bucket, images):
