@@ -38,8 +38,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import reconad_plugin.telemetry  # noqa: F401  before Evidently
 from flows.platform.processes import LOOPBACK, answers, end_processes, free_ports
-from monitoring.dashboard import add_night, open_workspace
+from monitoring.dashboard import add_night
 from monitoring.report import run_report
+from monitoring.workspace import open_workspace
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import ADVICE

@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.ingest import ingest
+from flows.jobs.all_products import show_on_dashboard
 from flows.jobs.first_images import still_waiting
 from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import open_ledger, sync_history
@@ -89,6 +90,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         emit_alarm(product, ledger, night, record)
         action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]))
     note_glance(opened.store, opened.layout)
+    show_on_dashboard()
     get_run_logger().info("night %s: %s", night, action)
     if is_scheduled:
         emit(NIGHT_ENDED, product, {"night": night.isoformat(), "action": str(action)})

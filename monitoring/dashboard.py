@@ -2,47 +2,21 @@
 
 from collections.abc import Collection
 from datetime import date
-from typing import Final, TypeAlias
-from uuid import uuid5
+from typing import Final
 
 from evidently.core.report import Snapshot
 from evidently.sdk.models import DashboardModel, DashboardPanelPlot, DashboardTabModel, PanelMetric
 from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
-from evidently.ui.storage.local.base import LocalState
-from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
+from evidently.ui.workspace import Project
 
-from monitoring.report import DRIFT_COLUMNS, TAIL, lean, run_name
+from monitoring.report import DRIFT_COLUMNS, TAIL, run_name
+from monitoring.workspace import AnyWorkspace, find_project, keep_runs, put_run
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import CAUSES
 from reconad_plugin.watch.explanation import STATISTIC_WORDS, in_sentences
 
 TAB: Final = "Nights"
 _NIGHT: Final = "night"  # in plot_params of the first panel: the night that it speaks of
-
-
-class FolderWorkspace(Workspace):
-    """A workspace in a folder that leaves its runs unread.
-
-    Evidently's own reads every run of every project when it is opened, which takes longer with
-    each night. Here a run's id follows from its night, so that it is found, and replaced, without
-    a look at any other.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.state = LocalState(path)
-        self.state.location.makedirs("")
-
-
-AnyWorkspace: TypeAlias = "FolderWorkspace | RemoteWorkspace"
-
-
-def open_workspace(location: str) -> AnyWorkspace:
-    """Open a folder's workspace, or the one of an Evidently server at an http address."""
-    if location.startswith(("http://", "https://")):
-        server: AnyWorkspace = RemoteWorkspace(location)
-        return server
-    return FolderWorkspace(location)
 
 
 def add_night(
@@ -53,44 +27,25 @@ def add_night(
     The product's project is made with its first night. The newest night's record stands in words in
     the first panel. The drawings of the snapshot are dropped.
     """
-    project = _find_project(workspace, product) or _new_project(workspace, product)
-    name = run_name(date.fromisoformat(record.night))
-    lean(snapshot)
-    if isinstance(workspace, FolderWorkspace):
-        content = snapshot.to_snapshot_model()
-        workspace.state.write_snapshot(project.id, uuid5(project.id, name), content)
-    else:
-        for run_id, known in _server_runs(workspace, project).items():
-            if known == name:
-                _delete_server_run(workspace, project, run_id)
-        workspace.add_run(project.id, snapshot)
-    _renew_first_panel(workspace, project, record)
+    project = find_project(workspace, product) or _new_project(workspace, product)
+    put_run(workspace, project, run_name(date.fromisoformat(record.night)), snapshot)
+    renew_first_panel(workspace, project, tonight(record))
 
 
 def lay_out(workspace: AnyWorkspace, product: str) -> None:
     """Give the product's dashboard the panels of this reconad, in place of any others."""
-    project = _find_project(workspace, product)
+    project = find_project(workspace, product)
     if project is None:
         _new_project(workspace, product)
     else:
-        workspace.save_dashboard(project.id, _dashboard())
+        workspace.save_dashboard(project.id, in_one_tab(_panels()))
 
 
 def remove_other_runs(workspace: AnyWorkspace, product: str, nights: Collection[date]) -> None:
     """Remove what is on the product's dashboard besides the runs of these nights."""
-    project = _find_project(workspace, product)
-    if project is None:
-        return
-    names = {run_name(night) for night in nights}
-    if isinstance(workspace, FolderWorkspace):
-        kept = {uuid5(project.id, name) for name in names}
-        for run_id in workspace.list_runs(project.id):
-            if run_id not in kept:
-                workspace.delete_run(project.id, run_id)
-    else:
-        for run_id, known in _server_runs(workspace, project).items():
-            if known not in names:
-                _delete_server_run(workspace, project, run_id)
+    project = find_project(workspace, product)
+    if project is not None:
+        keep_runs(workspace, project, {run_name(night) for night in nights})
 
 
 def tonight(record: NightRecord) -> DashboardPanelPlot:
@@ -102,43 +57,33 @@ def tonight(record: NightRecord) -> DashboardPanelPlot:
         title = f"{record.night}: ALARM, {record.cause}, {since}"
         also = f"also seen: {', '.join(record.also)}" if record.also else ""
     version = f"scored by version {record.model_version}"
-    panel = text_panel(title=title, description=in_sentences(record.explanation, also, version))
-    panel.plot_params[_NIGHT] = record.night
+    return first_panel(record.night, title, in_sentences(record.explanation, also, version))
+
+
+def first_panel(night: str, title: str, description: str) -> DashboardPanelPlot:
+    """Make a panel of words that speaks of a night, ``YYYY-MM-DD``; empty before the first."""
+    panel = text_panel(title=title, description=description)
+    panel.plot_params[_NIGHT] = night
     return panel
 
 
-def _renew_first_panel(workspace: AnyWorkspace, project: Project, record: NightRecord) -> None:
-    """Let the first panel speak of this night, unless it speaks of a later one."""
+def renew_first_panel(workspace: AnyWorkspace, project: Project, panel: DashboardPanelPlot) -> None:
+    """Let the first panel speak of another night, unless it speaks of a later one."""
     dashboard = workspace.get_dashboard(project.id)
-    for index, panel in enumerate(dashboard.panels):
-        if panel.plot_params.get(_NIGHT, "9999") <= record.night:
-            dashboard.panels[index] = tonight(record).copy(update={"id": panel.id})
+    for index, known in enumerate(dashboard.panels):
+        if known.plot_params.get(_NIGHT, "9999") <= panel.plot_params[_NIGHT]:
+            dashboard.panels[index] = panel.copy(update={"id": known.id})
             workspace.save_dashboard(project.id, dashboard)
-
-
-def _server_runs(workspace: RemoteWorkspace, project: Project) -> dict[str, str]:
-    """Run id -> name. Evidently's client has no call for it, nor for the next one."""
-    answer = workspace._request(f"/api/projects/{project.id}/snapshots", "GET")
-    return {run["id"]: run["name"] for run in answer.json()}
-
-
-def _delete_server_run(workspace: RemoteWorkspace, project: Project, run_id: str) -> None:
-    workspace._request(f"/api/projects/{project.id}/{run_id}", "DELETE")
-
-
-def _find_project(workspace: AnyWorkspace, product: str) -> Project | None:
-    found = workspace.search_project(product)
-    return found[0] if found else None
 
 
 def _new_project(workspace: AnyWorkspace, product: str) -> Project:
     project = workspace.create_project(product, "Every night's scores, light, camera and alarms.")
-    workspace.save_dashboard(project.id, _dashboard())
+    workspace.save_dashboard(project.id, in_one_tab(_panels()))
     return project
 
 
-def _dashboard() -> DashboardModel:
-    panels = _panels()
+def in_one_tab(panels: list[DashboardPanelPlot]) -> DashboardModel:
+    """Lay panels out."""
     tab = DashboardTabModel(title=TAB, panels=[panel.id for panel in panels])
     return DashboardModel(tabs=[tab], panels=panels)
 
@@ -146,31 +91,29 @@ def _dashboard() -> DashboardModel:
 def _panels() -> list[DashboardPanelPlot]:
     """Lines everywhere: a browser draws two years of them in seconds, but of bars, which the page
     animates one by one, in minutes."""
-    first = text_panel(title="No night yet", description="The first night's run fills this in.")
-    first.plot_params[_NIGHT] = ""
     return [
-        first,
+        first_panel("", "No night yet", "The first night's run fills this in."),
         counter_panel(
             "Tonight",
             [
-                _value("open_nights", "nights the alarm is open"),
-                _value("farthest", "farthest test, 1 is its limit"),
+                night_value("open_nights", "nights the alarm is open"),
+                night_value("farthest", "farthest test, 1 is its limit"),
                 _share("is_suspect", "share of suspects"),
                 _share("pred_label", "share above the threshold"),
                 PanelMetric(legend="images", metric="RowCount"),
-                _value("model_version", "model version"),
+                night_value("model_version", "model version"),
             ],
         ),
         line_plot_panel(
             "Alarms and their cause",
-            [_value(f"alarm_{cause}", cause) for cause in CAUSES],
+            [night_value(f"alarm_{cause}", cause) for cause in CAUSES],
             "1 on a night with an alarm of this cause, else 0; of two causes the one named lower "
             "covers the other",
         ),
         _lines(
             "How far out",
             "How far the farthest test is on the way to its limit; above 1 there is an alarm",
-            _value("farthest", "farthest test"),
+            night_value("farthest", "farthest test"),
         ),
         _lines(
             "Scores",
@@ -182,19 +125,19 @@ def _panels() -> list[DashboardPanelPlot]:
                 metric="QuantileValue",
                 metric_labels={"column": "pred_score", "quantile": str(TAIL)},
             ),
-            _value("image_threshold", "threshold"),
+            night_value("image_threshold", "threshold"),
         ),
         _lines(
             "Model version in service",
             "Steps up on the first night after a promotion, down after a rollback",
-            _value("model_version", "version"),
+            night_value("model_version", "version"),
         ),
         _lines(
             "Trainings and promotions",
             "1 if a version was trained since the night before, or let into service, which then "
             "covers its training",
-            _value("retrained", "trained"),
-            _value("promoted", "promoted"),
+            night_value("retrained", "trained"),
+            night_value("promoted", "promoted"),
         ),
         _lines(
             "Images that stand out",
@@ -255,7 +198,8 @@ def _lines(title: str, description: str | None, *values: PanelMetric) -> Dashboa
     return line_plot_panel(title, list(values), description, size="half")
 
 
-def _value(column: str, legend: str) -> PanelMetric:
+def night_value(column: str, legend: str) -> PanelMetric:
+    """Make a line of a number that a night has as a whole."""
     return _column("NightValue", column, legend)
 
 

@@ -1,9 +1,7 @@
 """All products in one table: which need a person, and how each has done of late."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import write_json
-from reconad_plugin.config.settings import load_settings
-from reconad_plugin.errors import DamagedRecordError, ReconadError, StorageError
-from reconad_plugin.ledger.glance import Glance, read_glance
-from reconad_plugin.store.layout import ProductLayout
-from reconad_plugin.store.objects import ObjectStore
+from flows.jobs.all_products import read_glances
+from reconad_plugin.ledger.glance import Glance
 
-READERS: Final = 16  # of small objects at once
 WIDE: Final = 110  # columns of a terminal that has room for the bars
 _COLUMNS: Final = ("last night", "alarm", "since", "waiting", "serves")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -41,36 +35,6 @@ def show_all(json: Path | None) -> None:
             )
     if needing:
         console.print(f"look at one: reconad status {needing[0].product}", highlight=False)
-
-
-def read_glances() -> list[Glance]:
-    """Read how all products of the settings stood when that was last noted: first those whose note
-    cannot be read, then those that need a person, then by name.
-
-    Raises:
-        StorageError: no note can be had.
-        ConfigError: there is no settings file, or it breaks a rule.
-    """
-    settings = load_settings()
-    store = ObjectStore(settings.storage)
-    layouts = [ProductLayout(name) for name in sorted(settings.products)]
-    with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(partial(_read, store), layouts))
-    refused = [each for each in found if isinstance(each, StorageError)]
-    if refused and len(refused) == len(found):
-        raise refused[0]
-    glances = [
-        each if isinstance(each, Glance) else Glance(layout.product, error=str(each))
-        for each, layout in zip(found, layouts, strict=True)
-    ]
-    return sorted(glances, key=lambda each: (not each.error, not each.needs_a_person, each.product))
-
-
-def _read(store: ObjectStore, layout: ProductLayout) -> Glance | ReconadError:
-    try:
-        return read_glance(store, layout)
-    except (DamagedRecordError, StorageError) as error:
-        return error
 
 
 def _table(glances: Sequence[Glance], has_trends: bool) -> Table:

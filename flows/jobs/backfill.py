@@ -33,7 +33,8 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> Bac
     Raises:
         ConfigError: unknown product, or no night with a record.
     """
-    from monitoring.dashboard import add_night, lay_out, open_workspace, remove_other_runs
+    from monitoring.dashboard import add_night, lay_out, remove_other_runs
+    from monitoring.workspace import open_workspace
 
     opened = open_product(product)
     ledger = open_ledger(opened, see_history(opened))

@@ -28,7 +28,8 @@ def publish(
     product: Product, ledger: Ledger, night: date, scored: "ScoredNight", record: NightRecord
 ) -> None:
     """Put the night on the Evidently dashboard and in MLflow."""
-    from monitoring.dashboard import add_night, open_workspace
+    from monitoring.dashboard import add_night
+    from monitoring.workspace import open_workspace
 
     threshold = scored.detector.calibration.image_threshold
     run = dashboard_run(night, scored.table, record, threshold, ledger)

@@ -14,11 +14,15 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from flows.platform.processes import LOOPBACK, end_processes, free_ports
-from monitoring.dashboard import AnyWorkspace, add_night, open_workspace
+from monitoring.all_products import PROJECT, add_glances
+from monitoring.dashboard import add_night
 from monitoring.report import run_report
+from monitoring.workspace import AnyWorkspace, open_workspace
+from reconad_plugin.ledger.glance import Glance
 from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import CAUSES
 from tests.acceptance.browser import until, until_served
+from tests.acceptance.review_desk import picture
 from tests.night_tables import NIGHT, record, score_table
 
 PRODUCT = "screw"
@@ -63,9 +67,9 @@ def url(folder: Path) -> Iterator[str]:
         end_processes([process])
 
 
-def open_project(browser: webdriver.Chrome, url: str, folder: Path) -> str:
-    """Open the product's page and wait until its panels are drawn; its text."""
-    (project,) = open_workspace(str(folder)).search_project(PRODUCT)
+def open_project(browser: webdriver.Chrome, url: str, folder: Path, name: str = PRODUCT) -> str:
+    """Open a project's page and wait until its panels are drawn; its text."""
+    (project,) = open_workspace(str(folder)).search_project(name)
     plots = [
         panel
         for panel in project.dashboard.model().panels
@@ -108,6 +112,27 @@ def test_a_person_sees_tonight_and_every_panel(
     assert browser.find_elements(By.CSS_SELECTOR, ".MuiAlert-root") == []
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert errors == []
+
+
+def test_all_products_have_a_dashboard_of_their_own(
+    browser: webdriver.Chrome, url: str, folder: Path
+) -> None:
+    """Who needs a person stands first and in words; each count has its line."""
+    workspace = open_workspace(str(folder))
+    for place in range(NIGHTS):
+        night, is_last = NIGHT + timedelta(place), place == NIGHTS - 1
+        glances = [Glance(name, str(night), champion="2") for name in ("axle", "gear", "screw")]
+        waiting = {str(night): 5}
+        glances.append(Glance("nut", str(night), "light", str(NIGHT), waiting=waiting))
+        add_glances(workspace, night, glances if is_last else glances[:3])
+
+    text = open_project(browser, url, folder, PROJECT)
+
+    assert "2026-03-12: 1 of 4 products needs a person" in text
+    assert "nut: light since 2026-03-05, 5 images wait." in text
+    lines = browser.find_elements(By.CSS_SELECTOR, SHOWN)
+    assert len(lines) == len(CAUSES) + 2
+    picture(browser, "dashboard-all")
 
 
 def test_the_alarms_line_alone_leaves_zero(

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from monitoring.dashboard import add_night, lay_out, open_workspace, remove_other_runs, tonight
+from monitoring.dashboard import add_night, lay_out, remove_other_runs, tonight
 from monitoring.report import run_report
+from monitoring.workspace import open_workspace
 from reconad_plugin.ledger.night_values import night_values
 from tests.night_tables import NIGHT, record, score_table
 

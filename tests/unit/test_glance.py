@@ -8,6 +8,7 @@ import pytest
 
 from flows.commands import all_products
 from flows.commands.all_products import show_all
+from flows.jobs import all_products as job
 from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import BucketNotFoundError, DamagedRecordError
 from reconad_plugin.ledger.glance import TREND_NIGHTS, Glance, read_glance, write_glance
@@ -100,8 +101,8 @@ def show(monkeypatch):
     def show(fake, *names, json=None):
         products = {name: {} for name in names}
         settings = Settings.model_validate({"storage": {"bucket": BUCKET}, "products": products})
-        monkeypatch.setattr(all_products, "load_settings", lambda: settings)
-        monkeypatch.setattr(all_products, "ObjectStore", lambda _: store_of(fake))
+        monkeypatch.setattr(job, "load_settings", lambda: settings)
+        monkeypatch.setattr(job, "ObjectStore", lambda _: store_of(fake))
         monkeypatch.setenv("COLUMNS", "120")
         show_all(json)
 
