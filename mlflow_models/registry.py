@@ -212,14 +212,22 @@ def version_to_load(product: str, number: str) -> Version:
     Raises:
         ConfigError: there is no such version, or ``reconad clean`` removed its weights.
     """
-    found = version(product, number)
-    if not found.has_weights:
-        raise ConfigError(
-            f"a version needs its weights to see pictures; `reconad clean` removed those of "
-            f"{model_name(product)} {number}, which was {found.state}: take another one, or delete "
-            "it in MLflow and train it again"
-        )
-    return found
+    return check_weights(version(product, number))
+
+
+def check_weights(found: Version) -> Version:
+    """Return a version that can be loaded.
+
+    Raises:
+        ConfigError: ``reconad clean`` removed its weights.
+    """
+    if found.has_weights:
+        return found
+    raise ConfigError(
+        f"a version needs its weights to see pictures; `reconad clean` removed those of "
+        f"{found.uri}, which was {found.state}: take another one, or delete it in MLflow and train "
+        "it again"
+    )
 
 
 def number_of(model_uri: str) -> str:

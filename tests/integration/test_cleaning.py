@@ -148,10 +148,15 @@ def test_what_is_large_goes_and_no_decision_changes(
         assert flavor.load_model(registry.version(product, number).uri)
     assert (decided(product), keys(untidy)) == (before, bucket)
     assert "rejected, without weights" in run("status", product, COLUMNS="200").stdout
-    for asked in (("promote", product), ("rescore", product, "--nights", str(QUIET))):
-        refused = run(*asked, "--version", own.number)
+    number = "--version", own.number
+    for asked in (
+        ("promote", product, *number),
+        ("rescore", product, "--nights", str(QUIET), *number),
+        ("predict", own.uri, untidy.settings),
+    ):
+        refused = run(*asked)
         assert refused.returncode == 2
-        assert f"`reconad clean` removed those of reconad-{product} 3, which was" in refused.stderr
+        assert f"`reconad clean` removed those of {own.uri}, which was" in refused.stderr
     record = open_product(product).records.record(SCRATCHED)
     assert nightly(product, SCRATCHED).record == record
     assert run("rollback", product).returncode == 0
