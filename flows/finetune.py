@@ -46,7 +46,7 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
         raise ConfigError(_refusal(product, night, record, status))
     cause = record.cause
     get_run_logger().info("cause %s, event %s", cause, event_id or "none")
-    base = registry.version(product, record.model_version)  # the one that served the night
+    base = registry.version_to_load(product, record.model_version)  # the one that served the night
     settings = opened.settings.finetune
     if cause == LIGHT:
         settings = settings.model_copy(update={"light_augmentation": True})

@@ -25,7 +25,7 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.own_wheel import NAME, own_wheel
-from mlflow_models.registry import find_version
+from mlflow_models.registry import check_weights, find_version
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
@@ -195,7 +195,7 @@ def load_model(model_uri: str, engine: str | None = None) -> Detector:
     found = find_version(model_uri)
     if found is None:
         return load_calibrated(model_uri, engine)
-    threshold = in_force(found.thresholds)
+    threshold = in_force(check_weights(found).thresholds)
     calibrated = load_calibrated(found.uri, engine)
     return calibrated if threshold is None else calibrated.held_against(threshold)
 

@@ -15,6 +15,7 @@ from mlflow_models.server import open_client, outage
 from reconad_plugin.errors import ConfigError, NoChampionError
 from reconad_plugin.images.names import as_text
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.ledger import history
 from reconad_plugin.ledger.history import VersionFacts
 from reconad_plugin.ledger.threshold_setting import (
     ThresholdSetting,
@@ -42,10 +43,11 @@ JUDGED_AGAINST_TAG: Final = "reconad.judged_against"  # the champion of the verd
 REASON_TAG: Final = "reconad.reason"
 PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
 ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
+CLEANED_TAG: Final = "reconad.cleaned"  # files were removed: `begun`, then `done`
 
 THRESHOLD_TAG: Final = "reconad.threshold"  # what persons set, oldest first
 
-PROMOTED, REJECTED, ROLLED_BACK = "promoted", "rejected", "rolled_back"
+PROMOTED, REJECTED, ROLLED_BACK = "promoted", history.REJECTED, "rolled_back"
 PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
 _OF_VERSION: Final = re.compile(r"models:/+([^/@]+)(?:/(\d+)|@([^/@]+))/?")
@@ -120,6 +122,11 @@ class Version:
         """Whether a person took it out of service: what it said vouches for nothing."""
         return ROLLED_BACK_NIGHT_TAG in self.tags
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it can be loaded: ``reconad clean`` has not removed its weights."""
+        return CLEANED_TAG not in self.tags
+
 
 def training_tags(fingerprint: str, purpose: str, size: ImageSize) -> dict[str, str]:
     """Return what a version says of the training that made it."""
@@ -158,9 +165,14 @@ def version_by_alias(product: str, alias: str) -> Version | None:
 
 def number_by_alias(product: str, alias: str) -> str | None:
     """Return the number of the version an alias points to, or None."""
+    return aliases(product).get(alias)
+
+
+def aliases(product: str) -> dict[str, str]:
+    """Return the number of the version that each alias points to, also those made by hand."""
     registered = _registered_model(product)
-    found = registered.aliases.get(alias) if registered else None
-    return None if found is None else str(found)
+    found = registered.aliases if registered else {}
+    return {alias: str(number) for alias, number in found.items()}
 
 
 def champion(product: str) -> Version:
@@ -192,6 +204,30 @@ def version(product: str, number: str) -> Version:
             f"a version must be one of {model_name(product)}; got {number}: "
             f"see `reconad status {product}`"
         ) from None
+
+
+def version_to_load(product: str, number: str) -> Version:
+    """Return a version that can be loaded, by its number.
+
+    Raises:
+        ConfigError: there is no such version, or ``reconad clean`` removed its weights.
+    """
+    return check_weights(version(product, number))
+
+
+def check_weights(found: Version) -> Version:
+    """Return a version that can be loaded.
+
+    Raises:
+        ConfigError: ``reconad clean`` removed its weights.
+    """
+    if found.has_weights:
+        return found
+    raise ConfigError(
+        f"a version needs its weights to see pictures; `reconad clean` removed those of "
+        f"{found.uri}, which was {found.state}: take another one, or delete it in MLflow and train "
+        "it again"
+    )
 
 
 def number_of(model_uri: str) -> str:

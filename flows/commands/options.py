@@ -177,6 +177,18 @@ class ThresholdOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CleanOptions:
+    """Remove what [keep] in reconad.toml lets go: drawings, weights, runs, cached pictures."""
+
+    product: Annotated[Text, arg("[PRODUCT]", "of reconad.toml (default: all, and this disk)")] = (
+        None
+    )
+    dry_run: Annotated[bool, opt("--dry-run", None, "say what would go, and what stays")] = False
+    yes: Annotated[bool, opt("--yes", None, "do not ask")] = False
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoOptions:
     """Replay fourteen real nights on an embedded platform."""
 

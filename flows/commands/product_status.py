@@ -188,4 +188,5 @@ def _how(move: alias_log.AliasMove) -> str:
 def _state(version: registry.Version) -> str:
     if version.state is None and version.judged_against is not None:
         return "judge again"  # the champion changed after its verdict, or the run was cut off
-    return (version.state or "not judged").replace("_", " ")
+    state = (version.state or "not judged").replace("_", " ")
+    return state if version.has_weights else f"{state}, without weights"

@@ -72,7 +72,7 @@ def _load_detector(product: str, version: str) -> Detector:
     """Load a version of a product, by its number; MLflow is imported and asked only now."""
     from mlflow_models import flavor, registry
 
-    return flavor.load_model(registry.version(product, version).uri)
+    return flavor.load_model(registry.version_to_load(product, version).uri)
 
 
 def _open_trial(product: Product) -> Trial:

@@ -51,6 +51,7 @@ COMMANDS: Final = (
     Command("promote", NIGHTLY, options.PromoteOptions),
     Command("rollback", NIGHTLY, options.RollbackOptions),
     Command("backfill", NIGHTLY, options.BackfillOptions),
+    Command("clean", NIGHTLY, options.CleanOptions),
     Command("advise", BY_HAND, options_by_hand.AdviseOptions),
     Command("train", BY_HAND, options_by_hand.TrainOptions),
     Command("finetune", BY_HAND, options_by_hand.FinetuneOptions),

@@ -52,7 +52,7 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> Bac
     @cache
     def threshold_of(number: str) -> float | None:
         try:
-            version = registry.version(product, number)
+            version = registry.version_to_load(product, number)
         except ConfigError:  # somebody deleted it
             return None
         return float(flavor.load_calibrated(version.uri).calibration.image_threshold)

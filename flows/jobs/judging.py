@@ -97,7 +97,7 @@ def choose_contenders(
         NoChampionError: there is no challenger to judge.
     """
     if version is not None:
-        named = registry.version(product, str(version)).number
+        named = registry.version_to_load(product, str(version)).number
         if named == registry.number_by_alias(product, registry.CHAMPION):
             return PromotionOutcome(registry.PROMOTED, named)  # another challenger goes on waiting
         registry.challenge(product, named)

@@ -94,7 +94,7 @@ def choose_scorer(
         if number is None or number in ledger.history.rolled_back:
             continue
         with suppress(ConfigError):  # somebody deleted it
-            return registry.version(product.name, number)
+            return registry.version_to_load(product.name, number)
     return registry.champion(product.name)
 
 

@@ -184,7 +184,8 @@ def open_rescoring(product: str, version: str, first: date, last: date) -> Resco
     @cache
     def threshold_of(number: str) -> float | None:
         try:
-            return _only_threshold(flavor.load_calibrated(registry.version(product, number).uri))
+            loaded = registry.version_to_load(product, number)
+            return _only_threshold(flavor.load_calibrated(loaded.uri))
         except ConfigError:  # somebody deleted it
             return None
 
@@ -213,4 +214,4 @@ def find_version(product: str, text: str) -> registry.Version:
             f"a version must be a number, or one of {', '.join(ALIASES)}; got {text!r}: see "
             f"`reconad status {product}`"
         )
-    return registry.version(product, str(int(text)))
+    return registry.version_to_load(product, str(int(text)))

@@ -50,7 +50,7 @@ def recover(product: str) -> Recovery:
 
 
 @contextmanager
-def one_at_a_time(what: str, product: str) -> Iterator[None]:
+def one_at_a_time(what: str, product: str, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold a product's lock for one kind of work; wait for it while another run holds it.
 
     Raises:
@@ -62,11 +62,11 @@ def one_at_a_time(what: str, product: str) -> Iterator[None]:
     with ExitStack() as held:
         try:
             held.enter_context(
-                concurrency(name, strict=True, timeout_seconds=WAIT_S, lease_duration=LEASE_S)
+                concurrency(name, strict=True, timeout_seconds=wait_s, lease_duration=LEASE_S)
             )
         except TimeoutError:
             raise PlatformError(
-                f"the lock {name} must become free within {WAIT_S} s; it is still held: look for "
+                f"the lock {name} must become free within {wait_s:g} s; it is still held: look for "
                 "the run that hangs, or release the concurrency limit in Prefect"
             ) from None
         yield

@@ -14,6 +14,7 @@ import pydantic
 from pydantic import Field, StringConstraints, ValidationError
 
 from reconad_plugin.config.base import Frozen, one_line
+from reconad_plugin.config.keep import KeepSettings
 from reconad_plugin.config.names import ProductName
 from reconad_plugin.config.notify import NotifySettings, TargetName
 from reconad_plugin.config.product import ProductSettings
@@ -54,6 +55,7 @@ class Settings(Frozen):
     storage: StorageSettings
     monitoring: MonitoringSettings = MonitoringSettings()
     deploy: DeploySettings = DeploySettings()
+    keep: KeepSettings = KeepSettings()
     notify: dict[TargetName, NotifySettings] = Field(default_factory=dict)
     products: dict[ProductName, ProductSettings]
 

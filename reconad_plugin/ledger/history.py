@@ -13,6 +13,7 @@ from datetime import date
 from reconad_plugin.ledger.read_back import check_types
 
 FINETUNE = "finetune"  # purpose of a version that goes on from another one
+REJECTED = "rejected"  # state of a version that the gate refused
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +35,20 @@ class ContentCache:
             StorageError: what was fetched are other bytes.
         """
         path = self._path(sha256)
-        if not path.exists():
-            content = fetch()
-            found = hashlib.sha256(content).hexdigest()
-            if found != sha256:
-                raise StorageError(
-                    f"an image must be the one that was taken in, {sha256[:12]}; the bucket now "
-                    f"holds {found[:12]} under its key: run its night again"
-                )
-            self.put(sha256, content)
-        return path.read_bytes()
+        with suppress(FileNotFoundError):  # which it may become at any time: see `room`
+            content = path.read_bytes()
+            with suppress(PermissionError):  # of another user's file
+                os.utime(path)  # so that what was used longest ago goes first
+            return content
+        content = fetch()
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise StorageError(
+                f"an image must be the one that was taken in, {sha256[:12]}; the bucket now "
+                f"holds {found[:12]} under its key: run its night again"
+            )
+        self.put(sha256, content)
+        return content
 
     def _path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256

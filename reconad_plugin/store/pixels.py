@@ -1,7 +1,8 @@
 """Decoded pictures on the local disk: decoded once, then read as pixels.
 
 One file a size holds the pictures one after the other, a second one their SHA-256 in the same
-order. Both only grow. A kill in mid-write leaves pixels without a hash, which are written over.
+order. Both grow until they are removed as a whole. A kill in mid-write leaves pixels without a
+hash, which are written over.
 """
 
 import fcntl
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from reconad_plugin.images.size import ImageSize
 
 DECODERS: Final = 4  # threads
+PIXELS_SUFFIX: Final = ".u8"
+HASHES_SUFFIX: Final = ".sha256"
 _HASH_BYTES: Final = hashlib.sha256().digest_size
 _NAME: Final = "pixels-v2"  # another number whenever decoding or resizing changes
 _CHUNK: Final = 256  # pictures decoded before they are written
@@ -32,8 +35,8 @@ class PixelCache:
     """
 
     def __init__(self, folder: Path, size: ImageSize) -> None:
-        self._pixels = folder / f"{_NAME}-{size.setting}.u8"
-        self._hashes = folder / f"{_NAME}-{size.setting}.sha256"
+        self._pixels = folder / f"{_NAME}-{size.setting}{PIXELS_SUFFIX}"
+        self._hashes = self._pixels.with_suffix(HASHES_SUFFIX)
         self._shape = (3, *size.shape)
         self._picture_bytes = 3 * size.pixels
 
@@ -52,14 +55,15 @@ class PixelCache:
         """
         if not hashes:
             return np.empty((0, *self._shape), np.uint8)
-        with self._locked():
+        with _locked(self._pixels):
             rows = self._rows()
             missing = {name: index for index, name in enumerate(hashes) if name not in rows}
             if missing:
                 self._append(missing, decode, len(rows))
                 rows = self._rows()
+            self._hashes.touch()  # so that what was used longest ago goes first
+            stored = np.memmap(self._pixels, np.uint8, "c", shape=(len(rows), *self._shape))
         wanted = [rows[name] for name in hashes]
-        stored = np.memmap(self._pixels, np.uint8, "c", shape=(len(rows), *self._shape))
         first, end = wanted[0], wanted[0] + len(wanted)
         in_a_row = wanted == list(range(first, end))
         return stored[first:end] if in_a_row else stored[wanted]
@@ -90,9 +94,17 @@ class PixelCache:
                 hashes.write(bytes.fromhex("".join(names[start : start + _CHUNK])))
                 hashes.flush()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._pixels.parent.mkdir(parents=True, exist_ok=True)
-        with self._pixels.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+
+def remove_pixels(pixels: Path) -> None:
+    """Remove the pictures of one size. Who has loaded some keeps them; they are decoded again."""
+    with _locked(pixels):
+        pixels.unlink(missing_ok=True)
+        pixels.with_suffix(HASHES_SUFFIX).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(pixels: Path) -> Iterator[None]:
+    pixels.parent.mkdir(parents=True, exist_ok=True)
+    with pixels.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -246,10 +246,10 @@ def test_other_receivers_reach_prefect_without_the_address(blocks):
 
 def test_the_documented_receivers_are_settings():
     """What stands in the page can be pasted into the file."""
-    (block,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     storage = '[storage]\nbucket = "factory"\n[products.ball_screw]\n'
 
-    settings = Settings.model_validate(tomllib.loads(storage + block))
+    settings = Settings.model_validate(tomllib.loads(storage + "".join(blocks)))
 
     assert list(settings.notify) == ["shift", "office"]
     assert all(f"`{kind}`" in PAGE.read_text(encoding="utf-8") for kind in MESSAGE_KINDS)
