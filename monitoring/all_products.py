@@ -38,14 +38,14 @@ def add_glances(workspace: AnyWorkspace, night: date, glances: Sequence[Glance])
 
 
 def count_glances(night: date, glances: Sequence[Glance]) -> dict[str, float]:
-    """Count what a line of the dashboard shows."""
+    """Count what a line of the dashboard shows; the page draws a counter of 0 as "no value"."""
     causes = Counter(each.cause for each in glances if each.is_alarm)
     return {
         "products": float(len(glances)),
         "need_a_person": float(sum(each.needs_a_person for each in glances)),
         "waiting_images": float(sum(each.waiting_images for each in glances)),
-        "without_champion": float(sum(each.champion is None for each in glances)),
-        "late": float(sum(each.night is None or each.night < str(night) for each in glances)),
+        "serving": float(sum(each.champion is not None for each in glances)),
+        "up_to_date": float(sum((each.night or "") >= str(night) for each in glances)),
         **{f"alarm_{cause}": float(causes[cause]) for cause in CAUSES},
     }
 
@@ -79,10 +79,10 @@ def _new_project(workspace: AnyWorkspace) -> Project:
             "Tonight",
             [
                 night_value("products", "products"),
+                night_value("up_to_date", "have had their night"),
+                night_value("serving", "have a version that serves"),
                 night_value("need_a_person", "need a person"),
                 night_value("waiting_images", "images wait"),
-                night_value("late", "have no night yet tonight"),
-                night_value("without_champion", "no version serves"),
             ],
         ),
         line_plot_panel(

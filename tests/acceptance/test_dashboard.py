@@ -123,7 +123,9 @@ def test_all_products_have_a_dashboard_of_their_own(
         night, is_last = NIGHT + timedelta(place), place == NIGHTS - 1
         glances = [Glance(name, str(night), champion="2") for name in ("axle", "gear", "screw")]
         waiting = {str(night): 5}
-        glances.append(Glance("nut", str(night), "light", str(NIGHT), waiting=waiting))
+        glances.append(
+            Glance("nut", str(night), "light", str(NIGHT), waiting=waiting, champion="1")
+        )
         add_glances(workspace, night, glances if is_last else glances[:3])
 
     text = open_project(browser, url, folder, PROJECT)

@@ -52,8 +52,8 @@ def test_the_first_panel_names_who_needs_a_person(workspace):
     assert first.subtitle == "bolt: light since 2026-05-02, 7 images wait."
     assert values(workspace) == {
         "night 2026-05-04": {
-            "products": 3, "need_a_person": 1, "waiting_images": 7, "without_champion": 1,
-            "late": 1, "alarm_light": 1, "alarm_process": 0, "alarm_camera": 0,
+            "products": 3, "need_a_person": 1, "waiting_images": 7, "serving": 2,
+            "up_to_date": 2, "alarm_light": 1, "alarm_process": 0, "alarm_camera": 0,
             "alarm_defects": 0, "alarm_unclear": 0,
         }
     }  # fmt: skip
