@@ -32,7 +32,7 @@ from tests.labelled import SIDE_PX, THRESHOLD, answering, answers_for, decoded, 
 
 @pytest.fixture(scope="module")
 def result(evaluate: Evaluate, data: pd.DataFrame, answers: pd.DataFrame) -> EvaluationResult:
-    return evaluate(answering(answers), data)
+    return evaluate(answering(answers), data, is_drawn=True)
 
 
 def test_mlflow_finds_the_evaluator() -> None:
