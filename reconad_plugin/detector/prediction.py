@@ -1,6 +1,7 @@
 """Encoded pictures to the prediction that every consumer reads; see ``answer``."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 
@@ -16,6 +17,7 @@ from reconad_plugin.detector.answer import (
     encode_map,
 )
 from reconad_plugin.detector.detector import Detector
+from reconad_plugin.detector.engine import thread_count
 from reconad_plugin.detector.regions_found import find_regions
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import upright_size
@@ -83,37 +85,27 @@ def _predict_chunk(
     with_regions: bool,
     observe: Observe | None,
 ) -> list[Prediction]:
-    files: list[bytes | None] = []
-    pictures: list[NDArray[np.uint8]] = []
-    contexts: list[str | None] = []
-    sizes: list[tuple[int, int]] = []
-    errors: list[str | None] = []
-    for read_content, told in contents:
-        files.append(None)
-        try:
-            size, limits = detector.image_size_px, detector.limits
-            context = read_context(told)
-            content = files[-1] = read_content()
-            pictures.append(decode_to_size(content, size, limits))
-            sizes.append(upright_size(content) if with_regions else (0, 0))
-            contexts.append(context)
-            errors.append(None)
-        except InvalidImageError as error:
-            errors.append(f"{error.reason}: {error}")
+    read_row = partial(_read_row, detector, with_regions)
+    with ThreadPoolExecutor(
+        min(thread_count(), len(contents))
+    ) as threads:  # decoding takes longest
+        read = list(threads.map(read_row, *zip(*contents, strict=True)))
+    pictures = [each.picture for each in read if each.picture is not None]
+    contexts = [each.context for each in read if each.picture is not None]
     images = stack_images(pictures, detector.image_size_px)
     scores = detector.score(images, contexts if any(contexts) else None)
     decided = detector.decide(images, scores)
-    read = iter(range(len(pictures)))
+    places = iter(range(len(pictures)))
 
-    def row(error: str | None) -> Prediction:
-        if error is not None:
+    def row(image: _ReadRow) -> Prediction:
+        if image.picture is None:
             pooled = detector.calibration.image_threshold
-            return Prediction(None, None, pooled, None, None, model_version, error)
-        at = next(read)
+            return Prediction(None, None, pooled, None, None, model_version, image.error)
+        at = next(places)
         threshold, pixel_thresholds = decided.image_threshold[at], decided.pixel_threshold
         shown, found = scores.anomaly_map[at], None
         if with_regions and pixel_thresholds is not None:
-            found = find_regions(shown, float(pixel_thresholds[at]), sizes[at])
+            found = find_regions(shown, float(pixel_thresholds[at]), image.size_px)
         return Prediction(
             pred_score=float(scores.pred_score[at]),
             pred_label=bool(decided.pred_label[at]),
@@ -126,12 +118,38 @@ def _predict_chunk(
             context=(scores.contexts[at] or None) if scores.contexts else None,
         )
 
-    answers = [row(error) for error in errors]
+    answers = [row(each) for each in read]
     if observe is not None:
         maps = iter(scores.anomaly_map)
-        shown = [None if error is not None else next(maps) for error in errors]
+        shown = [None if each.picture is None else next(maps) for each in read]
+        files = [each.content for each in read]
         observe([Observed(*each) for each in zip(answers, files, shown, strict=True)])
     return answers
+
+
+@dataclass(frozen=True, eq=False)
+class _ReadRow:
+    """A row as it was read."""
+
+    content: bytes | None = None  # the picture's file, as far as there is one
+    picture: NDArray[np.uint8] | None = None  # None where it cannot be read
+    size_px: tuple[int, int] = (0, 0)  # of the picture, upright, where regions were asked for
+    context: str | None = None
+    error: str | None = None  # why it cannot be read
+
+
+def _read_row(
+    detector: Detector, with_regions: bool, read_content: Callable[[], bytes], told: object
+) -> _ReadRow:
+    content = None
+    try:
+        context = read_context(told)
+        content = read_content()
+        picture = decode_to_size(content, detector.image_size_px, detector.limits)
+        size = upright_size(content) if with_regions else (0, 0)
+    except InvalidImageError as error:
+        return _ReadRow(content, error=f"{error.reason}: {error}")
+    return _ReadRow(content, picture, size, context)
 
 
 def read_context(told: object) -> str | None:
