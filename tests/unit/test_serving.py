@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import json
+import re
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import mlflow
@@ -20,6 +22,7 @@ from mlflow_models.serving.settings import read_settings
 from mlflow_models.serving.started import read_command_lines
 from reconad_plugin.errors import ConfigError
 
+GRAFANA = Path(__file__).parents[2] / "docs" / "grafana-serving.json"
 TOKEN = "a-token-of-ours"
 SERVER = "mlflow.pyfunc.scoring_server.app"
 
@@ -254,6 +257,9 @@ def test_what_was_asked_is_counted(start, encoded):
         'reconad_ready{version="unregistered"} 1',
     ):
         assert line in text
+    named = set(re.findall(r"reconad_\w+", GRAFANA.read_text()))
+    assert len(named) == 4
+    assert [name for name in named if f"\n{name}" not in text] == []
 
 
 def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch, caplog):
