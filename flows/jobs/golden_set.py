@@ -5,7 +5,6 @@ from datetime import date
 
 from flows.jobs.night import ScoredNight
 from flows.jobs.product import Product
-from mlflow_models.tracking import trained_on
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.gate.golden import GoldenSet, read_golden
 from reconad_plugin.gate.golden_figures import count_defects, hash_golden, measure
@@ -52,9 +51,8 @@ def _too_few(product: Product, defects: int) -> NotEnoughImagesError:
 
 
 def _read(product: Product, golden: GoldenImages, scored: ScoredNight) -> GoldenSet:
-    """Read the golden images at the size of a version, without normal ones that it learnt."""
-    fitted_to = trained_on(scored.version)
-    found = read_golden(golden, scored.detector.image_size_px, product.limits, fitted_to)
+    """Read the golden images at the size of a version; no night's training learns them."""
+    found = read_golden(golden, scored.detector.image_size_px, product.limits, fitted_to=())
     if found is None:
         raise _too_few(product, 0)
     if product.part_of is None:

@@ -226,8 +226,7 @@ def followed(tmp_path, monkeypatch):
         return golden_set.follow_golden(product, known, day(night), scored)
 
     monkeypatch.setattr(golden_set, "measure", measure_once)
-    monkeypatch.setattr(golden_set, "trained_on", lambda _: frozenset())
-    monkeypatch.setattr(golden_set, "read_golden", lambda *_: golden([90]))
+    monkeypatch.setattr(golden_set, "read_golden", lambda *_, **__: golden([90]))
     ask.scored_with = scored_with
     return ask
 
