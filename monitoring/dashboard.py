@@ -185,15 +185,6 @@ def _panels() -> list[DashboardPanelPlot]:
             _value("image_threshold", "threshold"),
         ),
         _lines(
-            "The golden set",
-            "How well the version in service tells real golden defects from normal images, the "
-            "share of them above the threshold, and the floor of image_AUROC; empty with fewer "
-            "than ten",
-            _value("golden_auroc", "image_AUROC"),
-            _value("golden_recall", "recall"),
-            _value("golden_floor", "floor"),
-        ),
-        _lines(
             "Model version in service",
             "Steps up on the first night after a promotion, down after a rollback",
             _value("model_version", "version"),
@@ -256,6 +247,15 @@ def _panels() -> list[DashboardPanelPlot]:
             "For information, alarms do not use it: normed Wasserstein distance to the ordinary "
             "nights before",
             *(_column("ValueDrift", column, column) for column in DRIFT_COLUMNS),
+        ),
+        _lines(
+            "The golden set",
+            "How well the version in service tells real golden defects from normal images, the "
+            "share of them above the threshold, and the floor of image_AUROC; empty with fewer "
+            "than ten",
+            _value("golden_auroc", "image_AUROC"),
+            _value("golden_recall", "recall"),
+            _value("golden_floor", "floor"),
         ),
     ]
 
