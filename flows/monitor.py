@@ -5,18 +5,36 @@ from datetime import date
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from flows.jobs import golden_set
 from flows.jobs import night as jobs
 from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.night_report import night_page, publish
 from flows.jobs.product import Product, open_product
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from reconad_plugin.config.names import parse_night
+from reconad_plugin.errors import NotEnoughImagesError, ReconadError
+from reconad_plugin.ledger.golden_figures import GoldenFigures
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
 score_night = step(**STORAGE_RETRIES)(jobs.score_night)
 decide = step()(jobs.decide)
 queue_for_review = step()(jobs.queue_for_review)
+
+
+@step()
+def follow_golden(
+    product: Product, ledger: Ledger, night: date, scored: jobs.ScoredNight
+) -> GoldenFigures | None:
+    """Measure the version on the golden set; whatever is amiss there stops no night."""
+    try:
+        return golden_set.follow_golden(product, ledger, night, scored)
+    except ReconadError as error:
+        is_asked = product.settings.golden_floor is not None
+        is_plain = isinstance(error, NotEnoughImagesError) and not is_asked
+        log = get_run_logger().info if is_plain else get_run_logger().warning
+        log("no figures on the golden set: %s", error)
+        return None
 
 
 @step()
@@ -50,9 +68,12 @@ def monitor(product: str, night: date) -> NightRecord | None:
     if scored is None:
         get_run_logger().info("night %s has no images to score", night)
         return None
-    record = decide(opened, ledger, night, scored)
+    golden = follow_golden(opened, ledger, night, scored)
+    record = decide(opened, ledger, night, scored, golden)
     said = (record.is_alarm, record.cause, record.explanation)
     get_run_logger().info("alarm %s, cause %s: %s", *said)
+    if golden is not None:
+        get_run_logger().info("golden set: %s", golden)
     queue_for_review(opened, night, scored, record)
     report(opened, ledger, night, scored, record)
     return record

@@ -38,6 +38,7 @@ from reconad_plugin.config.event_names import (
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.images.names import printable
 from reconad_plugin.ledger.glance import note_glance
+from reconad_plugin.ledger.golden_figures import GOLDEN_FLOOR
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 
@@ -176,6 +177,9 @@ def react(
         payload = {name: content[name] for name in DRIFT_PAYLOAD}
         emit(DRIFT_DETECTED, product.name, payload, cause=record.cause)
         return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
+    if ledger.is_floor_to_answer(record):
+        remark = f"; champion {record.model_version}: {record.golden}"
+        return judged(ActionKind.RETRAINED, train(product.name, night, GOLDEN_FLOOR), remark)
     if ledger.is_retraining_due(night, product.settings.retrain_every_nights):
         return judged(ActionKind.RETRAINED, train(product.name, night))
     return Action(ActionKind.NONE)
@@ -218,6 +222,8 @@ def print_night(outcome: NightOutcome) -> None:
     print(f"alarm        {record.cause if record and record.is_alarm else 'no'}")
     if record:
         print(f"explanation  {record.explanation}")
+    if record and record.golden:
+        print(f"golden set   {record.golden}")
     print(f"action       {outcome.action}")
 
 

@@ -1,7 +1,7 @@
 """Train a version from scratch."""
 
 from datetime import date
-from typing import Final
+from typing import Final, Literal
 
 from prefect import flow, get_run_logger
 
@@ -25,8 +25,15 @@ choose_images = step(name="choose_images", **STORAGE_RETRIES)(training_job)
 
 @flow(name="train", flow_run_name="train {product} {night}")
 @fails_clearly
-def train(product: str, night: date) -> PromotionOutcome:
+def train(
+    product: str, night: date, cause: Literal["none", "golden_floor"] = "none"
+) -> PromotionOutcome:
     """Train on all learnable images up to a night, and let the gate decide.
+
+    Args:
+        product: the product.
+        night: the last one that it learns from.
+        cause: why, as it is noted with the version.
 
     Returns:
         What became of it: ``promoted <version>`` or ``rejected <version>``.
@@ -37,7 +44,7 @@ def train(product: str, night: date) -> PromotionOutcome:
     night = parse_night(night)
     opened = open_product(product)
     check_first_images(opened, night)
-    job = choose_images(opened, night, opened.settings.train)
+    job = choose_images(opened, night, opened.settings.train).noting(cause)
     with one_at_a_time(TRAINING, product):
         version = fit_and_register(job)
     return judge_once(product, night, version)

@@ -191,6 +191,15 @@ def _panels() -> list[DashboardPanelPlot]:
             "nights before",
             *(_column("ValueDrift", column, column) for column in DRIFT_COLUMNS),
         ),
+        _lines(
+            "The golden set",
+            "How well the version in service tells real golden defects from normal images, the "
+            "share of them above the threshold, and the floor of image_AUROC; empty with fewer "
+            "than ten",
+            night_value("golden_auroc", "image_AUROC"),
+            night_value("golden_recall", "recall"),
+            night_value("golden_floor", "floor"),
+        ),
     ]
 
 

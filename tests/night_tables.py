@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from reconad_plugin.images.features import FEATURES
+from reconad_plugin.ledger.golden_figures import GoldenFigures
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import HOLDING_CAUSES, LEARNING_CAUSES
 from reconad_plugin.watch.results import StatisticCheck
 from reconad_plugin.watch.statistics import summarise_night
 
 NIGHT = date(2026, 3, 5)
+GOLDEN = GoldenFigures("d1", 12, 80, 0.9, 0.93, 0.5, 0.3, floor=0.95)  # below its floor
 
 
 def score_table(images=40, seed=0, **columns):

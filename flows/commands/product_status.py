@@ -19,7 +19,7 @@ from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.threshold_setting import in_force
 
-_OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms"
+_OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms golden"
 _OF_A_MOVE: Final = "version by instead_of reason is_open"
 _OF_A_VERSION: Final = (
     "night purpose cause state judged_against promoted_night rolled_back_night reason"
@@ -98,8 +98,8 @@ def show_product(product: str, json: Path | None) -> None:
     write_json(status.to_dict(), json)
     console = Console()
     console.print(_serving_line(status), highlight=False, markup=False)
-    lines = [*threshold_lines(status), *watch_lines(status.watch), *waiting_lines(status)]
-    for line in lines:
+    of_the_night = [*watch_lines(status.watch), *golden_lines(status.watch)]
+    for line in [*threshold_lines(status), *of_the_night, *waiting_lines(status)]:
         console.print(line, highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
     for move, end in status.served:
@@ -159,6 +159,13 @@ def watch_lines(watch: WatchStatus | None) -> list[str]:
     if not watch.is_open:
         return [f"night {record.night}: the alarm {alarm}, was resolved or a version answered it"]
     return [f"night {record.night}: ALARM {alarm}", record.explanation]
+
+
+def golden_lines(watch: WatchStatus | None) -> list[str]:
+    """Write what the version of the last night makes of the golden set, where it is followed."""
+    if watch is None or watch.record.golden is None:
+        return []
+    return [f"golden set, version {watch.record.model_version}: {watch.record.golden}"]
 
 
 def threshold_lines(status: ProductStatus) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from mlflow_models.pages import Page, night_page, version_page
 from reconad_plugin.config import event_names
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.ledger.golden_figures import GOLDEN_FLOOR
 from reconad_plugin.watch.cause import CAUSES
 
 HELD, ALARM_OPENED, ALARM_ENDED = "held", "alarm_opened", "alarm_ended"
@@ -98,6 +99,8 @@ def _promoted(payload: Mapping[str, Any]) -> Message:
     is_answer = cause in CAUSES  # it was trained for an alarm
     kinds = (PROMOTED, ALARM_ENDED) if is_answer else (PROMOTED,)
     answer = f", which was trained for the alarm about {cause}" if is_answer else ""
+    if cause == GOLDEN_FLOOR:
+        answer = ", which was trained since the one before was below the golden floor"
     message = _of_version(kinds, payload, f"version {payload['version']} serves{answer}")
     return replace(message, cause=str(cause)) if is_answer else message
 

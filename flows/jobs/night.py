@@ -15,6 +15,7 @@ from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.score_table import score_table
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.eligibility import status_of, waiting_images
+from reconad_plugin.ledger.golden_figures import GoldenFigures
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
@@ -98,8 +99,15 @@ def choose_scorer(
     return registry.champion(product.name)
 
 
-def decide(product: Product, ledger: Ledger, night: date, scored: ScoredNight) -> NightRecord:
-    """Test the night against those before it, name the cause, and keep the record."""
+def decide(
+    product: Product,
+    ledger: Ledger,
+    night: date,
+    scored: ScoredNight,
+    golden: GoldenFigures | None = None,
+) -> NightRecord:
+    """Test the night against those before it, name the cause, and keep the record, with the figures
+    on the golden set where it is followed."""
     baseline, allowed = ledger.baseline(night), product.settings.false_alarms_per_year
     known = comparable(baseline.nights, baseline.ordinary, scored.version.number)
     cells = known_cells(_kept_cells(product, known))
@@ -110,7 +118,7 @@ def decide(product: Product, ledger: Ledger, night: date, scored: ScoredNight) -
     scores, seed = watch.ordinary_scores, night.toordinal()
     expected = expected_false_alarms(scores, watch.autocorrelation, len(scores), allowed, seed=seed)
     before = (open_alarm.cause, open_alarm.since) if open_alarm else None
-    record = NightRecord.of(tonight, watch, triage, before, expected)
+    record = replace(NightRecord.of(tonight, watch, triage, before, expected), golden=golden)
     product.records.write_record(night, record)
     return record
 

@@ -112,6 +112,7 @@ def night_page(record: NightRecord) -> str:
         "",
         record.explanation,
         "",
+        *([f"Golden set: {record.golden}.", ""] if record.golden else ()),
         "| what | tonight | usually | score tonight | score on average | fails |",
         "|---|---|---|---|---|---|",
     ]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -40,7 +40,7 @@ PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
     "features windows regions part_pattern split_by contexts witness watch_served engine "
-    "nightly_at timezone"
+    "nightly_at timezone golden_floor"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 
@@ -130,6 +130,11 @@ class TrainingJob:
     def _has_normal_map(self) -> bool:
         names = [self.settings.model, self.settings.witness]
         return any(model_spec(name).has_normal_map for name in names if name is not None)
+
+    def noting(self, cause: str) -> "TrainingJob":
+        """Return the same job with another cause in its tags alone, since the weights do not follow
+        from it."""
+        return replace(self, tags={**self.tags, registry.CAUSE_TAG: cause})
 
     @property
     def title(self) -> str:

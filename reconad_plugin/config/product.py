@@ -129,6 +129,8 @@ class ProductSettings(Frozen):
     timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     first_training_nights: Annotated[int, Field(ge=1)] = 3
     retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
+    # image_AUROC on the real golden defects, below which the champion is trained anew; None: never
+    golden_floor: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     min_training_images: Annotated[int, Field(ge=2)] = 10
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"

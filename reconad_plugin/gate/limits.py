@@ -58,6 +58,8 @@ class GateLimits:
         "any service bears it, whatever the champion takes")
     enough_defects: int = _limit(60, "images", "golden set",
         "fewer cannot show that none of ten defects was lost")
+    fewest_followed: int = _limit(10, "defects", "golden_floor",
+        "of fewer, the image_AUROC of one version differs by tenths from one choice to the next")
     max_normal_a_night: int = _limit(60, "images", "golden set",
         "enough to see 5 % more false alarms over the recent nights")
     max_normal: int = _limit(500, "images", "golden set",

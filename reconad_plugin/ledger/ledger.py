@@ -12,7 +12,8 @@ import pandas as pd
 
 from reconad_plugin.ledger import eligibility
 from reconad_plugin.ledger.eligibility import NightImages, Status, Use, allows
-from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.golden_figures import GoldenFigures
+from reconad_plugin.ledger.history import FINETUNE, History
 from reconad_plugin.ledger.manifest import (
     ACCEPTED,
     accepted_rows,
@@ -199,6 +200,40 @@ class Ledger:
         after = date.min if trained is None else date.fromisoformat(trained)
         since = self.nights_with_images(until=night - timedelta(1), after=after)
         return 1 + len(since) >= every_nights
+
+    def is_floor_to_answer(self, record: NightRecord) -> bool:
+        """Say whether the champion, which this record is of, is below the golden floor, and no
+        training from scratch has answered that yet.
+
+        It is answered where a version was trained since an earlier night that was below the floor
+        on the same golden images: a night of the champion, or one that the champion was trained
+        after. So each champion and each golden set lead to one training.
+        """
+        champion = self.history.champion
+        if champion is None or champion.number != record.model_version:
+            return False
+        if record.golden is None or not record.golden.is_below:
+            return False
+        below = self._nights_below(record.golden, before=record.night)
+        trained = [each for each in self.history.versions if each.purpose != FINETUNE]
+        return not any(
+            night.night <= version.night < record.night
+            and champion.number in (night.model_version, version.number)
+            for night in below
+            for version in trained
+        )
+
+    def _nights_below(self, golden: GoldenFigures, before: str) -> list[NightRecord]:
+        """Return the records of nights that were below the floor on the same golden images."""
+        found = [self.records.get(night) for night in self.records if night.isoformat() < before]
+        return [
+            record
+            for record in found
+            if record is not None
+            and record.golden is not None
+            and record.golden.is_below
+            and record.golden.images == golden.images
+        ]
 
     def late_images(self, night: date) -> int:
         """Count accepted images of a closed night that came when it was closed already."""

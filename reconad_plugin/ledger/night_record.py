@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from reconad_plugin.ledger.first_check import FirstCheck
+from reconad_plugin.ledger.golden_figures import GoldenFigures
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import nights_under, to_parquet
 from reconad_plugin.ledger.read_back import MEND, check_columns, check_types, reading_back
@@ -65,6 +66,7 @@ class NightRecord:
     contrast: ContrastCheck | None = None  # the test of how far images stand out from their cells
     expected_false_alarms: float | None = None  # in the next year
     faults: tuple[CameraFault, ...] = ()  # where the camera hangs or is silent
+    golden: GoldenFigures | None = None  # of its version; None where too few defects are golden
 
     @classmethod
     def of(
@@ -134,6 +136,7 @@ class NightRecord:
             "counts": {name: asdict(count) for name, count in counts.items() if count is not None},
             "expected_false_alarms": self.expected_false_alarms,
             "camera_faults": [asdict(fault) for fault in self.faults],
+            "golden": None if self.golden is None else asdict(self.golden),
         }
 
     def to_json(self) -> bytes:
@@ -151,11 +154,12 @@ class NightRecord:
             for key, (field, of_test) in _COUNTS.items()
             if key in counts
         }
-        checks = kept["checks"].items()
+        checks, golden = kept["checks"].items(), kept.pop("golden", None)
         read = {
             "also": tuple(kept["also"]),
             "statistics": NightStatistics.from_dict(kept["statistics"]),
             "checks": {name: StatisticCheck.from_dict(check) for name, check in checks},
+            "golden": None if golden is None else GoldenFigures(**golden),
         }
         record = cls(**kept | read | tests, explanation=explanation, faults=faults)
         if record.cause not in (NONE, *CAUSES):

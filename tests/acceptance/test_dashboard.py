@@ -23,7 +23,7 @@ from reconad_plugin.ledger.night_values import night_values
 from reconad_plugin.watch.cause import CAUSES
 from tests.acceptance.browser import until, until_served
 from tests.acceptance.review_desk import picture
-from tests.night_tables import NIGHT, record, score_table
+from tests.night_tables import GOLDEN, NIGHT, record, score_table
 
 PRODUCT = "screw"
 NIGHTS = 8
@@ -32,7 +32,7 @@ SHOWN = "path.MuiLineElement-root"
 
 def put(workspace: AnyWorkspace, place: int, cause: str = "none") -> None:
     night = NIGHT + timedelta(place)
-    seen = record(night, cause)
+    seen = record(night, cause, golden=GOLDEN)
     values = night_values(seen, 0.3, is_retrained=place == 4, is_promoted=place == 4)
     reference = score_table(images=60, seed=99)
     snapshot = run_report(night, score_table(seed=place), values, reference)

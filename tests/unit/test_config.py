@@ -49,6 +49,7 @@ options = { sspcab = true }
 image_size_px = 256
 first_training_nights = 5
 retrain_every_nights = 30
+golden_floor = 0.95
 min_training_images = 50
 target_fpr = 0.01
 false_alarms_per_year = 0.5
@@ -127,6 +128,11 @@ steps = 100
             "retrain_every_nights: .*greater than or equal to 0",
             id="negative interval",
         ),
+        pytest.param("golden_floor = 1", "golden_floor: .*less than 1", id="floor of all"),
+        pytest.param(
+            "golden_floor = 0.5", "golden_floor: .*greater than 0.5", id="floor of a coin"
+        ),
+        pytest.param('golden_floor = "high"', "golden_floor: .*valid number", id="floor in words"),
         pytest.param(
             "min_training_images = 1",
             "min_training_images: .*greater than or equal to 2",

@@ -8,7 +8,7 @@ from monitoring.dashboard import add_night, lay_out, remove_other_runs, tonight
 from monitoring.report import run_report
 from monitoring.workspace import open_workspace
 from reconad_plugin.ledger.night_values import night_values
-from tests.night_tables import NIGHT, record, score_table
+from tests.night_tables import GOLDEN, NIGHT, record, score_table
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def workspace(tmp_path):
 
 
 def add(workspace, night=NIGHT, images=40, cause="none"):
-    seen = record(night, cause)
+    seen = record(night, cause, golden=GOLDEN)
     values = night_values(seen, 0.3, is_retrained=False, is_promoted=False)
     snapshot = run_report(night, score_table(images), values, score_table(seed=1))
     add_night(workspace, "screw", seen, snapshot)

@@ -261,3 +261,16 @@ def test_the_example_file_names_every_setting_of_receivers_and_of_deploying():
     names = [*NotifySettings.model_fields, *DeploySettings.model_fields, "nightly_at", "timezone"]
 
     assert [name for name in names if f"# {name} = " not in text] == []
+
+
+def test_a_promotion_says_that_it_came_of_the_golden_floor():
+    """It ends no alarm."""
+    payload = {"product": "bolt", "night": "2026-05-07", "version": "4", "reason": "it finds more"}
+
+    message = compose(events.MODEL_PROMOTED, payload | {"cause": "golden_floor"})
+
+    assert message.kinds == ("promoted",)
+    assert message.title == (
+        "bolt 2026-05-07: version 4 serves, which was trained since the one before was below the "
+        "golden floor"
+    )

@@ -1,8 +1,8 @@
 """The night as a page, and as the lines of ``reconad status``."""
 
-from flows.commands.product_status import WatchStatus, watch_lines
+from flows.commands.product_status import WatchStatus, golden_lines, watch_lines
 from flows.jobs.night_report import night_page
-from tests.night_tables import record
+from tests.night_tables import GOLDEN, record
 
 
 def test_a_page_says_what_happened_first_and_then_every_test():
@@ -35,3 +35,14 @@ def test_status_says_what_happened_and_what_to_do():
     (answered,) = watch_lines(WatchStatus(seen, is_open=False))
     assert answered.endswith("was resolved or a version answered it")
     assert watch_lines(WatchStatus(record(), is_open=False))[0] == "night 2026-03-05: no alarm"
+
+
+def test_page_and_status_say_how_the_golden_set_fares():
+    """Where it is followed."""
+    seen = WatchStatus(record(golden=GOLDEN), is_open=False)
+    said = "image_AUROC 0.900 on 12 defects (0.930 without the lowest), below 0.95; recall 50%"
+
+    assert golden_lines(seen) == [f"golden set, version 3: {said}"]
+    assert f"Golden set: {said}." in night_page(seen.record).splitlines()
+    assert seen.to_dict()["golden"]["auroc"] == 0.9
+    assert golden_lines(WatchStatus(record(), is_open=False)) == golden_lines(None) == []

@@ -6,14 +6,14 @@ import pytest
 
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.results import ContrastCheck, CountCheck
-from tests.night_tables import record
+from tests.night_tables import GOLDEN, record
 
 COUNT = CountCheck(above=9, images=40, expected_share=0.01, chance=1e-6, limit=1e-4)
 CONTRAST = ContrastCheck(above=4, images=40, expected_share=0.01, chance=0.02, limit=1e-4)
 KEYS = {
     "night", "model_version", "is_alarm", "is_raised", "is_new", "since", "cause", "also",
     "evidence", "is_learning", "is_holding", "statistics", "checks", "counts",
-    "expected_false_alarms", "camera_faults",
+    "expected_false_alarms", "camera_faults", "golden",
 }  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def test_a_record_is_read_back_equal():
         suspects=COUNT,
         contrast=CONTRAST,
         expected_false_alarms=0.8,
+        golden=GOLDEN,
     )
 
     assert NightRecord.from_json(written.to_json()) == written
@@ -48,6 +49,14 @@ def test_the_keys_of_a_record_stay():
         "statistic", "value", "expected", "effect", "score", "average", "jump_limit",
         "average_limit", "is_alarm",
     }  # fmt: skip
+
+
+def test_a_record_of_before_the_golden_set_was_followed_is_read():
+    """It has no such key."""
+    kept = json.loads(record().to_json())
+    del kept["golden"]
+
+    assert NightRecord.from_json(json.dumps(kept).encode()) == record()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A night becomes a report of Evidently, and a few kilobytes of it the dashboard's."""
 
+from dataclasses import replace
 from datetime import date, datetime
 
 import numpy as np
@@ -10,7 +11,9 @@ from reconad_plugin.ledger.night_values import NIGHT_VALUES, night_values
 from reconad_plugin.watch.cause import CAUSES
 from reconad_plugin.watch.results import CountCheck
 from reconad_plugin.watch.statistics import STATISTICS
-from tests.night_tables import NIGHT, record, score_table
+from tests.night_tables import GOLDEN, NIGHT, record, score_table
+
+OF_GOLDEN = {"golden_auroc", "golden_recall", "golden_floor"}
 
 
 def values_of(snapshot):
@@ -24,7 +27,7 @@ def values_of(snapshot):
 
 
 def ordinary_values():
-    return night_values(record(), 0.3, is_retrained=False, is_promoted=False)
+    return night_values(record(golden=GOLDEN), 0.3, is_retrained=False, is_promoted=False)
 
 
 def test_a_report_has_every_statistic_and_every_value_of_the_night():
@@ -58,7 +61,7 @@ def test_a_table_of_a_served_model_makes_a_report():
     night = night_values(named, 0.3, is_retrained=False, is_promoted=False)
     values = values_of(run_report(NIGHT, table, night, score_table(seed=1)))
 
-    assert set(night) == set(NIGHT_VALUES) - {"model_version"}
+    assert set(night) == set(NIGHT_VALUES) - {"model_version", *OF_GOLDEN}
     assert values["ValueDrift", "pred_score"] > 0
     assert ("ValueDrift", "luminance") not in values
 
@@ -136,3 +139,13 @@ def test_a_count_that_never_happens_by_chance_is_a_number():
     seen = record(date(2026, 1, 1), suspects=suspects)
 
     assert night_values(seen, 0.3, False, False)["farthest"] > 1
+
+
+def test_a_night_has_the_figures_on_the_golden_set_where_it_is_followed():
+    """And its floor where one is set: the dashboard draws what held on the night."""
+    unset = replace(GOLDEN, floor=None)
+
+    nights = [night_values(record(golden=each), 0.3, False, False) for each in (GOLDEN, unset)]
+
+    assert [nights[0][name] for name in sorted(OF_GOLDEN)] == [0.9, 0.95, 0.5]
+    assert OF_GOLDEN - set(nights[1]) == {"golden_floor"}

@@ -14,6 +14,7 @@ from flows.jobs.training_job import (
     find_version,
 )
 from mlflow_models.foundation import HASH_TAG, URI_TAG, Foundation
+from mlflow_models.registry import CAUSE_TAG
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
@@ -196,3 +197,11 @@ def test_record_lists_each_image_once():
         "reconad.purpose": "train",
         "own": "tag",
     }
+
+
+def test_why_a_version_was_trained_may_be_noted_alone():
+    """It is the same training: what was trained for another reason is found."""
+    noted = job(tags={CAUSE_TAG: "none"}).noting("golden_floor")
+
+    assert noted.fingerprint == job().fingerprint
+    assert noted.record({}, {}, [], {}).tags[CAUSE_TAG] == "golden_floor"

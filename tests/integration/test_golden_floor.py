@@ -1,0 +1,69 @@
+"""The golden floor on real servers: the champion misses what persons put into the golden set."""
+
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+
+from flows.commands.product_status import golden_lines, read_status
+from flows.jobs.product import open_product
+from flows.nightly import nightly
+from mlflow_models import registry
+from tests.factory import Factory, normal_picture, to_png, with_scratch
+from tests.integration.test_nightly import run_of
+from tests.world import IMAGES, LAST_QUIET, QUIET_TOO
+
+
+def put_golden(factory: Factory, defects: int, is_seen: bool = False) -> None:
+    """Let the factory put so many golden defects into the bucket, such as a version sees or not."""
+    source = np.random.default_rng(47)
+    for number in range(defects):
+        picture = normal_picture(source)
+        shown = (with_scratch(picture) if is_seen else picture).clip(0, 1) * 255
+        name = f"golden/{'scratch' if is_seen else 'haze'}/{number}.png"
+        factory.put_key(f"{factory.product}/{name}", to_png(shown.astype(np.uint8)))
+
+
+def test_defects_that_the_champion_misses_lead_to_one_training(
+    forked: Callable[..., Factory],
+) -> None:
+    """The night says why it trained, and notes it with the version and on the dashboard's values;
+    the next one trains nothing more; a golden image that cannot be read stops no night."""
+    factory = forked(QUIET_TOO, golden_floor=0.9)
+    product, opened = factory.product, open_product(factory.product)
+    factory.settings.write_text(factory.settings.read_text().replace("steps = 250", "steps = 20"))
+    next_night = date.fromordinal(LAST_QUIET.toordinal() + 1)
+    factory.deliver(LAST_QUIET, IMAGES)
+    factory.deliver(next_night, IMAGES)
+    put_golden(factory, 10, is_seen=True)
+
+    seen = nightly(product, QUIET_TOO)
+    put_golden(factory, 12)
+    missed = nightly(product, LAST_QUIET)
+
+    assert seen.record is not None
+    assert seen.record.golden is not None
+    assert missed.record is not None
+    assert missed.record.golden is not None
+    assert (str(seen.action), seen.record.golden.is_below) == ("none", False)
+    assert seen.record.golden.defects == 10
+    assert seen.record.golden.auroc > 0.95
+    assert str(missed.action).startswith("retrained, rejected 2; champion 1: image_AUROC 0.")
+    assert missed.record.golden.defects == 22
+    assert missed.record.golden.recall < seen.record.golden.recall
+    assert registry.version(product, "2").cause == "golden_floor"
+    assert run_of(product, LAST_QUIET).data.metrics["golden_floor"] == 0.9
+    (line,) = golden_lines(read_status(product).watch)
+    assert line == f"golden set, version 1: {missed.record.golden}"
+
+    again = nightly(product, next_night)
+
+    assert again.record is not None
+    assert (str(again.action), again.record.golden) == ("none", missed.record.golden)
+
+    factory.put_key(f"{product}/golden/haze/broken.png", b"no picture")
+    broken = nightly(product, next_night)
+
+    assert broken.record is not None
+    assert (str(broken.action), broken.record.golden) == ("none", None)
+    assert opened.records.record(next_night) == broken.record
