@@ -34,7 +34,9 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_alias_log.py",
     "test_by_hand.py",
     "test_dsr.py",
+    "test_dsr_learning.py",
     "test_killed_training.py",
+    "test_learning.py",
     "test_evaluator.py",
     "test_evaluator_refusals.py",
 )

@@ -1,4 +1,4 @@
-"""What the tests of pages share."""
+"""What the tests of pages share, and those of long trainings with the unit tests."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,12 @@ import pytest
 from selenium import webdriver
 
 from tests.acceptance.browser import chromium
+from tests.unit.conftest import (  # noqa: F401  fixtures
+    few_validations,
+    make_normal,
+    plant_defect,
+    tiny_models,
+)
 
 
 @pytest.fixture(scope="module")

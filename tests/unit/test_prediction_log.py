@@ -250,8 +250,10 @@ def test_disk_is_bounded_while_the_bucket_is_away(open_log, bucket, tiny_detecto
         bucket.is_away = False
     lost = log.counts["lost"]
 
+    sent = sorted(map(int, bucket.log["reference"]))
     assert 0 < lost < 12
-    assert sorted(map(int, bucket.log["reference"])) == list(range(lost, 12))
+    # what was being sent when its file was given up counts as lost, and may arrive all the same
+    assert sent in (list(range(lost, 12)), list(range(lost - 1, 12)))
 
 
 def test_what_is_left_on_the_disk_is_sent_by_the_next(
