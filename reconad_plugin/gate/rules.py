@@ -48,45 +48,68 @@ class Check:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Said:
+    """How a rule speaks: what it found and what to do, and then the numbers."""
+
+    passed: str
+    failed: str
+    numbers: str
+
+    def of(self, is_passed: bool) -> str:
+        """Write the sentence."""
+        return f"{self.passed if is_passed else self.failed} ({self.numbers})"
+
+
 def scores_are_numbers(challenger: ScoredGoldenSet, champion: ScoredGoldenSet | None) -> Check:
     """Check that every score is a number; all other figures need this."""
     ours, theirs = (
         0 if each is None else sum(int((~np.isfinite(scores)).sum()) for scores in _scores(each))
         for each in (challenger, champion)
     )
-    sentence = (
-        f"{ours} of the challenger's scores and {theirs} of the champion's are no numbers "
-        "(none wanted)"
+    said = Said(
+        "all scores are numbers",
+        "some scores are no numbers: train anew with a lower learning rate",
+        f"{ours} of the challenger's and {theirs} of the champion's are none",
     )
-    return _at_most("scores", ours + theirs, 0, sentence)
+    return _at_most("scores", ours + theirs, 0, said)
 
 
 def _scores(scored: ScoredGoldenSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return scored.normal_scores, scored.anomalous_scores
 
 
-def _at_least(rule: str, value: float, limit: float, sentence: str) -> Check:
-    return Check(rule, QUALITY, value, limit, value >= limit, sentence)
+def _at_least(rule: str, value: float, limit: float, said: Said) -> Check:
+    is_passed = value >= limit
+    return Check(rule, QUALITY, value, limit, is_passed, said.of(is_passed))
 
 
-def _at_most(rule: str, value: float, limit: float, sentence: str, kind: str = QUALITY) -> Check:
-    return Check(rule, kind, value, limit, value <= limit, sentence)
+def _at_most(rule: str, value: float, limit: float, said: Said, kind: str = QUALITY) -> Check:
+    is_passed = value <= limit
+    return Check(rule, kind, value, limit, is_passed, said.of(is_passed))
 
 
 def maps_say_something(challenger: ScoredGoldenSet) -> Check:
     """Check that maps vary: one that is alike everywhere points at nothing."""
     spread, limit = challenger.map_spread, LIMITS.min_map_spread
-    sentence = f"maps vary by {spread:.3g} of their mean (more than {limit:g} wanted)"
-    return Check("map_spread", QUALITY, spread, limit, spread > limit, sentence)
+    said = Said(
+        "its maps point at places",
+        "its maps are alike everywhere and point at nothing: train longer, or take another model",
+        f"they vary by {spread:.3g} of their mean; more than {limit:g} is asked",
+    )
+    is_passed = spread > limit
+    return Check("map_spread", QUALITY, spread, limit, is_passed, said.of(is_passed))
 
 
 def maps_mark_a_part(challenger: ScoredGoldenSet) -> Check:
     """Check that maps do not mark normal images all over."""
-    sentence = (
+    said = Said(
+        "its maps leave normal places unmarked",
+        "its maps mark normal images all over: train longer, or take another model",
         f"{challenger.map_coverage:.1%} of the pixels of normal images lie above half of what "
-        f"anomalous images peak at (at most {LIMITS.max_map_coverage:.0%} wanted)"
+        f"anomalous images peak at; at most {LIMITS.max_map_coverage:.0%} is asked",
     )
-    return _at_most("map_coverage", challenger.map_coverage, LIMITS.max_map_coverage, sentence)
+    return _at_most("map_coverage", challenger.map_coverage, LIMITS.max_map_coverage, said)
 
 
 def false_alarms_bounded(
@@ -100,12 +123,14 @@ def false_alarms_bounded(
     chance = exceedance_p_value(*_by_parts(flagged, labels), *calibration)
     over = f"of {len(nights)} nights, {nights[0]} to {nights[-1]}," if nights else "of no night"
     is_passed = fpr <= target_fpr or (fpr > target_fpr and chance >= LIMITS.quality_rule_chance)
-    sentence = (
-        f"{fpr:.1%} of {len(flagged)} held-out normal images {over} lie above its threshold, and "
-        f"so many are chance with {chance:.2g} (wanted: at most {target_fpr:.1%}, or what chance "
-        f"gives in {LIMITS.quality_rule_chance:.0%} of cases)"
+    said = Said(
+        "it rejects no more normal images than it promises",
+        "it rejects too many normal images: bring more of such nights",
+        f"{fpr:.1%} of {len(flagged)} held-out normal images {over} lie above its threshold, the "
+        f"chance of so many is {chance:.2g}; at most {target_fpr:.1%} is asked, or what chance "
+        f"gives in {LIMITS.quality_rule_chance:.0%} of cases",
     )
-    return Check("false_alarms", QUALITY, fpr, target_fpr, is_passed, sentence)
+    return Check("false_alarms", QUALITY, fpr, target_fpr, is_passed, said.of(is_passed))
 
 
 def _by_parts(flagged: NDArray[np.bool_], labels: GoldenLabels) -> tuple[int, int]:
@@ -120,12 +145,14 @@ def live_alarms_bounded(live: LivePictures) -> Check:
     chance: it saw them as a shadow."""
     more, less = live.challenger & ~live.champion, live.champion & ~live.challenger
     chance = sign_test(more, less, np.arange(len(more)))
-    sentence = (
-        f"of {len(more)} pictures that were served and that it saw as a shadow, {more.sum()} lie "
-        f"above its threshold alone and {less.sum()} above the champion's alone; so many more are "
-        f"chance with {chance:.2g} (at least {LIMITS.quality_rule_chance:g} wanted)"
+    said = Said(
+        "it rejects no more served pictures than the champion",
+        "it rejects more served pictures than the champion: look at them in the prediction log",
+        f"of {len(more)} pictures that it saw as a shadow, {more.sum()} lie above its threshold "
+        f"alone and {less.sum()} above the champion's alone, the chance of so many more is "
+        f"{chance:.2g}; at least {LIMITS.quality_rule_chance:g} is asked",
     )
-    return _at_least("live_alarms", chance, LIMITS.quality_rule_chance, sentence)
+    return _at_least("live_alarms", chance, LIMITS.quality_rule_chance, said)
 
 
 def finds_anomalies(
@@ -137,11 +164,12 @@ def finds_anomalies(
     if champion is not None:
         found = float((champion.anomalous_scores > champion.threshold_at(target_fpr)).mean())
         limit = max(LIMITS.min_share_of_recall * found, found - LIMITS.max_recall_loss)
-    sentence = (
-        f"{challenger.recall:.1%} of {kind} anomalies lie above its threshold (at least "
-        f"{limit:.1%} wanted)"
+    said = Said(
+        "its threshold finds enough anomalies",
+        "its threshold is too high to find anomalies: bring more normal images",
+        f"{challenger.recall:.1%} of {kind} anomalies lie above it; at least {limit:.1%} is asked",
     )
-    return _at_least("recall", challenger.recall, limit, sentence)
+    return _at_least("recall", challenger.recall, limit, said)
 
 
 def ranks_no_worse(
@@ -151,12 +179,14 @@ def ranks_no_worse(
     by_chance = max(LIMITS.auroc_margin, beyond(LIMITS.auroc_rule_chance, ranking))
     limit = -min(by_chance, LIMITS.max_auroc_loss)
     low, high = ranking.interval
-    sentence = (
-        f"image_AUROC {challenger.auroc:.3f} against the champion's {champion.auroc:.3f} on the "
-        f"same {kind} anomalies: {ranking.value:+.3f}, 95% between {low:+.3f} and {high:+.3f} (at "
-        f"least {limit:+.3f} wanted)"
+    said = Said(
+        "it tells anomalous from normal images no worse than the champion",
+        "it tells anomalous from normal images worse than the champion, which stays",
+        f"image_AUROC {challenger.auroc:.3f} against {champion.auroc:.3f} on the same {kind} "
+        f"anomalies: {ranking.value:+.3f}, 95% between {low:+.3f} and {high:+.3f}; at least "
+        f"{limit:+.3f} is asked",
     )
-    return _at_least("auroc_no_worse", ranking.value, limit, sentence)
+    return _at_least("auroc_no_worse", ranking.value, limit, said)
 
 
 def misses_no_more(recall: Recall, kind: str) -> Check:
@@ -165,12 +195,14 @@ def misses_no_more(recall: Recall, kind: str) -> Check:
     rule, what = "recall_no_worse", f"{kind} anomalies"
     if recall.defect:
         rule, what = f"recall_no_worse:{recall.defect}", f"anomalies of type {recall.defect}"
-    sentence = (
-        f"at equal false alarms it finds {recall.challenger:.1%} of {recall.images} {what}, the "
-        f"champion {recall.champion:.1%}: {recall.difference:+.1%} (at least {limit:+.1%} wanted; "
-        f"chance gives down to {recall.chance_low:+.1%})"
+    said = Said(
+        f"it finds {what} as the champion does",
+        f"it finds fewer {what} than the champion, which stays",
+        f"at equal false alarms {recall.challenger:.1%} of {recall.images}, the champion "
+        f"{recall.champion:.1%}: {recall.difference:+.1%}; at least {limit:+.1%} is asked, chance "
+        f"gives down to {recall.chance_low:+.1%}",
     )
-    return _at_least(rule, recall.difference, limit, sentence)
+    return _at_least(rule, recall.difference, limit, said)
 
 
 def sees_every_defect(differences: Differences) -> Check:
@@ -183,40 +215,52 @@ def sees_every_defect(differences: Differences) -> Check:
     )
     chance = differences.simulated_chance
     names = ", ".join(differences.newly_missed[:3])
-    shown = f" ({names}{', ...' if real + simulated > 3 else ''})" if names else ""
-    sentence = (
+    shown = f": {names}{', ...' if real + simulated > 3 else ''}" if names else ""
+    said = Said(
+        "it misses no defect that the champion finds",
+        f"it takes defects for normal that the champion finds{shown}",
         f"{real} real and {simulated} simulated anomalies that the champion finds score below half "
-        f"of the normal images{shown}; of simulated ones {back} the other way round (wanted: no "
-        f"real one, and simulated ones as chance gives in {LIMITS.quality_rule_chance:.0%} of "
-        "cases)"
+        f"of the normal images, of simulated ones {back} the other way round; no real one is "
+        f"asked, and simulated ones as chance gives in {LIMITS.quality_rule_chance:.0%} of cases",
     )
     counted = real + (simulated if chance < LIMITS.quality_rule_chance else 0)
-    return _at_most("newly_missed", counted, 0, sentence)
+    return _at_most("newly_missed", counted, 0, said)
 
 
 def is_quick(challenger: ScoredGoldenSet, champion: ScoredGoldenSet | None) -> Check:
     """Check that scoring takes no longer than twice the champion's time, or a service can bear."""
     allowed = LIMITS.max_cost_factor * champion.seconds_per_image if champion else 0.0
     took, limit = challenger.seconds_per_image, max(LIMITS.free_seconds, allowed)
-    sentence = f"scores an image in {took:.3g} s (at most {limit:.3g} s wanted)"
-    return _at_most("latency", took, limit, sentence, COST)
+    said = Said(
+        "it scores quickly enough",
+        "it scores too slowly: take a smaller model or smaller pictures",
+        f"{took:.3g} s an image; at most {limit:.3g} s is asked",
+    )
+    return _at_most("latency", took, limit, said, COST)
 
 
 def is_small(challenger: ScoredGoldenSet, champion: ScoredGoldenSet | None) -> Check:
     """Check the same of the size of the weights."""
     allowed = LIMITS.max_cost_factor * champion.size_bytes if champion else 0
     size, limit = challenger.size_bytes, max(LIMITS.free_size_bytes, allowed)
-    sentence = f"its weights take {size / 1e6:.1f} MB (at most {limit / 1e6:.0f} MB wanted)"
-    return _at_most("size", size, limit, sentence, COST)
+    said = Said(
+        "its weights are small enough",
+        "its weights are too large: take a smaller model",
+        f"{size / 1e6:.1f} MB; at most {limit / 1e6:.0f} MB is asked",
+    )
+    return _at_most("size", size, limit, said, COST)
 
 
 def first_is_useful(challenger: ScoredGoldenSet, kind: str) -> Check:
     """Check that a version which no champion is compared with tells anomalies apart."""
-    sentence = (
-        f"image_AUROC {challenger.auroc:.3f} on {kind} anomalies (at least "
-        f"{LIMITS.first_min_auroc:g} wanted of a first version)"
+    said = Said(
+        "it tells anomalous from normal images",
+        "it does not tell anomalous from normal images: bring more normal images, or take another "
+        "model",
+        f"image_AUROC {challenger.auroc:.3f} on {kind} anomalies; at least "
+        f"{LIMITS.first_min_auroc:g} is asked of a first version",
     )
-    return _at_least("first_version_auroc", challenger.auroc, LIMITS.first_min_auroc, sentence)
+    return _at_least("first_version_auroc", challenger.auroc, LIMITS.first_min_auroc, said)
 
 
 def is_better(
@@ -250,20 +294,25 @@ def is_better(
     hidden = unseen(LIMITS.hidden_loss_chance, len(set(labels.part_of_anomalous.tolist())))
     lowest = ranking.value - max(beyond(LIMITS.hidden_loss_chance, ranking), hidden)
     is_proven = lowest > -LIMITS.max_auroc_loss
-    sentence = (
-        f"better in {' and '.join(name for name in gains if gains[name]) or 'nothing'}: of "
-        f"{len(ours)} recent normal images {theirs.sum()} lie above the champion's threshold and "
-        f"{ours.sum()} above its own, of the anomalies {champion.recall:.1%} and "
+    better = " and ".join(name for name in gains if gains[name])
+    said = Said(
+        f"it is better in {better}",
+        f"it is better in {better}, but may be worse in ranking: the champion stays"
+        if better
+        else "it is better in nothing: the champion stays",
+        f"of {len(ours)} recent normal images {theirs.sum()} lie above the champion's threshold "
+        f"and {ours.sum()} above its own, of the anomalies {champion.recall:.1%} and "
         f"{challenger.recall:.1%}; image_AUROC {ranking.value:+.3f}, recall at equal false alarms "
-        f"{recall.difference:+.1%} (wanted, beyond chance: false alarms down by "
+        f"{recall.difference:+.1%}; asked, beyond chance: false alarms down by "
         f"{LIMITS.fpr_gain:.0%}, or AUROC up by more than {LIMITS.auroc_margin:g}, or recall by "
-        f"more than {LIMITS.recall_margin:.0%})"
+        f"more than {LIMITS.recall_margin:.0%}",
     )
+    is_passed = is_proven and any(gains.values())
+    sentence = said.of(is_passed)
     if not is_proven and ranking.value > -LIMITS.max_auroc_loss:  # else more images would not help
         sentence += (
             f"; {len(challenger.normal_scores)} normal and {len(challenger.anomalous_scores)} "
             f"anomalous images cannot exclude that AUROC is worse by {LIMITS.max_auroc_loss:g} "
             f"(it may be {lowest:+.3f}): bring more"
         )
-    is_passed = is_proven and any(gains.values())
     return Check("is_better", GAIN, sum(gains.values()), 1, is_passed, sentence)

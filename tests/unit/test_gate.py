@@ -44,7 +44,9 @@ def test_better_challenger_passes():
         ("size", COST),
         ("is_better", GAIN),
     ]
-    assert found.reason.startswith("better in ranking and recall: of 100 recent normal images 0")
+    assert found.reason.startswith(
+        "it is better in ranking and recall (of 100 recent normal images 0"
+    )
 
 
 def test_equal_challenger_is_refused_for_want_of_gain_alone():
@@ -55,7 +57,7 @@ def test_equal_challenger_is_refused_for_want_of_gain_alone():
     assert failed(found) == ["is_better"]
     assert found.passes(QUALITY)
     assert not found.passes(GAIN)
-    assert found.reason.startswith("better in nothing")
+    assert found.reason.startswith("it is better in nothing")
 
 
 def test_the_verdict_has_images_and_differences():

@@ -32,7 +32,9 @@ def test_fewer_alarms_are_a_gain(alarms, is_passed):
     found = verdict(CHAMPION, noisy)
 
     assert failed(found) == ([] if is_passed else ["is_better"])
-    assert found.reason.startswith(f"better in {'fewer false alarms' if is_passed else 'nothing'}:")
+    assert found.reason.startswith(
+        f"it is better in {'fewer false alarms (' if is_passed else 'nothing: the champion stays'}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_few_defects_that_both_find_exclude_no_loss(defects, is_passed):
     found = verdict(challenger, champion, label(100, ["dent"] * defects))
 
     assert failed(found) == ([] if is_passed else ["is_better"])
-    assert found.reason.startswith("better in fewer false alarms:")
+    assert found.reason.startswith("it is better in fewer false alarms")
     assert found.reason.endswith("bring more") is not is_passed
 
 

@@ -64,7 +64,7 @@ def test_champion_whose_scores_are_no_numbers_cannot_be_beaten():
     found = verdict(BETTER, broken)
 
     assert failed(found) == ["scores"]
-    assert "0 of the challenger's scores and 100 of the champion's are no numbers" in found.reason
+    assert "0 of the challenger's and 100 of the champion's are none" in found.reason
 
 
 def test_scores_of_no_recent_images_is_refused():

@@ -112,7 +112,7 @@ def test_a_challenger_that_flags_more_of_what_was_served_is_refused(more, less, 
 
     assert failed(found) == ([] if is_passed else ["live_alarms"])
     sentence = check_of(found, "live_alarms").sentence
-    assert f"of 200 pictures that were served and that it saw as a shadow, {more} lie" in sentence
+    assert f"of 200 pictures that it saw as a shadow, {more} lie" in sentence
 
 
 def test_a_shadow_needs_the_log(tiny_detector, monkeypatch):
