@@ -13,6 +13,7 @@ from flows.jobs.product import Product, open_product
 from flows.runtime.steps import STORAGE_RETRIES, fails_clearly, step
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import NotEnoughImagesError, ReconadError
+from reconad_plugin.ledger.glance import note_glance
 from reconad_plugin.ledger.golden_figures import GoldenFigures
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
@@ -75,5 +76,6 @@ def monitor(product: str, night: date) -> NightRecord | None:
     if golden is not None:
         get_run_logger().info("golden set: %s", golden)
     queue_for_review(opened, night, scored, record)
+    note_glance(opened.store, opened.layout)  # whatever fails from here on, people see what waits
     report(opened, ledger, night, scored, record)
     return record

@@ -115,7 +115,7 @@ class Version:
         Raises:
             ModelFormatError: its tag is damaged.
         """
-        return read_settings(self.tags.get(THRESHOLD_TAG, "[]"))
+        return read_settings(self.tags.get(THRESHOLD_TAG, "[]"), self.uri)
 
     @property
     def is_rolled_back(self) -> bool:

@@ -3,7 +3,7 @@
 MLflow itself has no call that removes the files of a run or of a model; its stores of files have.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -68,12 +68,11 @@ def unfinished_runs(product: str, before: datetime) -> list[StoredRun]:
     """List the runs that began before a moment and were cut off or failed, and that no version
     comes from."""
     runs = _search_runs(product, f"attributes.start_time < {int(before.timestamp() * 1000)}")
-    client, finished = open_client(), RunStatus.to_string(RunStatus.FINISHED)
+    finished = RunStatus.to_string(RunStatus.FINISHED)
     return [
         _stored(run)
         for run in runs
-        if run.info.status != finished
-        and not client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        if run.info.status != finished and not _leads_somewhere(_stored(run))
     ]
 
 
@@ -99,13 +98,30 @@ def remove_weights(product: str, version: Version) -> None:
 
 def is_shared(product: str, version: Version) -> bool:
     """Say whether another registered version, of any name, leads to the files of this one."""
-    client, own = open_client(), (model_name(product), version.number)
-    found = [
-        (entry.name, str(entry.version))
-        for wanted in (f"run_id = '{version.run_id}'", f"source_path = '{version.uri}'")
-        for entry in client.search_model_versions(wanted)
-    ]
+    own = (model_name(product), version.number)
+    entry = open_client().get_model_version(*own)
+    addresses = [version.uri, str(entry.source), _address_of(product, version)]
+    found = _versions_from(version.run_id, addresses)
     return any(each != own for each in found)
+
+
+def _leads_somewhere(run: StoredRun) -> bool:
+    """Say whether a registered version comes from a run, or from its files."""
+    return bool(_versions_from(run.run_id, run.files_at))
+
+
+def _versions_from(run_id: str, addresses: Iterable[str]) -> set[tuple[str, str]]:
+    """Return name and number of the registered versions, of any name, that come from a run, or lead
+    to files at one of these addresses or within them."""
+    wanted = [f"run_id = '{run_id}'", f"source_path LIKE 'runs:/{run_id}/%'"]
+    for address in addresses:
+        wanted += [f"source_path = '{address}'", f"source_path LIKE '{address.rstrip('/')}/%'"]
+    client = open_client()
+    return {
+        (entry.name, str(entry.version))
+        for each in dict.fromkeys(wanted)
+        for entry in client.search_model_versions(each)
+    }
 
 
 def _address_of(product: str, version: Version) -> str:

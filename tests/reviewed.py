@@ -77,7 +77,8 @@ class ReviewBucket:
         ledger = read_ledger(self.store, self.layout, self.records, History())
         golden = read_golden_images(self.store, self.cache, self.layout, ImageLimits())
         images = gather_trial(ledger, golden, VERSION).dropna(subset="score")
-        return Trial(VERSION, CALIBRATED, self.settings, images)
+        nights = {str(QUIET): CALIBRATED, str(HELD): 2 * CALIBRATED}
+        return Trial(VERSION, CALIBRATED, self.settings, images, nights)
 
     def set_threshold(self, version, setting, seen):
         """Set one where so many were seen."""

@@ -87,6 +87,12 @@ def _set_threshold(
 ) -> tuple[ThresholdSetting, ...]:
     from mlflow_models import registry
 
+    serving = registry.champion(product).number
+    if serving != version:
+        raise ConfigError(
+            f"a threshold is set on the version that serves; version {serving} does now, and not "
+            f"{version}: look again"
+        )
     return registry.set_threshold(product, version, setting, seen).thresholds
 
 

@@ -66,6 +66,13 @@ def _print(trial: Trial, tried: dict[str, Tried]) -> None:
     console.print(table)
     for setting in trial.settings:
         console.print(f"set to {setting}", highlight=False, markup=False)
+    if nights := trial.lenient_nights:
+        console.print(
+            f"{len(nights)} nights were held against a higher threshold, {nights[0]} to "
+            f"{nights[-1]}: what that let pass may be learnt until they are run again (reconad "
+            "nightly PRODUCT NIGHT).",
+            highlight=False, markup=False,
+        )  # fmt: skip
     if trial.settings:
         console.print(
             "A server that follows takes it up within seconds; nights from the next one on are "
@@ -82,5 +89,6 @@ def _to_dict(product: str, trial: Trial, tried: dict[str, Tried]) -> dict[str, o
         "calibrated": trial.calibrated,
         "in_force": in_force(trial.settings),
         "tried": [{"what": name, **vars(each)} for name, each in tried.items()],
+        "nights_to_run_again": trial.lenient_nights,
         "settings": [vars(each) for each in trial.settings],
     }

@@ -20,4 +20,9 @@ def open_trial(product: Product, version: registry.Version) -> Trial:
     found = gather_trial(ledger, golden, version.number)
     images = score_missing(found, detector, product.read_image, product.limits)
     calibrated = detector.calibration.image_threshold
-    return Trial(version.number, calibrated, version.thresholds, images)
+    nights = {
+        record.night: record.statistics.set_threshold or calibrated
+        for night in ledger.records
+        if (record := ledger.records.get(night)) and record.model_version == version.number
+    }
+    return Trial(version.number, calibrated, version.thresholds, images, nights)

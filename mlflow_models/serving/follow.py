@@ -79,7 +79,7 @@ class Follower:
         load: Callable[[Path], ServedVersion],
         download: Callable[[str, str], Path],
         on_absent: Callable[[], None] | None = None,
-        keep: Callable[[Path, str], None] | None = None,
+        keep: Callable[[Path | None, str, float | None], None] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
@@ -88,7 +88,8 @@ class Follower:
         load: reads a folder of a saved model.
         download: fetches a model URI into a folder; returns where its files are.
         on_absent: is called where the alias points to nothing; None where it must point to one.
-        keep: is given the folder and number of each version that was taken up.
+        keep: is given what was taken up: the folder of a version, None where it served already,
+            its number, and the threshold that a person set.
         clock_s: seconds that pass.
         """
         self.followed, self._holder, self._load, self._download = followed, holder, load, download
@@ -140,7 +141,8 @@ class Follower:
             number = str(found.version)
             if not number.isdigit():  # something else answers at this address
                 raise PlatformError("MLflow must name a version; what answers does not")
-            return Wanted(number, in_force(read_settings(found.tags.get(THRESHOLD_TAG, "[]"))))
+            settings = read_settings(found.tags.get(THRESHOLD_TAG, "[]"), f"version {number}")
+            return Wanted(number, in_force(settings))
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 if self._on_absent is not None:
@@ -154,6 +156,8 @@ class Follower:
             changed = replace(serving, threshold=wanted.threshold)
             threshold = changed.detector.calibration.image_threshold
             self._holder.take(changed)
+            if self._keep is not None:
+                self._keep(None, wanted.number, wanted.threshold)
             _logger.warning("the threshold of version %s is %g now", wanted.number, threshold)
             return
         self._load_version(wanted, None if serving is None else serving.number)
@@ -168,7 +172,7 @@ class Follower:
             warm_up(loaded)
             self._holder.take(loaded)
             if self._keep is not None:
-                self._keep(path, number)
+                self._keep(path, number, wanted.threshold)
         instead = "" if before is None else f" in place of version {before}"
         _logger.warning(
             "version %s is at %s%s; loading took %.1f s",

@@ -1,6 +1,7 @@
 """A folder that the workers of one server share and nobody else may enter. It goes when a later
 server starts."""
 
+import json
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ import psutil
 
 from reconad_plugin.errors import PlatformError
 
+_THRESHOLD: Final = "threshold-"  # with a version's number: holds what was set on it
 _CURRENT: Final = "current"  # holds the number of the version that was taken up last
 
 
@@ -40,8 +42,25 @@ def open_shared_folder(supervisor: int) -> Path:
     return folder
 
 
-def keep_version(folder: Path, model: Path, number: str) -> None:
-    """Keep the files of a version that was taken up, for workers that start later."""
+def keep_version(folder: Path, model: Path | None, number: str, threshold: float | None) -> None:
+    """Keep what was taken up for workers that start later: the files of a version, unless it serves
+    already, and the threshold that a person set on it."""
+    held = folder / f"{_THRESHOLD}{number}.{os.getpid()}"
+    held.write_text(json.dumps(threshold), encoding="utf-8")
+    held.replace(folder / f"{_THRESHOLD}{number}")
+    if model is not None:
+        _keep_files(folder, model, number)
+
+
+def kept_threshold(folder: Path, number: str) -> float | None:
+    """Return the threshold that was taken up last with a version; None for the calibrated one."""
+    with suppress(OSError, ValueError):
+        kept = json.loads((folder / f"{_THRESHOLD}{number}").read_text(encoding="utf-8"))
+        return kept if isinstance(kept, float) else None
+    return None
+
+
+def _keep_files(folder: Path, model: Path, number: str) -> None:
     kept = folder / f"version-{number}"
     if not kept.exists():
         copy = Path(tempfile.mkdtemp(dir=folder))

@@ -19,7 +19,12 @@ from mlflow_models.serving.process_log import open_log
 from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
 from mlflow_models.serving.shadow import Shadow
-from mlflow_models.serving.shared_folder import keep_version, kept_version, open_shared_folder
+from mlflow_models.serving.shared_folder import (
+    keep_version,
+    kept_threshold,
+    kept_version,
+    open_shared_folder,
+)
 from mlflow_models.serving.started import Started, how_started
 from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.engine import thread_count
@@ -93,6 +98,8 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
     most_rows = None if started is None else settings.max_rows
     detector = version.detector.taking(most_pixels)
     pyfunc = DetectorPyfunc(detector, version.number, most_rows, origin.columns, log)
+    if shared is not None and (threshold := kept_threshold(shared, version.number)) is not None:
+        pyfunc.take(replace(pyfunc.served, threshold=threshold))
     command_line = () if started is None else started.command_line
     followed = followed_alias(settings.follow, origin.model_name, command_line)
     follower = None

@@ -32,6 +32,11 @@ class Bounded(Generic[Made]):
                 self._size -= self._size_of(self._made.popitem(last=False)[1])
         return made
 
+    def find(self, name: Hashable) -> Made | None:
+        """Return what has this name; None where it is not here."""
+        with self._lock:
+            return self._made.get(name)
+
     def drop(self, name: Hashable) -> None:
         """Make what has this name anew when it is asked for next."""
         with self._lock:

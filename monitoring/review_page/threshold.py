@@ -34,6 +34,7 @@ class Trials:
             "version": trial.version,
             "calibrated": trial.calibrated,
             "in_force": trial.in_force,
+            "nights": dict(trial.nights),
             **_describe(trial.settings),
             "images": [
                 {
@@ -49,9 +50,11 @@ class Trials:
 
     def picture(self, product: ReviewedProduct, ref: str) -> bytes | None:
         """Make a small JPEG of an image that was gathered; None where it was not."""
-        images = self._known.get(product.name, product.open_trial).images
-        found = images[images["sha256"].str.startswith(ref)]
-        if len(ref) != REF_CHARACTERS or found.empty:
+        trial = self._known.find(product.name)
+        if trial is None or len(ref) != REF_CHARACTERS:
+            return None
+        found = trial.images[trial.images["sha256"].str.startswith(ref)]
+        if found.empty:
             return None
         content = product.read_image(str(found["sha256"].iloc[0]), str(found["key"].iloc[0]))
         return shrink_picture(content, "thumb", product.limits)

@@ -143,8 +143,9 @@ class Detector:
     # ``normal_map`` alone
     contexts: ContextMaps | None = None
     self_test: SelfTest | None = None  # None for a version of before, and for large pictures
-    # by how much a person raised the threshold of ``calibration`` from what was calibrated
-    threshold_ratio: float = 1.0
+    # that a person set, and ``calibration`` has; None: it is as it was calibrated
+    set_threshold: float | None = None
+    threshold_ratio: float = 1.0  # of that one to what was calibrated
 
     @property
     def known_contexts(self) -> ContextMaps | None:
@@ -158,11 +159,6 @@ class Detector:
         """Of what the engine loads, and that of the witness where there is one."""
         other = 0 if self.witness is None else self.witness.detector.size_bytes
         return self.engine.size_bytes + other
-
-    @property
-    def set_threshold(self) -> float | None:
-        """The threshold that a person set; None where that of the calibration holds."""
-        return None if self.threshold_ratio == 1 else self.calibration.image_threshold
 
     @property
     def matched_threshold(self) -> float:
@@ -204,6 +200,7 @@ class Detector:
             self,
             calibration=replace(self.calibration, image_threshold=image_threshold),
             light_levels=levels,
+            set_threshold=image_threshold,
             threshold_ratio=self.threshold_ratio * ratio,
         )
 

@@ -1,7 +1,9 @@
 """Encoded pictures to the prediction that every consumer reads; see ``answer``."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 
@@ -25,6 +27,8 @@ from reconad_plugin.images.geometry import decode_to_size, stack_images
 
 CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
 CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
+SIDE_BY_SIDE_PIXELS = 2**22  # of a picture; of larger ones one at a time is in memory
+_ONE_LARGE = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,7 @@ def _predict_chunk(
     with_regions: bool,
     observe: Observe | None,
 ) -> list[Prediction]:
-    read_row = partial(_read_row, detector, with_regions)
+    read_row = partial(_read_row, detector)
     with ThreadPoolExecutor(
         min(thread_count(), len(contents))
     ) as threads:  # decoding takes longest
@@ -133,20 +137,19 @@ class _ReadRow:
 
     content: bytes | None = None  # the picture's file, as far as there is one
     picture: NDArray[np.uint8] | None = None  # None where it cannot be read
-    size_px: tuple[int, int] = (0, 0)  # of the picture, upright, where regions were asked for
+    size_px: tuple[int, int] = (0, 0)  # of the picture, upright
     context: str | None = None
     error: str | None = None  # why it cannot be read
 
 
-def _read_row(
-    detector: Detector, with_regions: bool, read_content: Callable[[], bytes], told: object
-) -> _ReadRow:
+def _read_row(detector: Detector, read_content: Callable[[], bytes], told: object) -> _ReadRow:
     content = None
     try:
         context = read_context(told)
         content = read_content()
-        picture = decode_to_size(content, detector.image_size_px, detector.limits)
-        size = upright_size(content) if with_regions else (0, 0)
+        size = upright_size(content)
+        with _ONE_LARGE if size[0] * size[1] > SIDE_BY_SIDE_PIXELS else nullcontext():
+            picture = decode_to_size(content, detector.image_size_px, detector.limits)
     except InvalidImageError as error:
         return _ReadRow(content, error=f"{error.reason}: {error}")
     return _ReadRow(content, picture, size, context)

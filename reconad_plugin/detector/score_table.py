@@ -1,5 +1,6 @@
 """The table of a night's scores: what the watch and the choice of training images read."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,8 @@ from reconad_plugin.images.region import pixels_inside
 
 # from the manifest, as FEATURES
 OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position")
-SAID: Final = ("pred_score", "pred_label", "p_value")  # of an image, where it is served
+SCORE, LABEL, P_VALUE = "pred_score", "pred_label", "p_value"
+SAID: Final = (SCORE, LABEL, P_VALUE)  # of an image, where it is served
 OF_SCORES: Final = (*SAID, "matched_score", "is_suspect")
 COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 
@@ -38,8 +40,8 @@ def score_table(
         images: their pixels, (N, 3, S, S) uint8, in the same order.
         model_version: its number in the registry.
         said: ``SAID`` of each row, as this version said it when the image was served; null where
-            it did not, and the image is scored as it came here. The light is matched here in any
-            case.
+            it did not, and the image is scored as it came here. The label follows from the
+            threshold that is in force now, and the light is matched here in any case.
 
     Returns:
         One row an image with ``COLUMNS``. ``matched_score`` is the score after the picture's
@@ -96,16 +98,17 @@ def _score(
     at = np.flatnonzero(said["pred_score"].isna())
     new = images[at]
     scores = detector.score(new, [positions[index] for index in at])
-    decided = detector.decide(new, scores)
-    fresh = (scores.pred_score, decided.pred_label, decided.p_value)
-    columns = {name: said[name].to_numpy(copy=True) for name in SAID}
-    for name, values in zip(SAID, fresh, strict=True):
+    columns = {name: said[name].to_numpy(copy=True) for name in (SCORE, P_VALUE)}
+    fresh = (scores.pred_score, detector.decide(new, scores).p_value)
+    for name, values in zip(columns, fresh, strict=True):
         columns[name][at] = values
         columns[name] = columns[name].astype(values.dtype)
+    all_scores = replace(scores, pred_score=columns[SCORE])
     matched = detector.score_matched(images, positions)
     calibrated = detector.matched_calibration.image_threshold  # what cells mean stays comparable
     return {
         **columns,
+        LABEL: detector.decide(images, all_scores).pred_label,
         "matched_score": matched.pred_score,
         "is_suspect": matched.pred_score > detector.matched_threshold,
         "map_extent": map_extent(pixels_inside(matched.anomaly_map, detector.region)),

@@ -40,6 +40,14 @@ class Trial:
     calibrated: float  # the threshold that calibration set
     settings: tuple[ThresholdSetting, ...]  # that persons set on it, oldest first
     images: pd.DataFrame  # see ``gather_trial``, all with a score
+    # night that the version scored, `YYYY-MM-DD` -> the threshold that it was held against
+    nights: Mapping[str, float]
+
+    @property
+    def lenient_nights(self) -> list[str]:
+        """The nights that were held against a higher threshold than the one that holds: what that
+        let pass may be learnt until they are run again."""
+        return [night for night, threshold in self.nights.items() if threshold > self.in_force]
 
     @property
     def in_force(self) -> float:
@@ -74,11 +82,12 @@ def gather_trial(ledger: Ledger, golden: GoldenImages, version: str) -> pd.DataF
     """
     watched = [night for night in ledger.records if night in ledger.manifests]
     newest = watched[-TRIAL_NIGHTS:]
-    tables = [_of_golden(golden)]
+    tables = []
     for night in ledger.manifests:
         defects = _named_defects(ledger, night)
         if night in newest or defects:
             tables.append(_of_night(ledger, night, version, defects, night in newest))
+    tables.append(_of_golden(golden))  # last, so that older ones give way to them
     found = pd.concat(tables, ignore_index=True).drop_duplicates("sha256")
     is_defect = found["defect"] != ""
     chosen = [found[is_defect].tail(MOST_DEFECTS), found[~is_defect].tail(MOST_IMAGES)]

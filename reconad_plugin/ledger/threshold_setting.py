@@ -13,7 +13,8 @@ from reconad_plugin.ledger.read_back import check_types
 
 MOST_THRESHOLD: Final = 1e9
 MOST_REASON: Final = 200  # characters
-MOST_SETTINGS: Final = 100  # of one version; a registry's tag has no room for endless ones
+MOST_SETTINGS: Final = 100  # of one version
+MOST_CHARACTERS: Final = 90_000  # of all of them; a tag of MLflow's registry has 100,000
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def in_force(settings: Sequence[ThresholdSetting]) -> float | None:
     return settings[-1].threshold if settings else None
 
 
-def read_settings(text: str) -> tuple[ThresholdSetting, ...]:
-    """Read what ``write_settings`` wrote, oldest first.
+def read_settings(text: str, version: str) -> tuple[ThresholdSetting, ...]:
+    """Read what ``write_settings`` wrote on a version, oldest first; an error names the version.
 
     Raises:
         ModelFormatError: it is something else.
@@ -67,9 +68,11 @@ def read_settings(text: str) -> tuple[ThresholdSetting, ...]:
         if not all(_is_threshold(each.threshold) for each in settings):
             raise ValueError("a threshold is no number above 0")
     except (TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
         raise ModelFormatError(
-            f"the thresholds that persons set on a version must be as reconad wrote them; "
-            f"{text[:80]!r} is not ({error}): delete the tag, the calibrated one holds then"
+            f"the thresholds that persons set on {version} must be as reconad wrote them; "
+            f"{text[:80]!r} is not ({why}): delete its tag reconad.threshold in MLflow, the "
+            "calibrated one holds then"
         ) from None
     return settings
 
@@ -85,7 +88,13 @@ def write_settings(before: Sequence[ThresholdSetting], new: ThresholdSetting) ->
             f"a version keeps up to {MOST_SETTINGS} thresholds that persons set; it has "
             f"{len(before)}: train the next one"
         )
-    return json.dumps([asdict(each) for each in (*before, new)])
+    text = json.dumps([asdict(each) for each in (*before, new)], ensure_ascii=False)
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(
+            f"what persons set on a version has room for {MOST_CHARACTERS} characters; it would "
+            f"have {len(text)}: give a shorter reason, or train the next version"
+        )
+    return text
 
 
 def _is_threshold(threshold: float | None) -> bool:

@@ -30,6 +30,7 @@ from reconad_plugin.errors import (
     StorageError,
 )
 from reconad_plugin.ledger.deciding import Decision
+from reconad_plugin.ledger.glance import Glance, read_glance
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.night_record import NORMAL
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
@@ -199,6 +200,21 @@ def test_defects_are_held_and_never_learnt_until_a_person_says_so(
     assert learnt.loc[learnt["night"] == SCRATCHED.isoformat(), "key"].tolist() == [key]
     with pytest.raises(ConfigError, match="'nowhere' is none"):
         review_night(factory.product, SCRATCHED, ["nowhere"], Decision(NORMAL))
+
+
+def test_a_night_that_fails_after_the_watch_shows_what_waits(
+    forked: Callable[..., Factory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of all products does not say that nobody is needed."""
+    factory = forked(SCRATCHED)
+    opened = open_product(factory.product)
+    opened.store.write(opened.layout.glance, Glance(factory.product).to_json(), "application/json")
+    monkeypatch.setattr("flows.monitor.publish", None)  # whatever comes after the decision
+
+    with pytest.raises(TypeError):
+        nightly(factory.product, SCRATCHED)
+
+    assert read_glance(opened.store, opened.layout).waiting_images == IMAGES
 
 
 def test_a_dimmed_lamp_is_named_and_learnt(story: Story) -> None:

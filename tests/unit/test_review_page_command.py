@@ -6,7 +6,11 @@ import socket
 import pytest
 import uvicorn
 
+from flows.commands import review_page
 from flows.commands.review_page import TOKEN_VARIABLE
+from mlflow_models import registry
+from reconad_plugin.errors import ConfigError
+from reconad_plugin.ledger.threshold_setting import ThresholdSetting
 from tests.command_line import run
 from tests.unit.conftest import MINIMAL_SETTINGS
 
@@ -59,3 +63,20 @@ def test_a_port_that_is_taken_is_named(settings):
     assert f"got 127.0.0.1:{port} (" in ended.stderr
     assert "Address already in use" in ended.stderr
     assert "choose another with --port" in ended.stderr
+
+
+def test_a_threshold_is_set_on_the_version_that_serves(monkeypatch):
+    """A page that was opened before a promotion has to be looked at again."""
+    version = registry.Version("2", "models:/reconad-bolt/2", {}, "run")
+    monkeypatch.setattr(registry, "champion", lambda product: version)
+    monkeypatch.setattr(registry, "version", lambda product, number: version)
+    written = []
+    monkeypatch.setattr(registry, "set_tags", lambda *tags: written.append(tags))
+    setting = ThresholdSetting(0.7, "Ana", "glare", "2026-05-01")
+
+    with pytest.raises(ConfigError, match="version 2 does now, and not 1: look again"):
+        review_page._set_threshold("bolt", "1", setting, 0)
+    assert written == []
+
+    assert review_page._set_threshold("bolt", "2", setting, 0) == (setting,)
+    assert len(written) == 1

@@ -60,17 +60,19 @@ def test_table_has_each_images_own_scores(tiny_detector, make_normal, plant_defe
 
 
 def test_what_was_said_is_taken(tiny_detector, make_normal, rows):
-    """Where a row has it; the light is matched anew, and the others are as they would be."""
+    """Where a row has it, but for the label, which is of the threshold in force; the light is
+    matched anew, and the others are as they would be."""
     images = make_normal(3, 50)
     whole = score_table(tiny_detector, rows, images, "4")
+    high = 2 * tiny_detector.calibration.image_threshold
     said = pd.DataFrame(
-        {"pred_score": [None, 0.25, None], "pred_label": [None, True, None], "p_value": 0.125},
+        {"pred_score": [None, high, None], "pred_label": [None, False, None], "p_value": 0.125},
         index=rows.index,
     )
 
     table = score_table(tiny_detector, rows, images, "4", said)
 
-    assert table.loc[1, ["pred_score", "pred_label", "p_value"]].tolist() == [0.25, True, 0.125]
+    assert table.loc[1, ["pred_score", "pred_label", "p_value"]].tolist() == [high, True, 0.125]
     assert table.dtypes.equals(whole.dtypes)
     taken = ["pred_score", "pred_label", "p_value"]
     pd.testing.assert_frame_equal(table.drop(columns=taken), whole.drop(columns=taken))
@@ -187,4 +189,9 @@ def test_a_threshold_that_a_person_set_decides_and_changes_no_figure(
     ratio = tiny_detector.held_against(3 * tiny_detector.calibration.image_threshold)
     matched = tiny_detector.matched_calibration.image_threshold
     assert ratio.matched_threshold == pytest.approx(3 * matched)
-    assert ratio.held_against(tiny_detector.calibration.image_threshold).set_threshold is None
+    back = ratio.held_against(tiny_detector.calibration.image_threshold)
+    assert back.matched_threshold == pytest.approx(matched)
+    assert (back.set_threshold, tiny_detector.set_threshold) == (
+        tiny_detector.calibration.image_threshold,
+        None,
+    )

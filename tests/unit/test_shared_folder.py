@@ -5,7 +5,12 @@ import tempfile
 
 import pytest
 
-from mlflow_models.serving.shared_folder import keep_version, kept_version, open_shared_folder
+from mlflow_models.serving.shared_folder import (
+    keep_version,
+    kept_threshold,
+    kept_version,
+    open_shared_folder,
+)
 from reconad_plugin.errors import PlatformError
 
 
@@ -52,7 +57,17 @@ def test_a_worker_that_starts_later_finds_the_version_that_was_taken_up_last(tmp
         model.mkdir(exist_ok=True)
         (model / "MLmodel").write_text(number)
 
-        keep_version(tmp_path, model, number)
+        keep_version(tmp_path, model, number, None)
 
         assert (kept_version(tmp_path) / "MLmodel").read_text() == number
     assert sorted(path.name for path in tmp_path.glob("version-*")) == ["version-2", "version-4"]
+
+
+def test_a_threshold_is_kept_with_its_version(tmp_path):
+    """A worker that starts later, and cannot ask the registry, is held against the same one."""
+    assert kept_threshold(tmp_path, "3") is None
+    keep_version(tmp_path, None, "3", 0.7)
+
+    assert (kept_threshold(tmp_path, "3"), kept_threshold(tmp_path, "2")) == (0.7, None)
+    keep_version(tmp_path, None, "3", None)
+    assert kept_threshold(tmp_path, "3") is None

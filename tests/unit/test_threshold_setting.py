@@ -6,6 +6,7 @@ import pytest
 
 from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.ledger.threshold_setting import (
+    MOST_CHARACTERS,
     MOST_SETTINGS,
     ThresholdSetting,
     in_force,
@@ -20,8 +21,8 @@ def test_all_that_was_set_stays_and_the_last_holds():
     """Back to the calibrated one is a setting, too."""
     back = replace(SETTING, threshold=None, why="the lamp is new")
 
-    first = read_settings(write_settings([], SETTING))
-    both = read_settings(write_settings(first, back))
+    first = read_settings(write_settings([], SETTING), "version 3")
+    both = read_settings(write_settings(first, back), "version 3")
 
     assert both == (SETTING, back)
     assert [in_force(each) for each in ((), first, both)] == [None, 0.7, None]
@@ -64,11 +65,15 @@ def test_spaces_are_tidied():
 )  # fmt: skip
 def test_what_is_damaged_is_no_threshold(text):
     """It is refused, and what to do is said."""
-    with pytest.raises(ModelFormatError, match="delete the tag"):
-        read_settings(text)
+    with pytest.raises(ModelFormatError, match=r"set on version 3 .* its tag reconad\.threshold"):
+        read_settings(text, "version 3")
 
 
 def test_there_is_room_for_so_many():
     """And the one that has none says so."""
     with pytest.raises(ConfigError, match="up to 100"):
         write_settings([SETTING] * MOST_SETTINGS, SETTING)
+    long = replace(SETTING, by="я" * 60, why="ж" * 200)
+    assert len(write_settings([long] * (MOST_SETTINGS - 1), long)) < MOST_CHARACTERS
+    with pytest.raises(ConfigError, match="give a shorter reason"):
+        write_settings([replace(long, why="ж" * MOST_CHARACTERS)], long)

@@ -62,11 +62,11 @@ def test_last_nights_and_all_known_defects_tell(told, tmp_path):
 
     defects, others = found[found["defect"] != ""], found[found["defect"] == ""]
     assert list(zip(defects["night"], defects["defect"], strict=True)) == [
-        (GOLDEN, "scratch"),
         (day(1).isoformat(), "pit"),
         (day(9).isoformat(), DEFECT),
+        (GOLDEN, "scratch"),
     ]
-    assert defects["score"].isna().tolist() == [True, True, False]
+    assert defects["score"].isna().tolist() == [True, False, True]
     assert others["night"].nunique() == TRIAL_NIGHTS
     assert len(others) == 5 * TRIAL_NIGHTS - 1
     is_own = others["night"] >= day(7).isoformat()

@@ -116,7 +116,9 @@ function bold(text) {
 }
 
 function move(to, isTyped = false) {
-  if (!(to > 0) || !Number.isFinite(to)) return;
+  const isNumber = to > 0 && Number.isFinite(to);
+  find("set").disabled = !isNumber; // what stands in the field is what would hold
+  if (!isNumber) return;
   threshold = to;
   slider.value = String(Math.round((STEPS * (to - low)) / (high - low)));
   if (!isTyped) number.value = short(to);
@@ -129,6 +131,10 @@ function list() {
     line.textContent = `set to ${said}`;
     return line;
   }));
+  const lenient = Object.entries(trial.nights).filter(([, held]) => held > trial.in_force).map(([each]) => each);
+  find("again").textContent = lenient.length
+    ? `${count(lenient.length, "night was", "nights were")} held against a higher threshold, ${lenient[0]} to ${lenient[lenient.length - 1]}: what that let pass may be learnt until they are run again (reconad nightly).`
+    : "";
   find("version").textContent =
     `Version ${trial.version} serves. Its calibrated threshold is ${short(trial.calibrated)}` +
     (trial.in_force === trial.calibrated ? ", and it holds." : `; ${short(trial.in_force)} was set and holds.`);

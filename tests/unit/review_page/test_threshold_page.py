@@ -28,6 +28,7 @@ def test_what_a_threshold_would_do_is_told_of_each_image(browser, bucket):
     for each in trial["images"][:2]:
         picture = browser.get(f"{ADDRESS}/pictures/{each['ref']}.jpg")
         assert Image.open(io.BytesIO(picture.content)).format == "JPEG"
+    assert [night for night, held in trial["nights"].items() if held > CALIBRATED] == [str(HELD)]
     for ref in ("", "0" * 16, trial["images"][0]["ref"][:3]):
         assert browser.get(f"{ADDRESS}/pictures/{ref}.jpg").status_code == 404
 
