@@ -14,7 +14,7 @@ from torch import Tensor
 
 from flows.jobs import training_job as jobs
 from flows.jobs.advising import PictureFile, Settled, settle_as, settle_model
-from flows.jobs.defect_fillings import choose_fillings, cut_fillings
+from flows.jobs.defect_fillings import Fillings, choose_fillings, cut_fillings
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
@@ -46,8 +46,7 @@ class TrainingSet:
     # each is for
     rows: pd.DataFrame
     manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
-    # of manifests, with ``uri``: confirmed defects that simulated anomalies are filled from
-    fillings: pd.DataFrame = field(default_factory=pd.DataFrame)
+    fillings: Fillings = field(default_factory=Fillings.none)  # what fills simulated anomalies
 
     @classmethod
     def read(cls, product: Product, night: date, light_from: date | None = None) -> "TrainingSet":
@@ -131,7 +130,7 @@ def training_job(
         sources=chosen.manifests,
         load=partial(_load, pictures, base is not None, cause, region),
         textures=textures,
-        fillings=_with_those_of(base, chosen.fillings),
+        fillings=_with_those_of(base, chosen.fillings.defects),
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,

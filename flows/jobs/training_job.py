@@ -75,7 +75,7 @@ class TrainingJob:
     load: Callable[[], NormalImages]  # reads the pixels
     textures: Mapping[str, str] = field(default_factory=dict)  # name -> hash; none: the packaged
     # ``uri``, ``sha256`` and ``split`` of confirmed defects that simulated anomalies are filled
-    # from, with ``position``, and of those that a base's were
+    # from, with ``position`` and ``beside``, and of those that a base's were
     fillings: pd.DataFrame = field(default_factory=pd.DataFrame)
     base: BaseVersion | None = None  # the version to start from, if there is one
     foundation: Foundation | None = None  # where it is given; a base has its own
@@ -137,7 +137,7 @@ class TrainingJob:
         defects, images = (
             table.reindex(columns=columns).fillna("").to_numpy()
             for table, columns in (
-                (self.fillings, ["sha256", "position"]),
+                (self.fillings, ["sha256", "position", "beside"]),
                 (self.images, ["position"]),
             )
         )

@@ -112,6 +112,13 @@ class Ledger:
         accepted = accepted_rows(self.manifests.values())
         return eligibility.choose_fillings(accepted, self.golden, self._reviewed())
 
+    def beside(self, night: date, position: str) -> pd.DataFrame:
+        """Return the accepted images of a night and a camera position that are not golden; they
+        tell where a defect of theirs is, and nothing learns them."""
+        rows = accepted_rows([self.manifests[night]])
+        is_golden = rows[["sha256", "pixels_sha256"]].isin(list(self.golden)).any(axis=1)
+        return rows[(rows["position"] == position) & ~is_golden]
+
     def _reviewed(self) -> pd.DataFrame:
         """Put the reviews of all nights together."""
         reviews = [table for table in self.reviews.values() if len(table)]

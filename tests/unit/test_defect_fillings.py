@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from flows.jobs.defect_fillings import MOST_NORMAL, choose_fillings, cut_fillings
+from flows.jobs.defect_fillings import (
+    MOST_BESIDE,
+    MOST_NORMAL,
+    Fillings,
+    choose_fillings,
+    cut_fillings,
+)
 from flows.jobs.product import Product
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import StorageUnreachableError
@@ -33,15 +39,16 @@ def chosen(bucket, tmp_path):
     names = list(PICTURES)
     hashes = [sha256(content).hexdigest() for content in PICTURES.values()]
     keys = [f"bolt/incoming/{name}" for name in names]
-    ledger = SimpleNamespace(fillings=lambda: pd.DataFrame({"key": keys, "sha256": hashes}))
+    rows = pd.DataFrame({"key": keys, "sha256": hashes, "night": "2024-05-01", "position": ""})
+    ledger = SimpleNamespace(fillings=lambda: rows, beside=lambda night, position: rows[:0])
 
     def choose(settings=ALLOWED):
         store, layout = store_of(bucket), ProductLayout("bolt")
         cache = ContentCache(tmp_path)
         product = Product("bolt", settings, "", "lean", store, cache, layout, records=None)
-        rows = choose_fillings(product, ledger)
-        assert rows["uri"].tolist() == [f"s3://factory/{key}" for key in rows["key"]]
-        return [key[-1] for key in rows["key"]]
+        found = choose_fillings(product, ledger).defects.reindex(columns=["uri", "key"])
+        assert found["uri"].tolist() == [f"s3://factory/{key}" for key in found["key"]]
+        return [key[-1] for key in found["key"]]
 
     return choose
 
@@ -70,8 +77,8 @@ def test_what_cannot_be_read_stops_no_training(chosen, bucket, caplog, spoil):
 
     assert chosen() == ["a", "c"]
     (line,) = caplog.messages
-    assert line.startswith("the defect bolt/incoming/b of bolt cannot be read: ")
-    assert line.endswith("; a training goes on without it")
+    assert line.startswith("bolt/incoming/b of bolt cannot be read: ")
+    assert line.endswith("; simulated anomalies go without it")
 
 
 def test_what_is_no_picture_any_more_stops_no_training(chosen, caplog):
@@ -86,6 +93,44 @@ def test_a_bucket_that_does_not_answer_is_not_taken_for_no_defects(chosen, bucke
 
     with pytest.raises(StorageUnreachableError):
         chosen()
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        pytest.param(5, 0, id="too few to tell"),
+        pytest.param(6, 6, id="enough"),
+        pytest.param(90, MOST_BESIDE, id="spread evenly"),
+    ],
+)
+def test_a_defect_is_held_against_its_own_night_too(tmp_path, count, told):
+    """Where enough images of its position arrived with it; what they are decides the weights."""
+    names = [f"{number:02}" for number in range(count)]
+    contents = [to_png(np.full((20, 20, 3), number, np.uint8)) for number in range(count)]
+    bucket = store_of(FakeS3(dict(zip(names, contents, strict=True))))
+    rows = pd.DataFrame(
+        {
+            "key": names,
+            "sha256": [sha256(content).hexdigest() for content in contents],
+            "night": "2024-05-01",
+            "position": "left",
+        }
+    )
+    ledger = SimpleNamespace(fillings=lambda: rows[:2], beside=lambda night, position: rows)
+    cache = ContentCache(tmp_path)
+    bolt = Product("bolt", ALLOWED, "", "lean", bucket, cache, ProductLayout("bolt"), records=None)
+
+    found = choose_fillings(bolt, ledger)
+
+    (beside,) = set(found.defects["beside"])
+    assert len(found.beside[beside]) == told
+    assert beside.split() == found.beside[beside]["sha256"].tolist()
+
+
+def fillings_of(*positions, beside=None):
+    """Defects at these positions, with the images that arrived with them."""
+    defects = rows_of(*positions).assign(is_defect=True, beside="")
+    return Fillings(defects, {"": rows_of() if beside is None else beside})
 
 
 def rows_of(*positions):
@@ -108,7 +153,7 @@ def test_a_defect_is_held_against_its_own_position():
         return pixels.byte()
 
     train = rows_of(*["left"] * 8, *["right"] * 8, "top")
-    cuts = cut_fillings(rows_of("left", "top", "left").assign(is_defect=True), train, load)
+    cuts = cut_fillings(fillings_of("left", "top", "left"), train, load)
 
     assert cuts.sides.shape == (3, 2)
     assert loaded == [list(range(8)), [0, 2], list(range(17)), [1]]
@@ -125,7 +170,7 @@ def test_only_so_many_normal_images_are_read():
         loaded.append(rows["number"].tolist())
         return torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
 
-    cut_fillings(rows_of(""), rows_of(*[""] * 500), load)
+    cut_fillings(fillings_of(""), rows_of(*[""] * 500), load)
 
     assert len(loaded[0]) == MOST_NORMAL
     assert (loaded[0][0], loaded[0][-1]) == (0, 499)
@@ -133,4 +178,4 @@ def test_only_so_many_normal_images_are_read():
 
 def test_without_defects_nothing_is_read():
     """No cut, and no picture of a normal image."""
-    assert cut_fillings(rows_of(), rows_of("left"), load=None) is None
+    assert cut_fillings(fillings_of(), rows_of("left"), load=None) is None

@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from reconad_plugin.simulation.anomalies import simulate_anomalies
-from reconad_plugin.simulation.defect_boxes import NormalColours, find_defect
+from reconad_plugin.simulation.defect_boxes import UsualColours, find_defect
 from reconad_plugin.simulation.defects import DefectCuts, DefectDraw
 from reconad_plugin.simulation.presets import Preset
 from reconad_plugin.simulation.textures import Textures
@@ -97,21 +97,37 @@ def test_cuts_are_laid_out_over_and_over():
 @pytest.mark.parametrize("light", [pytest.param(1.0, id="as usual"), pytest.param(0.6, id="dim")])
 def test_the_cut_is_where_the_defect_is(down, across, light):
     """In the light of its own night, and hardly more of the picture than the defect."""
-    normal, image = NormalColours.of(normal_pictures()), with_defect(down, across)
+    usual, image = UsualColours.of(normal_pictures()), with_defect(down, across)
     found, true = (np.zeros((SIDE_PX, SIDE_PX), bool) for _ in range(2))
     true[down, across] = True
 
-    found[find_defect((image * light).byte(), normal)] = True
+    found[find_defect((image * light).byte(), [usual])] = True
 
     assert (found & true).sum() / true.sum() > 0.7
     assert (found & true).sum() / found.sum() > 0.5
+
+
+def test_what_all_pictures_of_a_night_show_is_no_defect():
+    """Where the camera moved, say, a frame is new in all of them; and what only few of them show
+    stays a difference, though the others of the night are defects too."""
+    usual = UsualColours.of(normal_pictures())
+    moved = normal_pictures(9, seed=2)
+    moved[:, :, :, :12] = 255
+    moved[0, :, 40:50, 30:40] = moved[1, :, 50:60, 50:60] = 10
+    of_the_night = UsualColours.of(moved)
+
+    before, after = (find_defect(moved[0], each) for each in ([usual], [usual, of_the_night]))
+
+    assert before[1].stop <= 16
+    assert 38 <= after[0].start < after[0].stop <= 52
+    assert 28 <= after[1].start < after[1].stop <= 42
 
 
 def test_a_cut_is_at_most_half_of_each_side():
     """However large a defect is, around its peak."""
     large = with_defect(slice(20, 64), slice(20, 64), (250, 20, 20))
 
-    box = find_defect(large, NormalColours.of(normal_pictures()))
+    box = find_defect(large, [UsualColours.of(normal_pictures())])
 
     assert [span.stop - span.start for span in box] == [SIDE_PX // 2] * 2
 
@@ -123,7 +139,7 @@ def test_a_region_keeps_the_cut_inside():
     inside = np.zeros((SIDE_PX, SIDE_PX), bool)
     inside[:45] = True
 
-    cut = image[:, *find_defect(image, NormalColours.of(normal_pictures()), inside)]
+    cut = image[:, *find_defect(image, [UsualColours.of(normal_pictures())], inside)]
 
     assert (cut == 160).float().mean() > 0.4
     assert not (cut == 255).any()
@@ -133,6 +149,6 @@ def test_a_picture_like_all_others_has_a_cut_too():
     """A person's word holds where nothing can be seen at this size."""
     alike = flat((80, 80, 80), 32, 32)
 
-    box = find_defect(alike, NormalColours.of(alike[None]))
+    box = find_defect(alike, [UsualColours.of(alike[None])])
 
     assert [span.stop - span.start for span in box] == [16, 16]

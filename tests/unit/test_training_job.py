@@ -29,7 +29,7 @@ IMAGES = pd.DataFrame(
         "verdict": ["accepted", "accepted"],
     }
 )
-DEFECTS = IMAGES[:1].assign(sha256="3d", split="filling")
+DEFECTS = IMAGES[:1].assign(sha256="3d", split="filling", beside="4c 5b")
 BOX = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5}
 FOUNDATION = Foundation("models:/reconad-vq-metal/1", "abc", network=None)
 
@@ -115,6 +115,7 @@ def test_positions_count_where_the_light_is_learnt():
         pytest.param({"fillings": DEFECTS.assign(sha256="4c")}, id="another defect"),
         pytest.param({"fillings": pd.concat([DEFECTS, DEFECTS])}, id="one more"),
         pytest.param({"fillings": DEFECTS.assign(position="2")}, id="elsewhere"),
+        pytest.param({"fillings": DEFECTS.assign(beside="4c")}, id="beside other images"),
         pytest.param({"images": IMAGES.assign(position="2")}, id="held against other images"),
     ],
 )
