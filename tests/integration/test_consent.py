@@ -310,6 +310,10 @@ def test_confirmed_defects_fill_until_they_are_taken_back_or_golden(watched: Fac
     put = [GoldenNote(*of_it, "dent", golden, "Ana", "") for golden in (True, False)]
     note_golden(opened.store, opened.layout, put[:1])
     golden = job()
+    judging = [
+        set(gather_golden(opened, SECOND, ImageSize.square(32), frozenset(), seen).labels.defects)
+        for seen in (frozenset(), frozenset({row["sha256"]}))
+    ]
     note_golden(opened.store, opened.layout, put[1:])
     review_night(watched.product, SECOND, [found], Decision(NORMAL))
 
@@ -317,6 +321,7 @@ def test_confirmed_defects_fill_until_they_are_taken_back_or_golden(watched: Fac
     assert filled.load().defects is not None
     assert forbidden.load().defects is None
     assert golden.fillings.empty
+    assert judging == [{"dent", "simulated"}, {"simulated"}]  # not a version that it has filled
     assert len({without, filled.fingerprint, golden.fingerprint}) == 3
     assert golden.fingerprint == forbidden.fingerprint
     assert job().fingerprint == without
