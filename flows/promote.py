@@ -50,7 +50,8 @@ def promote(product: str, night: date, version: int | None = None) -> PromotionO
         contenders = judging.choose_contenders(product, version, completed)
         if isinstance(contenders, PromotionOutcome):
             return contenders
-        golden = gather_golden(opened, night, contenders.size, contenders.fitted_to)
+        learnt = contenders.fitted_to, contenders.filled_from
+        golden = gather_golden(opened, night, contenders.size, *learnt)
         verdict = judge_versions(opened, contenders, golden)
         return carry_out(opened, night, contenders, verdict)
 
@@ -63,12 +64,16 @@ def judge_once(product: str, night: date, version: registry.Version) -> Promotio
 
 @step()
 def gather_golden(
-    product: Product, night: date, size: ImageSize, fitted_to: frozenset[str]
+    product: Product,
+    night: date,
+    size: ImageSize,
+    fitted_to: frozenset[str],
+    filled_from: frozenset[str] = frozenset(),
 ) -> GoldenSet:
     """Collect the images that judge; see ``judging.build_golden_set``."""
     newest = max([night, *product.known_nights()])
     rows = open_ledger_to_train(product).as_of(newest).training_images(product.settings.target_fpr)
-    return judging.build_golden_set(product, rows, size, fitted_to)
+    return judging.build_golden_set(product, rows, size, fitted_to, filled_from)
 
 
 @step()

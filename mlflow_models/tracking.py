@@ -21,7 +21,7 @@ from mlflow_models import flavor, registry
 from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
-from reconad_plugin.ledger.splits import TRAIN
+from reconad_plugin.ledger.splits import FILLING, TRAIN
 from reconad_plugin.training.report import Progress
 
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
@@ -41,7 +41,8 @@ class TrainingRecord:
     curve: list[Progress]  # the loss over the steps
     # address -> table of the images there; the run's dataset inputs
     sources: Mapping[str, pd.DataFrame]
-    # `uri`, `sha256` and `split` of every image that it learnt from or was calibrated on
+    # `uri`, `sha256` and `split` of every image that it learnt from or was calibrated on, and of
+    # those that simulated anomalies were filled from
     images: pd.DataFrame
     figures: Mapping[str, Figure]  # file name -> plot
     tags: Mapping[str, str]  # of the run and of the registered version
@@ -117,6 +118,16 @@ def trained_on(version: registry.Version) -> frozenset[str]:
     except ModelFormatError:
         return frozenset()
     return frozenset(images.loc[images["split"] == TRAIN, "sha256"])
+
+
+def filled_from(version: registry.Version) -> pd.DataFrame:
+    """Return which confirmed defects a version's simulated anomalies were filled from: ``uri``,
+    ``sha256`` and ``split``; none where it left no list."""
+    try:
+        images = read_training_images(version.uri)
+    except ModelFormatError:
+        images = pd.DataFrame(columns=IMAGES_COLUMNS)
+    return images[images["split"] == FILLING]
 
 
 def log_verdict(

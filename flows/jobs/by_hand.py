@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 import torch
@@ -35,6 +34,7 @@ from reconad_plugin.ledger.manifest import camera_position
 from reconad_plugin.ledger.splits import (
     BORROWED_LIGHT,
     CALIBRATION,
+    FILLING,
     JUDGE,
     SINGLY,
     TRAIN,
@@ -53,8 +53,6 @@ from reconad_plugin.training.images import (
     positions_told,
 )
 from reconad_plugin.training.report import FoundationReport, TrainingReport
-
-_LEARNT: Final = (TRAIN, CALIBRATION)
 
 
 def train(
@@ -117,7 +115,8 @@ def finetune(
     """
     base = flavor.load_calibrated(model_uri, engine=TORCH).taking(max_pixels)
     learnt = read_training_images(model_uri)
-    learnt = learnt[learnt["split"] != BORROWED_LIGHT]
+    fillings = learnt[learnt["split"] == FILLING]
+    learnt = learnt[~learnt["split"].isin([BORROWED_LIGHT, FILLING])]
     tags = tags_of(model_uri)
     dealt = [
         (path_of(uri).name, split)
@@ -159,6 +158,7 @@ def finetune(
         sources={as_text(data): table[IMAGES_COLUMNS].drop_duplicates()},
         load=partial(_load, table, base.image_size_px, settings.limits),
         textures=mirror.hashes_of_textures(training.textures),
+        fillings=fillings,
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags, lambda: base),
         picture_size=base.image_size_px if base.windows else None,
         region=base.region,
@@ -211,8 +211,16 @@ def _load(table: pd.DataFrame, size: ImageSize, limits: ImageLimits) -> NormalIm
     def of(split: str) -> Tensor:
         return torch.from_numpy(mirror.load_files(rows[split]["path"].tolist(), size, limits))
 
-    told = [each(rows[split]) for each in (parts_told, positions_told) for split in _LEARNT]
-    return NormalImages(of(TRAIN), of(CALIBRATION), of(JUDGE), *told)
+    train, calibration = rows[TRAIN], rows[CALIBRATION]
+    return NormalImages(
+        of(TRAIN),
+        of(CALIBRATION),
+        of(JUDGE),
+        parts_told(train),
+        parts_told(calibration),
+        positions_told(train),
+        positions_told(calibration),
+    )
 
 
 def region_of(file: Path | None, folder: ImageFolder, size: ImageSize) -> Region | None:

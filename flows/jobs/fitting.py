@@ -137,6 +137,7 @@ def _record(
             "images_train": len(images.train),
             "images_calibration": len(images.calibration),
             "base_version": job.base.name if job.base else "none",
+            **({"images_filling": len(job.fillings)} if len(job.fillings) else {}),
             **({"region_share": job.region.share} if job.region else {}),
             **{name.removeprefix("reconad."): tag for name, tag in job.foundation_tags.items()},
         },

@@ -5,6 +5,7 @@ from datetime import date
 
 from flows.jobs.night import ScoredNight
 from flows.jobs.product import Product
+from mlflow_models.tracking import filled_from
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.gate.golden import GoldenSet, read_golden
 from reconad_plugin.gate.golden_figures import count_defects, hash_golden, measure
@@ -51,10 +52,13 @@ def _too_few(product: Product, defects: int) -> NotEnoughImagesError:
 
 
 def _read(product: Product, golden: GoldenImages, scored: ScoredNight) -> GoldenSet:
-    """Read the golden images at the size of a version; no night's training learns them."""
-    found = read_golden(golden, scored.detector.image_size_px, product.limits, fitted_to=())
-    if found is None:
-        raise _too_few(product, 0)
+    """Read the golden images at the size of a version; no night's training learns them, but a
+    defect may have filled simulated anomalies before it became golden."""
+    size, learnt = scored.detector.image_size_px, frozenset(filled_from(scored.version)["sha256"])
+    found = read_golden(golden, size, product.limits, fitted_to=(), filled_from=learnt)
+    defects = 0 if found is None else len(found.anomalous)
+    if found is None or (learnt and defects < LIMITS.fewest_followed):
+        raise _too_few(product, defects)
     if product.part_of is None:
         return found
     return replace(found, labels=found.labels.with_parts(product.part_of))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
 from mlflow_models import alias_log, flavor, registry
-from mlflow_models.tracking import log_verdict, trained_on
+from mlflow_models.tracking import filled_from, log_verdict, trained_on
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import NoChampionError, NotEnoughImagesError
 from reconad_plugin.gate.comparison import disagreements
@@ -73,8 +73,18 @@ class Contenders:
     @property
     def fitted_to(self) -> frozenset[str]:
         """SHA-256 of the images that one of them was fitted to, which so cannot judge."""
-        versions = [self.challenger] if self.champion is None else [self.challenger, self.champion]
-        return frozenset[str]().union(*(trained_on(each) for each in versions))
+        return frozenset[str]().union(*(trained_on(each) for each in self.versions))
+
+    @property
+    def filled_from(self) -> frozenset[str]:
+        """SHA-256 of the defects that simulated anomalies of one of them were filled from, which so
+        cannot judge."""
+        return frozenset[str]().union(*(filled_from(each)["sha256"] for each in self.versions))
+
+    @property
+    def versions(self) -> list[registry.Version]:
+        """The challenger, and the champion if there is one."""
+        return [self.challenger] if self.champion is None else [self.challenger, self.champion]
 
 
 def outcome_of(version: registry.Version) -> PromotionOutcome | None:
@@ -116,7 +126,11 @@ def choose_contenders(
 
 
 def build_golden_set(
-    product: Product, rows: pd.DataFrame, size: ImageSize, fitted_to: frozenset[str]
+    product: Product,
+    rows: pd.DataFrame,
+    size: ImageSize,
+    fitted_to: frozenset[str],
+    filled_from: frozenset[str] = frozenset(),
 ) -> GoldenSet:
     """Collect the golden images of the bucket and held-out normal images, and simulate anomalies
     on these where the bucket has few defects or none.
@@ -126,6 +140,7 @@ def build_golden_set(
         rows: learnable rows of the manifests of all nights.
         size: of the pictures.
         fitted_to: SHA-256 of images that a version was fitted to, and that so cannot judge.
+        filled_from: the same of defects that its simulated anomalies were filled from.
 
     Raises:
         NotEnoughImagesError: there are no held-out images.
@@ -133,7 +148,7 @@ def build_golden_set(
             as it must be.
     """
     golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
-    real = read_golden(golden, size, product.limits, fitted_to)
+    real = read_golden(golden, size, product.limits, fitted_to, filled_from)
     rows = choose_held_out(rows[~rows["sha256"].isin(fitted_to)])
     if rows.empty:
         raise NotEnoughImagesError(

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 
@@ -14,14 +14,17 @@ from torch import Tensor
 
 from flows.jobs import training_job as jobs
 from flows.jobs.advising import PictureFile, Settled, settle_as, settle_model
+from flows.jobs.defect_fillings import Fillings, choose_fillings, cut_fillings
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.foundation import registered_name
+from mlflow_models.tracking import filled_from
 from reconad_plugin.config.product import AUTO, ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import TORCH
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.simulation.textures import texture_files
@@ -43,6 +46,7 @@ class TrainingSet:
     # each is for
     rows: pd.DataFrame
     manifests: dict[str, pd.DataFrame]  # address -> manifest of each night
+    fillings: Fillings = field(default_factory=Fillings.none)  # what fills simulated anomalies
 
     @classmethod
     def read(cls, product: Product, night: date, light_from: date | None = None) -> "TrainingSet":
@@ -53,7 +57,7 @@ class TrainingSet:
         manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
         rows = product.still_there(rows)
         rows = product.with_parts(rows.assign(uri=rows["key"].map(uri)))
-        return cls(product, night, rows, manifests)
+        return cls(product, night, rows, manifests, choose_fillings(product, ledger))
 
     def of(self, split: str) -> pd.DataFrame:
         """Return the rows of one split."""
@@ -115,6 +119,7 @@ def training_job(
             size = keep_size(asked, of_base)
         whole = registry.image_size_of(base.tags, registry.PICTURE_SIZE_TAG)
     pictures = SizedTrainingSet(chosen, whole or size or product.settings.image_size)
+    region = product.region(chosen.rows, size or product.settings.image_size)
     return jobs.TrainingJob(
         product=product.name,
         purpose=purpose,
@@ -123,12 +128,13 @@ def training_job(
         training=training,
         images=chosen.rows,
         sources=chosen.manifests,
-        load=partial(_load, pictures, is_finetuning=base is not None, cause=cause),
+        load=partial(_load, pictures, base is not None, cause, region),
         textures=textures,
+        fillings=_with_those_of(base, chosen.fillings.defects),
         base=start,
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
-        region=product.region(chosen.rows, size or product.settings.image_size),
+        region=region,
         image_size=size,
         picture_size=whole,
         tags={
@@ -216,6 +222,13 @@ def _textures(
     return training, textures
 
 
+def _with_those_of(base: registry.Version | None, fillings: pd.DataFrame) -> pd.DataFrame:
+    """Add the defects that a base knows from its own training, so that none ever judges it."""
+    if base is None or (before := filled_from(base)).empty:
+        return fillings
+    return pd.concat([fillings, before]).drop_duplicates("sha256")
+
+
 def _summary_of(manifests: list[str]) -> str:
     """Say which manifests a version was trained on, in a tag that does not grow with the nights;
     its run has each of them as a dataset input."""
@@ -246,13 +259,17 @@ def _check_light(product: Product, light_from: str, rows: pd.DataFrame) -> None:
         )
 
 
-def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalImages:
+def _load(
+    chosen: SizedTrainingSet, is_finetuning: bool, cause: str, region: Region | None
+) -> NormalImages:
     """Load pixels by what they are for.
 
     A fine-tuning sees the new world as often as the old one: it is the new night's pictures, or,
     where the light changed, each earlier night's in the new light.
     """
     train, calibration = chosen.images.of(TRAIN), chosen.images.of(CALIBRATION)
+    inside = None if region is None else region.union
+    defects = cut_fillings(chosen.images.fillings, train, chosen.load, inside)
     parts, positions = parts_told(train), positions_told(train)
     if cause == LIGHT:
         pixels, parts = _load_in_both_lights(chosen, train), ()
@@ -271,6 +288,7 @@ def _load(chosen: SizedTrainingSet, is_finetuning: bool, cause: str) -> NormalIm
         parts_told(calibration),
         positions,
         positions_told(calibration),
+        defects,
     )
 
 

@@ -40,7 +40,7 @@ PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
     "features windows regions part_pattern split_by contexts witness watch_served engine "
-    "nightly_at timezone golden_floor"
+    "nightly_at timezone golden_floor defects_as_fillings"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 
@@ -74,6 +74,9 @@ class TrainingJob:
     sources: Mapping[str, pd.DataFrame]  # address -> table of images there; the run's inputs
     load: Callable[[], NormalImages]  # reads the pixels
     textures: Mapping[str, str] = field(default_factory=dict)  # name -> hash; none: the packaged
+    # ``uri``, ``sha256`` and ``split`` of confirmed defects that simulated anomalies are filled
+    # from, with ``position`` and ``beside``, and of those that a base's were
+    fillings: pd.DataFrame = field(default_factory=pd.DataFrame)
     base: BaseVersion | None = None  # the version to start from, if there is one
     foundation: Foundation | None = None  # where it is given; a base has its own
     cause: str = NONE  # of the alarm that led here, or ``none``
@@ -122,9 +125,23 @@ class TrainingJob:
             content["contexts"] = told
         if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
+        if len(self.fillings):
+            content["fillings"] = self.filled_from
         if self.region is not None:
             content["region"] = self.region.sha256
         return hash_of(content)
+
+    @property
+    def filled_from(self) -> list[list[str]]:
+        """What decides the cuts of defects besides the images: which they are, and positions."""
+        defects, images = (
+            table.reindex(columns=columns).fillna("").to_numpy()
+            for table, columns in (
+                (self.fillings, ["sha256", "position", "beside"]),
+                (self.images, ["position"]),
+            )
+        )
+        return [*defects.tolist(), images[:, 0].tolist()]
 
     @property
     def _has_normal_map(self) -> bool:
@@ -158,6 +175,10 @@ class TrainingJob:
         size = self.picture_size
         return {} if size is None else {registry.PICTURE_SIZE_TAG: str(size)}
 
+    @property
+    def _listed(self) -> pd.DataFrame:
+        return pd.concat([self.images, self.fillings]) if len(self.fillings) else self.images
+
     def record(
         self,
         params: Mapping[str, Any],
@@ -175,7 +196,7 @@ class TrainingJob:
             metrics=metrics,
             curve=curve,
             sources=self.sources,
-            images=self.images.drop_duplicates("sha256"),
+            images=self._listed.drop_duplicates("sha256"),
             figures=figures,
             tags={
                 **registry.training_tags(self.fingerprint, self.purpose, self.settled.image_size),
@@ -259,5 +280,6 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "cause": job.cause,
         **({"vq": job.foundation.sha256} if job.foundation else {}),
         **({"witness": job.settings.witness} if job.settings.witness else {}),
+        **({"fillings": job.filled_from} if len(job.fillings) else {}),
     }
     return hash_of(content)

@@ -141,6 +141,7 @@ class ProductSettings(Frozen):
     # where to look, in place of the masks under ``regions/`` in the bucket
     regions: tuple[_GivenBox, ...] = ()
     false_alarms_per_year: Positive = 1.0
+    defects_as_fillings: bool = False  # whether confirmed defects fill simulated anomalies
     # whether the watch takes what was said of a picture when it was served, from the prediction log
     watch_served: bool = False
     # exported with each training, so that a version is served without PyTorch

@@ -144,12 +144,18 @@ def simulated_golden_set(
 
 
 def read_golden(
-    golden: GoldenImages, size: ImageSize, limits: ImageLimits, fitted_to: Collection[str]
+    golden: GoldenImages,
+    size: ImageSize,
+    limits: ImageLimits,
+    fitted_to: Collection[str],
+    filled_from: Collection[str] = (),
 ) -> GoldenSet | None:
     """Read ``golden/normal/`` and every ``golden/<defect>/`` at one size.
 
-    None where the bucket holds no real defect. Of the normal images those stay out whose SHA-256 is
-    in ``fitted_to``, since a version was fitted to them; ``with_normal`` adds held-out ones.
+    None where the bucket holds no real defect that may judge. Of the normal images those stay out
+    whose SHA-256 is in ``fitted_to``, since a version was fitted to them; ``with_normal`` adds
+    held-out ones. Of the defects those stay out that are in ``filled_from``: they became golden
+    after the simulated anomalies of a version were filled from them.
 
     Raises:
         InvalidImageError: a golden image is no picture, or lies in no folder.
@@ -158,7 +164,9 @@ def read_golden(
     if golden.unreadable:
         raise golden.unreadable[0]
     placed = [(image, golden.shows(image)) for image in golden.images]
-    normal = [image for image, shows in placed if shows == NORMAL and image.sha256 not in fitted_to]
+    learnt = {True: fitted_to, False: filled_from}
+    placed = [each for each in placed if each[0].sha256 not in learnt[each[1] == NORMAL]]
+    normal = [image for image, shows in placed if shows == NORMAL]
     anomalous = [image for image, shows in placed if shows != NORMAL]
     if not anomalous:
         return None

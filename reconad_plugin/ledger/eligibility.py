@@ -8,7 +8,8 @@ single images go before it, in this order:
 2. An image that came after its night was closed has no split, and is used for nothing.
 3. A person's word on an image holds, on its bytes and on its pixels: a defect is used for nothing,
    nor is what comes later under its key, and one that was released is used by its split, whatever
-   its night was.
+   its night was. A product may allow that defects fill simulated anomalies, which teaches that
+   what they show is anomalous; see ``choose_fillings``.
 4. An image that waits for a person is used for nothing, but may be a spare.
 
 ``reconad train`` and ``reconad finetune`` by hand learn the images that they are given, and ask
@@ -25,7 +26,7 @@ import pandas as pd
 
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING, NightRecord, is_one_of
-from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, FILLING, JUDGE, TRAIN
 from reconad_plugin.watch.cause import LEARNING_CAUSES, LIGHT, NONE, PROCESS
 
 
@@ -95,6 +96,8 @@ TABLE: Final[dict[tuple[Status, Use], Which]] = {
 
 # a version can be fine-tuned for such a night
 LEARNABLE: Final = tuple(Status(cause) for cause in LEARNING_CAUSES)
+
+MOST_FILLINGS: Final = 200  # defects that simulated anomalies are filled from
 
 _USE_OF_SPLIT: Final = {TRAIN: Use.TRAIN, CALIBRATION: Use.CALIBRATE, JUDGE: Use.JUDGE}
 _WITH_SPARE: Final = (Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE)
@@ -186,6 +189,23 @@ def choose_training_images(
     ]
     chosen = pd.concat([images[is_chosen], *few])
     return chosen[list(accepted)].sort_values(["night", "key"], ignore_index=True)
+
+
+def choose_fillings(
+    accepted: pd.DataFrame, golden: Collection[str], reviews: pd.DataFrame
+) -> pd.DataFrame:
+    """Choose the confirmed defects that simulated anomalies may be filled from.
+
+    They are chosen of accepted rows of manifests: those that a person called a defect, by their
+    bytes or pixels, and that nobody called normal. What is golden judges, and so teaches nothing.
+    The newest ``MOST_FILLINGS`` come back, in order of night and key; ``split`` is ``FILLING``.
+    """
+    is_golden = accepted[["sha256", "pixels_sha256"]].isin(list(golden)).any(axis=1)
+    is_defect = is_one_of(accepted, reviews[reviews["decision"] == DEFECT])
+    is_doubtful = is_one_of(accepted, reviews[reviews["decision"] == NORMAL])
+    chosen = accepted[is_defect & ~is_doubtful & ~is_golden].drop_duplicates("sha256")
+    newest = chosen.sort_values(["night", "key"], ignore_index=True).tail(MOST_FILLINGS)
+    return newest.assign(split=FILLING)
 
 
 def _describe(rows: pd.DataFrame, nights: Mapping[str, NightImages]) -> pd.DataFrame:

@@ -103,11 +103,27 @@ class Ledger:
             night.isoformat(): NightImages(self.status(night, light_from), self.scores.get(night))
             for night in self.manifests
         }
-        reviews = [table for table in self.reviews.values() if len(table)]
-        decided = pd.concat(reviews) if reviews else pd.DataFrame(columns=list(REVIEW_COLUMNS))
         return eligibility.choose_training_images(
-            accepted, self.golden, nights, decided, target_fpr
+            accepted, self.golden, nights, self._reviewed(), target_fpr
         )
+
+    def fillings(self) -> pd.DataFrame:
+        """Choose the defects of all nights that simulated anomalies may be filled from; see
+        ``choose_fillings``."""
+        accepted = accepted_rows(self.manifests.values())
+        return eligibility.choose_fillings(accepted, self.golden, self._reviewed())
+
+    def beside(self, night: date, position: str) -> pd.DataFrame:
+        """Return the accepted images of a night and a camera position that are not golden; they
+        tell where a defect of theirs is, and nothing learns them."""
+        rows = accepted_rows([self.manifests[night]])
+        is_golden = rows[["sha256", "pixels_sha256"]].isin(list(self.golden)).any(axis=1)
+        return rows[(rows["position"] == position) & ~is_golden]
+
+    def _reviewed(self) -> pd.DataFrame:
+        """Put the reviews of all nights together."""
+        reviews = [table for table in self.reviews.values() if len(table)]
+        return pd.concat(reviews) if reviews else pd.DataFrame(columns=list(REVIEW_COLUMNS))
 
     def without_waiting(self) -> "Ledger":
         """Return the same without the images that wait for a person, as if nobody were asked."""

@@ -16,6 +16,7 @@ import numpy as np
 
 TRAIN, CALIBRATION, JUDGE = "train", "calibration", "judge"
 BORROWED_LIGHT = "light"  # in place of "train" where only the light is learnt, not the picture
+FILLING = "filling"  # of a confirmed defect: simulated anomalies are filled from it
 
 _TURN = (TRAIN, CALIBRATION, TRAIN, JUDGE, TRAIN)  # so that 10 images already give 6, 2 and 2
 

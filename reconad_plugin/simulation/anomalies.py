@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from reconad_plugin.images.light import is_grey
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation import masks
+from reconad_plugin.simulation.defects import DEFECT, DefectDraw, with_defects
 from reconad_plugin.simulation.masks import dilate, erode, uniform
 from reconad_plugin.simulation.presets import DEFAULT_PRESET, PRESETS, Preset
 from reconad_plugin.simulation.textures import TextureDraw, Textures, load_textures
@@ -55,7 +56,8 @@ def simulate_anomalies(
         images: (N, 3, S, S) normal images, uint8 or float in [0, 1], on any device.
         generator: of the CPU; the only source of randomness.
         preset: shapes, fillings and blending.
-        textures: pictures to fill shapes with; the packaged ones by default.
+        textures: pictures to fill shapes with, and defects beside the preset's fillings where
+            it has some; the packaged ones by default.
         inside: (S, S) bool on the CPU, where anomalies may be; anywhere by default.
     """
     size = ImageSize.of(images.shape)
@@ -181,7 +183,8 @@ def _draw_fillings(
     """Draw what shapes are filled with, at the pixels (number, row, column): (P, 3) in [0, 1]; and
     the texture that was drawn for each image, whether its filling is one or not."""
     count, size, device = len(clean), ImageSize.of(clean.shape), clean.device
-    kind = _choose(preset.fillings, count, generator).to(device)[number]
+    fillings = preset.fillings if textures.defects is None else with_defects(preset.fillings)
+    kind = _choose(fillings, count, generator).to(device)[number]
     other = torch.randint(count, (count,), generator=generator).to(device)
     shortest, sides = size.shorter_px, torch.tensor(size.shape)
     shift = torch.randint(shortest // 8, shortest * 7 // 8, (count, 2), generator=generator)
@@ -190,8 +193,9 @@ def _draw_fillings(
     shade = (1 + uniform(generator, *SHADE, count, 1) * _sign(count, generator)).to(device)
     deviation = uniform(generator, *NOISE_DEVIATION, count, 1).to(device)
     drawn = TextureDraw.draw(count, textures, generator)
+    defects = textures.defects and DefectDraw.draw(count, textures.defects, generator)
     filling = torch.empty(len(number), 3, device=device)
-    for index, name in enumerate(preset.fillings):
+    for index, name in enumerate(fillings):
         some = (kind == index).nonzero()[:, 0]
         image, down, across = number[some], row[some], column[some]
         if name == "texture":
@@ -202,6 +206,8 @@ def _draw_fillings(
             filling[some] = clean[image, :, down, across] + deviation[image] * grain
         elif name == "shade":
             filling[some] = clean[image, :, down, across] * shade[image]
+        elif name == DEFECT and defects:
+            filling[some] = defects.at(image, down, across)
         else:  # patch: a normal picture, shifted, a little lighter or darker
             down = (down + shift[image, 0]) % size.height_px
             across = (across + shift[image, 1]) % size.width_px

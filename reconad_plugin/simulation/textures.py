@@ -13,6 +13,7 @@ from reconad_plugin.images.folder import files_among
 from reconad_plugin.images.geometry import decode_to_size, stack_images
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.simulation.defects import DefectCuts
 
 PACKAGED_TEXTURES: Final = Path(__file__).parent / "textures"  # CC0, see its README
 CHANGES_AT_ONCE: Final = 3  # of the ten below
@@ -25,6 +26,7 @@ class Textures:
 
     pixels: Tensor  # (M, S, S, 3) uint8
     shares: Tensor  # (M, 3, 256) share of a picture's pixels up to each value
+    defects: DefectCuts | None = None  # what fills shapes beside them
 
     @classmethod
     def of(cls, images: Tensor) -> "Textures":
@@ -36,7 +38,8 @@ class Textures:
 
     def to(self, device: str | torch.device) -> "Textures":
         """Return the same on another device."""
-        return Textures(self.pixels.to(device), self.shares.to(device))
+        defects = None if self.defects is None else self.defects.to(device)
+        return Textures(self.pixels.to(device), self.shares.to(device), defects)
 
 
 def texture_files(folder: Path) -> list[Path]:

@@ -145,7 +145,7 @@ def _fit(
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)
     network = _network(product, architecture, base, foundation)
-    textures = textures_of(training, size).to(options.device)
+    textures = replace(textures_of(training, size), defects=images.defects).to(options.device)
     inside = None if region is None else region.union
     looked_at = None if inside is None else torch.from_numpy(inside)
     simulation = Simulation(PRESETS[training.preset], textures, looked_at)

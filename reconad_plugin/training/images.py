@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import Tensor
 
+from reconad_plugin.simulation.defects import DefectCuts
+
 
 @dataclass(frozen=True)
 class NormalImages:
@@ -21,6 +23,8 @@ class NormalImages:
     # image that was there before; empty where none is told
     train_positions: tuple[str, ...] = ()
     calibration_positions: tuple[str, ...] = ()
+    # of pictures that are not normal: what fills the anomalies that are simulated on these
+    defects: DefectCuts | None = None
 
     @property
     def positions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

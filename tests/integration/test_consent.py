@@ -17,6 +17,7 @@ from flows.ingest import ingest
 from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
+from flows.jobs.training_job import TrainingJob
 from flows.nightly import nightly, react
 from flows.promote import gather_golden
 from flows.runtime.locks import recover
@@ -288,6 +289,42 @@ def test_other_textures_are_another_job(watched: Factory, tmp_path: Path) -> Non
 
     assert fingerprint(10) == fingerprint(10)
     assert fingerprint(10) != fingerprint(200)
+
+
+def test_confirmed_defects_fill_until_they_are_taken_back_or_golden(watched: Factory) -> None:
+    """Where the product allows it: the same defects are the same job, others are another, and what
+    is cut out of them reaches the simulated anomalies."""
+    usual = open_product(watched.product)
+    allowed = usual.settings.model_copy(update={"defects_as_fillings": True})
+    opened = replace(usual, settings=allowed)
+    found = min(key for key in TrainingSet.read(opened, SECOND).rows["key"] if str(SECOND) in key)
+
+    def job() -> TrainingJob:
+        return training_job(opened, SECOND, TrainingSettings())
+
+    without = job().fingerprint
+    review_night(watched.product, SECOND, [found], Decision(DEFECT))
+    filled, forbidden = job(), training_job(usual, SECOND, TrainingSettings())
+    row = filled.fillings.iloc[0]
+    of_it = row["sha256"], row["pixels_sha256"], found
+    put = [GoldenNote(*of_it, "dent", golden, "Ana", "") for golden in (True, False)]
+    note_golden(opened.store, opened.layout, put[:1])
+    golden = job()
+    judging = [
+        set(gather_golden(opened, SECOND, ImageSize.square(32), frozenset(), seen).labels.defects)
+        for seen in (frozenset(), frozenset({row["sha256"]}))
+    ]
+    note_golden(opened.store, opened.layout, put[1:])
+    review_night(watched.product, SECOND, [found], Decision(NORMAL))
+
+    assert filled.fillings["key"].tolist() == [found]
+    assert filled.load().defects is not None
+    assert forbidden.load().defects is None
+    assert golden.fillings.empty
+    assert judging == [{"dent", "simulated"}, {"simulated"}]  # not a version that it has filled
+    assert len({without, filled.fingerprint, golden.fingerprint}) == 3
+    assert golden.fingerprint == forbidden.fingerprint
+    assert job().fingerprint == without
 
 
 def test_nights_of_broken_pictures_do_not_count_towards_the_first_training(new_factory) -> None:

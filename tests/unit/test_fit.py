@@ -12,6 +12,7 @@ from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.registry import MODELS
+from reconad_plugin.simulation.defects import DefectCuts
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.training import phases
 from reconad_plugin.training.fit import FINETUNE_LEARNING_RATE_SHARE, check_device, fit_detector
@@ -136,6 +137,21 @@ def test_simulation_is_that_of_the_settings(images, asked, tmp_path):
     assert own.preset is PRESETS["metal"]
     assert own.textures.pixels.tolist() == [[[[7] * 3] * 32] * 32]
     assert usual.preset is PRESETS["general"]
+
+
+@pytest.mark.parametrize("model", ["ae", "draem"])
+def test_defects_fill_what_the_training_simulates(images, asked, model):
+    """Those that come with the images reach the recipe, and nothing learns them otherwise."""
+    defects = DefectCuts.of([torch.full((3, 4, 5), 201, dtype=torch.uint8)])
+    product = TINY.model_copy(update={"model": model})
+
+    fit_detector(replace(images, defects=defects), product, A_FEW_STEPS)
+    fit_detector(images, product, A_FEW_STEPS)
+
+    (filled, *learnt), (usual, *others) = (call[:-1] for call in asked)
+    assert filled.simulation.textures.defects.pixels.tolist() == [[201] * 3] * 20
+    assert usual.simulation.textures.defects is None
+    assert torch.equal(learnt[0], others[0])
 
 
 def test_folder_without_textures_is_refused(images, tmp_path):

@@ -64,9 +64,9 @@ def read(tmp_path):
     """Reads the golden set of a bucket, with a local cache."""
     cache = ContentCache(tmp_path)
 
-    def read(store, fitted_to=()):
+    def read(store, fitted_to=(), filled_from=()):
         images = read_golden_images(store, cache, LAYOUT, ImageLimits())
-        return read_golden(images, ImageSize.square(32), ImageLimits(), fitted_to)
+        return read_golden(images, ImageSize.square(32), ImageLimits(), fitted_to, filled_from)
 
     return read
 
@@ -107,6 +107,21 @@ def test_a_normal_image_that_was_learnt_does_not_judge(read):
     assert golden.labels.normal == ("bolt/golden/normal/new.png",)
     assert golden.normal[:, 0, 0, 0].tolist() == [10]
     assert golden.labels.defects == ("crack",)
+
+
+def test_a_defect_that_filled_simulated_anomalies_does_not_judge(read):
+    """It became golden later, and the version would be judged on what it has seen; a normal image
+    has filled nothing."""
+    store = bucket("normal/n.png", "crack/filled.png", "crack/new.png")
+    seen = ("bolt/golden/normal/n.png", "bolt/golden/crack/filled.png")
+    filled_from = {sha256(store.read(key).content).hexdigest() for key in seen}
+
+    golden, of_none = read(store, (), filled_from), read(store)
+
+    assert golden.labels.normal == ("bolt/golden/normal/n.png",)
+    assert golden.labels.anomalous == ("bolt/golden/crack/new.png",)
+    assert golden.anomalous[:, 0, 0, 0].tolist() == [20]
+    assert len(of_none.anomalous) == 2
 
 
 def test_without_a_defect_there_is_no_golden_set(read):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from flows import monitor, nightly
@@ -227,6 +228,8 @@ def followed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(golden_set, "measure", measure_once)
     monkeypatch.setattr(golden_set, "read_golden", lambda *_, **__: golden([90]))
+    nothing = pd.DataFrame({"sha256": []})
+    monkeypatch.setattr(golden_set, "filled_from", lambda version: nothing)
     ask.scored_with = scored_with
     return ask
 
@@ -246,6 +249,16 @@ def test_golden_images_are_scored_when_something_changed_alone(followed, tmp_pat
     followed(found, before, threshold=0.5)
     followed(found, below([]))
     assert followed.scored_with == [hash_golden(more), *[hash_golden(found)] * 3]
+
+
+def test_a_defect_that_filled_is_not_followed(followed, tmp_path, monkeypatch):
+    """The version learnt from it; with too few others there are no figures."""
+    found = bucket(tmp_path, *(f"pit/{letter}.png" for letter in "abcdefghij"))
+    monkeypatch.setattr(golden_set, "filled_from", lambda _: pd.DataFrame({"sha256": ["a"]}))
+
+    with pytest.raises(NotEnoughImagesError, match="bolt has 1: put more in"):
+        followed(found, below([]))
+    assert followed.scored_with == []
 
 
 def test_a_night_of_before_keeps_its_figures(followed, tmp_path):

@@ -2,10 +2,12 @@
 
 import io
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from flows.jobs.judging import PromotionOutcome, _title, outcome_of
+from flows.jobs import judging
+from flows.jobs.judging import Contenders, PromotionOutcome, _title, outcome_of
 from mlflow_models.registry import PROMOTED, REJECTED, ROLLED_BACK, STATE_TAG, Version
 
 
@@ -29,6 +31,19 @@ def test_an_outcome_in_words(kind, words):
 def test_a_version_that_was_not_judged_has_no_outcome():
     """It is judged then."""
     assert outcome_of(Version("2", "models:/reconad-part/2", {}, "run")) is None
+
+
+def test_what_filled_one_of_both_judges_neither(monkeypatch):
+    """Or the version that has seen a defect would win by it."""
+    filled = {"1": ["a"], "2": ["a", "b"]}
+    listed = {number: pd.DataFrame({"sha256": hashes}) for number, hashes in filled.items()}
+    monkeypatch.setattr(judging, "filled_from", lambda version: listed[version.number])
+    first, second = (
+        Version(number, f"models:/reconad-part/{number}", {}, "run") for number in "12"
+    )
+
+    assert Contenders(second, first, ()).filled_from == {"a", "b"}
+    assert Contenders(first, None, ()).filled_from == {"a"}
 
 
 @pytest.mark.parametrize("name", ["cost $5 $^", "$\\frac$", "a_b|c"])

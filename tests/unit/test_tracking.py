@@ -7,11 +7,11 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from mlflow_models import tracking
-from mlflow_models.tracking import read_training_images, trained_on
+from mlflow_models.tracking import filled_from, read_training_images, trained_on
 from reconad_plugin.errors import ModelFormatError
 
 VERSION = SimpleNamespace(uri="models:/reconad-bolts/1")
-LIST = "uri,sha256,split\na.png,1f,train\nb.png,2e,calibration\n"
+LIST = "uri,sha256,split\na.png,1f,train\nb.png,2e,calibration\nc.png,3d,filling\n"
 
 
 @pytest.fixture
@@ -41,8 +41,9 @@ def test_images_that_weights_were_fitted_to(run_with):
     """Those of the training side alone."""
     run_with(["images.csv", "loss.png"], lambda address: LIST)
 
-    assert read_training_images(VERSION.uri)["sha256"].tolist() == ["1f", "2e"]
+    assert read_training_images(VERSION.uri)["sha256"].tolist() == ["1f", "2e", "3d"]
     assert trained_on(VERSION) == {"1f"}
+    assert filled_from(VERSION)["uri"].tolist() == ["c.png"]
 
 
 def test_version_without_a_list(run_with):
@@ -52,6 +53,7 @@ def test_version_without_a_list(run_with):
     with pytest.raises(ModelFormatError, match=r"reconad-bolts/1 has no images\.csv"):
         read_training_images(VERSION.uri)
     assert trained_on(VERSION) == frozenset()
+    assert filled_from(VERSION).empty
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,5 @@ def test_list_that_cannot_be_read_is_not_taken_for_none(run_with, error):
         read_training_images(VERSION.uri)
     with pytest.raises(type(error), match=str(error)):
         trained_on(VERSION)
+    with pytest.raises(type(error), match=str(error)):
+        filled_from(VERSION)

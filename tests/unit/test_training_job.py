@@ -30,6 +30,7 @@ IMAGES = pd.DataFrame(
         "verdict": ["accepted", "accepted"],
     }
 )
+DEFECTS = IMAGES[:1].assign(sha256="3d", split="filling", beside="4c 5b")
 BOX = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5}
 FOUNDATION = Foundation("models:/reconad-vq-metal/1", "abc", network=None)
 
@@ -68,6 +69,7 @@ def base(run_id="run", **tags):
         pytest.param({"settings": ProductSettings(target_fpr=0.1)}, id="rate of false alarms"),
         pytest.param({"training": TrainingSettings(steps=4)}, id="steps"),
         pytest.param({"textures": {"cloth.png": "3d"}}, id="textures"),
+        pytest.param({"fillings": DEFECTS}, id="defects"),
         pytest.param({"base": base()}, id="base"),
         pytest.param({"foundation": FOUNDATION}, id="foundation"),
         pytest.param({"cause": "process"}, id="cause"),
@@ -106,6 +108,24 @@ def test_positions_count_where_the_light_is_learnt():
     )
 
     assert first.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"fillings": DEFECTS.assign(sha256="4c")}, id="another defect"),
+        pytest.param({"fillings": pd.concat([DEFECTS, DEFECTS])}, id="one more"),
+        pytest.param({"fillings": DEFECTS.assign(position="2")}, id="elsewhere"),
+        pytest.param({"fillings": DEFECTS.assign(beside="4c")}, id="beside other images"),
+        pytest.param({"images": IMAGES.assign(position="2")}, id="held against other images"),
+    ],
+)
+def test_the_cuts_of_defects_decide_the_fingerprint(other):
+    """What they show follows from the defects and from normal images of their positions."""
+    usual = {"fillings": DEFECTS}
+
+    assert job(**{**usual, **other}).fingerprint != job(**usual).fingerprint
+    assert earlier_fingerprint(job(**usual)) != earlier_fingerprint(job())
 
 
 @pytest.mark.parametrize("model", ["ae", "draem"])
@@ -182,6 +202,14 @@ def test_version_says_what_it_stands_on():
     assert job().foundation_tags == {}
     assert job(foundation=FOUNDATION).foundation_tags == given
     assert job(base=base(**given)).foundation_tags == given
+
+
+def test_record_lists_the_defects_that_fill():
+    """Beside the images, as what they are, so that they never judge the version."""
+    record = job(fillings=DEFECTS).record({}, {}, [], {})
+
+    assert record.images["sha256"].tolist() == ["1f", "2e", "3d"]
+    assert record.images["split"].tolist() == ["train", "calibration", "filling"]
 
 
 def test_record_lists_each_image_once():
