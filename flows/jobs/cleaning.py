@@ -30,7 +30,7 @@ PICTURES: Final = "cached pictures"
 STATES: Final = "training states"
 THIS_MACHINE: Final = "this machine"
 SHARED: Final = "another registered model leads to them"
-LAST_COPY: Final = "they are not in the bucket any more"
+LAST_COPY: Final = "they are golden, or may be the last copy"
 IN_USE: Final = "they fit, or were used later"
 _GB: Final = 1e9  # bytes
 
