@@ -25,18 +25,18 @@ def run(options: PlatformOptions) -> None:
 
 def stay_up(platform: EmbeddedPlatform, product: str) -> None:
     """Say where the platform's pages are and how to look at a product, and wait for Ctrl-C."""
-    dashboards = platform.serve_dashboards()
+    dashboards, review_page = platform.serve_dashboards(), platform.serve_review_page()
     environment = platform.state / "env.sh"
     print(
         f"""
 MLflow     {platform.mlflow_url}
 Prefect    {platform.prefect_url}
 Evidently  {dashboards}
+Review     {review_page}
 
 In another shell:
   . {environment}
   reconad status {product}
-  reconad review-page
   mlflow models serve -m models:/reconad-{product}@champion --env-manager local --port 5055
 
 Ctrl-C stops them.""",

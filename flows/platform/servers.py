@@ -109,6 +109,16 @@ class EmbeddedPlatform:
         self._wait("evidently", lambda: answers(url))
         return url
 
+    def serve_review_page(self) -> str:
+        """Start the page where people decide; its address, with its token."""
+        (port,) = free_ports(1)
+        token = secrets.token_hex(16)
+        command = ["reconad", "review-page", "--port", str(port)]
+        self._spawn("review-page", command, RECONAD_REVIEW_TOKEN=token)
+        url = f"http://{LOOPBACK}:{port}"
+        self._wait("review-page", lambda: answers(f"{url}/static/icon.svg"))
+        return f"{url}/?token={token}"
+
     def serve_model(self, model_uri: str) -> str:
         """Start MLflow's scoring server on a model; its address."""
         (port,) = free_ports(1)
@@ -191,7 +201,7 @@ class EmbeddedPlatform:
                 "pip install 'reconad[platform]'"
             )
         logs = self.state / "logs"
-        logs.mkdir(exist_ok=True)
+        logs.mkdir(mode=0o700, exist_ok=True)  # a page prints its token
         with (logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [program, *command[1:]],

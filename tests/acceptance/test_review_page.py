@@ -6,13 +6,14 @@
 import re
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from mlflow import MlflowClient
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from flows.platform.servers import EmbeddedPlatform
+from flows.platform.servers import SETTINGS_FILE, EmbeddedPlatform
 from mlflow_models import flavor, registry
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING
 from reconad_plugin.store.golden_notes import read_golden_notes
@@ -72,6 +73,19 @@ def night(browser: webdriver.Chrome, address: str, bucket: ReviewBucket) -> Iter
     assert [entry for entry in browser.get_log("browser") if is_error(entry)] == []
     hosts = {re.sub(r"https?://([^/:]+).*", r"\1", url) for url in requested(browser)}
     assert hosts <= {"127.0.0.1"}
+
+
+def test_the_demos_platform_serves_the_page(
+    platform: EmbeddedPlatform, address: str, bucket: ReviewBucket
+) -> None:
+    """It prints an address that opens it."""
+    settings = bucket.folder / "reconad.toml"  # `address` has written it
+    (platform.state / SETTINGS_FILE).write_text(settings.read_text(), encoding="utf-8")
+
+    url = platform.serve_review_page()
+
+    with httpx.Client(follow_redirects=True, trust_env=False) as client:
+        assert PRODUCT in client.get(url).text
 
 
 def test_a_night_is_decided_with_the_keyboard(

@@ -214,7 +214,7 @@ def test_a_night_that_fails_after_the_watch_shows_what_waits(
     with pytest.raises(TypeError):
         nightly(factory.product, SCRATCHED)
 
-    assert read_glance(opened.store, opened.layout).waiting_images == IMAGES
+    assert read_glance(opened.store, opened.layout).waiting[str(SCRATCHED)] == IMAGES
 
 
 def test_a_dimmed_lamp_is_named_and_learnt(story: Story) -> None:
