@@ -30,6 +30,8 @@ def training_of(flow: ModuleType, product: Product, ledger: Ledger, night: date)
             patch.object(
                 Product, "still_there", lambda _, rows: rows
             ),  # the bucket has no pictures
+            # nor has the registry lists of what filled a version
+            patch.object(nightly_training, "_with_those_of", lambda _, fillings: fillings),
             patch.multiple(
                 flow,
                 open_product=lambda _: product,
