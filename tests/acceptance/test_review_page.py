@@ -15,12 +15,15 @@ from selenium.webdriver.common.keys import Keys
 
 from flows.platform.servers import SETTINGS_FILE, EmbeddedPlatform
 from mlflow_models import flavor, registry
+from reconad_plugin.ledger.history import History
+from reconad_plugin.ledger.ledger import read_ledger
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL, WAITING
 from reconad_plugin.store.golden_notes import read_golden_notes
 from reconad_plugin.training import loop
 from tests.acceptance.browser import until
 from tests.acceptance.review_desk import (
     HELD,
+    LEARNT,
     PRODUCT,
     are_drawn,
     is_drawn,
@@ -92,7 +95,7 @@ def test_a_night_is_decided_with_the_keyboard(
     browser: webdriver.Chrome, night: str, bucket: ReviewBucket
 ) -> None:
     """The worst two are pits, the third is normal, the fourth was a slip; the ledger then says
-    exactly that, and who said it."""
+    exactly that, and who said it, and the next training learns of the night what was released."""
     press(browser, "n")
     until(browser, lambda page: "Write your name first" in page.page_source)
     assert set(bucket.records.review(HELD)["decision"]) == {WAITING}
@@ -118,6 +121,13 @@ def test_a_night_is_decided_with_the_keyboard(
     assert review["decision"].tolist() == [DEFECT, DEFECT, NORMAL, *27 * [WAITING]]
     assert review["defect"].tolist() == ["pits", "pits", *28 * [""]]
     assert review["by"].tolist() == [*4 * ["Ana"], *26 * [""]]
+    history = History(founding_until=str(LEARNT[-1]))
+    ledger = read_ledger(bucket.store, bucket.layout, bucket.records, history)
+    learnt = ledger.training_images(target_fpr=0.02)
+    assert learnt.loc[learnt["night"] == str(HELD), "key"].tolist() == [review["key"][2]]
+    browser.find_element(By.LINK_TEXT, PRODUCT).click()
+    until(browser, lambda page: "27 of 30 wait" in text_of(page, "main"))
+    picture(browser, "review-page-product")
 
 
 def test_several_are_decided_at_once(
