@@ -25,7 +25,7 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.own_wheel import NAME, own_wheel
-from mlflow_models.registry import check_weights, find_version
+from mlflow_models.registry import check_weights, version_at
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
@@ -192,7 +192,7 @@ def load_model(model_uri: str, engine: str | None = None) -> Detector:
         ConfigError: there is no such model.
         ModelFormatError: it is no model of ours, or broken.
     """
-    found = find_version(model_uri)
+    found = version_at(model_uri)
     if found is None:
         return load_calibrated(model_uri, engine)
     threshold = in_force(check_weights(found).thresholds)

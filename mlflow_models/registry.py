@@ -26,6 +26,7 @@ from reconad_plugin.ledger.threshold_setting import (
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS_CHAMPION: Final = "previous_champion"
+ALIASES: Final = (CHAMPION, PREVIOUS_CHAMPION, CHALLENGER)
 
 FINGERPRINT_TAG: Final = "reconad.request"  # of its training job
 NIGHT_TAG: Final = "reconad.night"
@@ -238,7 +239,28 @@ def number_of(model_uri: str) -> str:
     return str(open_client().get_model_version_by_alias(name, which).version)
 
 
-def find_version(model_uri: str) -> Version | None:
+def named_version(product: str, text: str) -> Version:
+    """Return a version that can be loaded, by its number or its alias.
+
+    Raises:
+        ConfigError: it is neither, or there is no such version.
+        NoChampionError: no version has this alias.
+    """
+    if text in ALIASES:
+        found = version_by_alias(product, text)
+        if found is None:
+            raise NoChampionError(f"{model_name(product)} has no version {text}: give a "
+                                  f"number, see `reconad status {product}`")  # fmt: skip
+        return found
+    if not (text.isascii() and text.isdecimal()):
+        raise ConfigError(
+            f"a version must be a number, or one of {', '.join(ALIASES)}; got {text!r}: see "
+            f"`reconad status {product}`"
+        )
+    return version_to_load(product, str(int(text)))
+
+
+def version_at(model_uri: str) -> Version | None:
     """Return the version behind ``models:/<name>/<number>`` or ``..@<alias>``; None where the URI
     is another one, or leads to none.
 

@@ -9,7 +9,6 @@ from rich.table import Table
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options import ThresholdOptions
 from flows.jobs.product import open_product
-from flows.jobs.rescore import find_version
 from flows.jobs.threshold import open_trial
 from mlflow_models import registry
 from reconad_plugin.errors import ConfigError
@@ -31,7 +30,7 @@ def run(options: ThresholdOptions) -> None:
             "reconad threshold --help"
         )
     product, number = open_product(options.product), options.version
-    version = find_version(product.name, number)
+    version = registry.named_version(product.name, number)
     is_set = options.set is not None or options.calibrated
     if is_set:
         at = datetime.now(UTC).isoformat(timespec="seconds")

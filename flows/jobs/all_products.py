@@ -4,15 +4,12 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
-from typing import Final
 
 from reconad_plugin.config.settings import load_settings
 from reconad_plugin.errors import DamagedRecordError, ReconadError, StorageError
-from reconad_plugin.ledger.glance import Glance, read_glance
+from reconad_plugin.ledger.glance import READERS, Glance, read_glance
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
-
-READERS: Final = 16  # of small objects at once
 
 _logger = logging.getLogger(__name__)
 

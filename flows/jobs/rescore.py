@@ -21,7 +21,6 @@ from reconad_plugin.detector.prediction import CHUNK_PIXELS
 from reconad_plugin.errors import (
     ConfigError,
     InvalidImageError,
-    NoChampionError,
     StorageError,
     StorageUnreachableError,
 )
@@ -32,7 +31,6 @@ from reconad_plugin.ledger.rescored import RescoredNight, compare, summarise
 from reconad_plugin.plots.evaluation import Example, plot_examples
 from reconad_plugin.store.pixels import DECODERS
 
-ALIASES: Final = (registry.CHAMPION, registry.PREVIOUS_CHAMPION, registry.CHALLENGER)
 CHUNK_IMAGES: Final = 64  # that are in memory at one time, fewer of large ones
 SHOWN_IMAGES: Final = 8  # the highest scores of a night, on its sheet
 _TITLE: Final = 18  # last characters of a name that a sheet has room for
@@ -171,7 +169,7 @@ def open_rescoring(product: str, version: str, first: date, last: date) -> Resco
         NoChampionError: no version has this alias.
     """
     opened = open_product(product)
-    chosen = find_version(product, version)
+    chosen = registry.named_version(product, version)
     nights = [night for night in opened.known_nights() if first <= night <= last]
     if not nights:
         raise ConfigError(
@@ -194,24 +192,3 @@ def open_rescoring(product: str, version: str, first: date, last: date) -> Resco
 
 def _only_threshold(detector: Detector) -> float | None:
     return None if detector.light_levels else detector.calibration.image_threshold
-
-
-def find_version(product: str, text: str) -> registry.Version:
-    """Find a version by its number or its alias.
-
-    Raises:
-        ConfigError: it is neither, or there is no such version.
-        NoChampionError: no version has this alias.
-    """
-    if text in ALIASES:
-        found = registry.version_by_alias(product, text)
-        if found is None:
-            raise NoChampionError(f"{registry.model_name(product)} has no version {text}: give a "
-                                  f"number, see `reconad status {product}`")  # fmt: skip
-        return found
-    if not (text.isascii() and text.isdecimal()):
-        raise ConfigError(
-            f"a version must be a number, or one of {', '.join(ALIASES)}; got {text!r}: see "
-            f"`reconad status {product}`"
-        )
-    return registry.version_to_load(product, str(int(text)))

@@ -126,13 +126,13 @@ class TrainingJob:
         if self.settings.takes_features and self.base is None:  # it has its own
             content["features"] = hash_weights_file(self.settings.features)
         if len(self.fillings):
-            content["fillings"] = self.filled_from
+            content["fillings"] = self.cut_from
         if self.region is not None:
             content["region"] = self.region.sha256
         return hash_of(content)
 
     @property
-    def filled_from(self) -> list[list[str]]:
+    def cut_from(self) -> list[list[str]]:
         """What decides the cuts of defects besides the images: which they are, and positions."""
         defects, images = (
             table.reindex(columns=columns).fillna("").to_numpy()
@@ -280,6 +280,6 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "cause": job.cause,
         **({"vq": job.foundation.sha256} if job.foundation else {}),
         **({"witness": job.settings.witness} if job.settings.witness else {}),
-        **({"fillings": job.filled_from} if len(job.fillings) else {}),
+        **({"fillings": job.cut_from} if len(job.fillings) else {}),
     }
     return hash_of(content)

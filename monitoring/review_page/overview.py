@@ -10,12 +10,11 @@ from functools import partial
 from monitoring.review_page.bounded import Bounded
 from monitoring.review_page.product import ReviewedProduct
 from reconad_plugin.errors import DamagedRecordError, ReconadError
-from reconad_plugin.ledger.glance import Glance, read_glance
+from reconad_plugin.ledger.glance import READERS, Glance, read_glance
 from reconad_plugin.ledger.night_record import WAITING
 from reconad_plugin.ledger.read_back import unless_damaged
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
-_READERS = 16  # of small objects at once
 _MOST_COUNTS = 10_000  # of nights; a few numbers each
 
 
@@ -66,7 +65,7 @@ class Overview:
 
     def of(self, products: Iterable[ReviewedProduct]) -> list[ProductInShort]:
         """Look at each product; what keeps one from being read is said of it alone."""
-        with ThreadPoolExecutor(_READERS) as threads:
+        with ThreadPoolExecutor(READERS) as threads:
             found = list(threads.map(self._of_product, products))
         return sorted(found, key=lambda each: (not each.error, not each.needs_a_person, each.name))
 

@@ -88,10 +88,10 @@ def gather_trial(ledger: Ledger, golden: GoldenImages, version: str) -> pd.DataF
         if night in newest or defects:
             tables.append(_of_night(ledger, night, version, defects, night in newest))
     tables.append(_of_golden(golden))  # last, so that older ones give way to them
-    found = pd.concat(tables, ignore_index=True).drop_duplicates("sha256")
+    found = pd.concat(tables, ignore_index=True)
     is_defect = found["defect"] != ""
     chosen = [found[is_defect].tail(MOST_DEFECTS), found[~is_defect].tail(MOST_IMAGES)]
-    return pd.concat(chosen, ignore_index=True)
+    return pd.concat(chosen, ignore_index=True).drop_duplicates("sha256", ignore_index=True)
 
 
 def score_missing(

@@ -19,6 +19,7 @@ from reconad_plugin.watch.cause import NONE
 from reconad_plugin.watch.statistics import MATCHED_SCORE_STATISTIC
 
 TREND_NIGHTS: Final = 14
+READERS: Final = 16  # threads that read the notes of many products; reading waits on the network
 LUMINANCE: Final = "luminance"
 _SMALLEST_SCORE_SPAN: Final = 0.5  # of logarithms, that fills the height of a trend
 _SMALLEST_LIGHT_SPAN: Final = 0.05

@@ -73,6 +73,15 @@ def test_last_nights_and_all_known_defects_tell(told, tmp_path):
     assert others["score"].notna().tolist() == is_own.tolist()
 
 
+def test_a_golden_defect_that_came_as_an_image_stays_one(told, tmp_path):
+    """Nobody was asked about it on its night; it counts once, as a defect."""
+    name = f"{day(8)}/2.png"  # of an image, and its hash
+    images = (GoldenImage("bolt/golden/scratch/a.png", "", name, ""),)
+    found = gather_trial(told, replace(golden(tmp_path), images=images), "2")
+
+    assert found.loc[found["sha256"] == name, "defect"].tolist() == ["scratch"]
+
+
 def test_a_threshold_rejects_and_misses(told, tmp_path):
     """An image is rejected above it, a defect missed at or below."""
     known = gather_trial(told, golden(tmp_path), "2").dropna(subset="score")
