@@ -22,7 +22,7 @@ from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.engine import thread_count
 from reconad_plugin.detector.regions_found import find_regions
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.decode import upright_size
+from reconad_plugin.images.decode import count_pixels, upright_size
 from reconad_plugin.images.geometry import decode_to_size, stack_images
 
 CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
@@ -89,7 +89,7 @@ def _predict_chunk(
     with_regions: bool,
     observe: Observe | None,
 ) -> list[Prediction]:
-    read_row = partial(_read_row, detector)
+    read_row = partial(_read_row, detector, with_regions)
     with ThreadPoolExecutor(
         min(thread_count(), len(contents))
     ) as threads:  # decoding takes longest
@@ -137,19 +137,21 @@ class _ReadRow:
 
     content: bytes | None = None  # the picture's file, as far as there is one
     picture: NDArray[np.uint8] | None = None  # None where it cannot be read
-    size_px: tuple[int, int] = (0, 0)  # of the picture, upright
+    size_px: tuple[int, int] = (0, 0)  # of the picture, upright, where regions were asked for
     context: str | None = None
     error: str | None = None  # why it cannot be read
 
 
-def _read_row(detector: Detector, read_content: Callable[[], bytes], told: object) -> _ReadRow:
+def _read_row(
+    detector: Detector, with_regions: bool, read_content: Callable[[], bytes], told: object
+) -> _ReadRow:
     content = None
     try:
         context = read_context(told)
         content = read_content()
-        size = upright_size(content)
-        with _ONE_LARGE if size[0] * size[1] > SIDE_BY_SIDE_PIXELS else nullcontext():
+        with _ONE_LARGE if count_pixels(content) > SIDE_BY_SIDE_PIXELS else nullcontext():
             picture = decode_to_size(content, detector.image_size_px, detector.limits)
+            size = upright_size(content) if with_regions else (0, 0)
     except InvalidImageError as error:
         return _ReadRow(content, error=f"{error.reason}: {error}")
     return _ReadRow(content, picture, size, context)

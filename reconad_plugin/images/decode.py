@@ -89,6 +89,16 @@ def check_limits(content: bytes, limits: ImageLimits) -> None:
         _check_header(image, limits)
 
 
+def count_pixels(content: bytes) -> int:
+    """Return how many pixels a picture has, from its header alone.
+
+    Raises:
+        InvalidImageError: it has none.
+    """
+    width, height = _open(content).size
+    return width * height
+
+
 def upright_size(content: bytes) -> tuple[int, int]:
     """Return the width and height that a picture will have, from its header.
 

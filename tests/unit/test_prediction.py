@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import math
+import threading
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -247,3 +249,41 @@ def test_prediction_follows_the_light(tiny_detector, encode, make_normal):
         strict.image_threshold,
     ]
     assert [row.p_value for row in rows] == pytest.approx([1, 1 / 3])
+
+
+@pytest.fixture
+def decoded_at_once(monkeypatch):
+    """The most pictures that are decoded at one moment, once two have had time to meet."""
+    decode, lock, now, most = prediction.decode_to_size, threading.Lock(), [0], [0]
+    monkeypatch.setattr(prediction, "thread_count", lambda: 4)
+
+    def counted(*arguments):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        return decode(*arguments)
+
+    monkeypatch.setattr(prediction, "decode_to_size", counted)
+    return most
+
+
+def test_small_pictures_are_decoded_side_by_side(tiny_detector, encoded, decoded_at_once):
+    """On as many threads as there are cores."""
+    predict_encoded(tiny_detector, [encoded] * 8, "1")
+
+    assert decoded_at_once == [4]
+
+
+def test_large_pictures_are_decoded_one_by_one(
+    tiny_detector, encoded, decoded_at_once, monkeypatch
+):
+    """So that a request takes the memory of one of them, also beside another request."""
+    monkeypatch.setattr(prediction, "SIDE_BY_SIDE_PIXELS", 40 * 48 - 1)
+
+    rows = predict_encoded(tiny_detector, [encoded] * 4, "1")
+
+    assert decoded_at_once == [1]
+    assert len({row.pred_score for row in rows}) == 1
