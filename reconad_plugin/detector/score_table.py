@@ -15,8 +15,8 @@ from reconad_plugin.images.region import pixels_inside
 # from the manifest, as FEATURES
 OF_ROWS: Final = ("key", "sha256", "pixels_sha256", "night", "split", "position")
 SCORE, LABEL, P_VALUE = "pred_score", "pred_label", "p_value"
-SAID: Final = (SCORE, LABEL, P_VALUE)  # of an image, where it is served
-OF_SCORES: Final = (*SAID, "matched_score", "is_suspect")
+SAID: Final = (SCORE, P_VALUE)  # what a night takes of an image that was served
+OF_SCORES: Final = (SCORE, LABEL, P_VALUE, "matched_score", "is_suspect")
 COLUMNS: Final = (*OF_ROWS, "model_version", *OF_SCORES, "map_extent", "map_cells", *FEATURES)
 
 CELLS: Final = 16  # of a map along each side, whatever its shape
@@ -98,7 +98,7 @@ def _score(
     at = np.flatnonzero(said["pred_score"].isna())
     new = images[at]
     scores = detector.score(new, [positions[index] for index in at])
-    columns = {name: said[name].to_numpy(copy=True) for name in (SCORE, P_VALUE)}
+    columns = {name: said[name].to_numpy(copy=True) for name in SAID}
     fresh = (scores.pred_score, detector.decide(new, scores).p_value)
     for name, values in zip(columns, fresh, strict=True):
         columns[name][at] = values

@@ -253,7 +253,6 @@ _NO_ANSWERS: Final = pd.DataFrame(
         "image": pd.Series(dtype="int64"),
         "model_version": pd.Series(dtype="str"),
         "pred_score": pd.Series(dtype="float64"),
-        "pred_label": pd.Series(dtype="bool"),
         "p_value": pd.Series(dtype="float64"),
     }
 )

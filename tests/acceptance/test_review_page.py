@@ -242,8 +242,11 @@ def test_a_threshold_is_moved_and_holds(
     browser.find_element(By.LINK_TEXT, PRODUCT).click()
     browser.find_element(By.PARTIAL_LINK_TEXT, "score is too high").click()
     until(browser, lambda page: page.find_element(By.ID, "trial").is_displayed())
+    field = browser.find_element(By.ID, "number")
+    field.clear()
+    field.send_keys("0")
+    assert not browser.find_element(By.ID, "set").is_enabled()
     for threshold, missed in ((high, "2 of 2"), (low, "0 of 2")):
-        field = browser.find_element(By.ID, "number")
         field.clear()
         field.send_keys(f"{threshold:.6g}")
         assert f"{missed} known defects missed" in text_of(browser, "#said")

@@ -66,7 +66,7 @@ def test_what_was_said_is_taken(tiny_detector, make_normal, rows):
     whole = score_table(tiny_detector, rows, images, "4")
     high = 2 * tiny_detector.calibration.image_threshold
     said = pd.DataFrame(
-        {"pred_score": [None, high, None], "pred_label": [None, False, None], "p_value": 0.125},
+        {"pred_score": [None, high, None], "p_value": 0.125},
         index=rows.index,
     )
 
@@ -85,7 +85,7 @@ def test_a_night_that_was_served_whole_is_not_scored_again(
     """Only the light is matched."""
     images = make_normal(3, 50)
     whole = score_table(tiny_detector, rows, images, "4")
-    said = whole[["pred_score", "pred_label", "p_value"]].set_index(rows.index)
+    said = whole[["pred_score", "p_value"]].set_index(rows.index)
     scored = []
     score = type(tiny_detector).score
     monkeypatch.setattr(
