@@ -14,7 +14,7 @@ from evidently.ui.workspace import Project
 from monitoring.dashboard import first_panel, in_one_tab, night_value, renew_first_panel
 from monitoring.metrics import NightValue
 from monitoring.report import run_name
-from monitoring.workspace import AnyWorkspace, find_project, put_run
+from monitoring.workspace import AnyWorkspace, find_project, make_project, put_run
 from reconad_plugin.ledger.glance import Glance
 from reconad_plugin.watch.cause import CAUSES
 
@@ -72,7 +72,7 @@ def _describe(glance: Glance) -> str:
 
 
 def _new_project(workspace: AnyWorkspace) -> Project:
-    project = workspace.create_project(PROJECT, "Every night's alarms of all products.")
+    project = make_project(workspace, PROJECT, "Every night's alarms of all products.")
     panels = [
         first_panel("", "No night yet", "The first night's run fills this in."),
         counter_panel(

@@ -10,7 +10,7 @@ from evidently.sdk.panels import counter_panel, line_plot_panel, text_panel
 from evidently.ui.workspace import Project
 
 from monitoring.report import DRIFT_COLUMNS, TAIL, run_name
-from monitoring.workspace import AnyWorkspace, find_project, keep_runs, put_run
+from monitoring.workspace import AnyWorkspace, find_project, keep_runs, make_project, put_run
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.watch.cause import CAUSES
 from reconad_plugin.watch.explanation import STATISTIC_WORDS, in_sentences
@@ -77,7 +77,7 @@ def renew_first_panel(workspace: AnyWorkspace, project: Project, panel: Dashboar
 
 
 def _new_project(workspace: AnyWorkspace, product: str) -> Project:
-    project = workspace.create_project(product, "Every night's scores, light, camera and alarms.")
+    project = make_project(workspace, product, "Every night's scores, light, camera and alarms.")
     workspace.save_dashboard(project.id, in_one_tab(_panels()))
     return project
 

@@ -1,14 +1,66 @@
 """Where Evidently keeps its projects: a folder, or a server at an address."""
 
+import json
+import os
 from collections.abc import Collection
-from typing import TypeAlias
-from uuid import uuid5
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID, uuid4, uuid5
 
 from evidently.core.report import Snapshot
+from evidently.legacy.utils import NumpyEncoder
+from evidently.sdk.models import DashboardModel, ProjectModel
 from evidently.ui.storage.local.base import LocalState
 from evidently.ui.workspace import Project, RemoteWorkspace, Workspace
 
 from monitoring.report import lean
+
+_OURS = UUID("6e1f6d0c-5a0e-4f4e-9d0f-0b6c1b0f7a52")  # what the ids of our projects follow from
+
+
+class WholeFiles(LocalState):
+    """Evidently's files, with projects and dashboards that are there whole or not at all.
+
+    A server that watches the folder reads a project's file the moment its name is there. On a
+    half one its watcher ends, and the server sees no further night until it is started anew.
+    """
+
+    def write_project(self, project: ProjectModel) -> ProjectModel:
+        """Put a new project there; one that is there stays, and is what comes back.
+
+        A link makes the name appear with its content, and tells the watcher of a new file;
+        a rename would tell it of another name.
+        """
+        self.location.makedirs(self._project_dir(project.id))
+        path = Path(self.path, self._project_path(project.id))
+        written = self._write_beside(path, project.dict())
+        try:
+            os.link(written, path)
+        except FileExistsError:
+            return self.read_project(project.id)
+        except OSError:  # a disk that knows no links
+            written.replace(path)
+        finally:
+            written.unlink(missing_ok=True)
+        return project
+
+    def list_projects(self) -> list[UUID]:
+        """List the projects; a folder that was left before its project was written is none."""
+        return [
+            project
+            for project in super().list_projects()
+            if self.location.exists(self._project_path(project))
+        ]
+
+    def write_dashboard(self, project_id: str | UUID, dashboard: DashboardModel) -> None:
+        """Put a dashboard there in place of the one before."""
+        path = Path(self.path, self._dashboard_path(project_id))
+        self._write_beside(path, dashboard.dict()).replace(path)
+
+    def _write_beside(self, path: Path, content: dict[str, Any]) -> Path:
+        written = path.with_name(f".{path.name}.{uuid4()}")
+        written.write_text(json.dumps(content, cls=NumpyEncoder, indent=2), encoding="utf-8")
+        return written
 
 
 class FolderWorkspace(Workspace):
@@ -21,7 +73,7 @@ class FolderWorkspace(Workspace):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.state = LocalState(path)
+        self.state = WholeFiles(path)
         self.state.location.makedirs("")
 
 
@@ -40,6 +92,13 @@ def find_project(workspace: AnyWorkspace, name: str) -> Project | None:
     """Find a project by its name; None where there is none."""
     found = workspace.search_project(name)
     return found[0] if found else None
+
+
+def make_project(workspace: AnyWorkspace, name: str, description: str) -> Project:
+    """Make a project. Its id follows from its name, so that two nights that begin a folder's
+    project at once begin the same one."""
+    project = ProjectModel(id=uuid5(_OURS, name), name=name, description=description)
+    return workspace.add_project(project)
 
 
 def put_run(workspace: AnyWorkspace, project: Project, name: str, snapshot: Snapshot) -> None:
