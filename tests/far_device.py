@@ -4,7 +4,7 @@ So code that forgets to move a tensor fails on a machine without a GPU, as it wo
 The device calls itself ``meta``, the one name that torch takes without hardware behind it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, ValuesView
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 FAR = "meta"
 # what may mix on a GPU too: copies, and indices from the CPU
@@ -62,8 +61,7 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     Raises:
         RuntimeError: they are on two devices, numbers aside.
     """
-    name, leaves = func._schema.name, tree_leaves((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    name, tensors = func._schema.name, list(tensors_in((args, kwargs.values())))
     far = [tensor for tensor in tensors if isinstance(tensor, FarTensor)]
     strays = [tensor for tensor in tensors if not isinstance(tensor, FarTensor) and tensor.dim()]
     if far and strays and name not in MAY_MIX:
@@ -72,18 +70,35 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if kwargs.get("device") is not None:
         is_far = torch.device(kwargs["device"]).type == FAR
         kwargs = {**kwargs, "device": "cpu"}
-    result = func(*tree_map(bring_near, args), **tree_map(bring_near, kwargs))
+    near = {key: mapped(bring_near, value) for key, value in kwargs.items()}
+    result = func(*mapped(bring_near, args), **near)
     if result is None or name == "aten::_local_scalar_dense":
         return result
     if name.endswith("_") and tensors:  # in place
         return args[0]
-    return tree_map(
-        lambda each: FarTensor(each) if is_far and isinstance(each, Tensor) else each, result
-    )
+    return mapped(FarTensor, result) if is_far else result
 
 
-def bring_near(value: Any) -> Any:
+def bring_near(value: Tensor) -> Tensor:
     return value.near if isinstance(value, FarTensor) else value
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors among arguments, which may stand in lists."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, ValuesView)):
+        for each in value:
+            yield from tensors_in(each)
+
+
+def mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same with every tensor changed; torch's own walk takes longer than the arithmetic."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)([mapped(change, each) for each in value])
+    return value
 
 
 @contextmanager

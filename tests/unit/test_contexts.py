@@ -31,6 +31,8 @@ from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages, oversample, positions_told
 from tests.factory import to_png
 
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
 SIZE_PX = 32
 LEFT, RIGHT = "left", "right"
 SPOTS = {LEFT: (slice(6, 12), slice(4, 10)), RIGHT: (slice(20, 26), slice(22, 28))}
@@ -72,7 +74,7 @@ def fitted(model, are_told, steps=30):
 
 
 @pytest.fixture(scope="module")
-def detector():
+def detector(tiny_models):
     """An autoencoder that knows both positions."""
     return fitted("ae", are_told=True)
 

@@ -32,24 +32,28 @@ def normal(make_normal):
     return NormalImages(make_normal(8, 1), make_normal(3, 2), make_normal(4, 3))
 
 
+@pytest.fixture(scope="module")
+def first(product, normal, tiny_models, few_validations):
+    """A detector of these images, to hold others against."""
+    return fit_detector(normal, product, A_FEW_STEPS, options=THERE)[0]
+
+
 def weights_of(detector):
     """All weights of a detector as one vector."""
     state = detector.engine.network.state_dict()
     return torch.cat([value.flatten().double() for value in state.values()])
 
 
-def test_same_seed_gives_the_same_weights(product, normal):
+def test_same_seed_gives_the_same_weights(product, normal, first):
     """Two trainings with the same images and seed end with the same weights."""
-    first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
     second, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
 
     assert torch.equal(weights_of(first), weights_of(second))
     assert first.calibration == second.calibration
 
 
-def test_other_seed_gives_other_weights(product, normal):
+def test_other_seed_gives_other_weights(product, normal, first):
     """The seed decides the weights."""
-    first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
     other, _ = fit_detector(
         normal, product.model_copy(update={"seed": 1}), A_FEW_STEPS, options=THERE
     )
@@ -57,23 +61,20 @@ def test_other_seed_gives_other_weights(product, normal):
     assert not torch.equal(weights_of(first), weights_of(other))
 
 
-def test_global_random_state_is_neither_read_nor_moved(product, normal):
+def test_global_random_state_is_neither_read_nor_moved(product, normal, first):
     """Whoever drew random numbers before a training, or draws after it, does not notice it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        before = torch.get_rng_state()
-        first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
-        after = torch.get_rng_state()
         torch.manual_seed(2)
+        before = torch.get_rng_state()
         second, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
+        after = torch.get_rng_state()
 
     assert torch.equal(before, after)
     assert torch.equal(weights_of(first), weights_of(second))
 
 
-def test_judges_images_are_not_touched(product, normal, make_normal):
+def test_judges_images_are_not_touched(product, normal, make_normal, first):
     """Other judge's images change nothing."""
-    first, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
     others = NormalImages(normal.train, normal.calibration, make_normal(30, 99))
     second, _ = fit_detector(others, product, A_FEW_STEPS, options=THERE)
 
