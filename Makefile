@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo platform test acceptance lint check clean help
+.PHONY: setup demo platform test acceptance lint check docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -36,5 +36,8 @@ lint: setup ## style, types and floors, in half a minute
 check: lint ## the same, doctests and unit tests; no servers
 	$(BIN)/python -m pytest --quiet --doctest-modules reconad_plugin tests/unit
 
+docs: setup ## the documentation as a site, site/index.html
+	$(BIN)/zensical build --strict --clean
+
 clean: ## remove what the targets made
-	rm -rf .venv .reconad demo-report .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .reconad demo-report site .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -198,7 +198,10 @@ def score(
     position = rows["position"].astype(str) if "position" in rows else ""
     described = pd.DataFrame([describe_image(picture) for picture in changed], index=rows.index)
     described = described.assign(
-        key=rows["path"], sha256=rows["path"], night="", split="", position=position
+        **dict.fromkeys(("key", "sha256", "pixels_sha256"), rows["path"]),
+        night="",
+        split="",
+        position=position,
     )
     table = score_table(
         detector, described, stack_images(changed, ImageSize.square(IMAGE_SIZE_PX)), "1"

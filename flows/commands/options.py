@@ -178,7 +178,7 @@ class ThresholdOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CleanOptions:
-    """Remove what [keep] in reconad.toml lets go: drawings, weights, runs, cached pictures."""
+    """Remove what `keep` in reconad.toml lets go: drawings, weights, runs, cached pictures."""
 
     product: Annotated[Text, arg("[PRODUCT]", "of reconad.toml (default: all, and this disk)")] = (
         None
