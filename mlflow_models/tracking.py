@@ -27,6 +27,7 @@ from reconad_plugin.training.report import Progress
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
 IMAGES_FILE: Final = "images.csv"
 IMAGES_COLUMNS: Final = ["uri", "sha256", "split"]
+OBJECT_COLUMNS: Final = ["version_id", "etag"]  # of an image in a bucket, as it was taken in
 MODEL_TRAINING: Final = "custom_model_development"
 
 
@@ -67,7 +68,7 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
                 warnings.filterwarnings("ignore", message="The specified dataset source")
                 dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
             mlflow.log_input(dataset, context="training")
-        mlflow.log_text(record.images[IMAGES_COLUMNS].to_csv(index=False), IMAGES_FILE)
+        mlflow.log_text(_list_images(record.images), IMAGES_FILE)
         info = log_model()
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
@@ -97,18 +98,33 @@ def tags_of(model_uri: str) -> dict[str, str]:
 
 
 def read_training_images(model_uri: str) -> pd.DataFrame:
-    """Read which images the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``.
+    """Read which images the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``,
+    and ``OBJECT_COLUMNS`` where its training noted them.
 
     Raises:
         ModelFormatError: its training left no such list.
     """
-    run_id = run_of(model_uri)
+    return images_of_run(run_of(model_uri), model_uri)
+
+
+def images_of_run(run_id: str, model_uri: str) -> pd.DataFrame:
+    """Read the same of the run that trained a version, also where its weights were removed.
+
+    Raises:
+        ModelFormatError: it left no such list.
+    """
     if IMAGES_FILE not in {file.path for file in open_client().list_artifacts(run_id)}:
         raise ModelFormatError(
-            f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
+            f"a version must have a list of the images that it learnt from; {model_uri} has no "
             f"{IMAGES_FILE}: train it again with this reconad"
         )
-    return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{IMAGES_FILE}")))
+    text = mlflow.artifacts.load_text(f"runs:/{run_id}/{IMAGES_FILE}")
+    return pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
+
+
+def _list_images(images: pd.DataFrame) -> str:
+    noted = [name for name in OBJECT_COLUMNS if name in images]
+    return str(images[[*IMAGES_COLUMNS, *noted]].to_csv(index=False))
 
 
 def trained_on(version: registry.Version) -> frozenset[str]:
