@@ -15,9 +15,11 @@ from typing import Any, Final
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
+from mlflow_models.plugins.manifest_dataset import from_reconad_manifest, is_manifest
 from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
@@ -62,11 +64,7 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
     with _product_run(record.product, record.run_name, record.tags):
         mlflow.log_params(dict(record.params))
         for uri, table in record.sources.items():
-            name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
-            columns = table.astype(dict.fromkeys(table.select_dtypes("int"), "float64"))
-            with warnings.catch_warnings():  # of two readers for local folders, both the same
-                warnings.filterwarnings("ignore", message="The specified dataset source")
-                dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
+            dataset = _dataset(uri, table)
             mlflow.log_input(dataset, context="training")
         mlflow.log_text(_list_images(record.images), IMAGES_FILE)
         info = log_model()
@@ -79,6 +77,17 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
         for file_name, figure in record.figures.items():
             mlflow.log_figure(figure, file_name)
         return registry.register(record.product, info, record.tags)
+
+
+def _dataset(uri: str, table: pd.DataFrame) -> PandasDataset:
+    """Make a dataset of a manifest, or of the table of a folder of images."""
+    if is_manifest(uri):
+        return from_reconad_manifest(uri, table)
+    columns = table.astype(dict.fromkeys(table.select_dtypes("int"), "float64"))
+    with warnings.catch_warnings():  # of two readers for local folders, both the same
+        warnings.filterwarnings("ignore", message="The specified dataset source")
+        name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
+        return mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
 
 
 def run_of(model_uri: str) -> str:
