@@ -1,5 +1,5 @@
 import os
 
-from mlflow_models.server import hide_password
+from mlflow_models.password import hide_password
 
 hide_password(os.environ)

@@ -32,6 +32,7 @@ FINGERPRINT_TAG: Final = "reconad.request"  # of its training job
 NIGHT_TAG: Final = "reconad.night"
 PURPOSE_TAG: Final = "reconad.purpose"
 CAUSE_TAG: Final = "reconad.cause"
+ENVIRONMENT_TAG: Final = "reconad.environment"  # what it was trained with, as JSON
 ADVICE_TAG: Final = "reconad.advice"  # why its model was taken, where that was left open
 MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version that scored it
 EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
@@ -243,6 +244,16 @@ def named_version(product: str, text: str) -> Version:
     """Return a version that can be loaded, by its number or its alias.
 
     Raises:
+        ConfigError: it is neither, there is no such version, or it has no weights any more.
+        NoChampionError: no version has this alias.
+    """
+    return check_weights(find_named(product, text))
+
+
+def find_named(product: str, text: str) -> Version:
+    """Return a version by its number or its alias, also where it can no longer be loaded.
+
+    Raises:
         ConfigError: it is neither, or there is no such version.
         NoChampionError: no version has this alias.
     """
@@ -257,7 +268,7 @@ def named_version(product: str, text: str) -> Version:
             f"a version must be a number, or one of {', '.join(ALIASES)}; got {text!r}: see "
             f"`reconad status {product}`"
         )
-    return version_to_load(product, str(int(text)))
+    return version(product, str(int(text)))
 
 
 def version_at(model_uri: str) -> Version | None:

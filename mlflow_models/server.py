@@ -1,9 +1,8 @@
-"""MLflow's server: its address without a password, and what to say when it does not answer."""
+"""MLflow's server: its address, and what to say when it does not answer."""
 
 import re
-from collections.abc import MutableMapping
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -28,20 +27,6 @@ _ADVICE: Final = {  # by status
     403: "ask for the right; let the server's MLFLOW_SERVER_ALLOWED_HOSTS name this host",
     404: "no MLflow is at this address: correct MLFLOW_TRACKING_URI",
 }
-
-
-def hide_password(environment: MutableMapping[str, str]) -> None:
-    """Move user and password out of the tracking address, which messages, logs and links quote, to
-    the variables that MLflow has for them."""
-    try:
-        parts = urlsplit(environment.get("MLFLOW_TRACKING_URI", ""))
-    except ValueError:  # MLflow says what is wrong with it, once it is used
-        return
-    if parts.scheme in ("http", "https") and parts.username is not None:
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-        environment["MLFLOW_TRACKING_URI"] = bare.geturl()
-        environment["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
-        environment["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
 
 
 def open_client() -> MlflowClient:

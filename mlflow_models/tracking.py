@@ -15,9 +15,11 @@ from typing import Any, Final
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
+from mlflow_models.plugins.manifest_dataset import from_reconad_manifest, is_manifest
 from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
@@ -27,6 +29,7 @@ from reconad_plugin.training.report import Progress
 EXPERIMENT_KIND_TAG: Final = "mlflow.experimentKind"  # which pages MLflow opens first
 IMAGES_FILE: Final = "images.csv"
 IMAGES_COLUMNS: Final = ["uri", "sha256", "split"]
+OBJECT_COLUMNS: Final = ["version_id", "etag"]  # of an image in a bucket, as it was taken in
 MODEL_TRAINING: Final = "custom_model_development"
 
 
@@ -61,13 +64,9 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
     with _product_run(record.product, record.run_name, record.tags):
         mlflow.log_params(dict(record.params))
         for uri, table in record.sources.items():
-            name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
-            columns = table.astype(dict.fromkeys(table.select_dtypes("int"), "float64"))
-            with warnings.catch_warnings():  # of two readers for local folders, both the same
-                warnings.filterwarnings("ignore", message="The specified dataset source")
-                dataset = mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
+            dataset = _dataset(uri, table)
             mlflow.log_input(dataset, context="training")
-        mlflow.log_text(record.images[IMAGES_COLUMNS].to_csv(index=False), IMAGES_FILE)
+        mlflow.log_text(_list_images(record.images), IMAGES_FILE)
         info = log_model()
         for point in record.curve:
             values = {"train_loss": point.loss, "elapsed_s": point.elapsed_s}
@@ -78,6 +77,17 @@ def log_run(record: TrainingRecord, log_model: Callable[[], ModelInfo]) -> regis
         for file_name, figure in record.figures.items():
             mlflow.log_figure(figure, file_name)
         return registry.register(record.product, info, record.tags)
+
+
+def _dataset(uri: str, table: pd.DataFrame) -> PandasDataset:
+    """Make a dataset of a manifest, or of the table of a folder of images."""
+    if is_manifest(uri):
+        return from_reconad_manifest(uri, table)
+    columns = table.astype(dict.fromkeys(table.select_dtypes("int"), "float64"))
+    with warnings.catch_warnings():  # of two readers for local folders, both the same
+        warnings.filterwarnings("ignore", message="The specified dataset source")
+        name = uri.rsplit("/", 1)[-1].removesuffix(".parquet")
+        return mlflow.data.from_pandas(columns, source=uri, name=f"manifest-{name}")
 
 
 def run_of(model_uri: str) -> str:
@@ -97,18 +107,33 @@ def tags_of(model_uri: str) -> dict[str, str]:
 
 
 def read_training_images(model_uri: str) -> pd.DataFrame:
-    """Read which images the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``.
+    """Read which images the version behind a model URI learnt from: ``uri``, ``sha256``, ``split``,
+    and ``OBJECT_COLUMNS`` where its training noted them.
 
     Raises:
         ModelFormatError: its training left no such list.
     """
-    run_id = run_of(model_uri)
+    return images_of_run(run_of(model_uri), model_uri)
+
+
+def images_of_run(run_id: str, model_uri: str) -> pd.DataFrame:
+    """Read the same of the run that trained a version, also where its weights were removed.
+
+    Raises:
+        ModelFormatError: it left no such list.
+    """
     if IMAGES_FILE not in {file.path for file in open_client().list_artifacts(run_id)}:
         raise ModelFormatError(
-            f"fine-tuning rehearses the images of the version it starts from; {model_uri} has no "
+            f"a version must have a list of the images that it learnt from; {model_uri} has no "
             f"{IMAGES_FILE}: train it again with this reconad"
         )
-    return pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{run_id}/{IMAGES_FILE}")))
+    text = mlflow.artifacts.load_text(f"runs:/{run_id}/{IMAGES_FILE}")
+    return pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
+
+
+def _list_images(images: pd.DataFrame) -> str:
+    noted = [name for name in OBJECT_COLUMNS if name in images]
+    return str(images[[*IMAGES_COLUMNS, *noted]].to_csv(index=False))
 
 
 def trained_on(version: registry.Version) -> frozenset[str]:

@@ -16,6 +16,7 @@ ReconadError
 │   ├── ObjectChangedError               somebody else wrote it since it was read
 │   └── StorageUnreachableError          no answer, or none for now
 ├── NoChampionError (LookupError)        nothing serves yet
+├── NotReproducedError (ArithmeticError) a version, trained again, is another one
 └── PlatformError (RuntimeError)         a server does not answer, or another run is in the way
 
 Everything a person can put right is one of these, and its message is one line that says the
@@ -101,6 +102,10 @@ class StorageUnreachableError(StorageError):
 
 class NoChampionError(ReconadError, LookupError):
     """No version of this product is in service yet."""
+
+
+class NotReproducedError(ReconadError, ArithmeticError):
+    """A version, trained again from its record, came out with other weights."""
 
 
 class PlatformError(ReconadError, RuntimeError):

@@ -177,6 +177,28 @@ class ThresholdOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LineageOptions:
+    """Show what a version learnt from; or who scored an image, and which versions learnt it."""
+
+    product: Product
+    version: Annotated[Text, opt("--version", "N|ALIAS", f"of a version: {VERSION_HELP}")] = None
+    image: Annotated[
+        Text, opt("--image", "KEY|HASH|REFERENCE", "of an image, also as clients called it")
+    ] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """Train a version again from its manifests, and compare the weights; nothing is registered."""
+
+    product: Product
+    version: Annotated[str, arg("N|ALIAS", VERSION_HELP)]
+    device: Annotated[Text, opt("--device", "NAME", "(default: as it was trained)")] = None
+    json: Json = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CleanOptions:
     """Remove what `keep` in reconad.toml lets go: drawings, weights, runs, cached pictures."""
 

@@ -67,6 +67,8 @@ COMMANDS: Final = (
     Command("resolve", PEOPLE, options.ResolveOptions),
     Command("rescore", PEOPLE, options.RescoreOptions),
     Command("threshold", PEOPLE, options.ThresholdOptions),
+    Command("lineage", PEOPLE, options.LineageOptions),
+    Command("reproduce", PEOPLE, options.ReproduceOptions),
     Command("demo", PLATFORM, options.DemoOptions),
     Command("platform", PLATFORM, options.PlatformOptions),
     Command("benchmark", BENCHMARKS, options.BenchmarkOptions),

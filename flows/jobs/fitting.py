@@ -1,5 +1,6 @@
 """One training, or one pretraining of a foundation: from a job to a registered version."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from flows.jobs.engine_beside import ENGINES_TAG, engine_beside
 from flows.jobs.progress import progress_bar
 from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
+from mlflow_models import registry
 from mlflow_models.foundation import log_foundation, weights_tag
 from mlflow_models.tracking import TrainingRecord, check_ready, log_training
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
@@ -18,6 +20,7 @@ from reconad_plugin.networks.registry import model_spec
 from reconad_plugin.plots.figures import plot_loss, plot_maps, plot_reconstructions
 from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.checkpoint import remove_checkpoint
+from reconad_plugin.training.environment import describe_environment
 from reconad_plugin.training.fit import check_device, fit_detector, textures_of
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
@@ -44,13 +47,13 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
         detector, report = fit_detector(
             images,
             job.settled,
-            _with_local_textures(job.training),
+            with_local_textures(job.training),
             job.base.load() if job.base else None,
             job.foundation.network if job.foundation else None,
             RunOptions(device, checkpoint_folder=job.checkpoint_folder, on_progress=on_progress),
             job.region,
         )
-    record = _record(job, images, detector, report)
+    record = _record(job, images, detector, report, device)
     with engine_beside(detector, images, job.settings.engine) as engines:
         if engines is not None:
             record = replace(record, tags={**record.tags, ENGINES_TAG: job.settings.engine})
@@ -97,7 +100,7 @@ def pretrain_and_log(
         )
     check_ready(job.product)
     images = job.load()
-    training = _with_local_textures(job.training)
+    training = with_local_textures(job.training)
     with progress_bar(job.title) as on_progress:
         network, report = spec.foundation.pretrain(
             images.train,
@@ -113,7 +116,7 @@ def pretrain_and_log(
     return TrainingRun(version, network, report)
 
 
-def _with_local_textures(training: TrainingSettings) -> TrainingSettings:
+def with_local_textures(training: TrainingSettings) -> TrainingSettings:
     """Name the folder of this machine that an address of textures is copied to."""
     if training.textures is None:
         return training
@@ -121,7 +124,11 @@ def _with_local_textures(training: TrainingSettings) -> TrainingSettings:
 
 
 def _record(
-    job: TrainingJob, images: NormalImages, detector: Detector, report: TrainingReport
+    job: TrainingJob,
+    images: NormalImages,
+    detector: Detector,
+    report: TrainingReport,
+    device: str,
 ) -> TrainingRecord:
     shown = images.calibration[:PICTURES]
     titles = ["held-out normal"] * len(shown)
@@ -137,6 +144,7 @@ def _record(
             "images_train": len(images.train),
             "images_calibration": len(images.calibration),
             "base_version": job.base.name if job.base else "none",
+            **({"base_run": job.base.run_id} if job.base else {}),
             **({"images_filling": len(job.fillings)} if len(job.fillings) else {}),
             **({"region_share": job.region.share} if job.region else {}),
             **{name.removeprefix("reconad."): tag for name, tag in job.foundation_tags.items()},
@@ -157,7 +165,10 @@ def _record(
             "loss.png": plot_loss(report.curve, job.title),
             "maps.png": plot_maps(detector, shown.numpy(), titles, "Held-out normal images"),
         },
-        tags={} if contexts is None else {CONTEXTS_TAG: contexts.false_alarms},
+        tags={
+            registry.ENVIRONMENT_TAG: json.dumps(describe_environment(device)),
+            **({} if contexts is None else {CONTEXTS_TAG: contexts.false_alarms}),
+        },
     )
 
 

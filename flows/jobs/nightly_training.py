@@ -102,7 +102,7 @@ def training_job(
         _check_light(product, night.isoformat(), chosen.rows)
     elif base is not None:
         _check_is_new(product, night.isoformat(), chosen.rows)
-    training, textures = _textures(product, training)
+    training, textures = with_textures(product, training)
     purpose, start, asked = jobs.TRAINING, None, product.settings.image_size_px
     size, whole = None, None
     if base is None:
@@ -128,7 +128,7 @@ def training_job(
         training=training,
         images=chosen.rows,
         sources=chosen.manifests,
-        load=partial(_load, pictures, base is not None, cause, region),
+        load=partial(load_pixels, pictures, base is not None, cause, region),
         textures=textures,
         fillings=_with_those_of(base, chosen.fillings.defects),
         base=start,
@@ -208,7 +208,7 @@ def pretraining_job(
     )
 
 
-def _textures(
+def with_textures(
     product: Product, training: TrainingSettings
 ) -> tuple[TrainingSettings, dict[str, str]]:
     """Return the settings, with the textures of the product's bucket where they name none and it
@@ -259,7 +259,7 @@ def _check_light(product: Product, light_from: str, rows: pd.DataFrame) -> None:
         )
 
 
-def _load(
+def load_pixels(
     chosen: SizedTrainingSet, is_finetuning: bool, cause: str, region: Region | None
 ) -> NormalImages:
     """Load pixels by what they are for.

@@ -1,4 +1,7 @@
-"""How commands end: 0 done, 2 wrong input with one clear line, 1 our own failure."""
+"""How commands end: 0 done, 2 wrong input with one clear line, 1 our own failure.
+
+3 is the answer no, where that is what was asked: a version, trained again, is another one.
+"""
 
 import logging
 import os
@@ -8,6 +11,7 @@ from io import TextIOWrapper
 
 from reconad_plugin.errors import (
     DISK_ERRORS,
+    NotReproducedError,
     PlatformError,
     ReconadError,
     StorageUnreachableError,
@@ -40,6 +44,8 @@ def run_command(command: Callable[[], object]) -> int:
         command()
     except ReconadError as error:
         print(f"reconad: {printable(str(error))}", file=sys.stderr)
+        if isinstance(error, NotReproducedError):
+            return 3
         return 1 if isinstance(error, OUR_OWN) else 2
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ from reconad_plugin.images.names import pass_over
 from reconad_plugin.store.layout import OWN_FOLDER
 from reconad_plugin.store.strays import is_left_by_system
 
+NO_VERSION: Final = "null"  # id of the only version of an object, in a bucket that keeps one
 TRIES: Final = 5  # to change an object that others change too
 
 
@@ -87,18 +88,19 @@ class ObjectStore:
                 objects += sum(not (is_left_by_system(key) or key.endswith("/")) for key in keys)
         return FolderContent(folders, objects)
 
-    def read(self, key: str) -> ObjectContent:
-        """Read the newest version of an object.
+    def read(self, key: str, version_id: str | None = None) -> ObjectContent:
+        """Read an object: its newest version, or the one with this id.
 
         Raises:
             ObjectUnreadableError: this one cannot be had; also where the key does not exist.
             StorageError: see ``errors``.
         """
         with self._client.explained(f"read {key}"):
-            answer = self._client.calls.get_object(Bucket=self.bucket, Key=key)
+            asked = {} if version_id is None else {"VersionId": version_id}
+            answer = self._client.calls.get_object(Bucket=self.bucket, Key=key, **asked)
             etag = answer.get("ETag", "").strip('"')
-            version_id = answer.get("VersionId") or "null"
-            return ObjectContent(answer["Body"].read(), version_id, etag)
+            found = answer.get("VersionId") or NO_VERSION
+            return ObjectContent(answer["Body"].read(), found, etag)
 
     def read_optional(self, key: str) -> bytes | None:
         """Read an object's bytes; None where there is none."""

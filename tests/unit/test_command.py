@@ -12,7 +12,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from flows.platform.servers import free_ports
 from flows.runtime.exit_codes import run_command
 from mlflow_models.flavor import load_model
-from reconad_plugin.errors import ConfigError, PlatformError
+from reconad_plugin.errors import ConfigError, NotReproducedError, PlatformError
 from reconad_plugin.images.names import pass_over
 
 NO_MLFLOW = (
@@ -50,6 +50,7 @@ def without_prefect(reason):
     [
         pytest.param(lambda: None, 0, "", id="done"),
         pytest.param(fail_with(ConfigError("a rule")), 2, "reconad: a rule", id="wrong input"),
+        pytest.param(fail_with(NotReproducedError("no")), 3, "reconad: no", id="the answer no"),
         pytest.param(fail_with(PlatformError("a rule")), 1, "reconad: a rule", id="platform"),
         pytest.param(
             fail_with(ConfigError("a \nrule of \udce9")),

@@ -335,7 +335,7 @@ def nightly_job(monkeypatch):
         monkeypatch.setattr(Product, "region", lambda *_: None)
         chosen = nightly_training.TrainingSet(product, date(2024, 5, 1), rows, {"manifest": rows})
         monkeypatch.setattr(nightly_training.TrainingSet, "read", lambda *_: chosen)
-        monkeypatch.setattr(nightly_training, "_textures", lambda _, training: (training, {}))
+        monkeypatch.setattr(nightly_training, "with_textures", lambda _, training: (training, {}))
         monkeypatch.setattr(nightly_training, "_with_those_of", lambda base, fillings: fillings)
         base = base_tags and registry.Version("1", "models:/reconad-screw/1", base_tags, "run")
         job = nightly_training.training_job(product, date(2024, 5, 1), TrainingSettings(), base)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flows.jobs.nightly_training import _textures
+from flows.jobs.nightly_training import with_textures
 from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import ConfigError, ObjectUnreadableError
 from reconad_plugin.store import mirror
@@ -186,6 +186,6 @@ def test_strays_among_textures_leave_the_packaged_ones(fake, tmp_path, names, is
         layout=ProductLayout("bolt"),
     )
 
-    training, _ = _textures(product, TrainingSettings())
+    training, _ = with_textures(product, TrainingSettings())
 
     assert (training.textures is not None) is is_own

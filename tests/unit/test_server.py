@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_models import flavor, registry
 from mlflow_models.flavor import load_model
-from mlflow_models.server import hide_password, outage
+from mlflow_models.password import hide_password
+from mlflow_models.server import outage
 from mlflow_models.tracking import check_ready
 from reconad_plugin.errors import ConfigError, ModelFormatError, PlatformError
 
