@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.file_parts import is_whole_jpeg, png_pixels
-from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.limits import ImageLimits, have_one_shape
 from reconad_plugin.images.size import ImageSize
 
 # broken metadata changes no pixel; Pillow says so where a person waits for a command
@@ -105,7 +105,10 @@ def upright_size(content: bytes) -> tuple[int, int]:
     Raises:
         InvalidImageError: it has none.
     """
-    image = _open(content)
+    return _upright(_open(content))
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     return (height, width) if _turn_of(image) in _ON_THE_SIDE else (width, height)
 
@@ -167,6 +170,14 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
         raise InvalidImageError(
             "too_small",
             f"an image's sides must be at least {limits.min_side_px} px; got {width} x {height}",
+        )
+    upright = _upright(image)
+    if limits.shape is not None and not have_one_shape(upright, limits.shape):
+        raise InvalidImageError(
+            "other_shape",
+            f"an image must have the shape that its lens was calibrated at, {limits.shape[0]} x "
+            f"{limits.shape[1]} in any resolution; got {upright[0]} x {upright[1]} as it is seen "
+            "upright: calibrate the camera at that shape, or leave the lens out",
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's JPEG, with previews after the picture
