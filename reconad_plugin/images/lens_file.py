@@ -104,7 +104,8 @@ def _matrix(value: Any, key: str, shapes: Sequence[tuple[int, int]]) -> list[flo
             f"{_shown(value)}: save the calibration again"
         )
     rows, columns, data = value.get("rows"), value.get("cols"), value["data"]
-    if (rows, columns) not in shapes or len(data) != rows * columns:
+    shape: Any = (rows, columns)
+    if shape not in shapes or len(data) != shape[0] * shape[1]:
         raise ConfigError(
             f"{key} must be a matrix of {wanted}; got {_shown(rows)} x {_shown(columns)} with "
             f"{len(data)} numbers: save the calibration again"
