@@ -59,7 +59,7 @@ def make_manifest(product: Product, night: date) -> pd.DataFrame:
     is_closed = read_history(product).is_closed(night)
     is_last_try = (task_run.run_count or 0) > STORAGE_RETRIES["retries"]
     splits = SplitRules(product.settings.part_pattern, product.settings.split_by)
-    rules = manifests.IntakeRules(product.limits, pattern, splits, is_closed, is_last_try)
+    rules = manifests.IntakeRules(product.intake_limits, pattern, splits, is_closed, is_last_try)
     manifest = manifests.build_manifest(store, product.cache, layout, night, rules, known)
     if len(manifest) or known is not None:
         manifests.write_manifest(store, layout, night, manifest)

@@ -43,7 +43,8 @@ class InvalidImageError(ReconadError, ValueError):
     ``reason`` is a short stable code (``empty``, ``not_an_image``, ``truncated``,
     ``too_many_pixels``, ``too_small``, ``multiple_frames``, ``unscaled``, ``transparent``) that
     stands in manifests; ``not_base64`` or ``unreadable`` where a picture does not come as a file,
-    ``misplaced`` for a golden image in no folder, ``mask_shape`` for a mask of another shape.
+    ``misplaced`` for a golden image in no folder, ``mask_shape`` for a mask of another shape,
+    ``other_shape`` for a picture of another one than its lens was calibrated at.
     """
 
     def __init__(self, reason: str, message: str) -> None:

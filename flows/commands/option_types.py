@@ -37,6 +37,7 @@ SIZE: Final = "PX|HxW"
 SIZE_HELP: Final = "pixels the network sees: as many as a square of this side, or height x width"
 PRESET_HELP: Final = f"kind of simulated anomalies: {', '.join(PRESETS)}"
 REGION_HELP: Final = "PNG that is black where nothing counts (default: all of the picture counts)"
+LENS_HELP: Final = "OpenCV's calibration of the camera: the lens's distortion is taken out"
 MODEL_URI_HELP: Final = "such as models:/reconad-screw/3"
 
 Text = str | None
@@ -55,5 +56,6 @@ Steps = Annotated[Count, opt_count("--steps", "end after so many steps at the la
 Seed = Annotated[int, opt_count("--seed", "of all that is drawn", parse_seed)]
 Device = Annotated[str, opt("--device", "NAME", "cpu, cuda, cuda:1")]
 GivenNight = Annotated[Text, opt("--night", NIGHT, "(default: the last one taken in)")]
+GivenLens = Annotated[Text, opt("--lens", "FILE|s3://..", LENS_HELP)]
 GivenRegion = Annotated[File, opt("--region", "FILE", REGION_HELP)]
 Textures = Annotated[Text, opt("--textures", ADDRESS, "pictures for simulated anomalies")]

@@ -16,6 +16,7 @@ from flows.commands.option_types import (
     Data,
     Device,
     File,
+    GivenLens,
     GivenRegion,
     ImageSize,
     Json,
@@ -137,6 +138,7 @@ class TrainOptions(TrainingOptions):
         Text, opt("--witness", "NAME", "a second model in the version: fre, texture")
     ] = None
     region: GivenRegion = None
+    lens: GivenLens = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,11 +237,14 @@ class SimulateOptions(PictureOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RegionsOptions(PictureOptions):
-    """Draw a sheet of where is looked at in normal pictures, of a product or of a folder."""
+    """Draw a sheet of how normal pictures are seen, and where: of a product or of a folder."""
 
     product: Annotated[Text, arg("[PRODUCT]", "of reconad.toml")] = None
-    data: Annotated[Text, opt("--data", ADDRESS, "train/good, or flat; with --region")] = None
+    data: Annotated[
+        Text, opt("--data", ADDRESS, "train/good, or flat; with --region or --lens")
+    ] = None
     region: GivenRegion = None
+    lens: GivenLens = None
     out: Annotated[Path, opt("--out", "DIR", "folder of the sheet")]
     image_size: Annotated[
         Text, opt("--image-size", SIZE, f"{SIZE_HELP} (default: the product's, or 128)")

@@ -31,6 +31,7 @@ def run(options: TrainOptions) -> None:
         "vq": options.vq,
         "features": options.features,
         "witness": options.witness,
+        "lens": options.lens,
         "part_pattern": options.part_pattern,
         "position_pattern": options.position_pattern,
         "contexts": options.position_pattern is not None,

@@ -26,6 +26,7 @@ from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.windows import describe_cost
 from reconad_plugin.errors import ConfigError, InvalidImageError
 from reconad_plugin.images.folder import ImageFolder
+from reconad_plugin.images.lens import limits_with
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, read_file, uri_of
 from reconad_plugin.images.region import PRODUCT, Region, read_region
@@ -45,6 +46,7 @@ from reconad_plugin.ledger.splits import (
 )
 from reconad_plugin.networks.base import FoundationNetwork
 from reconad_plugin.store import mirror
+from reconad_plugin.store.lens import read_lens
 from reconad_plugin.store.objects import split_address
 from reconad_plugin.training.images import (
     NormalImages,
@@ -75,7 +77,7 @@ def train(
     rules = SplitRules(settings.part_pattern, settings.split_by)
     table = _with_positions(table_of(folder, rules), settings.position_pattern)
     check_parts(table, rules)
-    size, whole = _settle_size(settings, table), None
+    size, whole, lens = _settle_size(settings, table), None, read_lens(settings.lens)
     if settings.windows:
         whole = window_pictures(mirror.picture_sizes(folder.train), size)
     warn(describe_cost(whole, size) if whole else mirror.describe_sizes(folder.train, size))
@@ -87,7 +89,8 @@ def train(
         training=settings.train,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS]},
-        load=partial(_load, table, whole or size, settings.limits),
+        load=partial(_load, table, whole or size, limits_with(lens, settings.limits)),
+        lens=lens,
         textures=mirror.hashes_of_textures(settings.train.textures),
         foundation=jobs.named_foundation(settings),
         image_size=size,
@@ -156,7 +159,8 @@ def finetune(
         training=training,
         images=table,
         sources={as_text(data): table[IMAGES_COLUMNS].drop_duplicates()},
-        load=partial(_load, table, base.image_size_px, settings.limits),
+        load=partial(_load, table, base.image_size_px, base.limits),
+        lens=base.lens,
         textures=mirror.hashes_of_textures(training.textures),
         fillings=fillings,
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags, lambda: base),

@@ -28,8 +28,9 @@ from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
 CONTEXTS_TAG: Final = "reconad.contexts"  # how often each context alarms falsely
-# product settings that are logged as the training's own, or as the share of the picture they cover
-_LOGGED_APART: Final = ("train", "finetune", "regions")
+# product settings that are logged as the training's own, as the share of the picture that they
+# cover, or by the hash of their file
+_LOGGED_APART: Final = ("train", "finetune", "regions", "lens")
 
 
 def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, TrainingReport]:
@@ -42,7 +43,7 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
         ConfigError: the device is not there, or the base is another model.
     """
     check_ready(job.product)  # before the training and not after it
-    images = job.load()
+    images = replace(job.load(), lens=job.lens)
     with progress_bar(job.title) as on_progress:
         detector, report = fit_detector(
             images,
@@ -147,6 +148,7 @@ def _record(
             **({"base_run": job.base.run_id} if job.base else {}),
             **({"images_filling": len(job.fillings)} if len(job.fillings) else {}),
             **({"region_share": job.region.share} if job.region else {}),
+            **({"lens_sha256": job.lens.sha256} if job.lens else {}),
             **{name.removeprefix("reconad."): tag for name, tag in job.foundation_tags.items()},
         },
         metrics={

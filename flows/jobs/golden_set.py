@@ -55,7 +55,7 @@ def _read(product: Product, golden: GoldenImages, scored: ScoredNight) -> Golden
     """Read the golden images at the size of a version; no night's training learns them, but a
     defect may have filled simulated anomalies before it became golden."""
     size, learnt = scored.detector.image_size_px, frozenset(filled_from(scored.version)["sha256"])
-    found = read_golden(golden, size, product.limits, fitted_to=(), filled_from=learnt)
+    found = read_golden(golden, size, product.intake_limits, fitted_to=(), filled_from=learnt)
     defects = 0 if found is None else len(found.anomalous)
     if found is None or (learnt and defects < LIMITS.fewest_followed):
         raise _too_few(product, defects)

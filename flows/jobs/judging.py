@@ -148,7 +148,7 @@ def build_golden_set(
             as it must be.
     """
     golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
-    real = read_golden(golden, size, product.limits, fitted_to, filled_from)
+    real = read_golden(golden, size, product.intake_limits, fitted_to, filled_from)
     rows = choose_held_out(rows[~rows["sha256"].isin(fitted_to)])
     if rows.empty:
         raise NotEnoughImagesError(

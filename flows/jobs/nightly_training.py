@@ -23,7 +23,9 @@ from mlflow_models.tracking import filled_from
 from reconad_plugin.config.product import AUTO, ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import TORCH
 from reconad_plugin.detector.windows import describe_cost
-from reconad_plugin.errors import NotEnoughImagesError
+from reconad_plugin.errors import ConfigError, NotEnoughImagesError
+from reconad_plugin.images.lens import Lens
+from reconad_plugin.images.limits import have_one_shape
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
@@ -97,7 +99,8 @@ def training_job(
     chosen = TrainingSet.read(product, night, night if cause == LIGHT else None)
     settled = _settle(chosen, base)
     product = replace(product, settings=settled.settings)
-    chosen = replace(chosen, product=product)
+    lens = product.lens
+    chosen = _of_shape(replace(chosen, product=product), lens)
     if cause == LIGHT:
         _check_light(product, night.isoformat(), chosen.rows)
     elif base is not None:
@@ -128,7 +131,12 @@ def training_job(
         training=training,
         images=chosen.rows,
         sources=chosen.manifests,
+<<<<<<< HEAD
         load=partial(load_pixels, pictures, base is not None, cause, region),
+=======
+        load=partial(_load, pictures, base is not None, cause, region),
+        lens=lens,
+>>>>>>> lens
         textures=textures,
         fillings=_with_those_of(base, chosen.fillings.defects),
         base=start,
@@ -162,6 +170,35 @@ def _settle(chosen: TrainingSet, base: registry.Version | None) -> Settled:
     settled = settle_model(settings, pictures)
     _logger.info("%s: %s", product.name, settled.tags[registry.ADVICE_TAG])
     return settled
+
+
+def _of_shape(chosen: TrainingSet, lens: Lens | None) -> TrainingSet:
+    """Leave out, with a warning, pictures of another shape than a lens was calibrated at: they came
+    before the setting did.
+
+    Raises:
+        ConfigError: all are.
+    """
+    if lens is None or chosen.rows.empty:
+        return chosen
+    sizes = list(zip(chosen.rows["width_px"], chosen.rows["height_px"], strict=True))
+    fits = np.array([have_one_shape(size, lens.shape) for size in sizes])
+    if fits.all():
+        return chosen
+    width, height = sizes[int(fits.argmin())]
+    asked = f"{lens.width_px} x {lens.height_px}"
+    if not fits.any():
+        raise ConfigError(
+            f"a lens must be calibrated at the shape of the pictures; that of "
+            f"{chosen.product.name} is for {asked}, its pictures are {width} x {height}: calibrate "
+            "the camera again, or leave the lens out"
+        )
+    _logger.warning(
+        "%d of %d images of %s are not of the shape that the lens was calibrated at (%s), such as "
+        "%d x %d: a training goes on without them",
+        np.count_nonzero(~fits), len(fits), chosen.product.name, asked, width, height,
+    )  # fmt: skip
+    return replace(chosen, rows=chosen.rows[fits])
 
 
 def newest_training_set(product: Product, night: date | None) -> TrainingSet:

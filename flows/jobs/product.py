@@ -14,6 +14,7 @@ from reconad_plugin.config.names import parse_night
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.config.settings import load_settings
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.lens import Lens, limits_with
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import printable
 from reconad_plugin.images.region import Region
@@ -24,6 +25,7 @@ from reconad_plugin.store.arrivals import arrived_nights, objects_beside
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.images import load_images
 from reconad_plugin.store.layout import ProductLayout
+from reconad_plugin.store.lens import read_lens
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.regions import find_region
 
@@ -47,6 +49,20 @@ class Product:
     def limits(self) -> ImageLimits:
         """Allowed image sizes."""
         return self.settings.limits
+
+    @property
+    def lens(self) -> Lens | None:
+        """The lens that the settings name.
+
+        Raises:
+            ConfigError: its file is not there, or is none that can be used.
+        """
+        return read_lens(self.settings.lens)
+
+    @property
+    def intake_limits(self) -> ImageLimits:
+        """Allowed image sizes, and the shape that the lens asks for; see ``lens``."""
+        return limits_with(self.lens, self.limits)
 
     def manifest(self, night: date) -> pd.DataFrame | None:
         """Read the manifest of a night; None where it was not taken in."""

@@ -25,6 +25,7 @@ from reconad_plugin.errors import (
     StorageUnreachableError,
 )
 from reconad_plugin.images.geometry import decode_to_size, stack_images
+from reconad_plugin.images.lens import limits_with
 from reconad_plugin.ledger.manifest import accepted_rows
 from reconad_plugin.ledger.read_back import unless_damaged
 from reconad_plugin.ledger.rescored import RescoredNight, compare, summarise
@@ -154,7 +155,8 @@ class Rescoring:
         """Load an image at the version's size; return why it cannot be where it alone cannot."""
         try:
             content = self.product.read_image(sha256, key)
-            return decode_to_size(content, self.detector.image_size_px, self.product.limits)
+            limits = limits_with(self.detector.lens, self.product.limits)
+            return decode_to_size(content, self.detector.image_size_px, limits)
         except StorageUnreachableError:
             raise
         except (StorageError, InvalidImageError) as error:

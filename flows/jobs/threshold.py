@@ -4,6 +4,7 @@ from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from reconad_plugin.gate.threshold_trial import Trial, gather_trial, score_missing
+from reconad_plugin.images.lens import limits_with
 from reconad_plugin.store.golden_images import read_golden_images
 
 
@@ -18,7 +19,8 @@ def open_trial(product: Product, version: registry.Version) -> Trial:
     golden = read_golden_images(product.store, product.cache, product.layout, product.limits)
     detector = flavor.load_calibrated(version.uri)
     found = gather_trial(ledger, golden, version.number)
-    images = score_missing(found, detector, product.read_image, product.limits)
+    limits = limits_with(detector.lens, product.limits)
+    images = score_missing(found, detector, product.read_image, limits)
     calibrated = detector.calibration.image_threshold
     nights = {
         record.night: record.statistics.set_threshold or calibrated

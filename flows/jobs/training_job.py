@@ -19,6 +19,7 @@ from reconad_plugin.config.names import FOUNDATION_PREFIX
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError
+from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.history import FINETUNE
@@ -40,7 +41,7 @@ PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
     "features windows regions part_pattern split_by contexts witness watch_served engine "
-    "nightly_at timezone golden_floor defects_as_fillings"
+    "nightly_at timezone golden_floor defects_as_fillings lens"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
 
@@ -81,6 +82,7 @@ class TrainingJob:
     foundation: Foundation | None = None  # where it is given; a base has its own
     cause: str = NONE  # of the alarm that led here, or ``none``
     region: Region | None = None  # where to look; None: everywhere
+    lens: Lens | None = None  # whose distortion is taken out; None: of none
     tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
     image_size: ImageSize | None = None  # that its pictures led to; None: what the settings say
     picture_size: ImageSize | None = None  # of pictures that are seen in windows too
@@ -129,6 +131,8 @@ class TrainingJob:
             content["fillings"] = self.cut_from
         if self.region is not None:
             content["region"] = self.region.sha256
+        if self.lens is not None:
+            content["lens"] = self.lens.sha256
         return hash_of(content)
 
     @property

@@ -140,6 +140,8 @@ class ProductSettings(Frozen):
     split_by: Literal["image", "time"] = "image"  # how pictures whose part nothing tells are dealt
     # where to look, in place of the masks under ``regions/`` in the bucket
     regions: tuple[_GivenBox, ...] = ()
+    # calibration of the camera's lens, whose distortion is taken out: a file or s3://bucket/key
+    lens: Annotated[str, Field(min_length=1)] | None = None
     false_alarms_per_year: Positive = 1.0
     defects_as_fillings: bool = False  # whether confirmed defects fill simulated anomalies
     # whether the watch takes what was said of a picture when it was served, from the prediction log

@@ -25,6 +25,7 @@ from reconad_plugin.detector.windows import (
     score_windows,
 )
 from reconad_plugin.images.geometry import resize
+from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Mask, Region
@@ -146,6 +147,9 @@ class Detector:
     # that a person set, and ``calibration`` has; None: it is as it was calibrated
     set_threshold: float | None = None
     threshold_ratio: float = 1.0  # of that one to what was calibrated
+    # taken out of each picture before it is seen, and put back into its map; None: nothing is.
+    # ``region`` is of pictures as they come
+    lens: Lens | None = None
 
     @property
     def known_contexts(self) -> ContextMaps | None:
@@ -237,7 +241,22 @@ class Detector:
         """Score (N, 3, S, S) images after bringing them to the reference light."""
         return self._score(images, positions, self.light)
 
+    def as_seen(self, images: Pictures) -> Pictures:
+        """Return (N, 3, S, S) images as they come without the distortion of the lens, if there is
+        one."""
+        return images if self.lens is None else self.lens.straighten(images)
+
     def _score(
+        self, images: Pictures, positions: Sequence[str | None] | None, light: LightReference | None
+    ) -> Scores:
+        scores = self._score_seen(self.as_seen(images), positions, light)
+        if self.lens is None:
+            return scores
+        maps = self.lens.bend(scores.anomaly_map)
+        inside = self._looked_at(positions)
+        return replace(scores, anomaly_map=maps if inside is None else maps * inside)
+
+    def _score_seen(
         self, images: Pictures, positions: Sequence[str | None] | None, light: LightReference | None
     ) -> Scores:
         scores = self._score_alone(images, positions, light)
@@ -260,6 +279,13 @@ class Detector:
         return replace(scores, contexts=contexts)
 
     def _inside(self, positions: Sequence[str | None] | None) -> Mask | None:
+        """Return where to look in pictures as they are seen."""
+        inside = self._looked_at(positions)
+        if inside is None or self.lens is None:
+            return inside
+        return self.lens.straighten_mask(inside)
+
+    def _looked_at(self, positions: Sequence[str | None] | None) -> Mask | None:
         if self.region is None:
             return None
         return self.region.union if positions is None else self.region.of(positions)
@@ -286,7 +312,7 @@ class Detector:
         levels = np.zeros(len(images), dtype=np.intp)
         calibrations: tuple[Calibration, ...] = (self.calibration,)
         if self.light_levels is not None:
-            levels = self.light_levels.levels(luminances(images))
+            levels = self.light_levels.levels(luminances(self.as_seen(images)))
             calibrations = self.light_levels.calibrations
         thresholds = np.array([each.image_threshold for each in calibrations])[levels]
         pixel = np.array([each.pixel_threshold for each in calibrations], dtype=np.float64)[levels]

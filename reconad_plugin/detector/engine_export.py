@@ -109,9 +109,9 @@ def export_engine(
         raise ConfigError(f"the engine {kind.name} cannot be exported here: {why}")
     if kind.name == INT8 and find_spec("nncf") is None:
         raise ConfigError(f"{kind.name} needs NNCF: pip install 'reconad[int8]'")
-    engined = _with_graphs(detector, kind, images.learnt, folder)
+    engined = _with_graphs(detector, kind, detector.as_seen(images.learnt), folder)
     engined = recalibrated(detector, engined, images.held_out, images.learnt)
-    _write_files(engined, images.held_out, kind, folder)
+    _write_files(engined, detector.as_seen(images.held_out), kind, folder)
     return open_engine(detector, folder, kind)
 
 

@@ -29,6 +29,7 @@ from reconad_plugin.detector.weights_file import (
 )
 from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ModelFormatError
+from reconad_plugin.images.lens import Lens, limits_with
 from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Region
@@ -37,7 +38,10 @@ from reconad_plugin.networks.registry import model_spec
 
 FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
+LENS_FORMAT_VERSION: Final = 3  # of one with a lens, which the others have no place for either
 DETECTOR_FILE: Final = "detector.json"
+_FORMATS: Final = (FORMAT_VERSION, WITNESS_FORMAT_VERSION, LENS_FORMAT_VERSION)
+_OF_LIMITS: Final = "max_pixels min_side_px"  # what it says of them; the shape is that of the lens
 _OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
 
 
@@ -73,7 +77,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
         "light": asdict(detector.light),
         "calibration": asdict(detector.calibration),
         "matched_calibration": asdict(detector.matched_calibration),
-        "limits": asdict(detector.limits),
+        "limits": {name: getattr(detector.limits, name) for name in _OF_LIMITS.split()},
         "light_levels": asdict(detector.light_levels) if detector.light_levels else None,
     }
     if detector.self_test is not None:
@@ -92,6 +96,8 @@ def save_detector(detector: Detector, folder: Path) -> None:
             "format_version": WITNESS_FORMAT_VERSION,
             "first_calibration": asdict(detector.witness.first),
         }
+    if detector.lens is not None:
+        description |= {"format_version": LENS_FORMAT_VERSION, "lens": asdict(detector.lens)}
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
@@ -138,10 +144,10 @@ def _load(folder: Path) -> Detector:
             f"a saved detector is {DETECTOR_FILE} and {WEIGHTS_FILE}; {folder}: {error}"
         ) from None
     version = description.get("format_version") if isinstance(description, dict) else None
-    if version not in (FORMAT_VERSION, WITNESS_FORMAT_VERSION):
+    if version not in _FORMATS:
         raise ModelFormatError(
-            f"this reconad reads formats {FORMAT_VERSION} and {WITNESS_FORMAT_VERSION}; {folder} "
-            f"has {version!r}: load it with the reconad that wrote it"
+            f"this reconad reads formats {_FORMATS[0]} to {_FORMATS[-1]}; {folder} has "
+            f"{version!r}: load it with the reconad that wrote it"
         )
     if description.get("weights_sha256", own := _hash(folder / WEIGHTS_FILE)) != own:
         raise ModelFormatError(
@@ -150,7 +156,11 @@ def _load(folder: Path) -> Detector:
         )
     try:
         detector = _build(description, arrays)
-        if version == FORMAT_VERSION:
+        if version == LENS_FORMAT_VERSION:
+            detector = _with_lens(detector, description["lens"])
+            if "first_calibration" not in description:
+                return detector
+        elif version == FORMAT_VERSION:
             return detector
         first = Calibration.read(description["first_calibration"])
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -202,6 +212,12 @@ def _build(description: dict[str, Any], arrays: dict[str, Any]) -> Detector:
         contexts=contexts,
         self_test=None if shown is None else SelfTest(shown, description["self_test_score"]),
     )
+
+
+def _with_lens(detector: Detector, told: dict[str, Any]) -> Detector:
+    values: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    lens = Lens(**values)
+    return replace(detector, lens=lens, limits=limits_with(lens, detector.limits))
 
 
 def _contexts(description: dict[str, Any], arrays: dict[str, Any]) -> ContextMaps:

@@ -35,9 +35,8 @@ def recalibrated(
     if len(held_out) < len(before.calibration.normal_scores) == len(held_out) + len(learnt):
         held_out = np.concatenate([held_out, learnt])
     if before.witness is not None and after.witness is not None:
-        second = recalibrated(
-            before.witness.detector, after.witness.detector, calibration_images, learnt
-        )
+        seen = before.as_seen(calibration_images), before.as_seen(learnt)
+        second = recalibrated(before.witness.detector, after.witness.detector, *seen)
         alone = [replace(each, witness=None).score(held_out) for each in (before, after)]
         after = replace(
             after, witness=Witness(second, move_calibration(before.witness.first, *alone))
@@ -46,7 +45,7 @@ def recalibrated(
     matched = (each.score_matched(held_out) for each in (before, after))
     levels = before.light_levels
     if levels is not None:
-        at = levels.levels(luminances(held_out))
+        at = levels.levels(luminances(before.as_seen(held_out)))
         calibrations = [
             move_calibration(each, _only(old, at == level), _only(new, at == level))
             for level, each in enumerate(levels.calibrations)

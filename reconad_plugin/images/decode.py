@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.file_parts import is_whole_jpeg, png_pixels
-from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.limits import ImageLimits, have_one_shape
 from reconad_plugin.images.size import ImageSize
 
 # broken metadata changes no pixel; Pillow says so where a person waits for a command
@@ -66,11 +66,11 @@ def load_image(
     """Load a picture with the pixels and the mode that its file has; see ``decode_image``."""
     image = _open(content)
     with _explained():
+        is_deep = _has_16_bits_a_channel(image)  # before a PNG is asked for its orientation
         _check_header(image, limits)
         if smallest is not None:  # as the file has it: a draft has no effect but on a JPEG
             is_on_the_side = _turn_of(image) in _ON_THE_SIDE
             image.draft("RGB", smallest.shape if is_on_the_side else smallest.shape[::-1])
-        is_deep = _has_16_bits_a_channel(image)
         image.load()
         if is_deep and image.mode not in DEEP_MODES:  # Pillow has kept the upper 8 bits
             _check_fills_16_bits(image)
@@ -105,7 +105,10 @@ def upright_size(content: bytes) -> tuple[int, int]:
     Raises:
         InvalidImageError: it has none.
     """
-    image = _open(content)
+    return _upright(_open(content))
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     return (height, width) if _turn_of(image) in _ON_THE_SIDE else (width, height)
 
@@ -172,6 +175,18 @@ def _check_header(image: Image.Image, limits: ImageLimits) -> None:
     if frames > 1 and image.format != "MPO":  # a camera's JPEG, with previews after the picture
         raise InvalidImageError(
             "multiple_frames", f"an image must hold one picture; got {frames} frames"
+        )
+    if limits.shape is not None:
+        _check_shape(_upright(image), limits.shape)
+
+
+def _check_shape(upright: tuple[int, int], asked: tuple[int, int]) -> None:
+    if not have_one_shape(upright, asked):
+        raise InvalidImageError(
+            "other_shape",
+            f"an image must have the shape that its lens was calibrated at, {asked[0]} x "
+            f"{asked[1]} in any resolution; got {upright[0]} x {upright[1]} as it is seen "
+            "upright: calibrate the camera at that shape, or leave the lens out",
         )
 
 

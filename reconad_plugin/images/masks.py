@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import DEEP_MODES, load_image, to_rgb
-from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.limits import ImageLimits, have_one_shape
 from reconad_plugin.images.size import ImageSize
 
 _LIMITS: Final = ImageLimits(max_pixels=10**9, min_side_px=1)  # those of its picture were checked
@@ -60,7 +60,7 @@ def check_shape(mask: tuple[int, int], picture: tuple[int, int]) -> None:
         InvalidImageError: it has another.
     """
     (mask_w, mask_h), (width, height) = mask, picture
-    if abs(mask_w * height - mask_h * width) > max(mask_w, mask_h, width, height):  # but rounding
+    if not have_one_shape(mask, picture):
         raise InvalidImageError(
             "mask_shape",
             f"a mask must have the shape of its picture; it is {mask_w} x {mask_h}, the picture "

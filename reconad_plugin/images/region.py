@@ -104,7 +104,7 @@ def draw_boxes(boxes: Sequence[Box], size: ImageSize) -> Region:
             )
         )
         masks[box.position][rows, columns] = True
-    return _checked(masks)
+    return checked_region(masks)
 
 
 def read_region(
@@ -133,7 +133,7 @@ def read_region(
         levels = Image.fromarray(drawn.astype(np.uint8) * 255)
         resized = levels.resize(size.shape[::-1], Image.Resampling.BOX)
         masks[position] = np.asarray(resized) >= _HALF
-    return _checked(masks)
+    return checked_region(masks)
 
 
 def pixels_inside(maps: NDArray[Values], region: Region | None) -> NDArray[Values]:
@@ -172,7 +172,12 @@ def _check_shape(mask: Mask, pictures: Collection[tuple[int, int]]) -> None:
         raise errors[-1]
 
 
-def _checked(masks: Mapping[str, Mask]) -> Region:
+def checked_region(masks: Mapping[str, Mask]) -> Region:
+    """Make a region of masks by camera position, (H, W) at the size of a network.
+
+    Raises:
+        ConfigError: one covers no pixel.
+    """
     for position, mask in masks.items():
         if not mask.any():
             height_px, width_px = mask.shape

@@ -51,7 +51,9 @@ def plot_maps(detector: Detector, images: Pictures, titles: list[str], heading: 
     scores = detector.score(images)
     rebuilds = detector.engine.name == TORCH
     rebuilt = (
-        [image for batch in reconstruct(detector, images) for image in batch] if rebuilds else []
+        [image for batch in reconstruct(detector, detector.as_seen(images)) for image in batch]
+        if rebuilds
+        else []
     )
     threshold = detector.calibration.image_threshold
     pixel_threshold = detector.calibration.pixel_threshold
@@ -115,12 +117,38 @@ def plot_region(
     (N, S, S) bool, and its outline, four a row."""
     figure, grid = _sheet(-(-len(images) // 4), 4, 12, 3.1, heading)
     for axes, image, mask, title in zip(grid.flat, images, inside, titles, strict=False):
-        picture = _to_hwc(image)
-        axes.imshow(np.where(mask[..., None], picture, picture // 4))
-        if not mask.all():
-            axes.contour(mask, levels=[0.5], colors=ORANGE, linewidths=1.2)
+        _draw_inside(axes, image, mask)
         axes.set_title(title, fontsize=9, color=INK)
     return figure
+
+
+def plot_straightened(
+    images: Pictures,
+    straight: Pictures,
+    inside: NDArray[np.bool_],
+    titles: Sequence[str],
+    heading: str,
+) -> Figure:
+    """Plot a sheet of pictures as they come, (N, 3, S, S) uint8, each beside itself without the
+    distortion of its lens, which is dark outside of where is looked at, (N, S, S) bool; two pairs a
+    row."""
+    row = 3 * images.shape[-2] / images.shape[-1] + TITLE_INCHES
+    figure, grid = _sheet(-(-len(images) // 2), 4, 12, row, heading)
+    shown = zip(images, straight, inside, titles, strict=True)
+    for index, (image, without, mask, title) in enumerate(shown):
+        first, second = grid[index // 2, index % 2 * 2 : index % 2 * 2 + 2]
+        first.imshow(_to_hwc(image))
+        _draw_inside(second, without, mask)
+        for axes, what in ((first, "as it comes"), (second, "as it is seen")):
+            axes.set_title(f"{title} {what}".strip(), fontsize=9, color=INK)
+    return figure
+
+
+def _draw_inside(axes: Axes, image: Pictures, mask: NDArray[np.bool_]) -> None:
+    picture = _to_hwc(image)
+    axes.imshow(np.where(mask[..., None], picture, picture // 4))
+    if not mask.all():
+        axes.contour(mask, levels=[0.5], colors=ORANGE, linewidths=1.2)
 
 
 def plot_reconstructions(

@@ -20,6 +20,7 @@ from reconad_plugin.detector.detector import Detector, Scores, Witness
 from reconad_plugin.detector.fusion import LEAST_IMAGES
 from reconad_plugin.detector.torch_engine import TorchEngine, network_of
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
+from reconad_plugin.images.lens import limits_with
 from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
@@ -59,14 +60,14 @@ def fit_detector(
     """Train a detector from scratch, or fine-tune one.
 
     Args:
-        images: normal images; the judge's part is not touched here.
+        images: normal images as they come; the judge's part is not touched here.
         product: model, size, rates and seed.
         training: steps, budget, learning rate, variations; textures in a folder of this machine.
         base: start from this detector's weights instead of random ones.
         foundation: what the model is to stand on, of any size, instead of learning that first; a
             base has its own.
         options: device, precision, checkpoints, progress.
-        region: where to look; everywhere where None. Its union is learnt and calibrated on.
+        region: where to look in them; everywhere where None. Its union is learnt and calibrated on.
 
     Raises:
         NotEnoughImagesError: fewer training images than the product asks for, or too few to
@@ -79,6 +80,28 @@ def fit_detector(
     for name in (product.model, product.witness):
         if region is not None and name and model_spec(name).is_of_whole_pictures:
             raise ConfigError(f"{name} is of whole pictures; got it with a region: leave one out")
+    lens, seen = images.lens, region
+    if lens is not None and region is not None:
+        seen = lens.straighten_region(region)
+    detector, report = _fit_both(
+        images.straight, product, training, base, foundation, options, seen
+    )
+    limits = limits_with(lens, detector.limits)
+    detector = replace(detector, lens=lens, region=region, limits=limits)
+    shown = images.calibration if len(images.calibration) else images.train
+    return detector.with_self_test(shown[0].numpy()), report
+
+
+def _fit_both(
+    images: NormalImages,
+    product: ProductSettings,
+    training: TrainingSettings,
+    base: Detector | None,
+    foundation: FoundationNetwork | None,
+    options: RunOptions,
+    region: Region | None,
+) -> tuple[Detector, TrainingReport]:
+    """Train the networks of a product on images as they are seen, and calibrate them together."""
     beside = product.of_witness
     held_out = len(images.calibration)
     is_cross_fitted = base is None and model_spec(product.model).is_cross_fitted
@@ -108,8 +131,7 @@ def fit_detector(
         detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
     detector = replace(detector, light_levels=_light_levels(images.train, normal, product))
-    shown = images.calibration if len(images.calibration) else images.train
-    return detector.with_self_test(shown[0].numpy()), report
+    return detector, report
 
 
 def _fit(
@@ -248,7 +270,7 @@ def _light_levels(
             normal.as_they_come.map_maxima,
         )
     except NotEnoughImagesError as error:
-        warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=3)
+        warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=4)
         return None
 
 

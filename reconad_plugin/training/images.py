@@ -1,10 +1,12 @@
 """The normal images of a training by what they are for, and how often each is seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
+import torch
 from torch import Tensor
 
+from reconad_plugin.images.lens import Lens
 from reconad_plugin.simulation.defects import DefectCuts
 
 
@@ -25,6 +27,18 @@ class NormalImages:
     calibration_positions: tuple[str, ...] = ()
     # of pictures that are not normal: what fills the anomalies that are simulated on these
     defects: DefectCuts | None = None
+    lens: Lens | None = None  # that they were taken through; None: as if it were straight
+
+    @property
+    def straight(self) -> "NormalImages":
+        """The same images without the distortion of their lens."""
+        if (lens := self.lens) is None:
+            return self
+        train, calibration = (
+            torch.from_numpy(lens.straighten(each.numpy()))
+            for each in (self.train, self.calibration)
+        )
+        return replace(self, train=train, calibration=calibration, lens=None)
 
     @property
     def positions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

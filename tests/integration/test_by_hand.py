@@ -12,7 +12,9 @@ from PIL import Image
 from mlflow_models.flavor import load_model
 from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import read_training_images
+from reconad_plugin.images.lens_file import parse_lens
 from tests.command_line import run
+from tests.lens_files import lens_file
 from tests.world import NARROW
 
 FIGURES = {
@@ -161,12 +163,15 @@ def test_simulation_writes_a_sheet(desk: Path, parts: Path) -> None:
         assert min(sheet.size) > 400
 
 
-def test_a_region_is_shown_and_travels_with_the_version(desk: Path, parts: Path) -> None:
-    """A version keeps where it looks, and so does its fine-tuning; holes elsewhere are told."""
+def test_region_and_lens_are_shown_and_travel_with_the_version(desk: Path, parts: Path) -> None:
+    """A version keeps where it looks and through which lens, and so does its fine-tuning; holes
+    elsewhere are told."""
     mask = np.zeros((SIDE_PX, 60), np.uint8)
     mask[26:, :] = 255
     save(desk / "below.png", mask)
-    there = ("--data", parts, "--region", "below.png")
+    calibration = lens_file(6 * 60, 6 * SIDE_PX)
+    (desk / "camera.yml").write_text(calibration)
+    there = ("--data", parts, "--region", "below.png", "--lens", "camera.yml")
     size = ("--image-size", 32, "--width", NARROW, "--steps", 150, "--learning-rate", 0.003)
 
     sheet = run("regions", *there, "--out", "looked-at", "--image-size", 32)
@@ -174,18 +179,22 @@ def test_a_region_is_shown_and_travels_with_the_version(desk: Path, parts: Path)
         "train", *there, "--product", "below", "--model", "ae", *size, "--json", "below.json"
     )
     assert (sheet.returncode, ended.returncode) == (0, 0), sheet.stderr + ended.stderr
+    (desk / "camera.yml").unlink()  # a version needs it no more
     uri = str(read(desk, "below.json")["model_uri"])
     evaluated = run("evaluate", uri, "--data", parts, "--json", "outside.json")
     tuned = run("finetune", uri, "--data", parts, "--steps", 2)
     again = run("evaluate", tuned.stdout.splitlines()[-1], "--data", parts, "--json", "tuned.json")
 
-    assert sheet.stdout.splitlines()[0] == "46.9 % of the picture count"
+    shown = "46.9 % of the picture count; the lens's distortion is taken out"
+    assert sheet.stdout.splitlines()[0] == shown
     with Image.open(desk / "looked-at" / "regions.png") as picture:
         assert min(picture.size) > 400
     assert "6 of 6 defects lie outside the region" in evaluated.stderr
     assert "6 of 6 defects lie outside the region" in again.stderr
     found = read(desk, "outside.json")
     assert (found["pixel_AUROC"], found["images"]) == (None, {"good": 6, "hole": 6})
+    detectors = [load_model(each) for each in (uri, tuned.stdout.splitlines()[-1])]
+    assert detectors[0].lens == detectors[1].lens == parse_lens(calibration.encode(), "camera.yml")
 
 
 def test_a_version_is_exported_to_an_engine(

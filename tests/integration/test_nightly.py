@@ -35,9 +35,11 @@ from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.night_record import NORMAL
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.store.cache import ContentCache
+from reconad_plugin.store.lens import read_lens
 from reconad_plugin.store.objects import ObjectStore
 from tests.command_line import run
 from tests.factory import Factory, normal_picture, to_png, with_scratch
+from tests.lens_files import lens_file
 from tests.world import (
     DIMMED,
     EMPTY_AFTER,
@@ -294,6 +296,11 @@ def test_a_region_of_the_bucket_is_learnt_and_judged_in(
     assert not changed[..., middle:, :].any()
     assert ended.stdout.splitlines() == ["50.0 % of the picture count", f"{tmp_path}/regions.png"]
     assert not opened.objects_beside()
+    (tmp_path / "camera.yml").write_text(lens_file(640, 480))
+    settings = opened.settings.model_copy(update={"lens": str(tmp_path / "camera.yml")})
+    through = training_job(replace(opened, settings=settings), TRAINED, TrainingSettings())
+    assert through.lens == read_lens(settings.lens)
+    assert through.fingerprint not in (job.fingerprint, before.fingerprint)
 
 
 def test_late_files_of_a_closed_night_train_nothing(forked: Callable[..., Factory]) -> None:

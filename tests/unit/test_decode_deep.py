@@ -9,6 +9,8 @@ from PIL import Image
 
 from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import decode_image
+from reconad_plugin.images.limits import ImageLimits
+from reconad_plugin.images.size import ImageSize
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by the number of channels
 OPAQUE = 65535
@@ -112,3 +114,18 @@ def test_values_below_zero_are_refused(encode):
         decode_image(encode(Image.fromarray(signed), "TIFF"))
 
     assert raised.value.reason == "unscaled"
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"limits": ImageLimits(shape=(320, 200))}, id="with a lens"),
+        pytest.param({"smallest": ImageSize(10, 16)}, id="to be made smaller"),
+    ],
+)
+def test_they_are_refused_also_where_their_orientation_is_looked_for(write, channels, how):
+    """Pillow loads a PNG to find it, and then its file says no more how many bits it has."""
+    with pytest.raises(InvalidImageError) as error:
+        decode_image(write(speckled(12, channels)), **how)
+    assert error.value.reason == "unscaled"

@@ -1,5 +1,7 @@
 """What a training job is told from another by, and what a version of before is found by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from flows.jobs.training_job import (
 from mlflow_models.foundation import HASH_TAG, URI_TAG, Foundation
 from mlflow_models.registry import CAUSE_TAG
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
+from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
 
@@ -32,6 +35,7 @@ IMAGES = pd.DataFrame(
 )
 DEFECTS = IMAGES[:1].assign(sha256="3d", split="filling", beside="4c 5b")
 BOX = {"x": 0.1, "y": 0.2, "width": 0.5, "height": 0.5}
+LENS = Lens(64, 48, (50.0, 50.0), (31.5, 23.5), (-0.1, *[0.0] * 11), "ab")
 FOUNDATION = Foundation("models:/reconad-vq-metal/1", "abc", network=None)
 
 
@@ -76,6 +80,8 @@ def base(run_id="run", **tags):
         pytest.param({"image_size": ImageSize(80, 192)}, id="shape of the pictures"),
         pytest.param({"picture_size": ImageSize(208, 512)}, id="windows"),
         pytest.param({"region": Region({"": np.eye(4, dtype=np.bool_)})}, id="region"),
+        pytest.param({"lens": LENS}, id="lens"),
+        pytest.param({"lens": replace(LENS, sha256="cd")}, id="file of a lens"),
     ],
 )
 def test_what_decides_the_weights_decides_the_fingerprint(other):
@@ -94,6 +100,7 @@ def test_what_decides_the_weights_decides_the_fingerprint(other):
         pytest.param({"image_size": ImageSize.square(128)}, id="a shape that is square"),
         pytest.param({"training": TrainingSettings(steps=3, textures="copy")}, id="folder"),
         pytest.param({"settings": ProductSettings(regions=[BOX])}, id="boxes that are drawn"),
+        pytest.param({"settings": ProductSettings(lens="moved.yml")}, id="where a lens's file is"),
     ],
 )
 def test_nothing_else_does(other):
