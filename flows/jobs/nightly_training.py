@@ -131,12 +131,8 @@ def training_job(
         training=training,
         images=chosen.rows,
         sources=chosen.manifests,
-<<<<<<< HEAD
         load=partial(load_pixels, pictures, base is not None, cause, region),
-=======
-        load=partial(_load, pictures, base is not None, cause, region),
         lens=lens,
->>>>>>> lens
         textures=textures,
         fillings=_with_those_of(base, chosen.fillings.defects),
         base=start,

@@ -94,6 +94,7 @@ def recorded_job(
         foundation=jobs.named_foundation(product.settings) if base is None else None,
         cause=cause,
         region=learnt.region,
+        lens=learnt.lens,
         image_size=size,
         picture_size=whole,
     )

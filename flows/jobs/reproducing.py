@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -69,7 +69,7 @@ def reproduce(product: str, number: str, device: str | None = None) -> Reproduct
     found = recorded_job(opened, version, recorded, learnt)
     job, before = found.job, dict(recorded.environment)
     device = device or before.get("device", "cpu")
-    images = job.load()
+    images = replace(job.load(), lens=job.lens)
     precision = precision_of(before)
     with _threads(int(before.get("threads", torch.get_num_threads()))):
         now = describe_environment(device)
