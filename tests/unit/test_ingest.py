@@ -115,7 +115,7 @@ def test_the_last_try_of_a_night_is_known(monkeypatch, run, is_last):
         ingest.manifests, "build_manifest", lambda *args: asked.append(args[4]) or pd.DataFrame()
     )
     product = SimpleNamespace(
-        store=None, layout=None, cache=None, limits=None, manifest=lambda night: None,
+        store=None, layout=None, cache=None, intake_limits=None, manifest=lambda night: None,
         settings=ProductSettings(),
     )  # fmt: skip
 
