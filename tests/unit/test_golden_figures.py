@@ -217,8 +217,8 @@ def followed(tmp_path, monkeypatch):
     def ask(found, known, floor=0.95, night=7, number="3", threshold=0.3):
         settings = SimpleNamespace(golden_floor=floor)
         product = SimpleNamespace(
-            name="bolt", store=None, cache=None, layout=None, limits=None, intake_limits=None, part_of=None,
-            settings=settings,
+            name="bolt", store=None, cache=None, layout=None, limits=None, intake_limits=None,
+            part_of=None, settings=settings,
         )  # fmt: skip
         monkeypatch.setattr(golden_set, "read_golden_images", lambda *_: found)
         calibration = SimpleNamespace(image_threshold=threshold)
