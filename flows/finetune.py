@@ -11,7 +11,7 @@ from flows.promote import judge_once
 from flows.runtime.locks import TRAINING, one_at_a_time
 from flows.runtime.steps import fails_clearly
 from flows.train import choose_images, fit_and_register
-from mlflow_models import registry
+from mlflow_models.version_names import version_to_load
 from reconad_plugin.config.names import parse_night
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.ledger.eligibility import LEARNABLE, Status, status_of
@@ -46,7 +46,7 @@ def finetune(product: str, night: date, event_id: str = "") -> PromotionOutcome:
         raise ConfigError(_refusal(product, night, record, status))
     cause = record.cause
     get_run_logger().info("cause %s, event %s", cause, event_id or "none")
-    base = registry.version_to_load(product, record.model_version)  # the one that served the night
+    base = version_to_load(product, record.model_version)  # the one that served the night
     settings = opened.settings.finetune
     if cause == LIGHT:
         settings = settings.model_copy(update={"light_augmentation": True})

@@ -25,7 +25,6 @@ from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_models.own_wheel import NAME, own_wheel
-from mlflow_models.registry import check_weights, version_at
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
@@ -36,6 +35,7 @@ from mlflow_models.serving.pyfunc import (
 )
 from mlflow_models.serving.start import Origin, serve
 from mlflow_models.serving.version import ServedVersion
+from mlflow_models.version_names import check_weights, version_at
 from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.engine_files import needs_torch

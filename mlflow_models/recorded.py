@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from mlflow_models import registry
-from mlflow_models.server import open_client, outage
-from mlflow_models.tracking import images_of_run, sources_of
+from mlflow_models.server import open_client, unless_absent
+from mlflow_models.tracking import images_of_run, sources_of_run
 from reconad_plugin.errors import ModelFormatError
 
 NO_BASE = "none"
@@ -47,19 +46,16 @@ def read_recorded(version: registry.Version) -> RecordedTraining:
         ModelFormatError: its run is gone, or has no list of images.
         PlatformError: MLflow does not answer.
     """
-    try:
-        run = open_client().get_run(version.run_id)
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise outage(error) or error from None
+    run = unless_absent(partial(open_client().get_run, version.run_id))
+    if run is None:
         raise ModelFormatError(
             f"what a version learnt from stands in the run that trained it; that of {version.uri}, "
             f"{version.run_id}, is gone: nothing tells it any more"
-        ) from None
+        )
     return RecordedTraining(
         params=run.data.params,
         metrics=run.data.metrics,
-        sources=sources_of(version),
+        sources=sources_of_run(run),
         images=images_of_run(version.run_id, version.uri),
         environment=json.loads(run.data.tags.get(registry.ENVIRONMENT_TAG, "{}")),
     )

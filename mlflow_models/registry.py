@@ -1,19 +1,17 @@
 """Versions and aliases: which model serves, which challenges, and why."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, cast
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from mlflow_models.server import open_client, outage
+from mlflow_models.server import open_client, outage, unless_absent
 from reconad_plugin.errors import ConfigError, NoChampionError
-from reconad_plugin.images.names import as_text
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger import history
 from reconad_plugin.ledger.history import VersionFacts
@@ -52,8 +50,6 @@ THRESHOLD_TAG: Final = "reconad.threshold"  # what persons set, oldest first
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", history.REJECTED, "rolled_back"
 PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
 
-_OF_VERSION: Final = re.compile(r"models:/+([^/@]+)(?:/(\d+)|@([^/@]+))/?")
-
 
 @dataclass(frozen=True)
 class Version:
@@ -63,6 +59,12 @@ class Version:
     uri: str  # `models:/reconad-<product>/<number>`
     tags: dict[str, str]  # what reconad noted on it
     run_id: str  # the run that trained it
+
+    @classmethod
+    def of(cls, entry: ModelVersion) -> "Version":
+        """Return the version that an entry of the registry is."""
+        number = str(entry.version)
+        return cls(number, f"models:/{entry.name}/{number}", dict(entry.tags), entry.run_id)
 
     @property
     def night(self) -> str:
@@ -197,100 +199,13 @@ def version(product: str, number: str) -> Version:
     Raises:
         ConfigError: there is no such version.
     """
-    try:
-        return _version(open_client().get_model_version(model_name(product), number))
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise outage(error) or error from None
+    client, name = open_client(), model_name(product)
+    entry = unless_absent(partial(client.get_model_version, name, number))
+    if entry is None:
         raise ConfigError(
-            f"a version must be one of {model_name(product)}; got {number}: "
-            f"see `reconad status {product}`"
-        ) from None
-
-
-def version_to_load(product: str, number: str) -> Version:
-    """Return a version that can be loaded, by its number.
-
-    Raises:
-        ConfigError: there is no such version, or ``reconad clean`` removed its weights.
-    """
-    return check_weights(version(product, number))
-
-
-def check_weights(found: Version) -> Version:
-    """Return a version that can be loaded.
-
-    Raises:
-        ConfigError: ``reconad clean`` removed its weights.
-    """
-    if found.has_weights:
-        return found
-    raise ConfigError(
-        f"a version needs its weights to see pictures; `reconad clean` removed those of "
-        f"{found.uri}, which was {found.state}: take another one, or delete it in MLflow and train "
-        "it again"
-    )
-
-
-def number_of(model_uri: str) -> str:
-    """Return the number of the version behind ``models:/<name>/<number>`` or ``..@<alias>``."""
-    name, is_alias, which = re.split("([@/])", model_uri.removeprefix("models:/"), maxsplit=1)
-    if is_alias == "/":
-        return which
-    return str(open_client().get_model_version_by_alias(name, which).version)
-
-
-def named_version(product: str, text: str) -> Version:
-    """Return a version that can be loaded, by its number or its alias.
-
-    Raises:
-        ConfigError: it is neither, there is no such version, or it has no weights any more.
-        NoChampionError: no version has this alias.
-    """
-    return check_weights(find_named(product, text))
-
-
-def find_named(product: str, text: str) -> Version:
-    """Return a version by its number or its alias, also where it can no longer be loaded.
-
-    Raises:
-        ConfigError: it is neither, or there is no such version.
-        NoChampionError: no version has this alias.
-    """
-    if text in ALIASES:
-        found = version_by_alias(product, text)
-        if found is None:
-            raise NoChampionError(f"{model_name(product)} has no version {text}: give a "
-                                  f"number, see `reconad status {product}`")  # fmt: skip
-        return found
-    if not (text.isascii() and text.isdecimal()):
-        raise ConfigError(
-            f"a version must be a number, or one of {', '.join(ALIASES)}; got {text!r}: see "
-            f"`reconad status {product}`"
+            f"a version must be one of {name}; got {number}: see `reconad status {product}`"
         )
-    return version(product, str(int(text)))
-
-
-def version_at(model_uri: str) -> Version | None:
-    """Return the version behind ``models:/<name>/<number>`` or ``..@<alias>``; None where the URI
-    is another one, or leads to none.
-
-    Raises:
-        PlatformError: MLflow does not answer.
-    """
-    found = _OF_VERSION.fullmatch(model_uri)
-    if found is None or as_text(model_uri) != model_uri:
-        return None
-    name, number, alias = found.groups()
-    client = open_client()
-    try:
-        if alias is not None:
-            return _version(client.get_model_version_by_alias(name, alias))
-        return _version(client.get_model_version(name, number))
-    except MlflowException as error:
-        if (down := outage(error)) is not None:
-            raise down from None
-        return None
+    return Version.of(entry)
 
 
 def versions(product: str) -> list[Version]:
@@ -299,7 +214,7 @@ def versions(product: str) -> list[Version]:
         found = open_client().search_model_versions(f"name = '{model_name(product)}'")
     except MlflowException as error:
         raise outage(error) or error from None
-    return sorted((_version(entry) for entry in found), key=lambda entry: int(entry.number))
+    return sorted((Version.of(entry) for entry in found), key=lambda entry: int(entry.number))
 
 
 def is_registered(product: str, known: VersionFacts) -> bool:
@@ -342,7 +257,7 @@ def register(product: str, logged: ModelInfo, tags: Mapping[str, str]) -> Versio
     entry = client.create_model_version(
         name, logged.model_uri, logged.run_id, tags=dict(tags), model_id=logged.model_id
     )
-    return _version(entry)
+    return Version.of(entry)
 
 
 def set_tags(
@@ -395,14 +310,4 @@ def withdraw_challenger(product: str, numbers: Iterable[str | None]) -> None:
 
 
 def _registered_model(product: str) -> RegisteredModel | None:
-    try:
-        return open_client().get_registered_model(model_name(product))
-    except MlflowException as error:
-        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            return None
-        raise outage(error) or error from None
-
-
-def _version(entry: ModelVersion) -> Version:
-    number = str(entry.version)
-    return Version(number, f"models:/{entry.name}/{number}", dict(entry.tags), entry.run_id)
+    return unless_absent(partial(open_client().get_registered_model, model_name(product)))

@@ -1,7 +1,8 @@
 """MLflow's server: its address, and what to say when it does not answer."""
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import mlflow
@@ -17,6 +18,8 @@ from mlflow.utils.rest_utils import MlflowHostCreds, http_request
 from requests.exceptions import RequestException, RetryError
 
 from reconad_plugin.errors import PlatformError
+
+Found = TypeVar("Found")
 
 MOST_SAID: Final = 300  # characters of what a server says, which may be a page
 _OF_THE_CALLER: Final = tuple(
@@ -41,6 +44,20 @@ def open_client() -> MlflowClient:
         raise outage(error) or _refusal(
             error, "correct MLFLOW_TRACKING_URI, or install what it needs"
         ) from None
+
+
+def unless_absent(call: Callable[[], Found]) -> Found | None:
+    """Return what a call to MLflow finds; None where MLflow says that there is no such thing.
+
+    Raises:
+        PlatformError: MLflow does not answer, or refuses.
+    """
+    try:
+        return call()
+    except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            return None
+        raise outage(error) or error from None
 
 
 def web_address() -> str | None:

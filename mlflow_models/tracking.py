@@ -16,6 +16,7 @@ import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import PandasDataset
+from mlflow.entities import Run
 from mlflow.models.model import ModelInfo
 
 from mlflow_models import flavor, registry
@@ -97,7 +98,12 @@ def run_of(model_uri: str) -> str:
 
 def sources_of(version: registry.Version) -> list[str]:
     """Return the addresses of the manifests that a version was trained on, oldest first."""
-    inputs = open_client().get_run(version.run_id).inputs.dataset_inputs
+    return sources_of_run(open_client().get_run(version.run_id))
+
+
+def sources_of_run(run: Run) -> list[str]:
+    """Return the same of the run that trained it."""
+    inputs = run.inputs.dataset_inputs
     return sorted(str(json.loads(each.dataset.source)["uri"]) for each in inputs)
 
 

@@ -70,9 +70,10 @@ def open_reviewed(name: str) -> ReviewedProduct:
 
 def _load_detector(product: str, version: str) -> Detector:
     """Load a version of a product, by its number; MLflow is imported and asked only now."""
-    from mlflow_models import flavor, registry
+    from mlflow_models import flavor
+    from mlflow_models.version_names import version_to_load
 
-    return flavor.load_model(registry.version_to_load(product, version).uri)
+    return flavor.load_model(version_to_load(product, version).uri)
 
 
 def _open_trial(product: Product) -> Trial:

@@ -11,6 +11,7 @@ from flows.commands.options import ThresholdOptions
 from flows.jobs.product import open_product
 from flows.jobs.threshold import open_trial
 from mlflow_models import registry
+from mlflow_models.version_names import named_version
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.gate.threshold_trial import Trial, Tried, try_threshold
 from reconad_plugin.ledger.threshold_setting import ThresholdSetting, in_force
@@ -30,7 +31,7 @@ def run(options: ThresholdOptions) -> None:
             "reconad threshold --help"
         )
     product, number = open_product(options.product), options.version
-    version = registry.named_version(product.name, number)
+    version = named_version(product.name, number)
     is_set = options.set is not None or options.calibrated
     if is_set:
         at = datetime.now(UTC).isoformat(timespec="seconds")

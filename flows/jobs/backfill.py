@@ -9,7 +9,8 @@ from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.night_report import dashboard_run
 from flows.jobs.product import open_product
 from flows.jobs.progress import night_bar
-from mlflow_models import flavor, registry
+from mlflow_models import flavor
+from mlflow_models.version_names import version_to_load
 from reconad_plugin.errors import ConfigError
 
 
@@ -52,7 +53,7 @@ def backfill(product: str, first: date = date.min, last: date = date.max) -> Bac
     @cache
     def threshold_of(number: str) -> float | None:
         try:
-            version = registry.version_to_load(product, number)
+            version = version_to_load(product, number)
         except ConfigError:  # somebody deleted it
             return None
         return float(flavor.load_calibrated(version.uri).calibration.image_threshold)

@@ -16,6 +16,7 @@ from flows.jobs.engine_beside import ENGINES_TAG
 from flows.jobs.learnt_images import fetch_image
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import read_training_images, run_of, tags_of
+from mlflow_models.version_names import number_of
 from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.engine import engine_kind
 from reconad_plugin.detector.engine_export import (
@@ -98,7 +99,7 @@ def _save(job: ExportJob, detector: Detector, engines: Path, product: str | None
         flavor.save_model(detector, str(job.out), metadata=tags, engines=engines)
     if not job.registers or product is None:
         return None
-    tags[EXPORTED_FROM_TAG] = registry.number_of(job.model_uri)
+    tags[EXPORTED_FROM_TAG] = number_of(job.model_uri)
     run_id = run_of(job.model_uri)  # its list of images is that of the new version too
     info = flavor.log_model(detector, metadata=tags, engines=engines, run_id=run_id)
     return registry.register(product, info, tags).uri

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from flows.jobs.product import Product
 from mlflow_models import alias_log, flavor, registry
 from mlflow_models.tracking import filled_from, log_verdict, trained_on
+from mlflow_models.version_names import version_to_load
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import NoChampionError, NotEnoughImagesError
 from reconad_plugin.gate.comparison import disagreements
@@ -107,7 +108,7 @@ def choose_contenders(
         NoChampionError: there is no challenger to judge.
     """
     if version is not None:
-        named = registry.version_to_load(product, str(version)).number
+        named = version_to_load(product, str(version)).number
         if named == registry.number_by_alias(product, registry.CHAMPION):
             return PromotionOutcome(registry.PROMOTED, named)  # another challenger goes on waiting
         registry.challenge(product, named)

@@ -1,6 +1,6 @@
 """What a version learnt from: its manifests, their objects, and the versions before it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +9,7 @@ from flows.jobs.learnt_objects import learnt_objects
 from flows.jobs.product import Product
 from mlflow_models import registry
 from mlflow_models.recorded import RecordedTraining, read_recorded
+from mlflow_models.version_names import find_named
 from reconad_plugin.errors import ModelFormatError
 
 
@@ -58,7 +59,7 @@ def trace_version(product: Product, number: str) -> VersionLineage:
         NoChampionError: no version has this alias.
         ModelFormatError: nothing is noted of its training.
     """
-    named = registry.find_named(product.name, number)
+    named = find_named(product.name, number)
     recorded = read_recorded(named)
     bases, lost = _bases_of(recorded, registry.versions(product.name))
     objects = learnt_objects(product, recorded.images)
@@ -70,26 +71,15 @@ def _bases_of(
 ) -> tuple[list[registry.Version], str | None]:
     """Follow a version to those that it goes back to, the nearest first; and name the one that is
     gone, if one is."""
-    found, lost = list[registry.Version](), None
-    for base, name in _bases(recorded, versions):
-        if base is None:
-            lost = name
-        else:
-            found.append(base)
-    return found, lost
-
-
-def _bases(
-    recorded: RecordedTraining, versions: Sequence[registry.Version]
-) -> Iterator[tuple[registry.Version | None, str]]:
-    left = list(versions)
+    found, left = list[registry.Version](), list(versions)
     while recorded.base is not None:
         base = next(filter(recorded.is_base, left), None)
-        yield base, recorded.base
         if base is None:
-            return
+            return found, recorded.base
+        found.append(base)
         left.remove(base)  # so that no damaged record leads round in a circle
         try:
             recorded = read_recorded(base)
         except ModelFormatError:  # its run is gone: nothing tells what it started from
-            return
+            break
+    return found, None

@@ -11,6 +11,7 @@ import pandas as pd
 
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
+from mlflow_models.version_names import version_to_load
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.score_table import score_table
 from reconad_plugin.errors import ConfigError
@@ -95,7 +96,7 @@ def choose_scorer(
         if number is None or number in ledger.history.rolled_back:
             continue
         with suppress(ConfigError):  # somebody deleted it
-            return registry.version_to_load(product.name, number)
+            return version_to_load(product.name, number)
     return registry.champion(product.name)
 
 

@@ -26,6 +26,7 @@ from flows.jobs.nightly_training import (
 from flows.jobs.product import Product
 from mlflow_models import flavor, registry
 from mlflow_models.recorded import RecordedTraining
+from mlflow_models.version_names import check_weights
 from reconad_plugin.config.product import FinetuneSettings, ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
@@ -165,7 +166,7 @@ def _base_of(product: str, recorded: RecordedTraining) -> jobs.BaseVersion | Non
             f"a fine-tuned version is trained again from the one that it started from; version "
             f"{recorded.base} of {registry.model_name(product)} is gone: nothing can stand for it"
         )
-    base = registry.check_weights(found)
+    base = check_weights(found)
     load = partial(flavor.load_calibrated, base.uri, engine=TORCH)
     return jobs.BaseVersion(base.number, base.run_id, base.tags, load)
 

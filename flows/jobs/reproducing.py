@@ -14,6 +14,7 @@ from flows.jobs.progress import progress_bar
 from flows.jobs.recorded_job import recorded_job
 from mlflow_models import flavor, registry
 from mlflow_models.recorded import RecordedTraining, read_recorded
+from mlflow_models.version_names import named_version
 from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.detector.compared import WeightDifferences, compare_weights
 from reconad_plugin.detector.detector import TORCH, Detector
@@ -63,8 +64,8 @@ def reproduce(product: str, number: str, device: str | None = None) -> Reproduct
         NotEnoughImagesError: images that it learnt from cannot be had any more.
     """
     opened = open_product(product)
-    version = registry.named_version(product, number)
-    learnt = flavor.load_calibrated(registry.check_weights(version).uri, engine=TORCH)
+    version = named_version(product, number)
+    learnt = flavor.load_calibrated(version.uri, engine=TORCH)
     recorded = read_recorded(version)
     found = recorded_job(opened, version, recorded, learnt)
     job, before = found.job, dict(recorded.environment)

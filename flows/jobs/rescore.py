@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flows.jobs.product import Product, open_product
 from mlflow_models import flavor, registry
 from mlflow_models.tracking import trained_on
+from mlflow_models.version_names import named_version, version_to_load
 from reconad_plugin.detector.answer import scale_map
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import CHUNK_PIXELS
@@ -171,7 +172,7 @@ def open_rescoring(product: str, version: str, first: date, last: date) -> Resco
         NoChampionError: no version has this alias.
     """
     opened = open_product(product)
-    chosen = registry.named_version(product, version)
+    chosen = named_version(product, version)
     nights = [night for night in opened.known_nights() if first <= night <= last]
     if not nights:
         raise ConfigError(
@@ -184,7 +185,7 @@ def open_rescoring(product: str, version: str, first: date, last: date) -> Resco
     @cache
     def threshold_of(number: str) -> float | None:
         try:
-            loaded = registry.version_to_load(product, number)
+            loaded = version_to_load(product, number)
             return _only_threshold(flavor.load_calibrated(loaded.uri))
         except ConfigError:  # somebody deleted it
             return None

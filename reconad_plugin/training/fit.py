@@ -80,28 +80,15 @@ def fit_detector(
     for name in (product.model, product.witness):
         if region is not None and name and model_spec(name).is_of_whole_pictures:
             raise ConfigError(f"{name} is of whole pictures; got it with a region: leave one out")
-    lens, seen = images.lens, region
-    if lens is not None and region is not None:
-        seen = lens.straighten_region(region)
-    detector, report = _fit_both(
-        images.straight, product, training, base, foundation, options, seen
-    )
-    limits = limits_with(lens, detector.limits)
-    detector = replace(detector, lens=lens, region=region, limits=limits)
     shown = images.calibration if len(images.calibration) else images.train
-    return detector.with_self_test(shown[0].numpy()), report
-
-
-def _fit_both(
-    images: NormalImages,
-    product: ProductSettings,
-    training: TrainingSettings,
-    base: Detector | None,
-    foundation: FoundationNetwork | None,
-    options: RunOptions,
-    region: Region | None,
-) -> tuple[Detector, TrainingReport]:
-    """Train the networks of a product on images as they are seen, and calibrate them together."""
+    if (lens := images.lens) is not None:  # all is learnt from straight pictures
+        seen = None if region is None else lens.straighten_region(region)
+        detector, report = fit_detector(
+            images.straight, product, training, base, foundation, options, seen
+        )
+        limits = limits_with(lens, detector.limits)
+        detector = replace(detector, lens=lens, region=region, limits=limits)
+        return detector.with_self_test(shown[0].numpy()), report
     beside = product.of_witness
     held_out = len(images.calibration)
     is_cross_fitted = base is None and model_spec(product.model).is_cross_fitted
@@ -131,7 +118,7 @@ def _fit_both(
         detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
     detector = replace(detector, light_levels=_light_levels(images.train, normal, product))
-    return detector, report
+    return detector.with_self_test(shown[0].numpy()), report
 
 
 def _fit(
@@ -270,7 +257,7 @@ def _light_levels(
             normal.as_they_come.map_maxima,
         )
     except NotEnoughImagesError as error:
-        warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=4)
+        warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=3)
         return None
 
 
