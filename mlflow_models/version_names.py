@@ -5,7 +5,8 @@ from typing import Final
 
 from mlflow.exceptions import MlflowException
 
-from mlflow_models.registry import ALIASES, Version, model_name, version, version_by_alias
+from mlflow_models import registry
+from mlflow_models.registry import ALIASES, Version, model_name
 from mlflow_models.server import open_client, outage
 from reconad_plugin.errors import ConfigError, NoChampionError
 from reconad_plugin.images.names import as_text
@@ -31,7 +32,7 @@ def find_named(product: str, text: str) -> Version:
         NoChampionError: no version has this alias.
     """
     if text in ALIASES:
-        found = version_by_alias(product, text)
+        found = registry.version_by_alias(product, text)
         if found is None:
             raise NoChampionError(f"{model_name(product)} has no version {text}: give a "
                                   f"number, see `reconad status {product}`")  # fmt: skip
@@ -41,7 +42,7 @@ def find_named(product: str, text: str) -> Version:
             f"a version must be a number, or one of {', '.join(ALIASES)}; got {text!r}: see "
             f"`reconad status {product}`"
         )
-    return version(product, str(int(text)))
+    return registry.version(product, str(int(text)))
 
 
 def version_to_load(product: str, number: str) -> Version:
@@ -50,7 +51,7 @@ def version_to_load(product: str, number: str) -> Version:
     Raises:
         ConfigError: there is no such version, or ``reconad clean`` removed its weights.
     """
-    return check_weights(version(product, number))
+    return check_weights(registry.version(product, number))
 
 
 def check_weights(found: Version) -> Version:
