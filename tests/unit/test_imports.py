@@ -12,18 +12,15 @@ ROOMS = {"flows": "prefect", "mlflow_models": "mlflow", "monitoring": "evidently
 HEAVY = ("torch", "mlflow", "evidently", "prefect")
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        pytest.param("reconad_plugin.config.settings", id="settings"),
-        pytest.param("reconad_plugin.networks.registry", id="registry of models"),
-        pytest.param("reconad_plugin.simulation.presets", id="presets of simulation"),
-        pytest.param("flows.commands.cli", id="command line"),
-    ],
-)
-def test_light_modules_import_nothing_heavy(module):
-    """Torch, MLflow, Evidently and Prefect are not imported before they are needed."""
-    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+def test_light_modules_import_nothing_heavy():
+    """Settings, the registry of models, presets of simulation and the command line import none of
+    torch, MLflow, Evidently and Prefect before they are needed."""
+    code = (
+        "import sys\n"
+        "import flows.commands.cli, reconad_plugin.config.settings\n"
+        "import reconad_plugin.networks.registry, reconad_plugin.simulation.presets\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
 
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
@@ -135,3 +132,14 @@ def _imported(node):
     if isinstance(node, ast.ImportFrom):
         return [node.module or ""]
     return [each.name for each in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_a_night_imports_no_torchvision():
+    """A night and its training do without what takes seconds to import and few models need."""
+    code = "import sys, flows.nightly, flows.promote; print('torchvision' in sys.modules)"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+
+    assert answer.stdout.strip() == "False"
