@@ -52,12 +52,20 @@ class TrainingSet:
 
     @classmethod
     def read(cls, product: Product, night: date, light_from: date | None = None) -> "TrainingSet":
-        """Read what may be used up to a night; see ``Ledger.training_images``."""
+        """Read what may be used up to a night, and of it what a training takes; see
+        ``Ledger.training_images`` and ``Ledger.covering``."""
         ledger = open_ledger_to_train(product).as_of(night)
         rows = ledger.training_images(product.settings.target_fpr, light_from)
         uri, layout = product.store.uri, product.layout
         manifests = {uri(layout.manifest(day)): ledger.manifests[day] for day in ledger.manifests}
-        rows = product.still_there(rows)
+        there, settings = product.still_there(rows), product.settings
+        rows = ledger.covering(there, settings.training_nights, settings.max_training_images)
+        if len(rows) < len(there):
+            _logger.info(
+                "%s: %d of %d images that may be learnt are taken, evenly of nights and positions; "
+                "see max_training_images and training_nights",
+                product.name, len(rows), len(there),
+            )  # fmt: skip
         rows = product.with_parts(rows.assign(uri=rows["key"].map(uri)))
         return cls(product, night, rows, manifests, choose_fillings(product, ledger))
 

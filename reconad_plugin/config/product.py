@@ -132,6 +132,8 @@ class ProductSettings(Frozen):
     # image_AUROC on the real golden defects, below which the champion is trained anew; None: never
     golden_floor: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     min_training_images: Annotated[int, Field(ge=2)] = 10
+    max_training_images: Annotated[int, Field(ge=100)] = 10_000  # evenly of nights and positions
+    training_nights: Annotated[int, Field(ge=0)] = 0  # that are learnt, the newest; 0: all
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
     calibrate_by: Literal["none", "light"] = "none"
     position_pattern: _Pattern | None = None

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 import pandas as pd
 
 from reconad_plugin.ledger import eligibility
+from reconad_plugin.ledger.coverage import cover_evenly, newest_nights
 from reconad_plugin.ledger.eligibility import NightImages, Status, Use, allows
 from reconad_plugin.ledger.golden_figures import GoldenFigures
 from reconad_plugin.ledger.history import FINETUNE, History
@@ -20,7 +21,14 @@ from reconad_plugin.ledger.manifest import (
     known_nights,
     read_manifest,
 )
-from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, WAITING, NightRecord, NightRecords
+from reconad_plugin.ledger.night_record import (
+    NORMAL,
+    REVIEW_COLUMNS,
+    WAITING,
+    NightRecord,
+    NightRecords,
+    is_one_of,
+)
 from reconad_plugin.ledger.read_back import unless_damaged
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
@@ -106,6 +114,13 @@ class Ledger:
         return eligibility.choose_training_images(
             accepted, self.golden, nights, self._reviewed(), target_fpr
         )
+
+    def covering(self, rows: pd.DataFrame, nights: int, most: int) -> pd.DataFrame:
+        """Choose, of images that may be learnt, those that a training takes: of so many nights, and
+        at most so many; see ``cover_evenly``."""
+        rows, reviewed = newest_nights(rows, nights), self._reviewed()
+        released = reviewed[reviewed["decision"] == NORMAL]
+        return cover_evenly(rows, is_one_of(rows, released), most).reset_index(drop=True)
 
     def fillings(self) -> pd.DataFrame:
         """Choose the defects of all nights that simulated anomalies may be filled from; see

@@ -303,6 +303,20 @@ def test_a_region_of_the_bucket_is_learnt_and_judged_in(
     assert through.fingerprint not in (job.fingerprint, before.fingerprint)
 
 
+def test_a_training_takes_so_many_images_of_so_many_nights(story: Story) -> None:
+    """The newest nights, evenly; what it takes is what it loads and what its version names."""
+    opened = open_product(story.product)
+    bounds = {"training_nights": 2, "max_training_images": 30}
+    bound = replace(opened, settings=opened.settings.model_copy(update=bounds))
+
+    rows = training_job(bound, LAST_QUIET, TrainingSettings()).images
+
+    taken = rows["night"].value_counts().to_dict()
+    assert set(taken) == {QUIET_TOO.isoformat(), LAST_QUIET.isoformat()}
+    assert rows["split"].value_counts().to_dict() == {TRAIN: 18, CALIBRATION: 6, JUDGE: 6}
+    assert len(TrainingSet.read(opened, LAST_QUIET).rows) > 100
+
+
 def test_late_files_of_a_closed_night_train_nothing(forked: Callable[..., Factory]) -> None:
     """What arrives after the first version was trained has no score to vouch for it."""
     factory = forked(TRAINED)
