@@ -4,9 +4,9 @@
     python benchmarks/training_turns.py --products 50 --nights 100 --seed 3
 
 The products ask at random for trainings that cannot wait or are merely due, for about as many
-minutes as the nights have; on some nights a lamp changes for a third of them. Trainings end sooner or
-later than they may, fail, or hang into the next nights. The dispatcher is missing on some nights,
-on others it is killed after a few starts and begins anew, or a second one runs for the same night.
+minutes as the nights have; on some nights a lamp changes for a third of them. Trainings end sooner
+or later than they may, fail, or hang into the next nights. Some nights have no dispatcher, on
+others it is killed after a few starts and begins anew, or a second one runs for the same night.
 
 Counted are the promises that are broken, by what was seen from outside: which training was started
 when, and what the products were told.
