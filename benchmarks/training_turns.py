@@ -47,7 +47,7 @@ class Counts:
         later_than_told: how many of these had no turn by then. Nights without dispatcher count not.
         overtaken: starts before a product that had asked more than seven nights earlier and fitted.
         twice_at_once: starts of a product while a training of it was at work.
-        twice_a_night: second trainings of a product for the same night.
+        twice_a_night: second turns of a product on the same night.
         over_the_minutes: starts for which no minutes were left.
         longest_wait_nights: of all, to the first turn or the next one.
         still_waiting: at the end.
@@ -141,7 +141,7 @@ class Factory:
                 turns.leave(product)
             elif run is not None:
                 self.notes[product] = turns.settle(product, run.is_well)
-                self.ended(product, index, run.is_well)
+                self.ended(product, index, not self.notes[product].is_open)
         for product in turns.at_work:
             self.start(product, index, now)
         return Night(self, index, turns)
@@ -179,8 +179,8 @@ class Factory:
 
     def check_start(self, product: str, index: int, left: float) -> None:
         """Count what a start breaks, by what is known from outside."""
-        if self.notes[product].tried == (FIRST_NIGHT + timedelta(index)).isoformat():
-            self.counts.twice_a_night += (product, self.notes[product].tried) not in self.runs
+        night = (FIRST_NIGHT + timedelta(index)).isoformat()
+        self.counts.twice_a_night += (product, night) in self.runs
         if min(self.notes[product].minutes, self.minutes) > left + 1e-3:
             self.counts.over_the_minutes += 1
         now = index * NIGHT_MINUTES
@@ -188,7 +188,7 @@ class Factory:
             if seen.asked + HEAD_START_NIGHTS >= self.watched[product].asked:
                 continue
             is_at_work = other in self.last and self.last[other].end > now
-            had_turn = self.notes[other].tried == (FIRST_NIGHT + timedelta(index)).isoformat()
+            had_turn = self.notes[other].tried == night
             if not is_at_work and not had_turn and self.notes[other].minutes <= left:
                 self.counts.overtaken += 1
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
-from reconad_plugin.ledger.wanted_training import WantedTraining
+from reconad_plugin.ledger.wanted_training import Need, WantedTraining
 
 ROUNDING: Final = 1e-6  # of minutes that were taken and given back
 
@@ -63,9 +63,11 @@ class TrainingTurns:
         del self._notes[product]
 
     def settle(self, product: str, is_done: bool) -> WantedTraining:
-        """Take in how a training of an earlier night has ended meanwhile."""
+        """Take in how a training of an earlier night has ended meanwhile. A drift of a later night
+        than that is another one, and waits on."""
         note = self._notes[product]
-        self._notes[product] = note.done() if is_done else note.behind(self.night)
+        is_another = note.need is Need.DRIFT and note.night > (note.tried or note.night)
+        self._notes[product] = note.behind(self.night) if is_another else self._ended(note, is_done)
         return self._notes[product]
 
     def choose(self) -> str | None:
@@ -90,8 +92,7 @@ class TrainingTurns:
         """
         del self.at_work[product]
         self._left += max(self._needs(product) - minutes, 0.0)
-        note = self._notes[product]
-        self._notes[product] = note.done() if is_done else note.behind(self.night)
+        self._notes[product] = self._ended(self._notes[product], is_done)
         return self._notes[product]
 
     def expect(self) -> dict[str, WantedTraining]:
@@ -117,6 +118,9 @@ class TrainingTurns:
         is_open = [product for product, note in self._notes.items() if note.is_open]
         waiting = [product for product in is_open if product not in self.at_work]
         return sorted(waiting, key=lambda product: (self._notes[product].rank or "", product))
+
+    def _ended(self, note: WantedTraining, is_done: bool) -> WantedTraining:
+        return note.done() if is_done else note.behind(self.night)
 
     def _take(self, product: str) -> None:
         self._left -= self._needs(product)

@@ -74,6 +74,12 @@ class WantedTraining:
             return self
         return replace(before, need=self.need, night=self.night, minutes=self.minutes)
 
+    def __str__(self) -> str:
+        if self.is_awaited:
+            return f"{self.need}, since {self.since}; it was started on {self.tried}"
+        soon = f"; its turn comes by {self.expected}" if self.expected else ""
+        return f"{self.need}, since {self.since}{soon}"
+
     def to_json(self) -> bytes:
         """Write it as JSON."""
         return json.dumps(asdict(self), indent=2, sort_keys=True).encode()

@@ -105,6 +105,18 @@ def test_a_training_of_an_earlier_night_is_settled_first():
     assert chosen(turns) == ["d", "c"]
 
 
+def test_a_drift_of_a_later_night_is_not_answered_by_a_training_before_it():
+    """What came of that nobody saw until now; what is merely due is answered by it."""
+    yesterday = TONIGHT - timedelta(1)
+    drift, due = asked(1, Need.DRIFT).started(yesterday), asked(1).started(yesterday)
+    turns = TrainingTurns(TONIGHT, 1000, {"a": drift, "b": due})
+
+    assert turns.settle("a", is_done=True).is_open
+    assert not turns.settle("b", is_done=True).is_open
+
+    assert chosen(turns) == ["a"]
+
+
 def test_a_note_keeps_its_turn_while_it_is_open():
     """Asked again for another reason it keeps since when and its rank; after it is done not."""
     before = asked(4)
