@@ -13,8 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ work_pool = "many"
 [night]
 at_once = {at_once}
 """
+PRODUCT: Final = "[products.{name}]\n"
 
 
 def measure(products: int, images: int, workers: int, folder: Path) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def measure(products: int, images: int, workers: int, folder: Path) -> dict[str,
     settings = folder / "reconad.toml"
     names = [f"part{number:03}" for number in range(products)]
     head = SETTINGS.format(bucket=BUCKET, folder=folder, at_once=workers)
-    settings.write_text(head + "".join(f"[products.{name}]\n" for name in names))
+    settings.write_text(head + "".join(PRODUCT.format(name=name) for name in names))
     with running_platform(folder / "state", BUCKET) as platform:
         os.environ |= {"RECONAD_CONFIG": str(settings), "RECONAD_HOME": str(CHECKOUT)}
         client = s3_client(platform.environment)
@@ -73,15 +73,13 @@ def _dispatched(names: list[str], workers: int) -> dict[str, Any]:
         subprocess.Popen([*command, "--limit", "1"], stdout=subprocess.DEVNULL)
         for _ in range(workers)
     ]
-    begun_s = time.monotonic()
     try:
         found = dispatch(NIGHT)
     finally:
         for each in started:
             each.terminate()
             each.wait()
-    wall_s = time.monotonic() - begun_s
-    work_s, start_s = _times()
+    work_s, start_s, wall_s = _times()
     return {
         "products": len(names),
         "workers": workers,
@@ -94,13 +92,15 @@ def _dispatched(names: list[str], workers: int) -> dict[str, Any]:
     }
 
 
-def _times() -> tuple[float, float]:
-    """Sum up, over all nightly runs, how long they worked and how long their processes started."""
+def _times() -> tuple[float, float, float]:
+    """Sum up, over all nightly runs, how long they worked and how long their processes started; and
+    how long it was from when the first was taken, with workers that are up, to the last end."""
     from prefect import get_client
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
     from prefect.client.schemas.objects import StateType
 
     work_s = start_s = 0.0
+    begun, ended = list[datetime](), list[datetime]()
     nightly = FlowFilter(name=FlowFilterName(any_=["nightly"]))
     with get_client(sync_client=True) as client:
         runs: list[Any] = []
@@ -111,11 +111,12 @@ def _times() -> tuple[float, float]:
                 "GET", "/flow_run_states/", params={"flow_run_id": str(run.id)}
             ).json()
             pending = [each for each in states if each["type"] == StateType.PENDING.value]
-            taken = min(each["timestamp"] for each in pending)
-            from_taken = run.start_time - type(run.start_time).fromisoformat(taken)
-            start_s += from_taken.total_seconds()
+            taken = datetime.fromisoformat(min(each["timestamp"] for each in pending))
+            start_s += (run.start_time - taken).total_seconds()
             work_s += (run.end_time - run.start_time).total_seconds()
-    return work_s, start_s
+            begun.append(taken)
+            ended.append(run.end_time)
+    return work_s, start_s, (max(ended) - min(begun)).total_seconds()
 
 
 def main() -> None:
