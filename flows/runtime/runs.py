@@ -23,7 +23,7 @@ from reconad_plugin.errors import PlatformError
 FINETUNE: Final = "finetune/on-drift"  # the deployment that fine-tunes any product
 ASK_EVERY_S: Final = 5.0
 HANGS_AFTER: Final = timedelta(hours=3)  # beyond what it may last
-STUCK_AFTER: Final = timedelta(hours=1)  # without one that works
+STUCK_AFTER: Final = timedelta(hours=2)  # without one that works: longer than most trainings
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def keep_busy(
             None where somebody deleted it.
 
     Raises:
-        PlatformError: for an hour no worker took any of them, or Prefect did not answer.
+        PlatformError: for two hours no worker took any of them, or Prefect did not answer.
     """
     in_flight = dict[UUID, Started]()
     idle_since = time.monotonic()
