@@ -21,6 +21,7 @@ from flows.jobs.judging import PromotionOutcome
 from flows.jobs.ledger import open_ledger, sync_history
 from flows.jobs.night_outcome import Action, ActionKind, NightOutcome
 from flows.jobs.product import Product, open_product
+from flows.jobs.wanted_trainings import want_none, want_training
 from flows.monitor import monitor
 from flows.runtime.events import emit
 from flows.runtime.locks import recover
@@ -41,6 +42,7 @@ from reconad_plugin.ledger.glance import note_glance
 from reconad_plugin.ledger.golden_figures import GOLDEN_FLOOR
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
+from reconad_plugin.ledger.wanted_training import Need
 
 MOST_CAUGHT_UP: Final = 7  # nights that one run makes up for; the next run goes on
 MOST_TRIED: Final = 21  # that it tries, where some fail
@@ -52,20 +54,27 @@ def _run_name() -> str:
 
 
 keep_history = step(**STORAGE_RETRIES)(sync_history)
+ask_for_training = step(**STORAGE_RETRIES)(want_training)
+ask_for_none = step(**STORAGE_RETRIES)(want_none)
 DRIFT_PAYLOAD: Final = ("night", "cause", "also", "evidence", "is_new", "since", "model_version")
 BY_ITSELF: Final = "The nights are as they were before the alarm: nothing is to be done."
 
 
 @flow(name="nightly", flow_run_name=_run_name)
 @fails_clearly
-def nightly(product: str, night: date | None = None) -> NightOutcome:
+def nightly(
+    product: str, night: date | None = None, asks: bool = False, is_scheduled: bool | None = None
+) -> NightOutcome:
     """Run one night of a product.
 
     Args:
         product: a product of the settings file.
         night: the night; a run without it takes the day before it was scheduled for, in the time
-            zone of its schedule, whose images are all in. It first catches up on nights that have
-            images and were never run.
+            zone of its schedule, whose images are all in.
+        asks: whether it asks for the training that is needed, and waits for its turn among all
+            products, instead of training at once.
+        is_scheduled: whether it first catches up on nights that have images and were never run, and
+            tells that it has ended; without it, where no night is given.
 
     Returns:
         What was taken in, what the watch said, and what was done.
@@ -75,21 +84,21 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
         StorageError: the bucket is not there, or access is refused.
     """
     opened = open_product(product)
-    is_scheduled = night is None
-    if night is None:
-        night = night_before_run()
-        catch_up(opened, night)
+    is_scheduled = night is None if is_scheduled is None else is_scheduled
+    night = night_before_run() if night is None else night
+    if is_scheduled:
+        catch_up(opened, night, asks)
     history = keep_history(opened, recover(product).versions)
     arrived = ingest(product, night)
     ledger, record = open_ledger(opened, history), None
     if history.founding_until is None:
-        action = begin(opened, ledger, night, _beside(opened, arrived["accepted"]))
+        action = begin(opened, ledger, night, _beside(opened, arrived["accepted"]), asks)
     elif ledger.history.is_closed(night):
         action = Action(ActionKind.TRAINED_BEFORE, remark=_too_late(ledger, night))
     else:
         record = monitor(product, night)
         emit_alarm(product, ledger, night, record)
-        action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]))
+        action = react(opened, ledger, night, record, _beside(opened, arrived["accepted"]), asks)
     note_glance(opened.store, opened.layout)
     show_on_dashboard()
     get_run_logger().info("night %s: %s", night, action)
@@ -98,7 +107,7 @@ def nightly(product: str, night: date | None = None) -> NightOutcome:
     return NightOutcome(night, **arrived, record=record, action=action)
 
 
-def catch_up(product: Product, tonight: date) -> None:
+def catch_up(product: Product, tonight: date, asks: bool = False) -> None:
     """Run the nights before tonight that have images and were never run, oldest first; one that
     fails stops no other. Those from before the first night that was run are named alone."""
     logger, missed = get_run_logger(), product.nights_never_run(before=tonight)
@@ -111,7 +120,7 @@ def catch_up(product: Product, tonight: date) -> None:
         missed = missed[1:]
         logger.info("night %s has images and was never run: it is run now", night)
         try:
-            nightly(product.name, night)
+            nightly(product.name, night, asks)
             done += 1
         except Exception as error:  # whatever it is, its own run has failed with it
             logger.error("night %s, which was never run before, failed: %s", night, error)
@@ -140,8 +149,10 @@ def _too_late(ledger: Ledger, night: date) -> str:
     return f"; {late} came after it: neither scored nor learnt" if late else ""
 
 
-def begin(product: Product, ledger: Ledger, night: date, beside: str = "") -> Action:
-    """Gather images before any version serves, then train and promote the first.
+def begin(
+    product: Product, ledger: Ledger, night: date, beside: str = "", asks: bool = False
+) -> Action:
+    """Gather images before any version serves, then train and promote the first, or ask for it.
 
     ``beside`` describes objects that lie where nobody looks.
     """
@@ -151,6 +162,8 @@ def begin(product: Product, ledger: Ledger, night: date, beside: str = "") -> Ac
         return Action(ActionKind.GATHERING, remark=f": {len(nights)} of {needed} nights{beside}")
     if nights[-1] != night:  # a version is of the nights that it saw, and closes no later one
         return Action(ActionKind.NO_IMAGES, remark=beside)
+    if asks:
+        return ask(product, night, Need.FIRST)
     outcome = train(product.name, night)
     held = still_waiting(product, [each.isoformat() for each in nights])
     return judged(ActionKind.TRAINED, outcome, held.remark)
@@ -161,28 +174,56 @@ def judged(kind: ActionKind, outcome: PromotionOutcome, remark: str = "") -> Act
     return Action(kind, outcome.kind, outcome.version, remark)
 
 
+def ask(product: Product, night: date, need: Need, remark: str = "") -> Action:
+    """Ask for a training, which waits for its turn among those of all products."""
+    ask_for_training(product, night, need)
+    return Action(ActionKind.TRAINING_WANTED, remark=f": {need}{remark}")
+
+
 def react(
-    product: Product, ledger: Ledger, night: date, record: NightRecord | None, beside: str = ""
+    product: Product,
+    ledger: Ledger,
+    night: date,
+    record: NightRecord | None,
+    beside: str = "",
+    asks: bool = False,
 ) -> Action:
-    """Act after the watch: emit drift, hold for a person, retrain when it is time, or nothing."""
+    """Act after the watch: emit drift, hold for a person, retrain when it is time or ask for it, or
+    nothing."""
     if record is None:
         return Action(ActionKind.NO_IMAGES, remark=beside)
     if record.is_alarm:
-        learnt = ledger.history.finetuned(night.isoformat(), record.cause)
-        if learnt is not None and registry.is_registered(product.name, learnt):  # run again
-            return Action(ActionKind.FINETUNED, learnt.state or "", learnt.number)
-        if not record.is_raised:
-            return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
-        content = record.to_dict()
-        payload = {name: content[name] for name in DRIFT_PAYLOAD}
-        emit(DRIFT_DETECTED, product.name, payload, cause=record.cause)
-        return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
-    if ledger.is_floor_to_answer(record):
-        remark = f"; champion {record.model_version}: {record.golden}"
+        return answer_alarm(product, ledger, night, record, asks)
+    is_below = ledger.is_floor_to_answer(record)
+    if not is_below and not ledger.is_retraining_due(night, product.settings.retrain_every_nights):
+        if asks:
+            ask_for_none(product)
+        return Action(ActionKind.NONE)
+    remark = f"; champion {record.model_version}: {record.golden}" if is_below else ""
+    if asks:
+        return ask(product, night, Need.GOLDEN_FLOOR if is_below else Need.DUE, remark)
+    if is_below:
         return judged(ActionKind.RETRAINED, train(product.name, night, GOLDEN_FLOOR), remark)
-    if ledger.is_retraining_due(night, product.settings.retrain_every_nights):
-        return judged(ActionKind.RETRAINED, train(product.name, night))
-    return Action(ActionKind.NONE)
+    return judged(ActionKind.RETRAINED, train(product.name, night))
+
+
+def answer_alarm(
+    product: Product, ledger: Ledger, night: date, record: NightRecord, asks: bool
+) -> Action:
+    """Emit drift, unless the alarm was learnt before or is only still open. What is to be learnt is
+    learnt by whom the event starts, or waits for its turn."""
+    learnt = ledger.history.finetuned(night.isoformat(), record.cause)
+    if learnt is not None and registry.is_registered(product.name, learnt):  # run again
+        return Action(ActionKind.FINETUNED, learnt.state or "", learnt.number)
+    if not record.is_raised:
+        return Action(ActionKind.ALARM_OPEN, remark=f" since {record.began}")
+    waits = asks and not record.is_holding  # then no automation may fine-tune at once
+    content = record.to_dict()
+    payload = {name: content[name] for name in DRIFT_PAYLOAD}
+    emit(DRIFT_DETECTED, product.name, payload, cause=None if waits else record.cause)
+    if waits:
+        return ask(product, night, Need.DRIFT)
+    return Action(ActionKind.HELD if record.is_holding else ActionKind.EVENT_SENT)
 
 
 def emit_alarm(product: str, ledger: Ledger, night: date, record: NightRecord | None) -> None:

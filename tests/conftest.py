@@ -42,6 +42,7 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
 )
 NEEDS_NO_STORY = (  # tests with servers that may have them in another process than the story's
     "test_auto.py",
+    "test_dispatch.py",
     "test_dsr_nightly.py",
     "test_ingest.py",
     "test_messages.py",

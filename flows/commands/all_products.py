@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands.json_file import write_json
-from flows.jobs.all_products import read_glances
+from flows.jobs.all_products import read_glances, read_waiting_trainings
 from reconad_plugin.ledger.glance import Glance
 
 WIDE: Final = 110  # columns of a terminal that has room for the bars
@@ -20,8 +20,10 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 
 def show_all(json: Path | None) -> None:
     """Print how all products stand, those that need a person first."""
-    glances = read_glances()
-    write_json({"products": [asdict(each) for each in glances]}, json)
+    glances, trainings = read_glances(), read_waiting_trainings()
+    content = {"products": [asdict(each) for each in glances]}
+    waiting = {product: asdict(wanted) for product, wanted in trainings.items()}
+    write_json(content | ({"trainings": waiting} if waiting else {}), json)
     console = Console()
     needing = [each for each in glances if each.needs_a_person]
     need = "needs" if len(needing) == 1 else "need"
@@ -33,6 +35,9 @@ def show_all(json: Path | None) -> None:
             console.print(
                 f"{each.product}: {each.error}", highlight=False, markup=False, soft_wrap=True
             )
+    for product, wanted in trainings.items():
+        said = f"{product} waits for a training: {wanted}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     if needing:
         console.print(f"look at one: reconad status {needing[0].product}", highlight=False)
 

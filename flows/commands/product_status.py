@@ -1,7 +1,7 @@
 """What a person sees of a product's versions: which one serves, which served before, and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import zip_longest
 from pathlib import Path
@@ -14,10 +14,12 @@ from rich.table import Table
 from flows.commands.json_file import write_json
 from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import open_product
+from flows.jobs.wanted_trainings import read_open_training
 from mlflow_models import alias_log, registry
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.threshold_setting import in_force
+from reconad_plugin.ledger.wanted_training import WantedTraining
 
 _OF_THE_WATCH: Final = "night is_alarm since cause also evidence expected_false_alarms golden"
 _OF_A_MOVE: Final = "version by instead_of reason is_open"
@@ -51,6 +53,7 @@ class ProductStatus:
     waiting: Mapping[str, int]  # night -> images of it that wait for a person
     moves: Sequence[alias_log.AliasMove]  # of the champion's alias, oldest first
     versions: Sequence[registry.Version]  # oldest first
+    training: WantedTraining | None = None  # that it waits for, where products share a night
 
     @property
     def model(self) -> str:
@@ -85,6 +88,7 @@ class ProductStatus:
                 }
                 for version in self.versions
             ],
+            **({} if self.training is None else {"training": asdict(self.training)}),
         }
 
 
@@ -99,7 +103,8 @@ def show_product(product: str, json: Path | None) -> None:
     console = Console()
     console.print(_serving_line(status), highlight=False, markup=False)
     of_the_night = [*watch_lines(status.watch), *golden_lines(status.watch)]
-    for line in [*threshold_lines(status), *of_the_night, *waiting_lines(status)]:
+    waiting = [*waiting_lines(status), *training_lines(status)]
+    for line in [*threshold_lines(status), *of_the_night, *waiting]:
         console.print(line, highlight=False, markup=False)
     served = Table("from", "to", "version", "why", title="Served")
     for move, end in status.served:
@@ -126,6 +131,7 @@ def read_status(product: str) -> ProductStatus:
         waiting=ledger.waiting_images(),
         moves=alias_log.moves(product),
         versions=registry.versions(product),
+        training=read_open_training(opened),
     )
 
 
@@ -184,6 +190,11 @@ def waiting_lines(status: ProductStatus) -> list[str]:
     shown = f"{', '.join(counts[:5])}{', ...' if len(counts) > 5 else ''}"
     line = f"images wait for a person: {shown}"
     return [f"{line} (reconad review {status.product} {next(iter(status.waiting))})"]
+
+
+def training_lines(status: ProductStatus) -> list[str]:
+    """Write which training the product waits for, and since when."""
+    return [] if status.training is None else [f"waits for a training: {status.training}"]
 
 
 def _how(move: alias_log.AliasMove) -> str:

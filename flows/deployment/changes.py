@@ -23,7 +23,7 @@ class Change:
     """What happens to one thing of Prefect's."""
 
     verb: Verb
-    kind: str  # work pool, deployment, block or automation
+    kind: str  # work pool, work queue, deployment, block or automation
     name: str
     make: Callable[[], object] = lambda: None  # returns the id of what it creates
     id: UUID | None = None  # of what is there before

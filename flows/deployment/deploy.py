@@ -15,6 +15,7 @@ from flows.deployment.deployments import (
     deployment_change,
     removed_deployments,
     work_pool_change,
+    work_queue_change,
 )
 from flows.deployment.targets import block_changes, silence_actions
 from flows.deployment.wanted import wanted_automations, wanted_deployments
@@ -50,6 +51,9 @@ def _deploy(client: SyncPrefectClient, settings: Settings, is_dry: bool) -> Iter
     blocks = block_changes(client, settings, os.environ)
     pool, folder = settings.deploy.work_pool, str(working_folder(os.environ))
     yield from _each_made([work_pool_change(client, pool)], is_dry)
+    if settings.night is not None and settings.dispatched:
+        queue = work_queue_change(client, pool, settings.night.trainings_at_once)
+        yield from _each_made([queue], is_dry)
     wanted = wanted_deployments(settings)
     ids = dict[str, UUID]()
     for each in wanted:

@@ -15,9 +15,10 @@ from prefect.utilities.importtools import import_object
 from prefect.workers.process import ProcessWorker
 
 from flows.deployment.changes import Change, Verb
-from flows.deployment.wanted import MADE, WantedDeployment
+from flows.deployment.wanted import MADE, TRAININGS, WantedDeployment
 
 PAGE: Final = 200
+DEFAULT_QUEUE: Final = "default"  # as Prefect makes it with each pool
 QUIET: Final = {"env": {"DO_NOT_TRACK": "true"}}
 
 
@@ -32,6 +33,20 @@ def work_pool_change(client: SyncPrefectClient, name: str) -> Change:
     return Change(Verb.KEEP, "work pool", name)
 
 
+def work_queue_change(client: SyncPrefectClient, pool: str, most: int) -> Change:
+    """Let so many trainings of a pool run at the same time, whoever starts them."""
+    make = partial(client.create_work_queue, TRAININGS, concurrency_limit=most, work_pool_name=pool)
+    title = f"{pool}/{TRAININGS}"
+    try:
+        found = client.read_work_queue_by_name(TRAININGS, work_pool_name=pool)
+    except ObjectNotFound:
+        return Change(Verb.CREATE, "work queue", title, make)
+    if found.concurrency_limit == most:
+        return Change(Verb.KEEP, "work queue", title)
+    change = partial(client.update_work_queue, found.id, concurrency_limit=most)
+    return Change(Verb.UPDATE, "work queue", title, change, found.id, ("concurrency_limit",))
+
+
 def deployment_change(
     client: SyncPrefectClient, wanted: WantedDeployment, pool: str, folder: str
 ) -> Change:
@@ -43,6 +58,10 @@ def deployment_change(
         found = client.read_deployment_by_name(wanted.name)
     except ObjectNotFound:
         found = None
+    if wanted.queue is not None:
+        fields["work_queue_name"] = wanted.queue
+    elif found is not None and found.work_queue_name == TRAININGS:  # products shared a night before
+        fields["work_queue_name"] = DEFAULT_QUEUE
 
     def make() -> object:
         return client.create_deployment(
@@ -105,7 +124,7 @@ def _fields(
 def _known_fields(found: DeploymentResponse) -> dict[str, Any]:
     limit = found.global_concurrency_limit
     names = "entrypoint description parameters parameter_openapi_schema enforce_parameter_schema"
-    names += " work_pool_name job_variables pull_steps tags"
+    names += " work_pool_name work_queue_name job_variables pull_steps tags"
     known = {name: getattr(found, name) for name in names.split()}
     return {**known, "concurrency_limit": None if limit is None else limit.limit}
 

@@ -12,12 +12,15 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 from flows.jobs.message import EVENTS
 from flows.runtime.events import CAUSE_LABEL
+from flows.runtime.runs import FINETUNE
 from reconad_plugin.config.event_names import DRIFT_DETECTED, NIGHT_ENDED
+from reconad_plugin.config.night import NightSettings
 from reconad_plugin.config.settings import Settings
 from reconad_plugin.ledger.eligibility import LEARNABLE
 
 MADE: Final = "made by reconad deploy"  # a tag of all that is made, and may be removed again
-FINETUNE: Final = "finetune/on-drift"
+DISPATCH: Final = "dispatch/all-products"
+TRAININGS: Final = "trainings"  # the work queue of trainings, where products share a night
 SEND: Final = "send-messages/to-people"
 PRETRAIN_BUDGET_S: Final = 3600
 ON_DRIFT: Final = "finetune-on-drift"  # as `prefect.yaml` names it
@@ -36,6 +39,7 @@ class WantedDeployment:
     cron: str | None = None
     timezone: str = "UTC"  # of the schedule
     most_runs: int | None = None  # at the same time; None: any number
+    queue: str | None = None  # of the work pool; None: whichever it has, by default Prefect's own
 
     @property
     def own_name(self) -> str:
@@ -51,8 +55,11 @@ def wanted_deployments(settings: Settings) -> list[WantedDeployment]:
             "flows.finetune.finetune",
             FINETUNE,
             "Fine-tune the champion after a drift whose cause is light or process.",
+            queue=_queue_of_trainings(settings),
         )
     )
+    if settings.night is not None and settings.dispatched:
+        found.append(_of_all(settings.night))
     found += _of_foundations(settings)
     if settings.notify:
         what = "Send the message about an event to all who want it."
@@ -61,18 +68,19 @@ def wanted_deployments(settings: Settings) -> list[WantedDeployment]:
 
 
 def _of_product(product: str, settings: Settings) -> list[WantedDeployment]:
-    chosen = settings.products[product]
-    hour, minute = chosen.nightly_at.split(":")
+    at, timezone = settings.clock_of(product)
+    is_dispatched = product in settings.dispatched
     parameters = {"product": product}
     nightly = WantedDeployment(
         "flows.nightly.nightly",
         f"nightly/{product}",
         "Take in, score, watch, learn when that is right, promote when proven.",
         parameters,
-        cron=f"{int(minute)} {int(hour)} * * *",
-        timezone=chosen.timezone,
+        cron=None if is_dispatched else _daily(at),
+        timezone=timezone,
         most_runs=1,
     )
+    queues = {"train": _queue_of_trainings(settings)}
     others = {
         "train": "Train from scratch, for instance after a review, and let the gate decide.",
         "promote": "Judge the challenger against the champion once more.",
@@ -81,10 +89,36 @@ def _of_product(product: str, settings: Settings) -> list[WantedDeployment]:
     return [
         nightly,
         *(
-            WantedDeployment(f"flows.{flow}.{flow}", f"{flow}/{product}", what, parameters)
+            WantedDeployment(
+                f"flows.{flow}.{flow}",
+                f"{flow}/{product}",
+                what,
+                parameters,
+                queue=queues.get(flow),
+            )
             for flow, what in others.items()
         ),
     ]
+
+
+def _of_all(night: NightSettings) -> WantedDeployment:
+    return WantedDeployment(
+        "flows.dispatch.dispatch",
+        DISPATCH,
+        "Run the night of all products that share one, then the trainings that fit into it.",
+        cron=_daily(night.nightly_at),
+        timezone=night.timezone,
+        most_runs=1,
+    )
+
+
+def _queue_of_trainings(settings: Settings) -> str | None:
+    return TRAININGS if settings.dispatched else None
+
+
+def _daily(at: str) -> str:
+    hour, minute = at.split(":")
+    return f"{int(minute)} {int(hour)} * * *"
 
 
 def _of_foundations(settings: Settings) -> list[WantedDeployment]:

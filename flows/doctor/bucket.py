@@ -6,7 +6,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from flows.jobs.product import Product
-from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.names import printable
 from reconad_plugin.store.arrivals import arrived_nights
@@ -15,6 +15,7 @@ from reconad_plugin.store.objects import ObjectStore
 
 MOST_LISTED: Final = 100  # objects of a night, of which the smallest is read
 TIME_OF_A_NIGHT: Final = timedelta(hours=3)  # with a training in it
+TIME_OF_A_SHARED_NIGHT: Final = timedelta(hours=20)  # of many products, which take turns
 PROBE: Final = b"reconad doctor may write here.\n"
 
 
@@ -35,16 +36,15 @@ def check_rights(store: ObjectStore, product: str) -> str:
     return f"list, read and write under {layout.root}"
 
 
-def nights_due(settings: ProductSettings, now: datetime) -> date:
-    """Return the day before which each night should have been run by now, by the product's clock.
-
-    Example:
-        >>> nights_due(ProductSettings(), datetime.fromisoformat("2026-05-02T01:00Z"))
-        datetime.date(2026, 5, 1)
-    """
-    hour, minute = map(int, settings.nightly_at.split(":"))
-    lasting = timedelta(hours=hour, minutes=minute) + TIME_OF_A_NIGHT
-    return (now.astimezone(ZoneInfo(settings.timezone)) - lasting).date()
+def nights_due(settings: Settings, product: str, now: datetime) -> date:
+    """Return the day before which each night of a product should have been run by now, by its
+    clock."""
+    at, timezone = settings.clock_of(product)
+    hour, minute = map(int, at.split(":"))
+    is_dispatched = product in settings.dispatched
+    lasting = TIME_OF_A_SHARED_NIGHT if is_dispatched else TIME_OF_A_NIGHT
+    until = now.astimezone(ZoneInfo(timezone)) - timedelta(hours=hour, minutes=minute)
+    return (until - lasting).date()
 
 
 def check_nights(product: Product, due: date) -> str:

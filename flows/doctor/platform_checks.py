@@ -39,8 +39,8 @@ def list_platform_checks(settings: Settings | None, now: datetime) -> Iterator[C
 def _of_settings(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("work pool", lambda: _check_pool(settings.deploy.work_pool))
     yield Check("deployments", lambda: check_deployments(settings))
-    for name, product in settings.products.items():
-        due = nights_due(product, now)
+    for name in settings.products:
+        due = nights_due(settings, name, now)
         yield Check(f"{name}: bucket", partial(_check_rights, settings, name))
         yield Check(f"{name}: experiment", partial(check_experiment, name))
         yield Check(f"{name}: last night", partial(_check_nights, name, due))

@@ -21,7 +21,9 @@ from reconad_plugin.errors import ConfigError, PlatformError
 MOST_NAMED: Final = 3
 # what of a thing in Prefect changes what runs, when, or who hears of it; `prefect.yaml` writes the
 # rest otherwise than `reconad deploy`, the actions of automations too
-WHAT_RUNS: Final = frozenset({"schedule", "parameters", "work_pool_name", "trigger", "address"})
+WHAT_RUNS: Final = frozenset(
+    ["schedule", "parameters", "work_pool_name", "work_queue_name", "trigger", "address"]
+)
 OF_ITS_OWN: Final = WHAT_RUNS | {"actions"}
 
 

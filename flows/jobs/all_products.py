@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 
+from flows.jobs.wanted_trainings import open_trainings, read_trainings
 from reconad_plugin.config.settings import load_settings
 from reconad_plugin.errors import DamagedRecordError, ReconadError, StorageError
 from reconad_plugin.ledger.glance import READERS, Glance, read_glance
+from reconad_plugin.ledger.wanted_training import WantedTraining
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 
@@ -55,6 +57,13 @@ def read_glances() -> list[Glance]:
         for each, layout in zip(found, layouts, strict=True)
     ]
     return sorted(glances, key=lambda each: (not each.error, not each.needs_a_person, each.product))
+
+
+def read_waiting_trainings() -> dict[str, WantedTraining]:
+    """Return product -> the training that it waits for, of those that share a night; who goes first
+    stands first."""
+    settings = load_settings()
+    return open_trainings(read_trainings(ObjectStore(settings.storage), settings.dispatched))
 
 
 def _read(store: ObjectStore, layout: ProductLayout) -> Glance | ReconadError:

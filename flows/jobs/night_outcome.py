@@ -18,6 +18,7 @@ class ActionKind(StrEnum):
     RETRAINED = "retrained"
     FINETUNED = "fine-tuned"
     FINETUNING_ENDED = "fine-tuning"
+    TRAINING_WANTED = "training wanted"
     EVENT_SENT = "drift event sent"
     HELD = "hold for review"
     ALARM_OPEN = "alarm open"

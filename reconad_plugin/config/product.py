@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pydantic
 from pydantic import (
@@ -11,11 +10,11 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    StringConstraints,
     ValidationInfo,
 )
 
 from reconad_plugin.config.base import Frozen, Positive
+from reconad_plugin.config.night import NightlyAt, TimeZone
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Box
 from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
@@ -35,14 +34,6 @@ def _known_model(name: str) -> str:
 
 def _known_preset(name: str) -> str:
     find_preset(name)
-    return name
-
-
-def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"timezone must be one such as 'Europe/Berlin'; got {name!r}") from None
     return name
 
 
@@ -121,12 +112,8 @@ class ProductSettings(Frozen):
     windows: bool = False  # whether pictures are also seen in windows of their own pixels
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
-    # when the day before is run, by the clock of the factory. Not from midnight to one: where
-    # summer time begins at midnight, that hour is planned for the day before
-    nightly_at: Annotated[str, StringConstraints(pattern="^(0[1-9]|1[0-9]|2[0-3]):[0-5][0-9]$")] = (
-        "02:00"
-    )
-    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    nightly_at: NightlyAt = "02:00"
+    timezone: TimeZone = "UTC"
     first_training_nights: Annotated[int, Field(ge=1)] = 3
     retrain_every_nights: Annotated[int, Field(ge=0)] = 0  # 0: only drift leads to learning
     # image_AUROC on the real golden defects, below which the champion is trained anew; None: never

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from reconad_plugin.config.base import Frozen, one_line
 from reconad_plugin.config.keep import KeepSettings
 from reconad_plugin.config.names import ProductName
+from reconad_plugin.config.night import NightSettings
 from reconad_plugin.config.notify import NotifySettings, TargetName
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import ConfigError
@@ -55,6 +56,7 @@ class Settings(Frozen):
     storage: StorageSettings
     monitoring: MonitoringSettings = MonitoringSettings()
     deploy: DeploySettings = DeploySettings()
+    night: NightSettings | None = None  # None: each product has a schedule of its own
     keep: KeepSettings = KeepSettings()
     notify: dict[TargetName, NotifySettings] = Field(default_factory=dict)
     products: dict[ProductName, ProductSettings]
@@ -67,6 +69,20 @@ class Settings(Frozen):
                     f"notify.{name}.products must be products of this file; got {unknown[0]!r}"
                 )
         return self
+
+    @property
+    def dispatched(self) -> list[str]:
+        """Products that share one night: where there is a section ``night``, those that set no
+        time of their own."""
+        own = {"nightly_at", "timezone"}
+        sharing = [name for name, each in self.products.items() if not own & each.model_fields_set]
+        return [] if self.night is None else sharing
+
+    def clock_of(self, name: str) -> tuple[str, str]:
+        """Return when a product's night is begun, ``HH:MM``, and in which time zone."""
+        own = self.products[name]
+        clock = self.night if self.night is not None and name in self.dispatched else own
+        return clock.nightly_at, clock.timezone
 
     def product(self, name: str) -> ProductSettings:
         """Return the settings of one product.

@@ -147,6 +147,11 @@ class ProductLayout:
         return self._own("glance.json")
 
     @property
+    def wanted_training(self) -> str:
+        """Name the note of the training that the product needs and waits for."""
+        return self._own("wanted_training.json")
+
+    @property
     def nights(self) -> str:
         """Prefix of all night records."""
         return self._own("nights/")

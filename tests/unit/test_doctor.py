@@ -19,7 +19,7 @@ from flows.commands import doctor
 from flows.deployment.changes import Change, Verb
 from flows.doctor import bucket, checks, machine, platforms
 from flows.doctor.findings import Check, Finding, run_checks
-from reconad_plugin.config.product import ProductSettings
+from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import PlatformError
 from reconad_plugin.store.arrivals import objects_beside
 from reconad_plugin.store.layout import ProductLayout
@@ -341,14 +341,28 @@ def test_a_package_that_does_not_import_is_named(package, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("now", "due"),
+    ("product", "now", "due"),
     [
-        pytest.param("2026-05-09T04:59+02:00", date(2026, 5, 8), id="tonight's may still run"),
-        pytest.param("2026-05-09T05:01+02:00", date(2026, 5, 9), id="it should have ended"),
+        pytest.param(
+            "gear", "2026-05-09T04:59+02:00", date(2026, 5, 8), id="tonight's may still run"
+        ),
+        pytest.param("gear", "2026-05-09T05:01+02:00", date(2026, 5, 9), id="it should have ended"),
+        pytest.param(
+            "bolt", "2026-05-09T23:29+09:00", date(2026, 5, 8), id="the shared night may still run"
+        ),
+        pytest.param(
+            "bolt", "2026-05-09T23:31+09:00", date(2026, 5, 9), id="the shared night has ended"
+        ),
     ],
 )
-def test_a_night_is_due_by_the_clock_of_its_product(now, due):
-    """Three hours after it was to begin."""
-    settings = ProductSettings(timezone="Europe/Berlin", nightly_at="02:00")
+def test_a_night_is_due_by_the_clock_of_its_product(product, now, due):
+    """Three hours after it was to begin; where many products take turns, twenty."""
+    settings = Settings.model_validate(
+        {
+            "storage": {"bucket": "factory"},
+            "night": {"nightly_at": "03:30", "timezone": "Asia/Tokyo"},
+            "products": {"gear": {"timezone": "Europe/Berlin"}, "bolt": {}},
+        }
+    )
 
-    assert bucket.nights_due(settings, datetime.fromisoformat(now)) == due
+    assert bucket.nights_due(settings, product, datetime.fromisoformat(now)) == due

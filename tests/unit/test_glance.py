@@ -1,7 +1,9 @@
 """How a product stands, in one small object, and all of them in one table."""
 
+import json
 import re
 from dataclasses import replace
+from datetime import date
 
 import pandas as pd
 import pytest
@@ -9,11 +11,13 @@ import pytest
 from flows.commands import all_products
 from flows.commands.all_products import show_all
 from flows.jobs import all_products as job
+from flows.jobs.wanted_trainings import keep_training
 from reconad_plugin.config.settings import Settings
 from reconad_plugin.errors import BucketNotFoundError, DamagedRecordError
 from reconad_plugin.ledger.glance import TREND_NIGHTS, Glance, read_glance, write_glance
 from reconad_plugin.ledger.history import History, VersionFacts
 from reconad_plugin.ledger.night_record import REVIEW_COLUMNS, WAITING
+from reconad_plugin.ledger.wanted_training import Need, WantedTraining
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.watch.cause import LIGHT
 from tests.fake_s3 import BUCKET, FakeS3, refusal, store_of
@@ -98,9 +102,10 @@ def test_a_damaged_note_says_what_to_do(content):
 def show(monkeypatch):
     """Shows all products of some names over a bucket."""
 
-    def show(fake, *names, json=None):
+    def show(fake, *names, json=None, **sections):
         products = {name: {} for name in names}
-        settings = Settings.model_validate({"storage": {"bucket": BUCKET}, "products": products})
+        content = {"storage": {"bucket": BUCKET}, "products": products, **sections}
+        settings = Settings.model_validate(content)
         monkeypatch.setattr(job, "load_settings", lambda: settings)
         monkeypatch.setattr(job, "ObjectStore", lambda _: store_of(fake))
         monkeypatch.setenv("COLUMNS", "120")
@@ -154,6 +159,29 @@ def test_all_products_stand_in_one_table(show, capsys, tmp_path):
     assert (tmp_path / "all.json").read_text().count('"product"') == 3
 
 
+def test_who_waits_for_a_training_is_said_with_since_when(show, capsys, tmp_path):
+    """Where products share a night, in the order of their turns; a damaged note stops no other."""
+    fake = FakeS3({ProductLayout("nut").wanted_training: b"?"})
+    store = store_of(fake)
+    due, drift = (
+        replace(WantedTraining(need, night, night, 5.0), expected="2026-05-04")
+        for need, night in ((Need.DUE, "2026-05-01"), (Need.DRIFT, "2026-05-02"))
+    )
+    for name, wanted in (("axle", due), ("bolt", drift), ("pin", due.done())):
+        keep_training(store, name, wanted.ranked(date.fromisoformat(wanted.night)))
+
+    show(fake, "axle", "bolt", "nut", "pin", night={}, json=tmp_path / "all.json")
+
+    said = [line for line in capsys.readouterr().out.splitlines() if "waits" in line]
+    assert said == [
+        "bolt waits for a training: drift, since 2026-05-02; its turn comes by 2026-05-04",
+        "axle waits for a training: retraining, since 2026-05-01; its turn comes by 2026-05-04",
+    ]
+    assert list(json.loads((tmp_path / "all.json").read_text())["trainings"]) == ["bolt", "axle"]
+    show(fake, "axle", "bolt")
+    assert "waits" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("columns", "has_bars"), [("80", False), ("120", True)])
 def test_a_narrow_terminal_shows_the_names_and_no_bars(columns, has_bars, monkeypatch, capsys):
     """A name is never squeezed out; a long one takes two lines."""
@@ -161,6 +189,7 @@ def test_a_narrow_terminal_shows_the_names_and_no_bars(columns, has_bars, monkey
     glance = replace(glance, champion_since="2025-05-01", waiting={"2026-05-02": 30})
     late = Glance("nut", "2026-05-01")
     monkeypatch.setattr(all_products, "read_glances", lambda: [glance, late])
+    monkeypatch.setattr(all_products, "read_waiting_trainings", dict)
     monkeypatch.setenv("COLUMNS", columns)
 
     show_all(None)

@@ -92,7 +92,8 @@ def test_nights_that_fail_starve_no_newer_one(monkeypatch, caplog, failing, done
     nights = [date(2026, 5, 1) + timedelta(number) for number in range(30)]
     run_nights = []
 
-    def run_one(product, night):
+    def run_one(product, night, asks):
+        assert asks
         if night in nights[:failing]:
             raise OSError("denied")
         run_nights.append(night)
@@ -103,7 +104,7 @@ def test_nights_that_fail_starve_no_newer_one(monkeypatch, caplog, failing, done
         name="bolt", nights_never_run=lambda before: nights, known_nights=lambda: nights[:1]
     )
 
-    catch_up(product, tonight=date(2026, 6, 30))
+    catch_up(product, tonight=date(2026, 6, 30), asks=True)
 
     assert run_nights == nights[failing : failing + done]
     assert f"{30 - failing - done} nights with images were never run" in caplog.text

@@ -13,7 +13,7 @@ PUBLISHED = {  # their parameters are a promise, to prefect.yaml and to MLflow
     ("pretrain_vq.py", "pretrain_vq"),
     ("evaluator.py", "evaluate"),
 }
-THE_FLOWS = "finetune ingest monitor nightly pretrain_vq promote rollback train"
+THE_FLOWS = "dispatch finetune ingest monitor nightly pretrain_vq promote rollback train"
 
 
 def modules_of(room):
