@@ -120,14 +120,19 @@ class ContextMaps:
     pattern: str | None = None  # what finds a context in a picture's name; None: its folder does
     held_out: tuple[int, ...] = ()  # (K,) held-out images of each
     above: tuple[int, ...] = ()  # (K,) how many of them score above the threshold
+    # (K,) threshold of each as a multiple of that of all, which its maps are divided by; empty in a
+    # version of before, where that of all holds
+    own_thresholds: tuple[float, ...] = ()
+    parts: tuple[int, ...] = ()  # (K,) that the held-out images show; empty: each one of its own
 
     @cached_property
     def maps(self) -> Mapping[str, NormalMap]:
         """The normal map of each."""
-        each = zip(self.names, self.means, self.images, strict=True)
+        own = self.own_thresholds or (1.0,) * len(self.names)
+        each = zip(self.names, self.means, self.images, own, strict=True)
         return {
-            name: NormalMap(mean, _of_a_new_image(self.deviation, count))
-            for name, mean, count in each
+            name: NormalMap(mean, _of_a_new_image(self.deviation, count) * np.float32(multiple))
+            for name, mean, count, multiple in each
         }
 
     def of(self, images: NDArray[np.uint8], told: Sequence[str | None] | None) -> tuple[str, ...]:
@@ -145,20 +150,22 @@ class ContextMaps:
     @property
     def fpr_intervals(self) -> tuple[tuple[float, float], ...]:
         """Where the true false-positive rate of each context lies: limits of a 95 % confidence
-        interval, of its own held-out images alone; 0 to 1 where it has none."""
-        each = zip(self.above, self.held_out, strict=True)
+        interval, of its own held-out images, or their parts, alone; 0 to 1 where it has none."""
+        each = zip(self.above, self.held_out, self.parts or self.held_out, strict=True)
         return tuple(
-            clopper_pearson(above, count) if count else (0.0, 1.0) for above, count in each
+            clopper_pearson(above, count, parts) if count else (0.0, 1.0)
+            for above, count, parts in each
         )
 
     @property
     def false_alarms(self) -> str:
-        """Describe the false alarms of each on held-out images, one after the other."""
-        each = zip(self.names, self.above, self.held_out, self.fpr_intervals, strict=True)
+        """Describe threshold and false alarms of each on held-out images, one after the other."""
+        own = self.own_thresholds or (1.0,) * len(self.names)
+        each = zip(self.names, own, self.above, self.held_out, self.fpr_intervals, strict=True)
         return "; ".join(
-            f"{name}: {above} of {count} held-out images above the threshold, "
-            f"{100 * low:.0f} to {100 * high:.0f} %"
-            for name, above, count, (low, high) in each
+            f"{name}: threshold {multiple:.2f} of the common one, {above} of {count} held-out "
+            f"images above it, {100 * low:.0f} to {100 * high:.0f} %"
+            for name, multiple, above, count, (low, high) in each
         )
 
 
