@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import warnings
 from dataclasses import replace
 
 import mlflow
@@ -19,6 +20,7 @@ from reconad_plugin.detector.contexts import (
     LEAST_IMAGES,
     MOST_CONTEXTS,
     ContextSums,
+    References,
     choose_contexts,
     describe_details,
     scores_in_context,
@@ -182,6 +184,23 @@ def test_positions_are_recognised(detector):
     assert detector.score(normal).contexts == told
     assert detector.score(dim).contexts == told
     assert detector.score(other).contexts == ("",) * 5
+
+
+def test_exposures_are_told_and_not_recognised():
+    """No picture tells them apart, and a wrong context is worse than none."""
+    part = pictures(LEFT, 24, 42).numpy()
+    dim = (part[12:] * 0.6).astype(np.uint8)
+    index = np.repeat([0, 1], 12)
+
+    with pytest.warns(UserWarning, match=r"must be told .* \d+% of the images .* give `context`"):
+        references = References.fit(describe_details(np.concatenate([part[:12], dim])), index)
+
+    assert references.nearest(part).tolist() == [-1] * 24
+    both, _ = of_both(12, 43)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = References.fit(describe_details(both.numpy()), np.repeat([0, 1], 12))
+    assert known.nearest(both.numpy()).tolist() == [0] * 12 + [1] * 12
 
 
 def test_what_is_told_goes_before_what_is_seen(detector):
