@@ -144,7 +144,6 @@ def finetune(
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,
-        calibrate_by="light" if base.light_levels else "none",
         part_pattern=rules.part_pattern,
         position_pattern=pattern,
         contexts=known is not None,

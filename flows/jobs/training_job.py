@@ -43,7 +43,9 @@ _YOUNGER: Final = (  # settings that came later
     "features windows regions part_pattern split_by contexts witness watch_served engine "
     "nightly_at timezone golden_floor defects_as_fillings lens"
 )
-_DECISIVE: Final = "model width options image_size_px target_fpr calibrate_by seed"  # settings
+_DECISIVE: Final = "model width options image_size_px target_fpr seed"  # settings
+# what was a setting, as it stands in fingerprints of before
+_NO_SETTING: Final = {"calibrate_by": "none"}
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Learnt = TypeVar("Learnt", Detector, FoundationNetwork)
@@ -109,7 +111,8 @@ class TrainingJob:
             "product": self.product,
             "purpose": self.purpose,
             "images": self.images.reindex(columns=columns).fillna("").to_numpy().tolist(),
-            "settings": settings.model_dump(mode="json", include={*_DECISIVE.split()}),
+            "settings": _NO_SETTING
+            | settings.model_dump(mode="json", include={*_DECISIVE.split()}),
             "training": self.training.model_dump(mode="json", exclude={"textures"}),
             "textures": dict(self.textures),
             "base": self.base.run_id if self.base else None,
@@ -268,7 +271,8 @@ def earlier_fingerprint(job: TrainingJob) -> str:
                 "purpose": job.purpose,
                 "name": job.product.removeprefix(FOUNDATION_PREFIX),
                 "images": sorted(job.images["sha256"] + job.images["split"]),
-                "settings": job.settings.model_dump(mode="json", exclude={*_YOUNGER.split()}),
+                "settings": _NO_SETTING
+                | job.settings.model_dump(mode="json", exclude={*_YOUNGER.split()}),
                 "textures": dict(job.textures),
             }
         )
@@ -279,6 +283,7 @@ def earlier_fingerprint(job: TrainingJob) -> str:
         "manifests": [manifest_digest(manifest) for manifest in job.sources.values()],
         "settings": job.training.model_dump(exclude={"textures"} if job.textures else None),
         "textures": dict(job.textures),
+        **_NO_SETTING,
         **job.settings.model_dump(mode="json", include={*_DECISIVE.split()}),
         "base": job.base.name if job.base else None,
         "cause": job.cause,

@@ -122,9 +122,9 @@ class ProductSettings(Frozen):
     max_training_images: Annotated[int, Field(ge=100)] = 10_000  # evenly of nights and positions
     training_nights: Annotated[int, Field(ge=0)] = 0  # that are learnt, the newest; 0: all
     target_fpr: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    calibrate_by: Literal["none", "light"] = "none"
     position_pattern: _Pattern | None = None
-    contexts: bool = False  # whether each position of the camera has a normal map of its own
+    # whether each position of the camera has a normal map and a threshold of its own
+    contexts: bool = False
     part_pattern: _Pattern | None = None  # pictures of one part fall on one side of the splits
     split_by: Literal["image", "time"] = "image"  # how pictures whose part nothing tells are dealt
     # where to look, in place of the masks under ``regions/`` in the bucket
@@ -140,6 +140,19 @@ class ProductSettings(Frozen):
     max_image_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     min_image_side_px: Annotated[int, Field(ge=3)] = 16
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what numpy and torch both take
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _without_thresholds_by_light(cls, given: object) -> object:
+        if not isinstance(given, dict) or "calibrate_by" not in given:
+            return given
+        if (asked := given["calibrate_by"]) != "none":
+            raise ValueError(
+                f"calibrate_by is no setting any more, since contexts have thresholds; got "
+                f"{asked!r}: leave it out, and where names tell exposures, such as _exp3_, set "
+                "position_pattern = '_(exp[0-9])_' and contexts = true"
+            )
+        return {name: value for name, value in given.items() if name != "calibrate_by"}
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -202,7 +215,6 @@ class ProductSettings(Frozen):
                 "options": {},
                 "vq": None,
                 "witness": None,
-                "calibrate_by": "none",
             }
         )
 

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Final
 
@@ -33,6 +33,8 @@ DETAIL_PX: Final = 5  # side of the window whose mean is taken out of them: what
 # how many times as far from its reference as any learnt image was a picture may be: later nights
 # differ more than those that were learnt, and pictures of something else lie five times as far
 MARGIN: Final = 2.0
+# share of learnt images that the others of their contexts tell right, below which no picture tells
+LEAST_RIGHT: Final = 0.75
 _PRIOR_SHARE: Final = 0.1  # of the mean variance of a detail, which each has at least
 _BATCH: Final = 64
 _LEAST_CONTRAST: Final = 0.1  # grey levels
@@ -46,12 +48,14 @@ class References:
 
     means: NDArray[np.float32]  # (K, 64, 64) details of the normal images of each context
     deviation: NDArray[np.float32]  # (64, 64) of a detail within a context, above 0
-    reach: float  # in deviations; what is farther from all of them is unknown
+    # in deviations; what is farther from all of them is unknown, and with 0 all is
+    reach: float
 
     @classmethod
     def fit(cls, details: NDArray[np.float32], index: NDArray[np.intp]) -> "References":
         """Learn them from (N, 64, 64) details of images of the contexts 0 to K - 1, at least two
-        of each."""
+        of each. Where these do not tell each other's contexts, as of exposures of one part, all
+        pictures are unknown: a wrong context is worse than none, and a warning says so."""
         contexts = range(index.max() + 1)
         counts = np.bincount(index)[index][:, None, None]  # of the context of each image
         means = np.stack([details[index == each].mean(0) for each in contexts])
@@ -59,17 +63,33 @@ class References:
         variance = np.square(left).sum(0) / max(1, len(details) - len(means))
         variance += _PRIOR_SHARE * variance.mean() + 1e-12
         to_others = left * counts / (counts - 1)  # from the mean of the others of its context
-        farthest = np.sqrt((np.square(to_others) / variance).mean((1, 2))).max()
-        return cls(means, np.sqrt(variance), MARGIN * float(farthest))
+        own = np.sqrt((np.square(to_others) / variance).mean((1, 2)))  # (N,)
+        references = cls(means, np.sqrt(variance), MARGIN * float(own.max()))
+        others = references._distances(details)
+        others[np.arange(len(index)), index] = np.inf
+        right = float((own < others.min(1)).mean())
+        if right >= LEAST_RIGHT:
+            return references
+        warnings.warn(
+            f"contexts must be told where pictures do not tell them; {right:.0%} of the images are "
+            "most like the others of their own: give `context` when serving, or names with a "
+            "pattern; what is not told is held against the normal map and threshold of all",
+            stacklevel=2,
+        )
+        return replace(references, reach=0.0)
 
     def nearest(self, images: NDArray[np.uint8]) -> NDArray[np.intp]:
         """Return the number of the context that (N, 3, H, W) images show: (N,); -1 where it
         is none of these."""
-        shown = (describe_details(images) / self.deviation).reshape(len(images), -1)
+        distance = self._distances(describe_details(images))
+        return np.where(distance.min(1) <= self.reach, distance.argmin(1), -1)
+
+    def _distances(self, details: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how far (N, 64, 64) details are from each context, in deviations: (N, K)."""
+        shown = (details / self.deviation).reshape(len(details), -1)
         known = (self.means / self.deviation).reshape(len(self.means), -1)
         squares = np.square(shown).sum(1)[:, None] - 2 * shown @ known.T + np.square(known).sum(1)
-        distance = np.sqrt(np.maximum(squares, 0) / shown.shape[1])  # (N, K)
-        return np.where(distance.min(1) <= self.reach, distance.argmin(1), -1)
+        return np.asarray(np.sqrt(np.maximum(squares, 0) / shown.shape[1]), np.float32)
 
 
 def describe_details(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -120,14 +140,19 @@ class ContextMaps:
     pattern: str | None = None  # what finds a context in a picture's name; None: its folder does
     held_out: tuple[int, ...] = ()  # (K,) held-out images of each
     above: tuple[int, ...] = ()  # (K,) how many of them score above the threshold
+    # (K,) threshold of each as a multiple of that of all, which its maps are divided by; empty in a
+    # version of before, where that of all holds
+    own_thresholds: tuple[float, ...] = ()
+    parts: tuple[int, ...] = ()  # (K,) that the held-out images show; empty: each one of its own
 
     @cached_property
     def maps(self) -> Mapping[str, NormalMap]:
         """The normal map of each."""
-        each = zip(self.names, self.means, self.images, strict=True)
+        own = self.own_thresholds or (1.0,) * len(self.names)
+        each = zip(self.names, self.means, self.images, own, strict=True)
         return {
-            name: NormalMap(mean, _of_a_new_image(self.deviation, count))
-            for name, mean, count in each
+            name: NormalMap(mean, _of_a_new_image(self.deviation, count) * np.float32(multiple))
+            for name, mean, count, multiple in each
         }
 
     def of(self, images: NDArray[np.uint8], told: Sequence[str | None] | None) -> tuple[str, ...]:
@@ -145,20 +170,22 @@ class ContextMaps:
     @property
     def fpr_intervals(self) -> tuple[tuple[float, float], ...]:
         """Where the true false-positive rate of each context lies: limits of a 95 % confidence
-        interval, of its own held-out images alone; 0 to 1 where it has none."""
-        each = zip(self.above, self.held_out, strict=True)
+        interval, of its own held-out images, or their parts, alone; 0 to 1 where it has none."""
+        each = zip(self.above, self.held_out, self.parts or self.held_out, strict=True)
         return tuple(
-            clopper_pearson(above, count) if count else (0.0, 1.0) for above, count in each
+            clopper_pearson(above, count, parts) if count else (0.0, 1.0)
+            for above, count, parts in each
         )
 
     @property
     def false_alarms(self) -> str:
-        """Describe the false alarms of each on held-out images, one after the other."""
-        each = zip(self.names, self.above, self.held_out, self.fpr_intervals, strict=True)
+        """Describe threshold and false alarms of each on held-out images, one after the other."""
+        own = self.own_thresholds or (1.0,) * len(self.names)
+        each = zip(self.names, own, self.above, self.held_out, self.fpr_intervals, strict=True)
         return "; ".join(
-            f"{name}: {above} of {count} held-out images above the threshold, "
-            f"{100 * low:.0f} to {100 * high:.0f} %"
-            for name, above, count, (low, high) in each
+            f"{name}: threshold {multiple:.2f} of the common one, {above} of {count} held-out "
+            f"images above it, {100 * low:.0f} to {100 * high:.0f} %"
+            for name, multiple, above, count, (low, high) in each
         )
 
 

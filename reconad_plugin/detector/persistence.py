@@ -3,6 +3,7 @@ model can never run code."""
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -39,10 +40,17 @@ from reconad_plugin.networks.registry import model_spec
 FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
 LENS_FORMAT_VERSION: Final = 3  # of one with a lens, which the others have no place for either
+CONTEXTS_FORMAT_VERSION: Final = 4  # of one whose contexts have thresholds of their own
 DETECTOR_FILE: Final = "detector.json"
-_FORMATS: Final = (FORMAT_VERSION, WITNESS_FORMAT_VERSION, LENS_FORMAT_VERSION)
+_FORMATS: Final = (
+    FORMAT_VERSION,
+    WITNESS_FORMAT_VERSION,
+    LENS_FORMAT_VERSION,
+    CONTEXTS_FORMAT_VERSION,
+)
 _OF_LIMITS: Final = "max_pixels min_side_px"  # what it says of them; the shape is that of the lens
-_OF_CONTEXTS: Final = "names images pattern held_out above"  # what ``detector.json`` says of them
+# what ``detector.json`` says of them
+_OF_CONTEXTS: Final = "names images pattern held_out above own_thresholds parts"
 
 
 class _Unopened:
@@ -69,7 +77,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(engine.weights(), _arrays_of(detector), folder)
     description = {
-        "format_version": FORMAT_VERSION,
+        "format_version": _format_of(detector),
         "weights_sha256": _hash(folder / WEIGHTS_FILE),
         "model": detector.model,
         "architecture": detector.architecture,
@@ -92,13 +100,19 @@ def save_detector(detector: Detector, folder: Path) -> None:
         }
     if detector.witness is not None:
         save_detector(detector.witness.detector, folder / WITNESS_FOLDER)
-        description |= {
-            "format_version": WITNESS_FORMAT_VERSION,
-            "first_calibration": asdict(detector.witness.first),
-        }
+        description["first_calibration"] = asdict(detector.witness.first)
     if detector.lens is not None:
-        description |= {"format_version": LENS_FORMAT_VERSION, "lens": asdict(detector.lens)}
+        description["lens"] = asdict(detector.lens)
     (folder / DETECTOR_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+
+def _format_of(detector: Detector) -> int:
+    """Return the oldest format that has a place for all of a detector."""
+    if detector.contexts is not None:
+        return CONTEXTS_FORMAT_VERSION
+    if detector.lens is not None:
+        return LENS_FORMAT_VERSION
+    return FORMAT_VERSION if detector.witness is None else WITNESS_FORMAT_VERSION
 
 
 def _arrays_of(detector: Detector) -> dict[str, NDArray[np.generic]]:
@@ -156,11 +170,9 @@ def _load(folder: Path) -> Detector:
         )
     try:
         detector = _build(description, arrays)
-        if version == LENS_FORMAT_VERSION:
+        if version == LENS_FORMAT_VERSION or "lens" in description:
             detector = _with_lens(detector, description["lens"])
-            if "first_calibration" not in description:
-                return detector
-        elif version == FORMAT_VERSION:
+        if version != WITNESS_FORMAT_VERSION and "first_calibration" not in description:
             return detector
         first = Calibration.read(description["first_calibration"])
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -229,8 +241,11 @@ def _contexts(description: dict[str, Any], arrays: dict[str, Any]) -> ContextMap
     names, images, held_out, above = (
         tuple(description[name]) for name in ("names", "images", "held_out", "above")
     )
-    pattern = description["pattern"]
-    return ContextMaps(names, images, means, deviation, references, pattern, held_out, above)
+    own, parts = (tuple(description.get(name, ())) for name in ("own_thresholds", "parts"))
+    if not all(0 < each < math.inf for each in own) or (own and len(own) != len(names)):
+        raise ValueError(f"each context has one threshold, a number above 0; it has {own}")
+    counts = held_out, above, own, parts
+    return ContextMaps(names, images, means, deviation, references, description["pattern"], *counts)
 
 
 def _colours(values: list[float]) -> tuple[float, float, float]:

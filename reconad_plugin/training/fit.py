@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
-from reconad_plugin.detector import calibration_groups as by_light
 from reconad_plugin.detector.calibration import MIN_CALIBRATION_IMAGES, Calibration, calibrate
 from reconad_plugin.detector.contexts import ContextMaps
 from reconad_plugin.detector.detector import Detector, Scores, Witness
@@ -24,6 +23,7 @@ from reconad_plugin.images.lens import limits_with
 from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
+from reconad_plugin.metrics.intervals import index_parts
 from reconad_plugin.networks.base import AnomalyNetwork, FoundationNetwork
 from reconad_plugin.networks.registry import Option, Phase, backbone_of, model_spec
 from reconad_plugin.simulation.presets import PRESETS
@@ -89,6 +89,12 @@ def fit_detector(
         limits = limits_with(lens, detector.limits)
         detector = replace(detector, lens=lens, region=region, limits=limits)
         return detector.with_self_test(shown[0].numpy()), report
+    if base is not None and base.light_levels is not None:
+        warnings.warn(
+            "the version that it starts from has thresholds by light; from now on one holds for "
+            "all light",
+            stacklevel=2,
+        )
     beside = product.of_witness
     held_out = len(images.calibration)
     is_cross_fitted = base is None and model_spec(product.model).is_cross_fitted
@@ -117,7 +123,6 @@ def fit_detector(
         )
         detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
-    detector = replace(detector, light_levels=_light_levels(images.train, normal, product))
     return detector.with_self_test(shown[0].numpy()), report
 
 
@@ -225,40 +230,24 @@ def _fit(
 
 
 def _with_counts(detector: Detector, normal: HeldOutScores) -> ContextMaps | None:
-    """Count the held-out images of each context, and those above the threshold."""
+    """Count the held-out images of each context, their parts, and those above the threshold."""
     if (contexts := detector.contexts) is None:
         return None
     told = np.array(normal.positions, dtype=object)
+    of_part = index_parts(normal.parts, len(normal.images))
     is_above = normal.as_they_come.pred_score > detector.calibration.image_threshold
     of_context = [told == name for name in contexts.names]
-    held_out = tuple(int(each.sum()) for each in of_context)
     return replace(
-        contexts, held_out=held_out, above=tuple(int(is_above[each].sum()) for each in of_context)
+        contexts,
+        held_out=tuple(int(each.sum()) for each in of_context),
+        above=tuple(int(is_above[each].sum()) for each in of_context),
+        parts=tuple(len({*of_part[each].tolist()}) for each in of_context),
     )
 
 
 def _calibrate(scores: Scores, parts: Sequence[str], product: ProductSettings) -> Calibration:
     count = len(set(parts)) or None
     return calibrate(scores.pred_score, product.target_fpr, scores.map_maxima, count)
-
-
-def _light_levels(
-    learnt: Tensor, normal: HeldOutScores, product: ProductSettings
-) -> by_light.CalibrationGroups | None:
-    if product.calibrate_by == "none":
-        return None
-    whole = shrink(learnt, product.image_size) if product.windows else learnt
-    try:
-        return by_light.calibrate_by_light(
-            by_light.luminances(whole.numpy()),
-            by_light.luminances(normal.images.numpy()),
-            normal.as_they_come.pred_score,
-            product.target_fpr,
-            normal.as_they_come.map_maxima,
-        )
-    except NotEnoughImagesError as error:
-        warnings.warn(f"{error}; one threshold holds for all light until then", stacklevel=3)
-        return None
 
 
 def check_device(device: str) -> None:

@@ -24,6 +24,7 @@ from reconad_plugin.detector.contexts import (
 )
 from reconad_plugin.detector.detector import Scores, Witness
 from reconad_plugin.detector.normal_map import LEAST_IMAGES, NormalMap
+from reconad_plugin.detector.own_thresholds import OwnThresholds
 from reconad_plugin.detector.torch_engine import score_images
 from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.region import Mask
@@ -108,8 +109,12 @@ def take_normal_map(
     )
     contexts = None
     if names:
+        own = OwnThresholds.fit(as_they_come.pred_score, of_held_out, held_out.parts)
+        as_they_come, matched = (_divided(each, own.of_images) for each in (as_they_come, matched))
         references = _fit_references(names, [*of_held_out, *of_learnt], np.concatenate(details))
         contexts = sums.context_maps(references, inside)
+        multiples = tuple(own.of_contexts.get(name, 1.0) for name in contexts.names)
+        contexts = replace(contexts, own_thresholds=multiples)
     return replace(
         held_out,
         as_they_come=as_they_come,
@@ -117,6 +122,12 @@ def take_normal_map(
         normal_map=sums.every.normal_map(inside),
         contexts=contexts,
     )
+
+
+def _divided(scores: Scores, by: NDArray[np.float64]) -> Scores:
+    """Return scores and maps of N images, each divided by a number of its own."""
+    maps = scores.anomaly_map / by[:, None, None]
+    return Scores(scores.pred_score / by, np.asarray(maps, np.float32))
 
 
 def _only(names: Sequence[str], positions: Sequence[str]) -> list[str]:

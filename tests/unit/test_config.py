@@ -225,6 +225,12 @@ steps = 100
             "regions.0.place: Unexpected keyword argument",
             id="region with a misspelt position",
         ),
+        pytest.param(
+            'calibrate_by = "light"',
+            "calibrate_by is no setting any more, since contexts have thresholds; got 'light': "
+            r"leave it out, .* position_pattern = .* and contexts = true",
+            id="thresholds by light",
+        ),
         pytest.param("imagesize = 64", "imagesize: Extra inputs are not permitted", id="misspelt"),
         pytest.param(
             "train.step = 64", "train.step: Extra inputs are not permitted", id="misspelt deeper"
@@ -235,6 +241,15 @@ def test_breach_of_a_products_rule_is_named(write_settings, line, said):
     """A product's setting that breaks its rule is named with its place and its rule."""
     with pytest.raises(ConfigError, match=rf"breaks 1 rule\(s\): products.bolt.*{said}"):
         load_settings(write_settings(MINIMAL + line))
+
+
+def test_a_setting_that_asks_for_what_is_always_so_is_taken(write_settings):
+    """Thresholds by light were never asked for by ``none``, which many a file may say."""
+    with_it, without = (
+        load_settings(write_settings(MINIMAL + line)) for line in ('calibrate_by = "none"', "")
+    )
+
+    assert with_it == without
 
 
 @pytest.mark.parametrize(

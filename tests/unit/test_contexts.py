@@ -1,7 +1,9 @@
 """Each camera position, or variant of a product, has a normal map of its own."""
 
 import base64
+import json
 import logging
+import warnings
 from dataclasses import replace
 
 import mlflow
@@ -18,13 +20,16 @@ from reconad_plugin.detector.contexts import (
     LEAST_IMAGES,
     MOST_CONTEXTS,
     ContextSums,
+    References,
     choose_contexts,
     describe_details,
     scores_in_context,
 )
 from reconad_plugin.detector.normal_map import MapSums
-from reconad_plugin.detector.persistence import load_detector, save_detector
+from reconad_plugin.detector.own_thresholds import OwnThresholds
+from reconad_plugin.detector.persistence import DETECTOR_FILE, load_detector, save_detector
 from reconad_plugin.detector.prediction import predict_contents
+from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.images.features import LUMA_WEIGHTS
 from reconad_plugin.metrics.intervals import clopper_pearson
 from reconad_plugin.training.fit import fit_detector
@@ -181,6 +186,23 @@ def test_positions_are_recognised(detector):
     assert detector.score(other).contexts == ("",) * 5
 
 
+def test_exposures_are_told_and_not_recognised():
+    """No picture tells them apart, and a wrong context is worse than none."""
+    part = pictures(LEFT, 24, 42).numpy()
+    dim = (part[12:] * 0.6).astype(np.uint8)
+    index = np.repeat([0, 1], 12)
+
+    with pytest.warns(UserWarning, match=r"must be told .* \d+% of the images .* give `context`"):
+        references = References.fit(describe_details(np.concatenate([part[:12], dim])), index)
+
+    assert references.nearest(part).tolist() == [-1] * 24
+    both, _ = of_both(12, 43)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = References.fit(describe_details(both.numpy()), np.repeat([0, 1], 12))
+    assert known.nearest(both.numpy()).tolist() == [0] * 12 + [1] * 12
+
+
 def test_what_is_told_goes_before_what_is_seen(detector):
     """And what is told of some alone leaves the others to be recognised."""
     left = pictures(LEFT, 3, 51)
@@ -214,11 +236,13 @@ def test_each_context_has_its_honest_interval(detector):
 
     assert contexts.held_out == (8, 8)
     assert contexts.fpr_intervals == tuple(clopper_pearson(each, 8) for each in contexts.above)
-    few = replace(contexts, held_out=(4, 0), above=(1, 0))
+    few = replace(contexts, held_out=(4, 0), above=(1, 0), parts=(), own_thresholds=(1.25, 1.0))
     assert few.false_alarms == (
-        "left: 1 of 4 held-out images above the threshold, 1 to 81 %; "
-        "right: 0 of 0 held-out images above the threshold, 0 to 100 %"
+        "left: threshold 1.25 of the common one, 1 of 4 held-out images above it, 1 to 81 %; "
+        "right: threshold 1.00 of the common one, 0 of 0 held-out images above it, 0 to 100 %"
     )
+    of_two_parts = replace(few, parts=(2, 0))
+    assert of_two_parts.fpr_intervals[0] == clopper_pearson(1, 4, 2)
 
 
 def test_a_saved_version_keeps_its_contexts(detector, tmp_path):
@@ -229,9 +253,115 @@ def test_a_saved_version_keeps_its_contexts(detector, tmp_path):
     loaded = load_detector(tmp_path / "detector")
 
     assert loaded.contexts.pattern == "_(left|right)"
+    assert loaded.contexts.own_thresholds == detector.contexts.own_thresholds
     assert loaded.contexts.fpr_intervals == detector.contexts.fpr_intervals
     assert loaded.score(images).contexts == detector.score(images).contexts
     assert np.array_equal(loaded.score(images).pred_score, detector.score(images).pred_score)
+
+
+def test_a_version_of_before_has_one_threshold(detector, tmp_path):
+    """Its maps are divided by nothing; and a version of now that lacks a threshold is refused."""
+    images, told = of_both(3, 62)
+    wide = replace(detector.contexts, own_thresholds=(1.0, 2.0))
+    save_detector(replace(detector, contexts=wide), tmp_path)
+    file = tmp_path / DETECTOR_FILE
+    saved = json.loads(file.read_text())
+    own = load_detector(tmp_path).score(images, told).pred_score
+
+    def rewrite(version, **changes):
+        kept = {name: each for name, each in saved["contexts"].items() if changes.get(name, 1)}
+        file.write_text(json.dumps(saved | {"format_version": version, "contexts": kept | changes}))
+
+    rewrite(1, own_thresholds=[], parts=[])
+    common = load_detector(tmp_path).score(images, told).pred_score
+
+    assert saved["format_version"] == 4
+    np.testing.assert_allclose(common, own * [1, 1, 1, 2, 2, 2], rtol=1e-5)
+    for wrong in ([1.0], [1.0, 0.0], [1.0, float("nan")]):
+        rewrite(4, own_thresholds=wrong)
+        with pytest.raises(ModelFormatError, match="each context has one threshold"):
+            load_detector(tmp_path)
+
+
+def scattered(contexts, seed, farther=2.0):
+    """(N,) scores of normal images; those of the right are so many times as high."""
+    scores = np.random.default_rng(seed).gamma(20, 0.3, len(contexts))
+    return scores * np.where(np.array(contexts) == RIGHT, farther, 1)
+
+
+def test_a_context_whose_images_differ_more_has_a_higher_threshold():
+    """By as much, once many images say so; with few it is drawn to that of all, and with three, or
+    in one context, nothing is known."""
+
+    def ratio(count):
+        contexts = [LEFT, RIGHT, "third", "fourth"] * count
+        own = OwnThresholds.fit(scattered(contexts, 7), contexts).of_contexts
+        return own[RIGHT] / own[LEFT]
+
+    assert ratio(100) == pytest.approx(2, rel=0.15)
+    assert 1 < ratio(5) < ratio(100)
+    for contexts in ([LEFT, RIGHT] * 3, [LEFT] * 8 + [""]):
+        unknown = OwnThresholds.fit(scattered(contexts, 1), contexts)
+        assert unknown.of_contexts == {}
+        assert {*unknown.of_images.tolist()} == {1.0}
+
+
+def test_contexts_that_chance_alone_tells_apart_share_one_threshold():
+    """Mostly they do to the last digit, and never far from it."""
+    contexts = [str(n % 6) for n in range(60)]
+
+    found = [
+        max(OwnThresholds.fit(scattered(contexts, seed, 1), contexts).of_contexts.values())
+        for seed in range(50)
+    ]
+
+    assert np.median(found) == 1
+    assert max(found) < 1.2
+
+
+def test_one_odd_image_sets_no_threshold():
+    """However far out it is."""
+    contexts = [LEFT, RIGHT, "third"] * 8
+    scores = scattered(contexts, 3, farther=1)
+    scores[0] *= 100
+
+    assert max(OwnThresholds.fit(scores, contexts).of_contexts.values()) < 1.1
+
+
+def test_an_image_has_no_say_in_its_own_threshold():
+    """Nor have others of its part: its own score may be anything."""
+    contexts, parts = [LEFT, RIGHT] * 10, [str(n // 4) for n in range(20)]
+    scores = scattered(contexts, 4, farther=3)
+    others = np.array([part != "0" for part in parts])
+    kept = [name for name, other in zip(contexts, others, strict=True) if other]
+
+    with_own = OwnThresholds.fit(scores, contexts, parts)
+    median = {name: np.median(np.log(scores[others][np.array(kept) == name])) for name in kept}
+
+    assert with_own.of_images[1] == with_own.of_images[3]
+    assert np.log(with_own.of_images[1] / with_own.of_images[0]) == pytest.approx(
+        median[RIGHT] - median[LEFT], rel=0.2
+    )
+
+
+def test_each_context_alarms_as_often_as_all_do():
+    """Over many draws new normal images of each are above the threshold at the rate that was asked;
+    with one threshold those that differ more are alone."""
+    contexts, above, above_one = [LEFT, RIGHT, "third"] * 30, [], []
+    for seed in range(60):
+        held_out, new = (scattered(contexts, 2 * seed + n, 1.5) for n in range(2))
+        own = OwnThresholds.fit(held_out, contexts)
+        threshold = calibrate(held_out / own.of_images, 0.1).image_threshold
+        multiples = np.array([own.of_contexts[name] for name in contexts])
+        above.append(new / multiples > threshold)
+        above_one.append(new > calibrate(held_out, 0.1).image_threshold)
+
+    def rates(above):
+        return np.mean(above, 0).reshape(-1, 3).mean(0)  # (90,) -> of left, right and third
+
+    np.testing.assert_allclose(rates(above), 0.1, atol=0.035)
+    assert rates(above_one)[1] > 0.2
+    assert max(rates(above_one)[[0, 2]]) < 0.05
 
 
 def test_a_row_tells_its_context(detector):

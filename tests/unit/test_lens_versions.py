@@ -18,6 +18,8 @@ from flows.commands.options_by_hand import RegionsOptions
 from flows.jobs.nightly_training import TrainingSet, _of_shape
 from flows.jobs.product import Product
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
+from reconad_plugin.detector.calibration import calibrate
+from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.persistence import DETECTOR_FILE, load_detector, save_detector
 from reconad_plugin.detector.prediction import predict_encoded
 from reconad_plugin.detector.recalibration import recalibrated
@@ -91,7 +93,6 @@ def test_a_lens_that_does_not_fit_is_no_version(trained, tmp_path):
     [
         pytest.param(SETTINGS, id="alone"),
         pytest.param(SETTINGS.model_copy(update={"witness": "texture"}), id="with a witness"),
-        pytest.param(SETTINGS.model_copy(update={"calibrate_by": "light"}), id="by light"),
     ],
 )
 def test_all_is_learnt_and_scored_straight(make_normal, settings):
@@ -100,7 +101,6 @@ def test_all_is_learnt_and_scored_straight(make_normal, settings):
     images = NormalImages(make_normal(60, 1), make_normal(60, 2), make_normal(2, 3), lens=LENS)
     training = TrainingSettings(steps=2, batch_size=8)
     detector, _ = fit_detector(images, settings, training)
-    assert (detector.light_levels is None) == (settings.calibrate_by == "none")
     straight, _ = fit_detector(images.straight, settings, training)
     pictures = make_normal(5, 9).numpy()
 
@@ -111,8 +111,14 @@ def test_all_is_learnt_and_scored_straight(make_normal, settings):
     np.testing.assert_allclose(scores.pred_score, expected.pred_score, rtol=1e-5)
     assert detector.calibration == straight.calibration
     assert detector.matched_calibration == straight.matched_calibration
-    found, wanted = detector.decide(pictures, scores), straight.decide(seen, expected)
+    edge, other = float(np.median(luminances(seen))), calibrate([1.0, 2.0], 0.3)
+    by_light = CalibrationGroups((edge,), (detector.calibration, other))  # of a version of before
+    found, wanted = (
+        replace(each, light_levels=by_light).decide(of, said)
+        for each, of, said in ((detector, pictures, scores), (straight, seen, expected))
+    )
     np.testing.assert_array_equal(found.image_threshold, wanted.image_threshold)
+    assert len({*found.image_threshold}) == 2
     held_out, learnt = images.calibration.numpy(), images.train.numpy()
     again = recalibrated(detector, detector, held_out, learnt)
     assert again.calibration.image_threshold == pytest.approx(detector.calibration.image_threshold)
