@@ -41,7 +41,7 @@ PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
     "features windows regions part_pattern split_by contexts witness watch_served engine "
-    "nightly_at timezone golden_floor defects_as_fillings lens"
+    "nightly_at timezone golden_floor defects_as_fillings lens max_training_images training_nights"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr seed"  # settings
 # what was a setting, as it stands in fingerprints of before
