@@ -36,6 +36,7 @@ BLURS_PX: Final = (1.5, 3.0)
 ENCODING_EXPONENT: Final = 2.2
 
 Pixels = NDArray[np.uint8]
+Positions = tuple[tuple[str, ...], tuple[str, ...]]  # of images to train on and to calibrate on
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class Source:
         folder: with ``manifest.csv``.
         is_reference: whether a row of the manifest is of the world that the detector knows.
         is_used: whether a row is used at all.
+        has_positions: whether the manifest tells positions of the camera.
     """
 
     name: str
     folder: Path
     is_reference: Callable[[pd.DataFrame], pd.Series]
     is_used: Callable[[pd.DataFrame], pd.Series]
+    has_positions: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def ball_screw(folder: Path) -> Source:
         folder,
         is_reference=lambda table: day(table) < "2020-09-01",
         is_used=lambda table: day(table) < "2020-09-07",
+        has_positions=True,
     )
 
 
@@ -94,7 +98,12 @@ def magnetic_tile(folder: Path) -> Source:
 
 
 def score_source(
-    source: Source, model: str, steps: int, seed: int, cache: Path | None
+    source: Source,
+    model: str,
+    steps: int,
+    seed: int,
+    cache: Path | None,
+    contexts: bool = False,
 ) -> ScoredImages:
     """Fit a detector on half of the reference, and score every image and variant.
 
@@ -104,8 +113,10 @@ def score_source(
         steps: of the training.
         seed: of training, and of which images are fitted.
         cache: folder that keeps the result; None: nothing is kept.
+        contexts: whether each position of the camera has a normal map of its own.
     """
-    kept = None if cache is None else cache / f"{source.name}-{model}-{steps}-{seed}"
+    name = f"{source.name}-{model}-{steps}-{seed}{'-contexts' * contexts}"
+    kept = None if cache is None else cache / name
     if kept is not None and kept.with_suffix(".json").exists():
         calibration = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
         return ScoredImages(pd.read_parquet(kept.with_suffix(".parquet")), calibration)
@@ -119,12 +130,16 @@ def score_source(
     ]
     places = np.random.default_rng(seed).permutation(np.flatnonzero(fitted))
     held_out = int(len(places) * CALIBRATION_SHARE)
+    learnt, calibrating = places[held_out:], places[:held_out]
     detector = fit(
-        [pictures[place] for place in places[held_out:]],
-        [pictures[place] for place in places[:held_out]],
+        [pictures[place] for place in learnt],
+        [pictures[place] for place in calibrating],
         model,
         steps,
         seed,
+        tuple(tuple(rows["position"][each]) for each in (learnt, calibrating))
+        if contexts
+        else None,
     )
     tables = [score(detector, rows[~fitted], pictures, "plain", lambda picture: picture)]
     changed = rows[rows["is_pool"] | (rows["label"] != "normal")]
@@ -165,15 +180,29 @@ def _fitted(rows: pd.DataFrame, is_normal: pd.Series, seed: int) -> pd.Series:
 
 
 def fit(
-    train: list[Pixels], calibration: list[Pixels], model: str, steps: int, seed: int
+    train: list[Pixels],
+    calibration: list[Pixels],
+    model: str,
+    steps: int,
+    seed: int,
+    positions: Positions | None = None,
 ) -> Detector:
-    """Fit a detector on pictures of any shapes."""
-    settings = ProductSettings(model=model, image_size_px=IMAGE_SIZE_PX, seed=seed)
+    """Fit a detector on pictures of any shapes; with contexts where positions are told."""
+    settings = ProductSettings(
+        model=model, image_size_px=IMAGE_SIZE_PX, seed=seed, contexts=positions is not None
+    )
     images = [
         torch.from_numpy(stack_images(pictures, ImageSize.square(IMAGE_SIZE_PX)))
         for pictures in (train, calibration)
     ]
-    split = NormalImages(images[0], images[1], images[0][:0])
+    learnt_at, calibrating_at = positions or ((), ())
+    split = NormalImages(
+        images[0],
+        images[1],
+        images[0][:0],
+        train_positions=learnt_at,
+        calibration_positions=calibrating_at,
+    )
     detector, _ = fit_detector(split, settings, TrainingSettings(steps=steps))
     return detector
 

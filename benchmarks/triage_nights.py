@@ -6,7 +6,8 @@
 Each night follows ordinary nights of the same source, and is held against them as in service.
 DIR, or a folder in it, holds magnetic tiles or a ball screw with their manifest; the ball screw of
 the demo serves where there is no other. A night with defects has 5 to 30 % of them. Images of a
-night are drawn anew for each, with repeats.
+night are drawn with repeats. The nights of all kinds follow the same ordinary nights, the first of
+each kind the first ones, and so on.
 """
 
 import argparse
@@ -111,13 +112,24 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print("source         kind                       right  held  none  learnt   causes named")
     for source, kinds in _sources(options.data):
-        scored = score_source(source, options.model, options.steps, options.fit_seed, options.cache)
-        for place, kind in enumerate(kinds):
+        scored = score_source(
+            source,
+            options.model,
+            options.steps,
+            options.fit_seed,
+            options.cache,
+            options.contexts and source.has_positions,
+        )
+        before = [
+            OrdinaryNights.draw(scored, options, options.seed + night)
+            for night in range(options.nights)
+        ]
+        for place, kind in enumerate(kinds, 1):
             seed = options.seed + 1000 * place
             rows += [
                 {"source": source.name, "kind": kind.name, "truth": kind.truth}
-                | one_night(scored, kind, options, seed + night)
-                for night in range(options.nights)
+                | one_night(scored, kind, known, options, seed + night)
+                for night, known in enumerate(before)
             ]
             print(_line(rows[-options.nights :]), flush=True)
     summary = summarise(rows)
@@ -127,28 +139,44 @@ def main() -> None:
         options.json.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
+@dataclass(frozen=True)
+class OrdinaryNights:
+    """What the watch knows before the night."""
+
+    statistics: list[NightStatistics]
+    cells: list[pd.DataFrame]  # what each showed
+
+    @classmethod
+    def draw(cls, scored: ScoredImages, options: argparse.Namespace, seed: int) -> "OrdinaryNights":
+        """Draw images of the pool for each night; each is held against those before it."""
+        random = np.random.default_rng(seed)
+        pool = scored.table.query(_POOL)
+        known = cls([], [])
+        for place in range(options.history):
+            images = _draw(pool, options.images, random)
+            known.statistics.append(_night(place, images, scored, known.cells))
+            known.cells.append(summarise_cells(images))
+        return known
+
+
 def one_night(
-    scored: ScoredImages, kind: Kind, options: argparse.Namespace, seed: int
+    scored: ScoredImages,
+    kind: Kind,
+    before: OrdinaryNights,
+    options: argparse.Namespace,
+    seed: int,
 ) -> dict[str, Any]:
-    """Ordinary nights, then one of this kind, and what the watch makes of it."""
+    """A night of a kind after ordinary ones, and what the watch makes of it."""
     random = np.random.default_rng(seed)
-    table = scored.table
-    pool = table.query("is_pool and variant == 'plain'")
-    history: list[NightStatistics] = []
-    places: list[pd.DataFrame] = []  # what each night before showed
-    for place in range(options.history):
-        images = _draw(pool, options.images, random)
-        history.append(_night(place, images, scored, places))
-        places.append(summarise_cells(images))
     share = float(random.choice(DEFECT_SHARES)) if kind.defects else 0.0
     defects = round(share * options.images)
-    images = _draw(table.query(kind.normal), options.images - defects, random)
+    images = _draw(scored.table.query(kind.normal), options.images - defects, random)
     if kind.defects:
-        images = pd.concat([images, _draw(table.query(kind.defects), defects, random)])
-    tonight = _night(options.history, images, scored, places)
-    ordinary = {night.night for night in history}
-    watch = watch_night(Baseline(history, ordinary, ordinary), tonight, FALSE_ALARMS_PER_YEAR)
-    found = find_cause(watch)
+        images = pd.concat([images, _draw(scored.table.query(kind.defects), defects, random)])
+    tonight = _night(options.history, images, scored, before.cells)
+    ordinary = {night.night for night in before.statistics}
+    baseline = Baseline(before.statistics, ordinary, ordinary)
+    found = find_cause(watch_night(baseline, tonight, FALSE_ALARMS_PER_YEAR))
     return {
         "defect_share": share,
         "cause": found.cause,
@@ -235,6 +263,9 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--model", default="ae")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--fit-seed", type=int, default=0)
+    parser.add_argument(
+        "--contexts", action="store_true", help="each position has a normal map of its own"
+    )
     parser.add_argument("--nights", type=int, default=25, help="of each kind")
     parser.add_argument("--history", type=int, default=30, help="ordinary nights before")
     parser.add_argument("--images", type=int, default=60, help="a night")

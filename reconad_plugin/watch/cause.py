@@ -38,8 +38,10 @@ ADVICE: Final = {  # what a person is to know and to do
 MAX_DEFECT_HINT: Final = 0.1
 
 # Where the camera moved and so many images look wrong, the images say nothing of defects. And
-# where so many stand out from their cells, no dirt explains the suspects.
+# where so many stand out from their cells, and ``MANY`` are suspects, neither dirt nor clipping
+# explains the suspects: the night may be defective throughout.
 MOST: Final = 0.5
+MANY: Final = 1 / 3
 
 # A lamp scales brightness and contrast alike. Where their ratio moved by more than this share of
 # what the brightness did, the surface itself looks different.
@@ -105,8 +107,14 @@ class _Signs:
         return self.light + self.camera + self.surface + self.scores
 
     @property
+    def is_clipped(self) -> bool:
+        """Whether the light clips more than before, which no matching brings back."""
+        return _clips_more(self.watch.checks)
+
+    @property
     def is_dirt(self) -> bool:
-        return self.is_process and _is_alike(self.watch)
+        """Whether dirt, or a lamp that clips, raises the scores of all images alike."""
+        return (self.is_process or self.is_clipped) and _is_alike(self.watch)
 
     @property
     def has_defects(self) -> bool:
@@ -250,13 +258,16 @@ def _rose_without_light(checks: Mapping[str, StatisticCheck]) -> bool:
 
     What a lamp has clipped no matching brings back: then the rise is the light's.
     """
-    check, clipped = checks.get(statistics.MATCHED_SCORE_STATISTIC), checks.get(CLIPPING_STATISTIC)
-    if check is None or not check.is_alarm:
-        return False
-    if clipped is not None and clipped.is_alarm and _move(checks, CLIPPING_STATISTIC) > 0:
+    check = checks.get(statistics.MATCHED_SCORE_STATISTIC)
+    if check is None or not check.is_alarm or _clips_more(checks):
         return False
     matched, raw = _move(checks, statistics.MATCHED_SCORE_STATISTIC), _move(checks, "log_score")
     return matched > 0 and matched > UNMATCHED_SHARE * raw
+
+
+def _clips_more(checks: Mapping[str, StatisticCheck]) -> bool:
+    clipped = checks.get(CLIPPING_STATISTIC)
+    return clipped is not None and clipped.is_alarm and _move(checks, CLIPPING_STATISTIC) > 0
 
 
 def _move(checks: Mapping[str, StatisticCheck], statistic: str) -> float:
@@ -276,11 +287,12 @@ def _failing(checks: Mapping[str, StatisticCheck], names: tuple[str, ...]) -> li
 
 
 def _is_alike(watch: Watch) -> bool:
-    """Whether all images are compared with their cells, most do not stand out from them, and none
-    does from the other images of the night."""
-    contrast = watch.contrast
-    is_known = contrast.images == watch.suspects.images
-    return is_known and contrast.share < MOST and contrast.chance > MAX_DEFECT_HINT
+    """Whether all images are compared with their cells, none stands out from the other images of
+    the night, and not so many look anomalous that the night may be defective throughout."""
+    contrast, suspects = watch.contrast, watch.suspects
+    is_known = contrast.images == suspects.images
+    is_throughout = contrast.share >= MOST and suspects.share >= MANY
+    return is_known and not is_throughout and contrast.chance > MAX_DEFECT_HINT
 
 
 def _defect_chance(watch: Watch, is_dirt: bool) -> float:

@@ -4,6 +4,7 @@ A threshold that holds for all positions is as high as the position that scores 
 be, and defects at the others stay below it. So each image is compared with what the cells show at
 its own position (``watch.cells``). Dirt or a worn lamp makes all images of a night more prominent,
 a defect makes some. So what is tested is how far the most prominent images are above the median.
+Cells are logarithms, so what all images show more of is the same number of deviations to each.
 """
 
 import math
@@ -21,7 +22,7 @@ from reconad_plugin.watch.statistics import NightStatistics, Outliers
 FAR: Final = 6.0  # deviations of the most prominent of some hundred cells
 HIGHEST_SHARE: Final = 0.1  # of the images
 FEWEST_IMAGES: Final = 20  # with fewer a tenth is next to nothing
-LEAST_PROMINENCE: Final = 0.5  # deviations; below it an image is as flat as the others
+LEAST_LEAD: Final = 0.5  # deviations above the median; below it an image is as flat as the others
 NIGHT_EFFECT: Final = 0.05  # deviation between nights of any size, in deviations of images
 LEAST_NIGHTS: Final = 3  # that are known before any contrast is tested
 
@@ -42,20 +43,20 @@ def find_outliers(table: pd.DataFrame, known: KnownCells | None) -> Outliers | N
     if len(prominences) < FEWEST_IMAGES:
         return None
     far = int((prominences > FAR).sum())
-    return Outliers(far, len(prominences), float(contrast(prominences)))
+    return Outliers(far, len(prominences), float(contrast(prominences)), is_of_difference=True)
 
 
 def contrast(prominences: Floats) -> Floats:
-    """Compute how much more prominent a night's highest tenth is than its median image.
+    """Compute how far a night's highest tenth is above its median image.
 
-    From (..., N) deviations comes the (...) logarithm of the ratio. The tenth's mean is geometric,
-    as single images scatter by factors: that keeps the tail of ordinary nights short.
+    From (..., N) deviations comes the (...) logarithm of the difference between its mean and the
+    median, as that scatters by factors: so the tail of ordinary nights stays short.
     """
-    logarithms = np.sort(np.log(np.maximum(prominences, LEAST_PROMINENCE)), axis=-1)[..., ::-1]
+    ordered = np.sort(prominences, axis=-1)[..., ::-1]
     images = HIGHEST_SHARE * prominences.shape[-1]
     weights = np.clip(images - np.arange(math.ceil(images)), 0, 1)  # a part of the last one
-    tenth = logarithms[..., : len(weights)] @ weights / images
-    return np.asarray(tenth - np.median(logarithms, axis=-1))
+    lead = ordered[..., : len(weights)] @ weights / images - np.median(ordered, axis=-1)
+    return np.asarray(np.log(np.maximum(lead, LEAST_LEAD)))
 
 
 def chance_of_contrast(tonight: Floats, images: int, known: Floats, known_images: Floats) -> Floats:

@@ -195,8 +195,12 @@ def _alike(known: Sequence[NightStatistics], tonight: NightStatistics) -> list[N
 def _check_contrast(
     known: Sequence[NightStatistics], tonight: Outliers | None, limit: Limits
 ) -> ContrastCheck:
-    """Hold a night's contrast against that of the ordinary nights of the same version."""
-    before = [night.outliers for night in known if night.outliers is not None]
+    """Hold a night's contrast against that of the ordinary nights of the same version, as far as
+    it was measured alike."""
+    seen = [night.outliers for night in known if night.outliers is not None]
+    before = [
+        each for each in seen if tonight and each.is_of_difference == tonight.is_of_difference
+    ]
     if tonight is None or len(before) < LEAST_NIGHTS:
         return ContrastCheck(above=0, images=0, expected_share=0.0, chance=1.0, limit=limit.count)
     images = np.array([night.images for night in before])

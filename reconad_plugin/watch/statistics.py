@@ -60,6 +60,9 @@ class Outliers:
     images: int  # those at known positions
     # logarithm of how much more prominent the highest tenth is than the median image
     contrast: float
+    # whether it is that of a difference; in a record of before 0055 it is that of a ratio, and the
+    # two do not compare
+    is_of_difference: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from reconad_plugin.watch.cells import known_cells, summarise_cells
-from reconad_plugin.watch.contrast import chance_of_contrast, contrast, find_outliers, with_outliers
+from reconad_plugin.watch.contrast import (
+    LEAST_LEAD,
+    chance_of_contrast,
+    contrast,
+    find_outliers,
+    with_outliers,
+)
 from reconad_plugin.watch.night_tests import Baseline, comparable, watch_night
 from reconad_plugin.watch.statistics import NightStatistics, Outliers, summarise_night
 
@@ -60,17 +66,17 @@ def test_what_all_images_show_makes_no_contrast(nights, shift):
     soiled = find_outliers(table(seed=51, shift=shift), nights[1])
     spoilt = find_outliers(table(seed=51, shift=shift, spoilt=(25,) * 6), nights[1])
 
-    assert soiled.contrast < max(ordinary) + 0.1
-    assert spoilt.contrast > max(ordinary) + 0.3
+    assert soiled.contrast < max(ordinary) + 0.3
+    assert spoilt.contrast > max(ordinary) + 1
 
 
 def test_contrast_by_hand():
-    """Two of twenty are four times as prominent as the median; what is flat counts as flat."""
+    """Two of twenty are six deviations above the median, whatever lifts all of them."""
     prominences = np.array([2.0] * 18 + [8.0] * 2)
 
-    assert contrast(prominences) == pytest.approx(np.log(4))
-    assert contrast(10 * prominences) == pytest.approx(np.log(4))
-    assert contrast(np.zeros(20)) == 0
+    assert contrast(prominences) == pytest.approx(np.log(6))
+    assert contrast(10 + prominences) == pytest.approx(np.log(6))
+    assert contrast(np.zeros(20)) == pytest.approx(np.log(LEAST_LEAD))
     assert contrast(np.stack([prominences, np.ones(20)])).shape == (2,)
 
 
@@ -145,6 +151,30 @@ def test_nights_that_are_not_ordinary_do_not_count():
         chance_of_contrast(tonight, 60, known[[0, 2, 3]], images[:3])
     )
     assert chance_of_contrast(tonight, 60, known[:3], images[:3]) == 1
+
+
+def test_contrasts_that_were_measured_otherwise_do_not_count(nights):
+    """A record of before has the logarithm of a ratio: tonight is held against none of these."""
+    known = [each for each in nights[0] if each.outliers]
+    old = [replace(each, outliers=replace(each.outliers, is_of_difference=False)) for each in known]
+    tonight = with_outliers(summarised(30, table(seed=60)), table(seed=60), nights[1])
+    names = {each.night for each in known}
+
+    mixed, alike = (
+        watch_night(Baseline(before, names, names), tonight, 1.0).contrast
+        for before in (old, known)
+    )
+
+    assert (mixed.images, mixed.chance) == (0, 1.0)
+    assert alike.images == 60
+
+
+def test_a_record_of_before_is_read(nights):
+    """It does not say how its contrast was measured."""
+    content = nights[0][-1].to_dict()
+    del content["outliers"]["is_of_difference"]
+
+    assert not NightStatistics.from_dict(content).outliers.is_of_difference
 
 
 def test_outliers_survive_json(nights):

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconad_plugin.watch import cause
 from reconad_plugin.watch.cause import (
+    CLIPPING_STATISTIC,
     DEFECTS,
     LIGHT,
     MAX_DEFECT_HINT,
@@ -79,12 +81,14 @@ def test_nothing_is_learnt_that_may_hold_defects(
         "above_threshold": count(above_threshold, limit),
         "contrast": contrast(stand_out, limit),
     }
-    found = find_cause(watch(night, checks(*jumps, shifts=shifts)))
+    failing = checks(*jumps, shifts=shifts)
+    found = find_cause(watch(night, failing))
 
+    is_most = stand_out.above >= MOST * max(1, stand_out.images)
     is_dirt = (
-        PROCESS in (found.cause, *found.also)
+        (PROCESS in (found.cause, *found.also) or CLIPPING_STATISTIC in jumps | shifts)
         and stand_out.images == suspects.images
-        and stand_out.above < MOST * max(1, stand_out.images)
+        and not (is_most and night["suspects"].share >= cause.MANY)
         and night["contrast"].chance > MAX_DEFECT_HINT
     )
     has_defects = night["contrast"].is_alarm or (night["suspects"].is_alarm and not is_dirt)
@@ -146,6 +150,30 @@ def test_nothing_is_learnt_that_may_hold_defects(
             checks(SURFACE_STATISTIC),
             DEFECTS,
             id="suspects, and most images stand out alike",
+        ),
+        pytest.param(
+            tonight(HINT) | {"contrast": MOST_STAND_OUT},
+            checks(SURFACE_STATISTIC),
+            PROCESS,
+            id="most images stand out alike, and few are suspects",
+        ),
+        pytest.param(
+            tonight(SOME, stand_out=FEW),
+            checks(CLIPPING_STATISTIC, clipped_share=0.2),
+            LIGHT,
+            id="many suspects, as clipping makes of all images",
+        ),
+        pytest.param(
+            tonight(SOME, stand_out=HINT),
+            checks(CLIPPING_STATISTIC, clipped_share=0.2),
+            DEFECTS,
+            id="clipping and defects",
+        ),
+        pytest.param(
+            tonight(SOME, stand_out=FEW),
+            checks(CLIPPING_STATISTIC, clipped_share=-0.2),
+            DEFECTS,
+            id="many suspects, and less clipping than before",
         ),
         pytest.param(
             tonight(SOME) | {"contrast": replace(MOST_STAND_OUT, above=0, images=29)},
