@@ -32,7 +32,7 @@ def run(options: DemoOptions) -> None:
         platform.deploy(PRODUCT)
         print(
             f"They are up after {time.monotonic() - start_s:.0f} s. Replaying {len(plan.nights)} "
-            f"nights of {PRODUCT}; the first training takes a minute.\n",
+            f"nights of {PRODUCT}; the first training takes one to four minutes.\n",
             flush=True,
         )
         _print_cells(_HEADINGS.split())
