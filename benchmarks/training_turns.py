@@ -135,12 +135,12 @@ class Factory:
         turns = TrainingTurns(night, self.minutes, wanted)
         for seen in self.watched.values():
             seen.asked = index if seen.asked is None else seen.asked
-        for product, tried in turns.unsettled.items():
+        for product, tried in turns.unended.items():
             run = self.runs.get((product, tried))
             if run is not None and run.end > now:
                 turns.leave(product)
             elif run is not None:
-                self.notes[product] = turns.settle(product, run.is_well)
+                self.notes[product] = turns.end_earlier(product, run.is_well)
                 self.ended(product, index, not self.notes[product].is_open)
         for product in turns.at_work:
             self.start(product, index, now)

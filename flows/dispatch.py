@@ -120,7 +120,7 @@ def run_trainings(settings: Settings, shared: NightSettings, night: date) -> Tra
     wanted = read_trainings(store, settings.dispatched)
     turns = TrainingTurns(night, shared.training_minutes, wanted)
     at_work = _TrainingsAtWork(turns, store)
-    at_work.settle()
+    at_work.end_earlier()
     runs.keep_busy(shared.trainings_at_once, at_work.begin, at_work.end)
     for product, each in turns.expect().items():
         at_work.keep(product, each)
@@ -135,9 +135,9 @@ class _TrainingsAtWork:
         self._turns, self._store, self.found = turns, store, Trainings()
         self._chosen = deque(turns.at_work)  # whose run is to be made, or found by its key
 
-    def settle(self) -> None:
+    def end_earlier(self) -> None:
         """Take in what became of trainings of earlier nights."""
-        for product, night in self._turns.unsettled.items():
+        for product, night in self._turns.unended.items():
             run = runs.find_run(_key(product, night))
             if run is not None and not runs.is_final(run):
                 self._turns.leave(product)
@@ -146,7 +146,7 @@ class _TrainingsAtWork:
                     "if it hangs"
                 )
             elif run is not None:
-                self.keep(product, self._turns.settle(product, has_done_well(run)))
+                self.keep(product, self._turns.end_earlier(product, has_done_well(run)))
 
     def begin(self) -> Started | None:
         """Start the next; None while nothing fits."""
@@ -168,7 +168,7 @@ class _TrainingsAtWork:
         if has_done_well(run):
             self.keep(product, self._turns.end(product, minutes, is_done=True))
             self.found.done.append(product)
-        elif run is not None and not runs.is_final(run):  # it is awaited on: the next night settles
+        elif run is not None and not runs.is_final(run):  # the next night asks again
             self.found.failed[product] = runs.describe_end(run)
         else:
             self._failed(product, minutes, runs.describe_end(run))

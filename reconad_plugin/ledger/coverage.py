@@ -10,9 +10,9 @@ from typing import Final
 
 import pandas as pd
 
-from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
+from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, SHARES, TRAIN
 
-_SHARES: Final = {TRAIN: 0.6, CALIBRATION: 0.2, JUDGE: 0.2, BORROWED_LIGHT: 0.2}  # as dealt
+_SHARES: Final = {**SHARES, BORROWED_LIGHT: SHARES[CALIBRATION]}
 
 
 def newest_nights(rows: pd.DataFrame, nights: int) -> pd.DataFrame:

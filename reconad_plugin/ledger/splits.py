@@ -19,6 +19,7 @@ BORROWED_LIGHT = "light"  # in place of "train" where only the light is learnt, 
 FILLING = "filling"  # of a confirmed defect: simulated anomalies are filled from it
 
 _TURN = (TRAIN, CALIBRATION, TRAIN, JUDGE, TRAIN)  # so that 10 images already give 6, 2 and 2
+SHARES: Final = {side: _TURN.count(side) / len(_TURN) for side in (TRAIN, CALIBRATION, JUDGE)}
 
 
 def assign_splits(hashes: Sequence[str], already: int) -> dict[str, str]:

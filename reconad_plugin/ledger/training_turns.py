@@ -49,9 +49,9 @@ class TrainingTurns:
                 self._take(product)
 
     @property
-    def unsettled(self) -> dict[str, str]:
+    def unended(self) -> dict[str, str]:
         """Products whose last try nobody saw the end of, and the earlier night of it: before
-        anything else, ``leave`` or ``settle`` says what became of each."""
+        anything else, ``leave`` or ``end_earlier`` says what became of each."""
         return {
             product: note.tried
             for product, note in self._notes.items()
@@ -62,7 +62,7 @@ class TrainingTurns:
         """Leave a product out tonight: a training of it from an earlier night is at work."""
         del self._notes[product]
 
-    def settle(self, product: str, is_done: bool) -> WantedTraining:
+    def end_earlier(self, product: str, is_done: bool) -> WantedTraining:
         """Take in how a training of an earlier night has ended meanwhile. A drift of a later night
         than that is another one, and waits on."""
         note = self._notes[product]

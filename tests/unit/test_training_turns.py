@@ -91,16 +91,16 @@ def test_a_second_dispatcher_of_a_night_gives_no_second_turn():
     assert chosen(second) == ["c"]
 
 
-def test_a_training_of_an_earlier_night_is_settled_first():
+def test_a_training_of_an_earlier_night_is_ended_first():
     """While it is at work nothing is started; one that failed goes behind who asked before."""
     yesterday = TONIGHT - timedelta(1)
     wanted = {name: asked(4).started(yesterday) for name in "abc"} | {"d": asked(1)}
     turns = TrainingTurns(TONIGHT, 1000, wanted)
-    assert turns.unsettled == dict.fromkeys("abc", yesterday.isoformat())
+    assert turns.unended == dict.fromkeys("abc", yesterday.isoformat())
 
     turns.leave("a")
-    assert not turns.settle("b", is_done=True).is_open
-    turns.settle("c", is_done=False)
+    assert not turns.end_earlier("b", is_done=True).is_open
+    turns.end_earlier("c", is_done=False)
 
     assert chosen(turns) == ["d", "c"]
 
@@ -111,8 +111,8 @@ def test_a_drift_of_a_later_night_is_not_answered_by_a_training_before_it():
     drift, due = asked(1, Need.DRIFT).started(yesterday), asked(1).started(yesterday)
     turns = TrainingTurns(TONIGHT, 1000, {"a": drift, "b": due})
 
-    assert turns.settle("a", is_done=True).is_open
-    assert not turns.settle("b", is_done=True).is_open
+    assert turns.end_earlier("a", is_done=True).is_open
+    assert not turns.end_earlier("b", is_done=True).is_open
 
     assert chosen(turns) == ["a"]
 
