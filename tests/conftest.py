@@ -40,11 +40,8 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_evaluator.py",
     "test_evaluator_refusals.py",
 )
-NEEDS_NO_STORY = (  # tests with servers that may have them in another process than the story's
-    "test_auto.py",
-    "test_dispatch.py",
+NEEDS_NO_STORY = (  # of acceptance: they have servers in another process than the story's
     "test_dsr_nightly.py",
-    "test_ingest.py",
     "test_messages.py",
     "test_review_page.py",
     "test_witness_nightly.py",

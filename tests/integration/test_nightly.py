@@ -11,7 +11,6 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from flows.commands.product_status import read_status
 from flows.commands.review import review_night
 from flows.finetune import finetune
 from flows.ingest import ingest
@@ -19,11 +18,10 @@ from flows.jobs.judging import build_golden_set
 from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
-from flows.jobs.wanted_trainings import read_open_training, want_training
 from flows.nightly import nightly
 from mlflow_models import registry
 from mlflow_models.tracking import read_training_images
-from reconad_plugin.config.event_names import DRIFT_DETECTED, NIGHT_ENDED
+from reconad_plugin.config.event_names import NIGHT_ENDED
 from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import (
     ConfigError,
@@ -36,12 +34,11 @@ from reconad_plugin.ledger.glance import Glance, read_glance
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.night_record import NORMAL
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
-from reconad_plugin.ledger.wanted_training import Need, WantedTraining
 from reconad_plugin.store.cache import ContentCache
 from reconad_plugin.store.lens import read_lens
 from reconad_plugin.store.objects import ObjectStore
 from tests.command_line import run
-from tests.factory import Factory, normal_picture, to_png, under_dim_lamp, with_scratch
+from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.lens_files import lens_file
 from tests.world import (
     DIMMED,
@@ -170,45 +167,6 @@ def test_a_scheduled_run_catches_up_and_looks_beside(
     assert opened.known_nights() == [GATHERED, TRAINED, QUIET, QUIET_TOO]
     assert opened.records.watched_nights() == [QUIET, QUIET_TOO]
     assert emitted == [(NIGHT_ENDED, LEARNT.isoformat())]  # of the scheduled run alone
-
-
-def test_a_night_that_is_told_to_ask_trains_nothing_and_notes_what_it_needs(
-    forked: Callable[..., Factory], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever has turns to give starts it. No automation may fine-tune meanwhile, so the event does
-    not carry the label that starts one. What a quiet night needs no more is taken back."""
-    factory = forked(LAST_QUIET)
-    opened = open_product(factory.product)
-    want_training(opened, QUIET, Need.DUE)
-    emitted: list[tuple[str, Any]] = []
-    monkeypatch.setattr(
-        "flows.nightly.emit",
-        lambda event, product, payload, cause=None: emitted.append((event, cause)),
-    )
-    factory.deliver(DIMMED, IMAGES, change=under_dim_lamp, parts_of=TRAINED)
-
-    quiet = nightly(factory.product, LAST_QUIET, asks=True)
-    needed = read_open_training(opened)
-    dimmed = nightly(factory.product, DIMMED, asks=True)
-
-    assert (str(quiet.action), needed) == ("none", None)
-    assert (dimmed.record.cause, str(dimmed.action)) == ("light", "training wanted: drift")
-    assert (DRIFT_DETECTED, None) in emitted
-    wanted = read_open_training(opened)
-    assert wanted == WantedTraining(Need.DRIFT, str(DIMMED), str(DIMMED), 3.0)
-    assert read_status(factory.product).to_dict()["training"]["since"] == str(DIMMED)
-    assert len(registry.versions(factory.product)) == 1
-
-
-def test_a_first_version_is_asked_for(factory: Factory) -> None:
-    """Nothing is trained before its turn comes."""
-    factory.deliver(START, FOUNDING_IMAGES)
-
-    result = nightly(factory.product, START, asks=True)
-
-    assert str(result.action) == "training wanted: first version"
-    assert read_open_training(open_product(factory.product)).need is Need.FIRST
-    assert registry.versions(factory.product) == []
 
 
 def test_too_few_images_for_a_first_version_is_said(factory: Factory) -> None:

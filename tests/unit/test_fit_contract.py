@@ -1,9 +1,13 @@
 """What fitting keeps, whichever model it fits."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import Tensor
 
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
+from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
@@ -38,18 +42,49 @@ def first(product, normal, tiny_models, few_validations):
     return fit_detector(normal, product, A_FEW_STEPS, options=THERE)[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """The same training once more, where others draw random numbers too."""
+
+    detector: Detector
+    steps: list[int]  # that it told
+    before: Tensor  # global random state
+    after: Tensor
+
+
+@pytest.fixture(scope="module")
+def second(product, normal, tiny_models, few_validations):
+    """Held against the first."""
+    seen = []
+    options = RunOptions(DEVICE, on_progress=lambda progress: seen.append(progress.step))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        before = torch.get_rng_state()
+        detector, _ = fit_detector(normal, product, A_FEW_STEPS, options=options)
+        return Repeated(detector, seen, before, torch.get_rng_state())
+
+
 def weights_of(detector):
     """All weights of a detector as one vector."""
     state = detector.engine.network.state_dict()
     return torch.cat([value.flatten().double() for value in state.values()])
 
 
-def test_same_seed_gives_the_same_weights(product, normal, first):
-    """Two trainings with the same images and seed end with the same weights."""
-    second, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
+def test_same_seed_gives_the_same_weights(first, second):
+    """Two trainings with the same images and seed end with the same weights, whatever others drew
+    before."""
+    assert torch.equal(weights_of(first), weights_of(second.detector))
+    assert first.calibration == second.detector.calibration
 
-    assert torch.equal(weights_of(first), weights_of(second))
-    assert first.calibration == second.calibration
+
+def test_global_random_state_is_not_moved(second):
+    """Whoever draws random numbers after a training does not notice it."""
+    assert torch.equal(second.before, second.after)
+
+
+def test_progress_is_told_step_by_step(second):
+    """A training reports each of its steps."""
+    assert second.steps == [1, 2, 3]
 
 
 def test_other_seed_gives_other_weights(product, normal, first):
@@ -61,18 +96,6 @@ def test_other_seed_gives_other_weights(product, normal, first):
     assert not torch.equal(weights_of(first), weights_of(other))
 
 
-def test_global_random_state_is_neither_read_nor_moved(product, normal, first):
-    """Whoever drew random numbers before a training, or draws after it, does not notice it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        before = torch.get_rng_state()
-        second, _ = fit_detector(normal, product, A_FEW_STEPS, options=THERE)
-        after = torch.get_rng_state()
-
-    assert torch.equal(before, after)
-    assert torch.equal(weights_of(first), weights_of(second))
-
-
 def test_judges_images_are_not_touched(product, normal, make_normal, first):
     """Other judge's images change nothing."""
     others = NormalImages(normal.train, normal.calibration, make_normal(30, 99))
@@ -80,15 +103,6 @@ def test_judges_images_are_not_touched(product, normal, make_normal, first):
 
     assert torch.equal(weights_of(first), weights_of(second))
     assert first.calibration == second.calibration
-
-
-def test_progress_is_told_step_by_step(product, normal):
-    """A training reports each of its steps."""
-    seen = []
-
-    fit_detector(normal, product, A_FEW_STEPS, options=RunOptions(DEVICE, on_progress=seen.append))
-
-    assert [progress.step for progress in seen] == [1, 2, 3]
 
 
 def test_too_few_images_are_refused(product, normal):
