@@ -31,6 +31,11 @@ class Factory:
         self.client.put_object(Bucket=BUCKET, Key=key, Body=content)
         return key
 
+    def train_for(self, steps: int) -> None:
+        """Let trainings from scratch be shorter than those of the story."""
+        settings = self.settings.read_text(encoding="utf-8")
+        self.settings.write_text(settings.replace("steps = 250", f"steps = {steps}"), "utf-8")
+
     def deliver(
         self,
         night: date,

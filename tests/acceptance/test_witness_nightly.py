@@ -18,7 +18,8 @@ IMAGES = 60  # a fifth of them calibrates, ten at least
 
 def test_nightly_run_trains_and_serves_two_models_as_one(factory: Factory) -> None:
     """The version scores the next night, and MLflow serves the number that the night has."""
-    settings = factory.settings.read_text().replace("steps = 250", "steps = 30")
+    factory.train_for(steps=30)
+    settings = factory.settings.read_text()
     witness = 'model = "ae"\nwitness = "fre"\nfeatures = "random"'
     factory.settings.write_text(settings.replace('model = "ae"', witness))
     for night in (NIGHT, NIGHT.replace(day=2)):

@@ -380,6 +380,7 @@ def test_a_night_that_trains_downloads_each_golden_image_once(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ingest, the choice of images and the gate share what the first of them downloaded."""
+    factory.train_for(steps=20)
     factory.deliver(FIRST)
     golden = [f"{factory.product}/golden/{name}.png" for name in ("normal/0", "dent/0", "dent/1")]
     for number, key in enumerate(golden):

@@ -33,7 +33,7 @@ def test_defects_that_the_champion_misses_lead_to_one_training(
     the next one would train nothing more; a golden image that cannot be read stops no night."""
     factory = forked(QUIET_TOO, golden_floor=0.9)
     product, opened = factory.product, open_product(factory.product)
-    factory.settings.write_text(factory.settings.read_text().replace("steps = 250", "steps = 20"))
+    factory.train_for(steps=20)
     next_night = date.fromordinal(LAST_QUIET.toordinal() + 1)
     factory.deliver(LAST_QUIET, IMAGES)
     factory.deliver(next_night, IMAGES)

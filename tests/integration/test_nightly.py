@@ -117,7 +117,7 @@ def test_scheduled_retraining_comes_when_it_is_due(forked: Callable[..., Factory
     """With retrain_every_nights = 4 a challenger is trained on the fourth night after one with
     images, and not before."""
     factory = forked(QUIET_TOO, retrain_every_nights=4)
-    factory.settings.write_text(factory.settings.read_text().replace("steps = 250", "steps = 20"))
+    factory.train_for(steps=20)
     factory.deliver(LAST_QUIET, IMAGES)
     opened = open_product(factory.product)
     ledger = open_ledger(opened, read_history(opened))

@@ -1,5 +1,7 @@
 """The autoencoder's shortcut: enlarging and convolving as one."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -26,3 +28,34 @@ def test_enlarging_convolution_is_the_two_steps(shape: tuple[int, int]) -> None:
         strict=True,
     ):
         assert torch.allclose(of_found, of_wanted)
+
+
+def test_a_kept_kernel_follows_the_weights() -> None:
+    """What is kept between two pictures is made anew after a step, loaded weights, another
+    precision and a copy."""
+    torch.manual_seed(0)
+    layer, other = (EnlargingConvolution(3, 5, (8, 12)) for _ in range(2))
+    coarse = torch.randn(2, 3, 4, 6)
+
+    def wanted(layer: EnlargingConvolution) -> torch.Tensor:
+        enlarged = F.interpolate(coarse.to(layer.weight.dtype), size=layer.shape, mode="nearest")
+        return F.conv2d(enlarged, layer.weight, padding=1)
+
+    def holds(layer: EnlargingConvolution) -> bool:
+        found = layer(coarse.to(layer.weight.dtype))
+        return torch.allclose(found, wanted(layer), atol=1e-5)
+
+    with torch.inference_mode():
+        assert holds(layer)
+        assert layer._enlarging_kernel() is layer._enlarging_kernel()
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1)
+    layer(coarse).square().sum().backward()
+    optimizer.step()
+    with torch.inference_mode():
+        assert holds(layer)
+        layer.load_state_dict(other.state_dict())
+        assert holds(layer)
+        copied = copy.deepcopy(layer)
+        torch.nn.init.ones_(copied.weight)
+        assert holds(copied)
+        assert holds(layer.double())
