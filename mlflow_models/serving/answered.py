@@ -9,7 +9,7 @@ from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.prediction import Observed
 from reconad_plugin.detector.score_table import map_cells, map_extent
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.decode import decode_image, upright_size
+from reconad_plugin.images.decode import count_pixels, decode_image
 from reconad_plugin.images.features import describe_image, hash_pixels
 from reconad_plugin.images.region import pixels_inside
 from reconad_plugin.ledger.served import ServedRow
@@ -32,10 +32,9 @@ class Answered:
         if self.observed.content is None or self.observed.anomaly_map is None:
             return 0
         try:
-            width, height = upright_size(self.observed.content)
+            return count_pixels(self.observed.content)
         except InvalidImageError:
             return 0
-        return width * height
 
     @property
     def size_bytes(self) -> int:

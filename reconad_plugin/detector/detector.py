@@ -32,7 +32,7 @@ from reconad_plugin.images.region import Mask, Region
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import Option, model_spec
 
-BATCH_SIZE: Final = 32
+BATCH_SIZE: Final = 4  # of more, what lies between two layers leaves the processor's cache
 _LEAST_THRESHOLD: Final = 1e-12  # of a calibration whose scores are next to nothing
 TORCH: Final = "torch"  # name of the engine that scores with the network itself
 

@@ -27,6 +27,8 @@ from reconad_plugin.images.region import Mask
 from reconad_plugin.networks.base import AnomalyNetwork
 from reconad_plugin.networks.registry import model_spec
 
+_BATCH_SIZE_ELSEWHERE = 32
+
 
 @dataclass(frozen=True)
 class TorchEngine:
@@ -144,13 +146,14 @@ def score_images(
     """
     maps = torch.empty((len(images), *images.shape[-2:]))
     scores = torch.empty(len(images))
+    at_once = BATCH_SIZE if device == "cpu" else _BATCH_SIZE_ELSEWHERE
     with torch.inference_mode():
-        for start in range(0, len(images), BATCH_SIZE):
-            batch = images[start : start + BATCH_SIZE].to(device).float() / 255
+        for start in range(0, len(images), at_once):
+            own = slice(start, start + at_once)
+            batch = images[own].to(device).float() / 255
             if light is not None:
                 batch = match_light(light, batch)
             batch = batch.contiguous(memory_format=torch.channels_last)
-            own = slice(start, start + BATCH_SIZE)
             taken = normal_of(normal, own)
             where = mask_of(inside, own)
             maps[own], scores[own] = score_batch(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from reconad_plugin.errors import InvalidImageError
-from reconad_plugin.images.file_parts import is_whole_jpeg, png_pixels
+from reconad_plugin.images.file_parts import is_whole_jpeg, may_be_turned, png_pixels
 from reconad_plugin.images.limits import ImageLimits, have_one_shape
 from reconad_plugin.images.size import ImageSize
 
@@ -150,6 +150,8 @@ def _open(content: bytes) -> ImageFile.ImageFile:
             f"an image must be one of {', '.join(FORMATS)}; got {len(content)} bytes "
             f"that begin with {content[:8]!r}",
         ) from None
+    if image.format == "PNG" and not (pixels and may_be_turned(pixels)):
+        image.info["exif"] = b""  # else Pillow would decode all pixels to look behind them
     if pixels is None:  # Pillow fills the missing end of some with grey
         kind = "PNG" if image.format == "PNG" else "JPEG"
         raise InvalidImageError(

@@ -29,6 +29,11 @@ def png_pixels(content: bytes) -> bytes | None:
     return b"".join(parts) if is_whole else None
 
 
+def may_be_turned(png: bytes) -> bool:
+    """Say whether a PNG may hold an orientation: it has the name of a part that can."""
+    return b"eXIf" in png or _PLAIN_XMP in png
+
+
 def is_whole_jpeg(content: bytes) -> bool:
     """Say whether a JPEG file has its own end mark; that of a preview within it does not count, and
     what follows the mark does not matter."""
