@@ -31,6 +31,7 @@ from reconad_plugin.detector.engine import (
     processor_kind,
     why_not_here,
 )
+from reconad_plugin.detector.memory import keep_freed_memory
 from reconad_plugin.detector.weights_file import read_weights
 from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ModelFormatError
@@ -117,6 +118,7 @@ def with_engine(detector: Detector, folder: Path, choice: str | None = None) -> 
         ModelFormatError: no engine serves, and PyTorch is not installed; or the weights are of
             another network.
     """
+    keep_freed_memory()
     choice = choice or os.environ.get(ENGINE_VARIABLE) or AUTO
     if choice == TORCH:
         return open_in_pytorch(detector, folder)

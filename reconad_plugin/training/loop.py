@@ -5,11 +5,9 @@ progress, validations on held-out images, the best weights, checkpoints, and the
 stay finite.
 """
 
-import ctypes
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +17,7 @@ from torch import Generator, Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reconad_plugin.config.product import TrainingSettings
+from reconad_plugin.detector.memory import keep_freed_memory
 from reconad_plugin.errors import NotEnoughImagesError, TrainingDivergedError
 from reconad_plugin.training.augment import choose_geometry
 from reconad_plugin.training.batches import Batches
@@ -33,7 +32,6 @@ VALIDATIONS_SHARE: Final = 0.1  # of a budget that binds, at most
 PATIENCE_VALIDATIONS: Final = 10  # without a better one, until a training stops early
 CHECKPOINT_EVERY_S: Final = 5.0
 CHECKPOINT_SHARE: Final = 0.02  # of the time, at most
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def train(
     if settings.geometric_augmentation == "auto":
         chosen = choose_geometry(images)
         settings = settings.model_copy(update={"geometric_augmentation": chosen})
-    _keep_freed_memory()
+    keep_freed_memory()
     device, batch_size = options.device, settings.batch_size or recipe.batch_size
     recipe = recipe.to(device).to(memory_format=torch.channels_last).train()
     rate, generator = settings.learning_rate or recipe.learning_rate, Generator().manual_seed(seed)
@@ -112,15 +110,6 @@ def train(
     while state.clock.goes_on() and not run.is_stale():
         options.on_progress(run.step())
     return run.finish()
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the memory that a step frees for the next one. By itself it hands
-    large blocks back, and the system empties every page anew: a fifth of a step of ``ae``."""
-    with suppress(OSError, AttributeError):  # of another C library than glibc
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_MMAP_THRESHOLD, 1 << 30)  # bytes of a block from which on it is handed back
-        set_option(_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 class _Run:
