@@ -89,11 +89,7 @@ def _predict_chunk(
     with_regions: bool,
     observe: Observe | None,
 ) -> list[Prediction]:
-    read_row = partial(_read_row, detector, with_regions)
-    with ThreadPoolExecutor(
-        min(thread_count(), len(contents))
-    ) as threads:  # decoding takes longest
-        read = list(threads.map(read_row, *zip(*contents, strict=True)))
+    read = _read_rows(partial(_read_row, detector, with_regions), contents)
     pictures = [each.picture for each in read if each.picture is not None]
     contexts = [each.context for each in read if each.picture is not None]
     images = stack_images(pictures, detector.image_size_px)
@@ -129,6 +125,18 @@ def _predict_chunk(
         files = [each.content for each in read]
         observe([Observed(*each) for each in zip(answers, files, shown, strict=True)])
     return answers
+
+
+def _read_rows(
+    read_row: Callable[[Callable[[], bytes], object], "_ReadRow"],
+    contents: Sequence[tuple[Callable[[], bytes], object]],
+) -> list["_ReadRow"]:
+    """Read rows side by side, as decoding takes longest; starting a thread for one takes 1 ms."""
+    workers = min(thread_count(), len(contents))
+    if workers == 1:
+        return [read_row(*each) for each in contents]
+    with ThreadPoolExecutor(workers) as threads:
+        return list(threads.map(read_row, *zip(*contents, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
