@@ -137,6 +137,10 @@ class TrainOptions(TrainingOptions):
     witness: Annotated[
         Text, opt("--witness", "NAME", "a second model in the version: fre, texture")
     ] = None
+    witness_image_size: Annotated[
+        Text,
+        opt("--witness-image-size", "PX|HxW", "pixels it sees (default: as the model)"),
+    ] = None
     region: GivenRegion = None
     lens: GivenLens = None
 

@@ -31,6 +31,7 @@ def run(options: TrainOptions) -> None:
         "vq": options.vq,
         "features": options.features,
         "witness": options.witness,
+        "witness_image_size_px": options.witness_image_size,
         "lens": options.lens,
         "part_pattern": options.part_pattern,
         "position_pattern": options.position_pattern,

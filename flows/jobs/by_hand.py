@@ -30,7 +30,7 @@ from reconad_plugin.images.lens import limits_with
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import as_text, path_of, read_file, uri_of
 from reconad_plugin.images.region import PRODUCT, Region, read_region
-from reconad_plugin.images.size import ImageSize, settle_size, window_pictures
+from reconad_plugin.images.size import ImageSize, settle_size
 from reconad_plugin.ledger.manifest import camera_position
 from reconad_plugin.ledger.splits import (
     BORROWED_LIGHT,
@@ -77,10 +77,12 @@ def train(
     rules = SplitRules(settings.part_pattern, settings.split_by)
     table = _with_positions(table_of(folder, rules), settings.position_pattern)
     check_parts(table, rules)
-    size, whole, lens = _settle_size(settings, table), None, read_lens(settings.lens)
+    size, lens = _settle_size(settings, table), read_lens(settings.lens)
+    whole = settings.size_of_pictures(size, mirror.picture_sizes(folder.train))
     if settings.windows:
-        whole = window_pictures(mirror.picture_sizes(folder.train), size)
-    warn(describe_cost(whole, size) if whole else mirror.describe_sizes(folder.train, size))
+        warn(describe_cost(whole or size, size))
+    else:
+        warn(mirror.describe_sizes(folder.train, size))
     job = jobs.TrainingJob(
         product=name,
         purpose=jobs.TRAINING,
@@ -96,7 +98,7 @@ def train(
         image_size=size,
         picture_size=whole,
         tags=settled.tags,
-        region=region_of(region, folder, size),
+        region=region_of(region, folder, whole or size),
     )
     return _fit(job, device)
 
@@ -141,6 +143,7 @@ def finetune(
         image_size_px=base.network_size_px,
         windows=base.windows is not None,
         witness=None if base.witness is None else base.witness.detector.model,
+        witness_image_size_px=base.image_size_px if base.shrunk_to else None,
         target_fpr=base.calibration.target_fpr,
         max_image_pixels=base.limits.max_pixels,
         min_image_side_px=base.limits.min_side_px,
@@ -163,7 +166,7 @@ def finetune(
         textures=mirror.hashes_of_textures(training.textures),
         fillings=fillings,
         base=jobs.BaseVersion(model_uri, run_of(model_uri), tags, lambda: base),
-        picture_size=base.image_size_px if base.windows else None,
+        picture_size=base.image_size_px if base.windows or base.shrunk_to else None,
         region=base.region,
     )
     return _fit(job, device)

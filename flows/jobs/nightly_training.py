@@ -27,7 +27,7 @@ from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.limits import have_one_shape
 from reconad_plugin.images.region import Region
-from reconad_plugin.images.size import ImageSize, keep_size, settle_size, window_pictures
+from reconad_plugin.images.size import ImageSize, keep_size, settle_size
 from reconad_plugin.ledger.splits import BORROWED_LIGHT, CALIBRATION, JUDGE, TRAIN
 from reconad_plugin.simulation.textures import texture_files
 from reconad_plugin.store.mirror import copy_prefix, hashes_of_textures
@@ -118,8 +118,8 @@ def training_job(
     size, whole = None, None
     if base is None:
         size = settle_size(asked, chosen.picture_sizes)
-        if product.settings.windows:
-            whole = window_pictures(chosen.picture_sizes, size)
+        whole = product.settings.size_of_pictures(size, chosen.picture_sizes)
+        if whole is not None and product.settings.windows:
             _logger.warning(describe_cost(whole, size))
     last = max(chosen.rows["night"], default=night.isoformat())  # that it learns from
     if base is not None:
@@ -130,7 +130,7 @@ def training_job(
             size = keep_size(asked, of_base)
         whole = registry.image_size_of(base.tags, registry.PICTURE_SIZE_TAG)
     pictures = SizedTrainingSet(chosen, whole or size or product.settings.image_size)
-    region = product.region(chosen.rows, size or product.settings.image_size)
+    region = product.region(chosen.rows, pictures.size)
     return jobs.TrainingJob(
         product=product.name,
         purpose=purpose,

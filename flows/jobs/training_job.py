@@ -41,7 +41,8 @@ PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
     "features windows regions part_pattern split_by contexts witness watch_served engine "
-    "nightly_at timezone golden_floor defects_as_fillings lens max_training_images training_nights"
+    "nightly_at timezone golden_floor defects_as_fillings lens max_training_images training_nights "
+    "witness_image_size_px"
 )
 _DECISIVE: Final = "model width options image_size_px target_fpr seed"  # settings
 # what was a setting, as it stands in fingerprints of before
@@ -87,7 +88,7 @@ class TrainingJob:
     lens: Lens | None = None  # whose distortion is taken out; None: of none
     tags: Mapping[str, str] = field(default_factory=dict)  # besides those of every training
     image_size: ImageSize | None = None  # that its pictures led to; None: what the settings say
-    picture_size: ImageSize | None = None  # of pictures that are seen in windows too
+    picture_size: ImageSize | None = None  # where it is more than the network sees
 
     @property
     def settled(self) -> ProductSettings:

@@ -40,6 +40,7 @@ _ADDRESS: Final = re.compile(r"models:/+([^/@]+)@([^/@]+)/?")
 _ABSENT: Final = tuple(
     map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE))  # of an alias
 )
+_VARYING: Final = re.compile(r"\S*\d\S*")  # of a reason that comes again: megabytes, folders
 _CONTAINER: Final = Path("/sys/fs/cgroup")
 
 _logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Follower:
         self._on_absent, self._keep, self._clock_s = on_absent, keep, clock_s
         self.wanted = Wanted.of(holder.served)  # what the registry said last
         self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
-        self._said: str | None = None
+        self._said: tuple[str, str] | None = None
 
     @property
     def is_up_to_date(self) -> bool:
@@ -200,10 +201,11 @@ class Follower:
             what = f"version {wanted.number} of {self.followed.model_name} cannot be taken up"
         serving = self._holder.served
         number = None if serving is None else serving.number
-        line = f"{what}; version {number} stays: {reason}"
-        if line != self._said:
-            _logger.warning("%s", line)
-        self._said = line
+        what = f"{what}; version {number} stays"
+        said = what, _VARYING.sub("", reason)
+        if said != self._said:
+            _logger.warning("%s: %s", what, reason)
+        self._said = said
 
 
 def followed_alias(

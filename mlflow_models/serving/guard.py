@@ -18,7 +18,7 @@ import fastapi
 
 from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.pyfunc import NOTES, RequestNotes
-from mlflow_models.serving.request import FORMAT, explain, has_too_many_values
+from mlflow_models.serving.request import FORMAT, JSON, explain, explain_kind, has_too_many_values
 from mlflow_models.serving.settings import ServingSettings
 
 Message = MutableMapping[str, Any]
@@ -30,7 +30,6 @@ INVOCATIONS: Final = "/invocations"
 METRICS: Final = "/metrics"
 READY: Final = "/ready"
 _OPEN: Final = (READY, "/ping", "/health", "/version")  # asked by those who have no token
-JSON: Final = "application/json"
 MEGABYTE: Final = 1_000_000
 _UNKNOWN: Final = (
     "a request needs the header Authorization: Bearer <token>, with the token of this server's "
@@ -111,7 +110,9 @@ class Guard:
     ) -> tuple[int, bytes]:
         """Return status and content of MLflow's answer, or what is wrong in place of its errors."""
         kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
-        if kind == JSON and has_too_many_values(body, self._max_rows):
+        if kind != JSON:
+            return 400, _content(_WRONG, explain_kind(kind))
+        if has_too_many_values(body, self._max_rows):
             return 400, _content(_WRONG, self._too_many)
         NOTES.set(notes)
         answer = _Answer()
@@ -126,7 +127,7 @@ class Guard:
             return answer.status, bytes(answer.content)
         if answer.status == 504:
             return 504, _content("DEADLINE_EXCEEDED", _TOO_LONG)
-        said = notes.refused or await asyncio.to_thread(explain, kind, body)
+        said = notes.refused or await asyncio.to_thread(explain, body)
         if said is None and answer.status < 500 and not notes.has_failed:
             said = f"the request could not be read as a table of texts: send {FORMAT}"
         if said is not None:

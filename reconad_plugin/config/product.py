@@ -1,7 +1,7 @@
 """Settings of one product, and of its trainings."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import pydantic
@@ -15,9 +15,10 @@ from pydantic import (
 
 from reconad_plugin.config.base import Frozen, Positive
 from reconad_plugin.config.night import NightlyAt, TimeZone
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Box
-from reconad_plugin.images.size import ImageSize, check_image_size, settle_size
+from reconad_plugin.images.size import ImageSize, check_image_size, settle_size, window_pictures
 from reconad_plugin.networks.registry import MODELS, Option, check_witness, model_spec
 from reconad_plugin.simulation.presets import DEFAULT_PRESET
 from reconad_plugin.simulation.presets import preset as find_preset
@@ -59,6 +60,11 @@ def _pattern_with_a_group(pattern: str, info: ValidationInfo) -> str:
 
 
 _Pattern = Annotated[str, AfterValidator(_pattern_with_a_group)]
+_ImageSize = Annotated[
+    int | ImageSize,
+    PlainValidator(check_image_size),
+    PlainSerializer(lambda asked: getattr(asked, "setting", asked)),
+]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
@@ -104,11 +110,8 @@ class ProductSettings(Frozen):
     )
     witness: str | None = None  # a second model, which scores beside the first in one version
     # a budget of pixels, as the side of a square, or a size; where none is given the model's own
-    image_size_px: Annotated[
-        int | ImageSize,
-        PlainValidator(check_image_size),
-        PlainSerializer(lambda asked: getattr(asked, "setting", asked)),
-    ] = 128
+    image_size_px: _ImageSize = 128
+    witness_image_size_px: _ImageSize | None = None  # None: as the model's
     windows: bool = False  # whether pictures are also seen in windows of their own pixels
     train: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -178,9 +181,8 @@ class ProductSettings(Frozen):
     @pydantic.model_validator(mode="after")
     def _width_and_options_belong_to_model(self) -> "ProductSettings":
         if self.model == AUTO:
-            of_a_model = {"width": self.width, "options": self.options, "vq": self.vq}
-            of_a_model["witness"] = self.witness
-            named = [name for name, value in of_a_model.items() if value]
+            of_a_model = ("width", "options", "vq", "witness", "witness_image_size_px")
+            named = [name for name in of_a_model if getattr(self, name)]
             if named:
                 raise ValueError(f"{named[0]} belongs to a model; got it with {AUTO}: name a model")
             return self
@@ -192,6 +194,11 @@ class ProductSettings(Frozen):
             raise ValueError(f"vq belongs to {founded}; got it with {self.model}: leave it out")
         if self.witness is not None:
             check_witness(self.model, self.witness)
+        if self.witness_image_size_px is not None and (self.witness is None or self.windows):
+            raise ValueError(
+                "witness_image_size_px belongs to a witness, of a model that sees pictures as a "
+                "whole: name a witness, and leave windows out"
+            )
         if self.features is not None and not self.takes_features:
             taking = ", ".join(name for name, each in MODELS.items() if each.pretrained)
             raise ValueError(f"features belong to {taking}; got them with {self.model}")
@@ -215,6 +222,7 @@ class ProductSettings(Frozen):
                 "options": {},
                 "vq": None,
                 "witness": None,
+                "witness_image_size_px": None,
             }
         )
 
@@ -245,6 +253,31 @@ class ProductSettings(Frozen):
     def image_size(self) -> ImageSize:
         """Size that the network takes; a square where only a budget is known."""
         return settle_size(self.image_size_px, [])
+
+    def size_of_pictures(
+        self, size: ImageSize, pictures: Sequence[tuple[int, int]]
+    ) -> ImageSize | None:
+        """Return the size that pictures are brought to where it is another than the network's.
+
+        Args:
+            size: what the network takes.
+            pictures: (width, height) of each, as they come.
+
+        Raises:
+            ConfigError: they are smaller than a window, or the witness would see less than the
+                network.
+        """
+        if self.windows:
+            return window_pictures(pictures, size)
+        if self.witness_image_size_px is None:
+            return None
+        whole = settle_size(self.witness_image_size_px, pictures)
+        if whole.height_px < size.height_px or whole.width_px < size.width_px:
+            raise ConfigError(
+                f"a witness must see at least what the model does, {size} px; got {whole} px: "
+                "raise witness_image_size_px, or leave it out"
+            )
+        return None if whole == size else whole
 
     def with_image_size(self, size: ImageSize) -> "ProductSettings":
         """Return the same settings, with the size settled."""

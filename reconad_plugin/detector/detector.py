@@ -28,7 +28,7 @@ from reconad_plugin.images.geometry import resize
 from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.images.region import Mask, Region
+from reconad_plugin.images.region import Mask, Region, resize_masks
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import Option, model_spec
 
@@ -124,7 +124,7 @@ class Detector:
 
     model: str  # name in the registry of models
     architecture: dict[str, Option]  # arguments the network was built with, besides the image size
-    image_size_px: ImageSize  # height and width of what the network takes
+    image_size_px: ImageSize  # height and width of its pictures, and of what the network takes
     engine: Engine  # what scores
     light: LightReference  # the light it was trained under
     calibration: Calibration  # thresholds on images as they come
@@ -134,6 +134,8 @@ class Detector:
     light_levels: CalibrationGroups | None = None
     # what each pixel of the map shows on normal images; None: the map scores as it is
     normal_map: NormalMap | None = None
+    # height and width of what the network takes, where its pictures are larger: a witness sees them
+    shrunk_to: ImageSize | None = None
     # how a picture is seen in windows too; None: as a whole alone. ``image_size_px`` is then that
     # of the pictures
     windows: Windows | None = None
@@ -172,7 +174,7 @@ class Detector:
     @property
     def network_size_px(self) -> ImageSize:
         """Height and width of what the network takes."""
-        return self.windows.size if self.windows else self.image_size_px
+        return self.windows.size if self.windows else self.shrunk_to or self.image_size_px
 
     @property
     def map_size_px(self) -> ImageSize:
@@ -275,7 +277,13 @@ class Detector:
             contexts = self.contexts.of(images, positions)
             normal = [self.contexts.maps.get(each, self.normal_map) for each in contexts]
         inside = self._inside(positions)
-        scores = self.engine.score(images, light, normal, inside)
+        if (size := self.shrunk_to) is None:
+            scores = self.engine.score(images, light, normal, inside)
+        else:
+            small = None if inside is None else resize_masks(inside, size)
+            scores = self.engine.score(resize(images, size), light, normal, small)
+            maps = enlarge_maps(scores.anomaly_map, self.map_size_px)
+            scores = replace(scores, anomaly_map=maps if inside is None else maps * inside)
         return replace(scores, contexts=contexts)
 
     def _inside(self, positions: Sequence[str | None] | None) -> Mask | None:

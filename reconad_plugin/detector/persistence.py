@@ -41,12 +41,14 @@ FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
 LENS_FORMAT_VERSION: Final = 3  # of one with a lens, which the others have no place for either
 CONTEXTS_FORMAT_VERSION: Final = 4  # of one whose contexts have thresholds of their own
+SHRUNK_FORMAT_VERSION: Final = 5  # of one whose network sees less of its pictures than its witness
 DETECTOR_FILE: Final = "detector.json"
 _FORMATS: Final = (
     FORMAT_VERSION,
     WITNESS_FORMAT_VERSION,
     LENS_FORMAT_VERSION,
     CONTEXTS_FORMAT_VERSION,
+    SHRUNK_FORMAT_VERSION,
 )
 _OF_LIMITS: Final = "max_pixels min_side_px"  # what it says of them; the shape is that of the lens
 # what ``detector.json`` says of them
@@ -90,6 +92,8 @@ def save_detector(detector: Detector, folder: Path) -> None:
     }
     if detector.self_test is not None:
         description["self_test_score"] = detector.self_test.pred_score
+    if detector.shrunk_to is not None:
+        description["shrunk_to"] = detector.shrunk_to.setting
     if (windows := detector.windows) is not None:
         scales = {"whole_scale": windows.whole_scale, "window_scale": windows.window_scale}
         description["windows"] = {"size": windows.size.setting, **scales}
@@ -108,6 +112,8 @@ def save_detector(detector: Detector, folder: Path) -> None:
 
 def _format_of(detector: Detector) -> int:
     """Return the oldest format that has a place for all of a detector."""
+    if detector.shrunk_to is not None:
+        return SHRUNK_FORMAT_VERSION
     if detector.contexts is not None:
         return CONTEXTS_FORMAT_VERSION
     if detector.lens is not None:
@@ -195,6 +201,7 @@ def _build(description: dict[str, Any], arrays: dict[str, Any]) -> Detector:
     """Build a detector of what its files hold, without an engine."""
     model, architecture = description["model"], description["architecture"]
     size = ImageSize.parse(description["image_size_px"])
+    shrunk_to = description.get("shrunk_to")
     seen = description.get("windows")
     windows = seen and Windows(**seen | {"size": ImageSize.parse(seen["size"])})
     model_spec(model)
@@ -219,6 +226,7 @@ def _build(description: dict[str, Any], arrays: dict[str, Any]) -> Detector:
         ImageLimits(**description["limits"]),
         None if levels is None else CalibrationGroups.read(levels),
         None if normal[0] is None else NormalMap(*normal),
+        shrunk_to and ImageSize.parse(shrunk_to),
         windows,
         Region(masks) if masks else None,
         contexts=contexts,

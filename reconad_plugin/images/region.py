@@ -68,6 +68,11 @@ class Region:
         masks = {position: self.masks.get(position or PRODUCT, others) for position in {*positions}}
         return np.stack([union if each is None else masks[each] for each in positions])
 
+    def at(self, size: ImageSize) -> "Region":
+        """Return the same region at another size."""
+        masks = {position: resize_mask(mask, size) for position, mask in self.masks.items()}
+        return checked_region(masks)
+
     @property
     def positions(self) -> set[str]:
         """Camera positions that have a mask of their own."""
@@ -130,10 +135,22 @@ def read_region(
             _check_shape(drawn, pictures)
         except InvalidImageError as error:
             raise InvalidImageError(error.reason, f"{_named(position)}: {error}") from None
-        levels = Image.fromarray(drawn.astype(np.uint8) * 255)
-        resized = levels.resize(size.shape[::-1], Image.Resampling.BOX)
-        masks[position] = np.asarray(resized) >= _HALF
+        masks[position] = resize_mask(drawn, size)
     return checked_region(masks)
+
+
+def resize_mask(mask: Mask, size: ImageSize) -> Mask:
+    """Bring a (H, W) mask to another size, where a pixel counts that is half inside."""
+    levels = Image.fromarray(mask.astype(np.uint8) * 255)
+    resized = levels.resize(size.shape[::-1], Image.Resampling.BOX)
+    return np.asarray(resized) >= _HALF
+
+
+def resize_masks(masks: Mask, size: ImageSize) -> Mask:
+    """Bring a (H, W) mask, or (N, H, W) ones, to another size; see ``resize_mask``."""
+    if masks.ndim == 2:
+        return resize_mask(masks, size)
+    return np.stack([resize_mask(each, size) for each in masks])
 
 
 def pixels_inside(maps: NDArray[Values], region: Region | None) -> NDArray[Values]:

@@ -161,7 +161,9 @@ class EnlargingConvolution(nn.Conv2d):
 
         One picture takes less time than putting it together.
         """
-        if torch.is_grad_enabled() or self.weight.is_inference():  # which count no changes
+        is_traced = torch._C._get_tracing_state() is not None
+        counts_no_changes = self.weight.is_inference()
+        if torch.is_grad_enabled() or is_traced or counts_no_changes:
             return self._put_together()
         state = (self.weight._version, self.weight.data_ptr(), self.weight.dtype)
         kept = self._kept  # read once: another thread may keep its own meanwhile

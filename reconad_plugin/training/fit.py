@@ -96,6 +96,7 @@ def fit_detector(
             stacklevel=2,
         )
     beside = product.of_witness
+    pictures = ImageSize.of(images.train.shape)
     held_out = len(images.calibration)
     is_cross_fitted = base is None and model_spec(product.model).is_cross_fitted
     if is_cross_fitted and are_shared_out(len(images.train), images.train_parts):
@@ -111,7 +112,7 @@ def fit_detector(
         its_base = base.witness.detector if base is not None and base.witness is not None else None
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
         second, its_report, its_normal = _fit(
-            images, beside, training, its_base, None, quiet, region
+            images, beside.with_image_size(pictures), training, its_base, None, quiet, region
         )
         witness = Witness(second, detector.calibration)
         normal = join_held_out(normal, its_normal, witness)
@@ -120,6 +121,9 @@ def fit_detector(
             calibration=_calibrate(normal.as_they_come, normal.parts, product),
             matched_calibration=_calibrate(normal.matched, normal.parts, product),
             witness=witness,
+            image_size_px=pictures,
+            shrunk_to=None if detector.image_size_px == pictures else detector.image_size_px,
+            region=region,
         )
         detector = replace(detector, contexts=_with_counts(detector, normal))
         report = replace(report, elapsed_s=report.elapsed_s + its_report.elapsed_s)
@@ -155,6 +159,8 @@ def _fit(
             "one of them out"
         )
     spec, size = model_spec(product.model), product.image_size
+    if not product.windows and ImageSize.of(images.train.shape) != size:  # a witness sees more
+        images, region = images.at(size), None if region is None else region.at(size)
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)

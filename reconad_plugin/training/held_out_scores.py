@@ -26,8 +26,10 @@ from reconad_plugin.detector.detector import Scores, Witness
 from reconad_plugin.detector.normal_map import LEAST_IMAGES, NormalMap
 from reconad_plugin.detector.own_thresholds import OwnThresholds
 from reconad_plugin.detector.torch_engine import score_images
+from reconad_plugin.detector.windows import enlarge_maps
 from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.region import Mask
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.metrics.intervals import count_parts, index_parts
 from reconad_plugin.networks.base import AnomalyNetwork
 
@@ -150,7 +152,9 @@ def join_held_out(first: HeldOutScores, second: HeldOutScores, witness: Witness)
     count = len(first.images)
 
     def join(one: Scores, other: Scores) -> Scores:
-        return witness.join(one, Scores(other.pred_score[:count], other.anomaly_map[:count]))
+        seen = ImageSize(*other.anomaly_map.shape[-2:])  # may be larger than what the first saw
+        enlarged = Scores(one.pred_score, enlarge_maps(one.anomaly_map, seen))
+        return witness.join(enlarged, Scores(other.pred_score[:count], other.anomaly_map[:count]))
 
     return HeldOutScores(
         first.images,

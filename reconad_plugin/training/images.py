@@ -6,7 +6,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from reconad_plugin.images.geometry import resize
 from reconad_plugin.images.lens import Lens
+from reconad_plugin.images.size import ImageSize
 from reconad_plugin.simulation.defects import DefectCuts
 
 
@@ -28,6 +30,14 @@ class NormalImages:
     # of pictures that are not normal: what fills the anomalies that are simulated on these
     defects: DefectCuts | None = None
     lens: Lens | None = None  # that they were taken through; None: as if it were straight
+
+    def at(self, size: ImageSize) -> "NormalImages":
+        """Return the same images at another size."""
+        train, calibration, judge = (
+            torch.from_numpy(resize(each.numpy(), size))
+            for each in (self.train, self.calibration, self.judge)
+        )
+        return replace(self, train=train, calibration=calibration, judge=judge)
 
     @property
     def straight(self) -> "NormalImages":

@@ -20,7 +20,7 @@ def test_nightly_run_trains_and_serves_two_models_as_one(factory: Factory) -> No
     """The version scores the next night, and MLflow serves the number that the night has."""
     factory.train_for(steps=30)
     settings = factory.settings.read_text()
-    witness = 'model = "ae"\nwitness = "fre"\nfeatures = "random"'
+    witness = 'model = "ae"\nwitness = "fre"\nwitness_image_size_px = 64\nfeatures = "random"'
     factory.settings.write_text(settings.replace('model = "ae"', witness))
     for night in (NIGHT, NIGHT.replace(day=2)):
         factory.deliver(night, IMAGES)
@@ -34,6 +34,8 @@ def test_nightly_run_trains_and_serves_two_models_as_one(factory: Factory) -> No
     assert second.record.model_version == "1"
     detector = flavor.load_model(f"models:/{name}/1")
     assert detector.witness is not None
+    sizes = detector.network_size_px, detector.witness.detector.network_size_px
+    assert [each.pixels for each in sizes] == [32 * 32, 48 * 64]
     picture = (normal_picture(np.random.default_rng(5)) * 255).clip(0, 255)
     pictures = [picture.astype(np.uint8), with_scratch(picture).astype(np.uint8)]
     rows = pd.DataFrame({"image": [base64.b64encode(to_png(each)).decode() for each in pictures]})

@@ -59,3 +59,14 @@ def test_a_kept_kernel_follows_the_weights() -> None:
         torch.nn.init.ones_(copied.weight)
         assert holds(copied)
         assert holds(layer.double())
+
+
+def test_a_trace_does_not_keep_the_kernel() -> None:
+    """Each time that it is traced it is the same graph, also after it was used."""
+    torch.manual_seed(0)
+    layer, coarse = EnlargingConvolution(3, 5, (8, 12)), torch.randn(2, 3, 4, 6)
+    with torch.inference_mode():
+        as_it_is = layer(coarse)
+        traced = torch.jit.trace(layer, coarse)
+
+        assert torch.allclose(traced(coarse), as_it_is)

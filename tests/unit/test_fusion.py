@@ -20,6 +20,10 @@ from reconad_plugin.detector.persistence import (
     save_detector,
 )
 from reconad_plugin.errors import ConfigError, ModelFormatError, NotEnoughImagesError
+from reconad_plugin.images.geometry import resize
+from reconad_plugin.images.region import PRODUCT as PRODUCT_MASK
+from reconad_plugin.images.region import Region
+from reconad_plugin.images.size import settle_size
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 
@@ -126,6 +130,89 @@ def test_a_version_of_two_comes_back_from_its_files(fused, normal, tmp_path):
     assert again.calibration == detector.calibration
     assert again.witness.first == detector.witness.first
     assert json.loads((tmp_path / DETECTOR_FILE).read_text())["format_version"] == 2
+
+
+@pytest.fixture(scope="module")
+def with_larger_witness(make_normal, tiny_models):
+    """A detector whose witness sees more of the pictures, its region, and its pictures."""
+    small = (make_normal(count, seed) for count, seed in ((16, 1), (20, 2), (4, 3)))
+    pictures = NormalImages(
+        *(each.repeat_interleave(2, 2).repeat_interleave(2, 3) for each in small)
+    )
+    mask = np.zeros((2 * SIZE_PX, 2 * SIZE_PX), np.bool_)
+    mask[:, SIZE_PX // 2 :] = True
+    region, larger = Region({PRODUCT_MASK: mask}), {"witness_image_size_px": 2 * SIZE_PX}
+    asked = PRODUCT.model_copy(update=larger)
+    detector, _ = fit_detector(pictures, asked, A_FEW_STEPS, region=region)
+    return detector, region, pictures
+
+
+def test_a_witness_may_see_larger_pictures(with_larger_witness, tmp_path):
+    """Each network has its own size and the version's maps that of its pictures, outside the region
+    0; both are as they are alone, and come back from files."""
+    detector, region, pictures = with_larger_witness
+    shown = pictures.judge.numpy()
+    alone = replace(
+        detector,
+        witness=None,
+        image_size_px=detector.shrunk_to,
+        shrunk_to=None,
+        region=region.at(detector.shrunk_to),
+        self_test=None,
+    )
+
+    scores, first = detector.score(shown), alone.score(resize(shown, detector.shrunk_to))
+    save_detector(detector, tmp_path)
+    again = load_detector(tmp_path)
+
+    assert (detector.network_size_px.setting, detector.image_size_px.setting) == (32, 64)
+    assert detector.witness.detector.network_size_px.setting == 64
+    assert scores.anomaly_map.shape == (4, 64, 64)
+    assert scores.anomaly_map[:, :, : SIZE_PX // 2].max() == 0
+    assert scores.anomaly_map.max() > 0
+    second = detector.witness.detector.score(shown)
+    fused = detector.witness.join(replace(first, anomaly_map=second.anomaly_map), second)
+    np.testing.assert_allclose(scores.pred_score, fused.pred_score, rtol=1e-5)
+    np.testing.assert_array_equal(again.score(shown).pred_score, scores.pred_score)
+    assert json.loads((tmp_path / DETECTOR_FILE).read_text())["format_version"] == 5
+
+
+def test_a_version_with_a_larger_witness_is_fine_tuned(with_larger_witness):
+    """It keeps both sizes."""
+    detector, region, pictures = with_larger_witness
+    asked = PRODUCT.model_copy(update={"witness_image_size_px": 2 * SIZE_PX})
+
+    tuned, _ = fit_detector(pictures, asked, A_FEW_STEPS, base=detector, region=region)
+
+    assert (tuned.shrunk_to, tuned.image_size_px) == (detector.shrunk_to, detector.image_size_px)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"witness": None}, "witness_image_size_px belongs to a witness"),
+        ({"windows": True}, "leave windows out"),
+        ({"witness_image_size_px": 7}, "must be a whole number from 32"),
+    ],
+)
+def test_what_a_witness_cannot_see_is_refused(asked, said):
+    """Each has its sentence."""
+    given = {"model": "ae", "witness": "fre", "witness_image_size_px": 64} | asked
+
+    with pytest.raises(ValueError, match=said):
+        ProductSettings(**given)
+
+
+def test_pictures_are_brought_to_what_the_witness_sees():
+    """In their own shape; to no other size where it sees what the model does, and never to less."""
+    asked = ProductSettings(model="ae", witness="fre", witness_image_size_px=256)
+    size, pictures = settle_size(128, [(400, 300)]), [(400, 300)]
+
+    assert str(asked.size_of_pictures(size, pictures)) == "224x288"
+    same = asked.model_copy(update={"witness_image_size_px": 128})
+    assert same.size_of_pictures(size, pictures) is None
+    with pytest.raises(ConfigError, match="raise witness_image_size_px"):
+        same.size_of_pictures(settle_size(256, pictures), pictures)
 
 
 def test_a_version_without_a_witness_is_as_before(tiny_detector, tmp_path):
