@@ -180,15 +180,17 @@ class Comparison:
 Results = dict[str, list[dict[str, Any]]]  # side -> what its worker printed, round by round
 
 
-ALONE = {  # without a peer
-    "alarms": "alarm_years.py",
-    "dashboard": "dashboard_years.py",
-    "engines": "engine_cost.py",
-    "gate": "gate_trials.py",
-    "promotion": "promotion_kills.py",
-    "serving": "serving.py",
-    "replay": "replay_days.py",
-    "triage": "triage_nights.py",
+ALONE = {  # without a peer: file and options
+    "alarms": ("alarm_years.py",),
+    "dashboard": ("dashboard_years.py",),
+    "engines": ("engine_cost.py",),
+    "fuzz": ("serving.py", "--only", "malformed"),
+    "gate": ("gate_trials.py",),
+    "promotion": ("promotion_kills.py",),
+    "serving": ("serving.py",),
+    "soak": ("serving.py", "--only", "soak"),
+    "replay": ("replay_days.py",),
+    "triage": ("triage_nights.py",),
 }
 READS_DATA = ("replay", "triage")  # of those
 
@@ -268,9 +270,10 @@ def run_alone(name: str, json_file: Path | None, data: Path | None = None) -> No
     Raises:
         WorkerFailedError: it died, or found what must not be.
     """
-    options = [] if json_file is None else ["--json", str(json_file.absolute())]
+    file, *options = ALONE[name]
+    options += [] if json_file is None else ["--json", str(json_file.absolute())]
     options += [] if data is None else ["--data", str(data)]
-    ended = subprocess.run([sys.executable, str(FOLDER / ALONE[name]), *options], check=False)
+    ended = subprocess.run([sys.executable, str(FOLDER / file), *options], check=False)
     if ended.returncode:
         raise WorkerFailedError(f"a benchmark must end well; {name} says above what it found")
 

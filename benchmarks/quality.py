@@ -61,6 +61,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--model", default="draem")
     parser.add_argument("--width", default=None)
     parser.add_argument("--witness", default=None)
+    parser.add_argument("--witness-image-size", default=None, help="what it sees")
     parser.add_argument("--budget", default="15m")
     parser.add_argument("--steps", default=None, help="so many steps, however long they take")
     parser.add_argument("--image-size", default="128", help="a budget, or such as 208x512")
@@ -114,6 +115,8 @@ def _run(options: argparse.Namespace, data: Path, seed: int, work: Path) -> dict
         train += ["--region", str(options.region.resolve())]
     if options.witness is not None:
         train += ["--witness", options.witness]
+    if options.witness_image_size is not None:
+        train += ["--witness-image-size", options.witness_image_size]
     _reconad(train, work)
     trained = json.loads((work / "train.json").read_text(encoding="utf-8"))
     _reconad(["evaluate", trained["model_uri"], "--data", str(data), "--json", "test.json"], work)
