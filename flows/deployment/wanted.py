@@ -222,13 +222,13 @@ def _on_silence(
     )
 
 
-def _run(deployment: UUID, parameters: dict[str, Any]) -> RunDeployment:
+def _run(deployment: UUID, parameters: Mapping[str, object]) -> RunDeployment:
     return RunDeployment(
-        source="selected", deployment_id=deployment, parameters=parameters, job_variables=None
+        source="selected", deployment_id=deployment, parameters=dict(parameters), job_variables=None
     )
 
 
-def _as_json(expression: str) -> dict[str, Any]:
+def _as_json(expression: str) -> dict[str, object]:
     """Write a template whose value keeps its type, as Prefect's server keeps it."""
     template = {"__prefect_kind": "jinja", "template": f"{{{{ {expression} | tojson }}}}"}
     return {"__prefect_kind": "json", "value": template}

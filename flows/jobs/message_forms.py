@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
-from typing import Any, Final
+from typing import Final
 
 from flows.jobs.message import Message
 
@@ -11,7 +11,7 @@ PICTURE_NAME: Final = "reconad.png"
 _SLACK_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-def webhook_form(message: Message) -> dict[str, Any]:
+def webhook_form(message: Message) -> dict[str, object]:
     """Return all of a message as JSON, the picture in base64."""
     picture, page = message.page.picture, message.page
     return {
@@ -28,14 +28,14 @@ def webhook_form(message: Message) -> dict[str, Any]:
     }
 
 
-def slack_form(message: Message) -> dict[str, Any]:
+def slack_form(message: Message) -> dict[str, object]:
     """Return what an incoming webhook of Slack takes. It takes no picture, so there is a link."""
     title, sentence = (text.translate(_SLACK_ESCAPES) for text in (message.title, message.sentence))
     links = "  ".join(f"<{address}|{name}>" for name, address in _links(message).items())
     return {"text": "\n".join(filter(None, (f"*{title}*", sentence, links)))}
 
 
-def teams_form(message: Message) -> dict[str, Any]:
+def teams_form(message: Message) -> dict[str, object]:
     """Return an adaptive card, as a workflow of Teams takes it. Its cards may have 28 kB, so there
     is a link to the picture."""
     lines = [{"text": message.title, "weight": "Bolder"}, {"text": message.sentence}]
@@ -53,7 +53,7 @@ def teams_form(message: Message) -> dict[str, Any]:
     return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
 
 
-FORMS: Final[Mapping[str, Callable[[Message], dict[str, Any]]]] = {
+FORMS: Final[Mapping[str, Callable[[Message], dict[str, object]]]] = {
     "webhook": webhook_form,
     "slack": slack_form,
     "teams": teams_form,

@@ -1,7 +1,6 @@
 """Thresholds to try on the page: what they would reject and miss, and the one that is set."""
 
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import parse_qs
 
 from monitoring.review_page.bounded import Bounded
@@ -22,7 +21,7 @@ class Trials:
     def __init__(self) -> None:
         self._known = Bounded[Trial](_MOST_TRIALS)
 
-    def gather(self, product: ReviewedProduct) -> dict[str, Any]:
+    def gather(self, product: ReviewedProduct) -> dict[str, object]:
         """Gather anew what tells which threshold is right; return it for the browser.
 
         Raises:
@@ -60,7 +59,7 @@ class Trials:
         return shrink_picture(content, "thumb", product.limits)
 
 
-def set_threshold(product: ReviewedProduct, body: bytes, at: str) -> dict[str, Any]:
+def set_threshold(product: ReviewedProduct, body: bytes, at: str) -> dict[str, object]:
     """Let a threshold hold that a person chose; return what was ever set, for the browser.
 
     Raises:
@@ -78,7 +77,7 @@ def set_threshold(product: ReviewedProduct, body: bytes, at: str) -> dict[str, A
     return _describe(product.set_threshold(version, setting.check(), seen))
 
 
-def _describe(settings: tuple[ThresholdSetting, ...]) -> dict[str, Any]:
+def _describe(settings: tuple[ThresholdSetting, ...]) -> dict[str, object]:
     return {"seen": len(settings), "settings": [str(each) for each in reversed(settings)]}
 
 
