@@ -31,7 +31,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from servers import mlflow_server
 
-from mlflow_models import alias_log, flavor, registry
+from mlflow_models import alias_log, flavor, registry, version_tags
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 
 ACTS: Final = ("promotion", "rollback")
@@ -219,7 +219,7 @@ def _wrong(product: str, act: str) -> list[str]:
     moves = alias_log.moves(product)
     seen = {
         "aliases": ({name: str(number) for name, number in entry.aliases.items()}, aliases),
-        "states": ([version.tags.get(registry.STATE_TAG) for version in versions], states),
+        "states": ([version.tags.get(version_tags.STATE_TAG) for version in versions], states),
         "served": ([move.version for move in moves], served),
         "open moves": ([move.number for move in moves if move.is_open], []),
         "tags": ({name: marked.get(name) for name in tags}, tags),

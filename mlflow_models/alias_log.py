@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from mlflow_models.registry import CHAMPION, PROMOTION, ROLLBACK, Version, model_name, versions
 from mlflow_models.server import open_client
 from reconad_plugin.errors import NoChampionError, PlatformError
@@ -93,9 +93,9 @@ def note_verdict(product: str, number: str, verdict: Mapping[str, Any]) -> str |
     if judged_against != serving:
         raise _stale_verdict(product, number, judged_against, serving)
     tags = {
-        registry.VERDICT_TAG: json.dumps(verdict),
-        registry.JUDGED_AGAINST_TAG: judged_against or "none",
-        registry.REASON_TAG: verdict["reason"],
+        version_tags.VERDICT_TAG: json.dumps(verdict),
+        version_tags.JUDGED_AGAINST_TAG: judged_against or "none",
+        version_tags.REASON_TAG: verdict["reason"],
     }
     registry.set_tags(product, number, tags, description=verdict["reason"])
     return judged_against
@@ -103,7 +103,7 @@ def note_verdict(product: str, number: str, verdict: Mapping[str, Any]) -> str |
 
 def reject(product: str, number: str) -> None:
     """Mark a challenger whose verdict is noted; it keeps its alias until the next one comes."""
-    registry.set_tags(product, number, {registry.STATE_TAG: registry.REJECTED})
+    registry.set_tags(product, number, {version_tags.STATE_TAG: registry.REJECTED})
 
 
 def promote(product: str, number: str, night: str, verdict: Mapping[str, Any]) -> AliasMove:
@@ -225,13 +225,13 @@ def adopt_champion(product: str) -> bool:
     if serving is None:
         return False
     is_unknown = serving.promoted_night is None
-    is_undecided = registry.VERDICT_TAG in serving.tags and serving.state is None
+    is_undecided = version_tags.VERDICT_TAG in serving.tags and serving.state is None
     if is_unknown:
-        registry.set_tags(product, serving.number, {registry.PROMOTED_NIGHT_TAG: serving.night})
+        registry.set_tags(product, serving.number, {version_tags.PROMOTED_NIGHT_TAG: serving.night})
     if serving.is_rolled_back:
-        _delete_tag(product, serving.number, registry.ROLLED_BACK_NIGHT_TAG)
+        _delete_tag(product, serving.number, version_tags.ROLLED_BACK_NIGHT_TAG)
     if serving.is_rolled_back or is_undecided:
-        registry.set_tags(product, serving.number, {registry.STATE_TAG: registry.PROMOTED})
+        registry.set_tags(product, serving.number, {version_tags.STATE_TAG: registry.PROMOTED})
     return is_unknown or serving.is_rolled_back or is_undecided
 
 
@@ -245,14 +245,17 @@ def _begin_and_apply(product: str, wanted: AliasMove, entries: Iterable[Version]
 def _mark_versions(product: str, move: AliasMove) -> None:
     """Write the state, reason and night on the version that comes, or on the one that goes."""
     if move.by == PROMOTION:
-        _delete_tag(product, move.version, registry.ROLLED_BACK_NIGHT_TAG)
-        tags = {registry.PROMOTED_NIGHT_TAG: move.night, registry.STATE_TAG: registry.PROMOTED}
+        _delete_tag(product, move.version, version_tags.ROLLED_BACK_NIGHT_TAG)
+        tags = {
+            version_tags.PROMOTED_NIGHT_TAG: move.night,
+            version_tags.STATE_TAG: registry.PROMOTED,
+        }
         registry.set_tags(product, move.version, tags)
     elif move.instead_of is not None:
         tags = {
-            registry.REASON_TAG: move.reason,
-            registry.ROLLED_BACK_NIGHT_TAG: move.night,
-            registry.STATE_TAG: registry.ROLLED_BACK,
+            version_tags.REASON_TAG: move.reason,
+            version_tags.ROLLED_BACK_NIGHT_TAG: move.night,
+            version_tags.STATE_TAG: registry.ROLLED_BACK,
         }
         registry.set_tags(product, move.instead_of, tags, description=move.reason)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from mlflow_models.registry import NIGHT_TAG, model_name, version
+from mlflow_models.registry import model_name, version
 from mlflow_models.server import open_client, web_address
+from mlflow_models.version_tags import NIGHT_TAG
 
 NIGHT_PICTURES: Final = ("maps.png", "scores.png")
 GATE_PICTURES: Final = ("gate/disagreement.png", "gate/golden_maps.png")

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from mlflow_models.server import open_client, unless_absent
 from mlflow_models.tracking import images_of_run, sources_of_run
 from reconad_plugin.errors import ModelFormatError
@@ -57,5 +57,5 @@ def read_recorded(version: registry.Version) -> RecordedTraining:
         metrics=run.data.metrics,
         sources=sources_of_run(run),
         images=images_of_run(version.run_id, version.uri),
-        environment=json.loads(run.data.tags.get(registry.ENVIRONMENT_TAG, "{}")),
+        environment=json.loads(run.data.tags.get(version_tags.ENVIRONMENT_TAG, "{}")),
     )

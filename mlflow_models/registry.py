@@ -11,8 +11,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from mlflow_models.server import open_client, outage, unless_absent
+from mlflow_models.version_tags import (
+    CAUSE_TAG,
+    CLEANED_TAG,
+    FINGERPRINT_TAG,
+    JUDGED_AGAINST_TAG,
+    NIGHT_TAG,
+    PROMOTED_NIGHT_TAG,
+    PURPOSE_TAG,
+    REASON_TAG,
+    ROLLED_BACK_NIGHT_TAG,
+    STATE_TAG,
+    THRESHOLD_TAG,
+    VERDICT_TAG,
+)
 from reconad_plugin.errors import ConfigError, NoChampionError
-from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger import history
 from reconad_plugin.ledger.history import VersionFacts
 from reconad_plugin.ledger.threshold_setting import (
@@ -25,27 +38,6 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS_CHAMPION: Final = "previous_champion"
 ALIASES: Final = (CHAMPION, PREVIOUS_CHAMPION, CHALLENGER)
-
-FINGERPRINT_TAG: Final = "reconad.request"  # of its training job
-NIGHT_TAG: Final = "reconad.night"
-PURPOSE_TAG: Final = "reconad.purpose"
-CAUSE_TAG: Final = "reconad.cause"
-ENVIRONMENT_TAG: Final = "reconad.environment"  # what it was trained with, as JSON
-ADVICE_TAG: Final = "reconad.advice"  # why its model was taken, where that was left open
-MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version that scored it
-EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
-MANIFESTS_TAG: Final = "reconad.manifests"
-IMAGE_SIZE_TAG: Final = "reconad.image_size"  # height x width; a square has none
-PICTURE_SIZE_TAG: Final = "reconad.picture_size"  # of what is seen in windows too
-STATE_TAG: Final = "reconad.state"  # promoted, rejected, rolled_back
-VERDICT_TAG: Final = "reconad.verdict"
-JUDGED_AGAINST_TAG: Final = "reconad.judged_against"  # the champion of the verdict, or none
-REASON_TAG: Final = "reconad.reason"
-PROMOTED_NIGHT_TAG: Final = "reconad.promoted_night"
-ROLLED_BACK_NIGHT_TAG: Final = "reconad.rolled_back_night"
-CLEANED_TAG: Final = "reconad.cleaned"  # files were removed: `begun`, then `done`
-
-THRESHOLD_TAG: Final = "reconad.threshold"  # what persons set, oldest first
 
 PROMOTED, REJECTED, ROLLED_BACK = "promoted", history.REJECTED, "rolled_back"
 PROMOTION, ROLLBACK = "promotion", "rollback"  # what moves the alias
@@ -130,30 +122,6 @@ class Version:
     def has_weights(self) -> bool:
         """Whether it can be loaded: ``reconad clean`` has not removed its weights."""
         return CLEANED_TAG not in self.tags
-
-
-def training_tags(fingerprint: str, purpose: str, size: ImageSize) -> dict[str, str]:
-    """Return what a version says of the training that made it."""
-    shape = {} if isinstance(size.setting, int) else {IMAGE_SIZE_TAG: str(size)}
-    return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose, **shape}
-
-
-def image_size_of(tags: Mapping[str, str], tag: str = IMAGE_SIZE_TAG) -> ImageSize | None:
-    """Return the size that a version noted; None where it is a square, whose side its settings
-    say."""
-    noted = tags.get(tag)
-    return None if noted is None else ImageSize.parse(noted)
-
-
-def night_tags(night: str, cause: str, manifests: str) -> dict[str, str]:
-    """Return what a version says of the night it was trained on, and of what it learnt from."""
-    return {NIGHT_TAG: night, CAUSE_TAG: cause, MANIFESTS_TAG: manifests}
-
-
-def watch_tags(cause: str, model_version: str, explanation: str) -> dict[str, str]:
-    """Return what the run of a night says of the watch: the cause of its alarm, the version that
-    scored it, and the explanation."""
-    return {CAUSE_TAG: cause, MODEL_VERSION_TAG: model_version, EVIDENCE_TAG: explanation}
 
 
 def model_name(product: str) -> str:

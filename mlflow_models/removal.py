@@ -12,10 +12,11 @@ from mlflow.entities import Run, RunStatus, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from mlflow_models import alias_log, registry
+from mlflow_models import alias_log, registry, version_tags
 from mlflow_models.pages import NIGHT_PICTURES
-from mlflow_models.registry import CLEANED_TAG, Version, model_name
+from mlflow_models.registry import Version, model_name
 from mlflow_models.server import open_client, outage
+from mlflow_models.version_tags import CLEANED_TAG
 
 DRAWINGS: Final = ("evidently.html", *NIGHT_PICTURES)  # of a night, in its run
 BEGUN, DONE = "begun", "done"
@@ -59,7 +60,7 @@ class StoredRun:
 def drawn_nights(product: str) -> list[StoredRun]:
     """List the finished runs of nights whose drawings were not removed yet."""
     finished = f"attributes.status = '{RunStatus.to_string(RunStatus.FINISHED)}'"
-    watched = f"tags.`{registry.MODEL_VERSION_TAG}` LIKE '%'"
+    watched = f"tags.`{version_tags.MODEL_VERSION_TAG}` LIKE '%'"
     runs = _search_runs(product, f"{finished} and {watched}")
     return [_stored(run) for run in runs if CLEANED_TAG not in run.data.tags]
 
@@ -74,6 +75,11 @@ def unfinished_runs(product: str, before: datetime) -> list[StoredRun]:
         for run in runs
         if run.info.status != finished and not _leads_somewhere(_stored(run))
     ]
+
+
+def is_removed(version: Version) -> bool:
+    """Say whether all files of a version are gone."""
+    return version.tags.get(CLEANED_TAG) == DONE
 
 
 def named_versions(product: str, versions: Sequence[Version]) -> set[str]:
@@ -148,7 +154,7 @@ def _search_runs(product: str, wanted: str) -> Iterator[Run]:
 def _stored(run: Run) -> StoredRun:
     client, logged = open_client(), run.outputs.model_outputs if run.outputs else []
     models = [client.get_logged_model(each.model_id).artifact_location for each in logged]
-    night = run.data.tags.get(registry.NIGHT_TAG, "")
+    night = run.data.tags.get(version_tags.NIGHT_TAG, "")
     return StoredRun(run.info.run_id, run.info.run_name, night, [run.info.artifact_uri, *models])
 
 

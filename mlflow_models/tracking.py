@@ -19,7 +19,7 @@ from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import Run
 from mlflow.models.model import ModelInfo
 
-from mlflow_models import flavor, registry
+from mlflow_models import flavor, registry, version_tags
 from mlflow_models.plugins.manifest_dataset import from_reconad_manifest, is_manifest
 from mlflow_models.server import open_client, outage, said_by
 from reconad_plugin.detector.detector import Detector
@@ -182,7 +182,7 @@ def log_night(
     files: Mapping[str, str],
 ) -> str:
     """Log a night's monitoring as one run: figures by name, plots, and text files; its run id."""
-    with _product_run(product, f"night {night}", {registry.NIGHT_TAG: night, **tags}) as run:
+    with _product_run(product, f"night {night}", {version_tags.NIGHT_TAG: night, **tags}) as run:
         mlflow.log_metrics(dict(metrics))
         for file_name, figure in figures.items():
             mlflow.log_figure(figure, file_name)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_models import alias_log, registry
+from mlflow_models import alias_log, registry, version_tags
 from reconad_plugin.errors import PlatformError
 from tests.world import aliases, copy_versions
 
@@ -32,7 +32,7 @@ def copies(product: str, count: int, like: registry.Version | None = None) -> li
             name,
             like.uri if like else "s3://factory/model",
             like.run_id if like else None,
-            tags={registry.NIGHT_TAG: NIGHT},
+            tags={version_tags.NIGHT_TAG: NIGHT},
         )
         for _ in range(count)
     ]
@@ -46,7 +46,7 @@ def put_into_service(product: str, *numbers: str) -> None:
 
 
 def state(product: str, number: str) -> str | None:
-    return registry.version(product, number).tags.get(registry.STATE_TAG)
+    return registry.version(product, number).tags.get(version_tags.STATE_TAG)
 
 
 def before_call(

@@ -9,9 +9,9 @@ from rich.table import Table
 from flows.commands.json_file import check_writable, write_json
 from flows.commands.options_by_hand import EvaluateOptions
 from flows.jobs.progress import warn
-from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor
 from mlflow_models.tracking import tags_of
+from mlflow_models.version_tags import part_pattern_of
 from reconad_plugin.detector.evaluation import (
     Evaluation,
     check_evaluable,
@@ -34,7 +34,7 @@ def run(options: EvaluateOptions) -> None:
     warn(describe_hidden(detector, folder))
     paths = [file.path for file in folder.test]
     images = load_files(paths, detector.image_size_px, detector.limits)
-    pattern = tags_of(options.model_uri).get(PARTS_TAG)
+    pattern = part_pattern_of(tags_of(options.model_uri))
     parts = (
         [] if pattern is None else [first_group(pattern, path.name) or str(path) for path in paths]
     )

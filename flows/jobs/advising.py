@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.jobs.progress import reading_bar
-from mlflow_models.registry import ADVICE_TAG
+from mlflow_models.version_tags import advice_tags
 from reconad_plugin.advice.facts import (
     Facts,
     Look,
@@ -100,7 +100,7 @@ def settle_model(
     size_px = settings.asked_size_px or advice.image_size_px
     width = model_spec(advice.model).default_width
     settled = settings.settled(advice.model, width, size_px)
-    return Settled(settled, {ADVICE_TAG: explain(advice, size_px)}, advice)
+    return Settled(settled, advice_tags(explain(advice, size_px)), advice)
 
 
 def settle_as(settings: ProductSettings, detector: Detector) -> ProductSettings:

@@ -18,8 +18,8 @@ from flows.jobs.learnt_images import fetch_image
 from flows.jobs.progress import warn
 from mlflow_models import flavor
 from mlflow_models.foundation import registered_name
-from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import IMAGES_COLUMNS, read_training_images, run_of, tags_of
+from mlflow_models.version_tags import advice_of, part_pattern_of
 from reconad_plugin.config.names import check_product_name
 from reconad_plugin.config.product import AUTO, ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import TORCH, Detector
@@ -73,7 +73,7 @@ def train(
     if settings.model == AUTO:
         settled = settle_model(settings, files_of(folder, settings), device)
         settings = settled.settings
-        warn(settled.tags[ADVICE_TAG])
+        warn(advice_of(settled.tags))
     rules = SplitRules(settings.part_pattern, settings.split_by)
     table = _with_positions(table_of(folder, rules), settings.position_pattern)
     check_parts(table, rules)
@@ -127,7 +127,7 @@ def finetune(
         (path_of(uri).name, split)
         for uri, split in zip(learnt["uri"], learnt["split"], strict=True)
     ]
-    rules = SplitRules(tags.get(jobs.PARTS_TAG))
+    rules = SplitRules(part_pattern_of(tags))
     given = table_of(mirror.open_source(data), rules, dealt)
     old = _still_there(learnt, dict(zip(given["sha256"], given["path"], strict=True)))
     new = given[~given["sha256"].isin(learnt["sha256"])]  # an image never changes its side

@@ -15,7 +15,6 @@ from typing import Final
 from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import Product, open_product
 from mlflow_models import registry, removal
-from mlflow_models.removal import DONE
 from reconad_plugin.config.keep import KeepSettings
 from reconad_plugin.errors import PlatformError, ReconadError
 from reconad_plugin.ledger.ledger import Ledger
@@ -126,7 +125,7 @@ def _with_reasons(
     """List the versions that may have weights, each with why these stay, as the registry is now."""
     versions = registry.versions(product)
     named = removal.named_versions(product, versions)
-    whole = [each for each in versions if each.tags.get(registry.CLEANED_TAG) != DONE]
+    whole = [each for each in versions if not removal.is_removed(each)]
     reasons = staying_versions(ledger, registry.read_facts(product, whole), named, newest)
     return [(each, reasons.get(each.number)) for each in whole]
 

@@ -16,7 +16,6 @@ from reconad_plugin.detector.engine_export import MOST_LEARNT, ExportImages, exp
 from reconad_plugin.errors import ModelFormatError
 from reconad_plugin.training.images import NormalImages
 
-ENGINES_TAG: Final = "reconad.engines"
 NONE: Final = "none"
 MOST_MOVE: Final = 0.01  # of a held-out score, in deviations of these scores
 

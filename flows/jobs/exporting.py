@@ -12,9 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flows.jobs.by_hand import registered_product
-from flows.jobs.engine_beside import ENGINES_TAG
 from flows.jobs.learnt_images import fetch_image
-from mlflow_models import flavor, registry
+from mlflow_models import flavor, registry, version_tags
 from mlflow_models.tracking import read_training_images, run_of, tags_of
 from mlflow_models.version_names import number_of
 from reconad_plugin.detector.detector import TORCH, Detector
@@ -32,7 +31,6 @@ from reconad_plugin.images.folder import ImageFolder
 from reconad_plugin.ledger.splits import CALIBRATION, TRAIN
 from reconad_plugin.store.mirror import hash_file, load_files, open_source
 
-EXPORTED_FROM_TAG: Final = "reconad.exported_from"  # the version, by its number
 SIMULATED_ON_IMAGES: Final = 100  # held-out ones, where there are no labelled defects
 
 
@@ -89,17 +87,12 @@ def export(job: ExportJob) -> Export:
 
 def _save(job: ExportJob, detector: Detector, engines: Path, product: str | None) -> str | None:
     """Write the model with its engines where it is asked for; return the new version's address."""
-    tags = {
-        name: value
-        for name, value in tags_of(job.model_uri).items()
-        if name != registry.FINGERPRINT_TAG  # the training is found by the version it made
-    }
-    tags[ENGINES_TAG] = ", ".join(dict.fromkeys(job.engines))
+    tags = version_tags.export_tags(tags_of(job.model_uri), job.engines)
     if job.out is not None:
         flavor.save_model(detector, str(job.out), metadata=tags, engines=engines)
     if not job.registers or product is None:
         return None
-    tags[EXPORTED_FROM_TAG] = number_of(job.model_uri)
+    tags |= version_tags.exported_from_tags(number_of(job.model_uri))
     run_id = run_of(job.model_uri)  # its list of images is that of the new version too
     info = flavor.log_model(detector, metadata=tags, engines=engines, run_id=run_id)
     return registry.register(product, info, tags).uri

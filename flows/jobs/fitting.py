@@ -1,14 +1,13 @@
 """One training, or one pretraining of a foundation: from a job to a registered version."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from flows.jobs.engine_beside import ENGINES_TAG, engine_beside
+from flows.jobs.engine_beside import engine_beside
 from flows.jobs.progress import progress_bar
 from flows.jobs.training_job import PICTURES, TrainingJob, TrainingRun, checked
-from mlflow_models import registry
+from mlflow_models import version_tags
 from mlflow_models.foundation import log_foundation, weights_tag
 from mlflow_models.tracking import TrainingRecord, check_ready, log_training
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
@@ -27,7 +26,6 @@ from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
-CONTEXTS_TAG: Final = "reconad.contexts"  # how often each context alarms falsely
 # product settings that are logged as the training's own, as the share of the picture that they
 # cover, or by the hash of their file
 _LOGGED_APART: Final = ("train", "finetune", "regions", "lens")
@@ -57,7 +55,8 @@ def fit_and_log(job: TrainingJob, device: str = "cpu") -> TrainingRun[Detector, 
     record = _record(job, images, detector, report, device)
     with engine_beside(detector, images, job.settings.engine) as engines:
         if engines is not None:
-            record = replace(record, tags={**record.tags, ENGINES_TAG: job.settings.engine})
+            tags = version_tags.engine_tags([job.settings.engine])
+            record = replace(record, tags={**record.tags, **tags})
         version = log_training(record, detector, engines)
     remove_checkpoint(job.checkpoint_folder)  # not before: a kill while logging must lose nothing
     return TrainingRun(version, detector, report, threshold_warning(detector.calibration))
@@ -167,10 +166,9 @@ def _record(
             "loss.png": plot_loss(report.curve, job.title),
             "maps.png": plot_maps(detector, shown.numpy(), titles, "Held-out normal images"),
         },
-        tags={
-            registry.ENVIRONMENT_TAG: json.dumps(describe_environment(device)),
-            **({} if contexts is None else {CONTEXTS_TAG: contexts.false_alarms}),
-        },
+        tags=version_tags.result_tags(
+            describe_environment(device), None if contexts is None else contexts.false_alarms
+        ),
     )
 
 

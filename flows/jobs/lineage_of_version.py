@@ -7,7 +7,7 @@ import pandas as pd
 
 from flows.jobs.learnt_objects import learnt_objects
 from flows.jobs.product import Product
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from mlflow_models.recorded import RecordedTraining, read_recorded
 from mlflow_models.version_names import find_named
 from reconad_plugin.errors import ModelFormatError
@@ -27,7 +27,7 @@ class VersionLineage:
     @property
     def fingerprint(self) -> str:
         """Of its training job; empty where nobody noted it."""
-        return self.version.tags.get(registry.FINGERPRINT_TAG, "")
+        return version_tags.fingerprint_of(self.version.tags)
 
     def to_dict(self) -> dict[str, object]:
         """Return what stands in the JSON."""

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from flows.jobs.product import Product
-from mlflow_models.registry import watch_tags
 from mlflow_models.tracking import log_night
+from mlflow_models.version_tags import watch_tags
 from reconad_plugin.ledger.ledger import Ledger
 from reconad_plugin.ledger.night_record import NightRecord
 from reconad_plugin.ledger.night_values import night_values

@@ -17,7 +17,7 @@ from flows.jobs.advising import PictureFile, Settled, settle_as, settle_model
 from flows.jobs.defect_fillings import Fillings, choose_fillings, cut_fillings
 from flows.jobs.ledger import open_ledger_to_train
 from flows.jobs.product import Product
-from mlflow_models import flavor, registry
+from mlflow_models import flavor, registry, version_tags
 from mlflow_models.foundation import registered_name
 from mlflow_models.tracking import filled_from
 from reconad_plugin.config.product import AUTO, ProductSettings, TrainingSettings
@@ -126,9 +126,9 @@ def training_job(
         purpose, load = jobs.FINETUNING, partial(flavor.load_calibrated, base.uri, engine=TORCH)
         last = night.isoformat()
         start = jobs.BaseVersion(base.number, base.run_id, base.tags, load)
-        if (of_base := registry.image_size_of(base.tags)) is not None:
+        if (of_base := version_tags.image_size_of(base.tags)) is not None:
             size = keep_size(asked, of_base)
-        whole = registry.image_size_of(base.tags, registry.PICTURE_SIZE_TAG)
+        whole = version_tags.picture_size_of(base.tags)
     pictures = SizedTrainingSet(chosen, whole or size or product.settings.image_size)
     region = product.region(chosen.rows, pictures.size)
     return jobs.TrainingJob(
@@ -150,7 +150,7 @@ def training_job(
         image_size=size,
         picture_size=whole,
         tags={
-            **registry.night_tags(last, cause, _summary_of(list(chosen.manifests))),
+            **version_tags.night_tags(last, cause, _summary_of(list(chosen.manifests))),
             **settled.tags,
         },
     )
@@ -172,7 +172,7 @@ def _settle(chosen: TrainingSet, base: registry.Version | None) -> Settled:
         )
     ]
     settled = settle_model(settings, pictures)
-    _logger.info("%s: %s", product.name, settled.tags[registry.ADVICE_TAG])
+    _logger.info("%s: %s", product.name, version_tags.advice_of(settled.tags))
     return settled
 
 

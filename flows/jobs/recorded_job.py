@@ -24,7 +24,7 @@ from flows.jobs.nightly_training import (
     with_textures,
 )
 from flows.jobs.product import Product
-from mlflow_models import flavor, registry
+from mlflow_models import flavor, registry, version_tags
 from mlflow_models.recorded import RecordedTraining
 from mlflow_models.version_names import check_weights
 from reconad_plugin.config.product import FinetuneSettings, ProductSettings, TrainingSettings
@@ -75,8 +75,8 @@ def recorded_job(
     chosen = _chosen(product, date.fromisoformat(version.night), recorded)
     training = _training_of(product, recorded.params, base is not None)
     training, textures = with_textures(product, training)
-    whole = registry.image_size_of(version.tags, registry.PICTURE_SIZE_TAG)
-    size = registry.image_size_of(version.tags) or product.settings.image_size
+    whole = version_tags.picture_size_of(version.tags)
+    size = version_tags.image_size_of(version.tags) or product.settings.image_size
     load = partial(
         load_pixels, SizedTrainingSet(chosen, whole or size), base is not None, cause, learnt.region
     )
@@ -99,7 +99,7 @@ def recorded_job(
         image_size=size,
         picture_size=whole,
     )
-    return _proven(job, version.tags.get(registry.FINGERPRINT_TAG, ""))
+    return _proven(job, version_tags.fingerprint_of(version.tags))
 
 
 def _proven(job: jobs.TrainingJob, fingerprint: str) -> RecordedJob:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ValidationError
 
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from mlflow_models.foundation import Foundation, find_foundation, foundation_tags
 from mlflow_models.tracking import TrainingRecord
 from reconad_plugin.config.base import one_line
@@ -36,7 +36,6 @@ FINETUNING: Final = FINETUNE
 PRETRAINING: Final = "pretrain"
 
 FINGERPRINT_FORMAT: Final = 2
-PARTS_TAG: Final = "reconad.part_pattern"  # how a version tells parts; none: it does not
 PICTURES: Final = 6  # of a kind, in a training's plots
 CHECKPOINTS: Final = Path(".reconad/checkpoints")
 _YOUNGER: Final = (  # settings that came later
@@ -159,7 +158,7 @@ class TrainingJob:
     def noting(self, cause: str) -> "TrainingJob":
         """Return the same job with another cause in its tags alone, since the weights do not follow
         from it."""
-        return replace(self, tags={**self.tags, registry.CAUSE_TAG: cause})
+        return replace(self, tags={**self.tags, **version_tags.cause_tags(cause)})
 
     @property
     def title(self) -> str:
@@ -179,11 +178,6 @@ class TrainingJob:
         return foundation_tags(self.base.tags if self.base else {})
 
     @property
-    def _picture_tags(self) -> dict[str, str]:
-        size = self.picture_size
-        return {} if size is None else {registry.PICTURE_SIZE_TAG: str(size)}
-
-    @property
     def _listed(self) -> pd.DataFrame:
         return pd.concat([self.images, self.fillings]) if len(self.fillings) else self.images
 
@@ -196,7 +190,6 @@ class TrainingJob:
         tags: Mapping[str, str] | None = None,
     ) -> TrainingRecord:
         """Return what MLflow keeps of this job and of its result."""
-        pattern = self.settings.part_pattern
         return TrainingRecord(
             product=self.product,
             run_name=self.run_name,
@@ -207,10 +200,14 @@ class TrainingJob:
             images=self._listed.drop_duplicates("sha256"),
             figures=figures,
             tags={
-                **registry.training_tags(self.fingerprint, self.purpose, self.settled.image_size),
-                **self._picture_tags,
+                **version_tags.training_tags(
+                    self.fingerprint,
+                    self.purpose,
+                    self.settled.image_size,
+                    self.picture_size,
+                    self.settings.part_pattern,
+                ),
                 **self.foundation_tags,
-                **({PARTS_TAG: pattern} if pattern is not None else {}),
                 **self.tags,
                 **(tags or {}),
             },

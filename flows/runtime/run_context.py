@@ -8,8 +8,6 @@ import sys
 from datetime import date
 from typing import Final
 
-FLOW_TAG: Final = "reconad.flow"  # name of the flow
-FLOW_RUN_TAG: Final = "reconad.flow_run"  # id of its run, as Prefect's page has it in its address
 _PARAMETERS: Final = {"product": "reconad.product", "night": "reconad.night"}  # -> tag
 
 
@@ -31,7 +29,7 @@ class FlowRunContext:
             return {}
         given = {tag: (around.parameters or {}).get(name) for name, tag in _PARAMETERS.items()}
         return {
-            FLOW_TAG: around.flow.name,
-            FLOW_RUN_TAG: str(around.flow_run.id),
+            "reconad.flow": around.flow.name,
+            "reconad.flow_run": str(around.flow_run.id),  # as Prefect's page has it in its address
             **{tag: str(value) for tag, value in given.items() if isinstance(value, str | date)},
         }

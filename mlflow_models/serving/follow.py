@@ -26,10 +26,10 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from mlflow_models.registry import THRESHOLD_TAG
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.settings import FOLLOW_NOTHING
 from mlflow_models.serving.version import Holder, ServedVersion
+from mlflow_models.version_tags import THRESHOLD_TAG
 from reconad_plugin.errors import ModelFormatError, PlatformError, ReconadError
 from reconad_plugin.ledger.threshold_setting import in_force, read_settings
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from flows.ingest import ingest
-from flows.jobs.engine_beside import ENGINES_TAG
 from flows.monitor import monitor
 from flows.nightly import nightly
 from mlflow_models import registry
 from mlflow_models.flavor import load_calibrated
+from mlflow_models.version_tags import ENGINES_TAG
 from reconad_plugin.detector.detector import TORCH
 from reconad_plugin.detector.engine import OpenVinoGraph
 from tests.factory import Factory

@@ -9,7 +9,7 @@ from flows.jobs import advising
 from flows.jobs.nightly_training import training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from reconad_plugin.images.size import ImageSize
 from tests.factory import Factory
 
@@ -27,7 +27,7 @@ def test_model_is_settled_by_the_first_training(
     nightly(factory.product, NIGHT)
 
     version = registry.version(factory.product, "1")
-    assert version.tags[registry.ADVICE_TAG].startswith("model fre: ")
+    assert version.tags[version_tags.ADVICE_TAG].startswith("model fre: ")
     name = registry.model_name(factory.product)
     MlflowClient().set_registered_model_alias(name, registry.CHAMPION, "1")
     monkeypatch.setattr(advising, "advise", None)
@@ -36,5 +36,5 @@ def test_model_is_settled_by_the_first_training(
     settled = job.settings
     assert (settled.model, settled.width) == ("fre", "lite0")
     assert settled.image_size_px == ImageSize.square(32)
-    assert registry.ADVICE_TAG not in job.tags
-    assert job.fingerprint == version.tags[registry.FINGERPRINT_TAG]
+    assert version_tags.ADVICE_TAG not in job.tags
+    assert job.fingerprint == version.tags[version_tags.FINGERPRINT_TAG]

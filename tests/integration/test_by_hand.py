@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from mlflow_models.flavor import load_model
-from mlflow_models.registry import ADVICE_TAG
 from mlflow_models.tracking import read_training_images
+from mlflow_models.version_tags import ADVICE_TAG
 from reconad_plugin.images.lens_file import parse_lens
 from tests.command_line import run
 from tests.lens_files import lens_file

@@ -17,7 +17,7 @@ from flows.jobs.ledger import open_ledger_to_train, read_history
 from flows.jobs.product import open_product
 from flows.nightly import nightly
 from flows.runtime.locks import JUDGING, one_at_a_time
-from mlflow_models import flavor, registry, removal
+from mlflow_models import flavor, registry, removal, version_tags
 from mlflow_models.tracking import log_night
 from reconad_plugin.ledger.deciding import Decision
 from reconad_plugin.ledger.night_record import NORMAL
@@ -48,7 +48,7 @@ def untidy(forked: Callable[..., Factory]) -> Factory:
     product = factory.product
     review_night(product, QUIET, ["all"], Decision(NORMAL))  # where chance let some wait
     for night in (QUIET, SCRATCHED, LEARNT):
-        tags = registry.watch_tags("none", "1", "fine")
+        tags = version_tags.watch_tags("none", "1", "fine")
         log_night(product, str(night), {"images": 24}, tags, {"maps.png": Figure((1, 1))}, DRAWN)
     detector = flavor.load_model(registry.champion(product).uri, "torch")
     experiment = MlflowClient().get_experiment_by_name(f"reconad/{product}").experiment_id
@@ -58,11 +58,11 @@ def untidy(forked: Callable[..., Factory]) -> Factory:
     MlflowClient().update_run(cut_off.info.run_id, "RUNNING")
     with mlflow.start_run(experiment_id=experiment):
         own = registry.register(
-            product, flavor.log_model(detector), {registry.NIGHT_TAG: str(QUIET)}
+            product, flavor.log_model(detector), {version_tags.NIGHT_TAG: str(QUIET)}
         )
     (shared,) = copies(product, 1, like=registry.champion(product))
     for number in (own.number, shared):
-        registry.set_tags(product, number, {registry.STATE_TAG: registry.REJECTED})
+        registry.set_tags(product, number, {version_tags.STATE_TAG: registry.REJECTED})
     return factory
 
 
@@ -188,4 +188,4 @@ def test_a_version_whose_removal_was_cut_off_goes_the_next_time(
     assert run("clean", product, "--yes").returncode == 0
 
     assert removal.size_of_weights(product, own) == 0
-    assert registry.version(product, "3").tags[registry.CLEANED_TAG] == removal.DONE
+    assert registry.version(product, "3").tags[version_tags.CLEANED_TAG] == removal.DONE

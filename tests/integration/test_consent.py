@@ -21,7 +21,7 @@ from flows.jobs.training_job import TrainingJob
 from flows.nightly import nightly, react
 from flows.promote import gather_golden
 from flows.runtime.locks import recover
-from mlflow_models import alias_log, registry
+from mlflow_models import alias_log, registry, version_tags
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
@@ -81,8 +81,9 @@ def test_what_a_rolled_back_version_saw_vouches_for_nothing(
     first = registry.champion(factory.product)
     client.create_model_version(name, first.uri, first.run_id, tags=first.tags)
     client.set_registered_model_alias(name, registry.CHAMPION, "2")
-    client.set_model_version_tag(name, "1", registry.STATE_TAG, registry.REJECTED)  # judged again
-    client.set_model_version_tag(name, "1", registry.ROLLED_BACK_NIGHT_TAG, SECOND.isoformat())
+    rejected = {version_tags.STATE_TAG: registry.REJECTED}  # judged again
+    registry.set_tags(factory.product, "1", rejected)
+    client.set_model_version_tag(name, "1", version_tags.ROLLED_BACK_NIGHT_TAG, SECOND.isoformat())
 
     assert learnt_nights(factory, SECOND) == founding
     with pytest.raises(ConfigError, match="scored by version 1, which was rolled back: run"):
@@ -108,7 +109,7 @@ def test_a_rollback_takes_back_what_a_version_was_promoted_for(
         return open_ledger(opened, sync_history(opened)).new_levels(THIRD)
 
     for night in (FIRST, SECOND):
-        register_copy(told, product, night, {registry.PURPOSE_TAG: "finetune"})
+        register_copy(told, product, night, {version_tags.PURPOSE_TAG: "finetune"})
     put_into_service(product, "1", FIRST)
     put_into_service(product, "2", SECOND)
     assert levels() == {FIRST.isoformat(), SECOND.isoformat()}
@@ -138,7 +139,7 @@ def test_images_are_trusted_up_to_the_first_version_that_served_by_hand(
     put_into_service(product, "2", THIRD)
 
     assert history(product).founding_until == FIRST.isoformat()
-    assert registry.version(product, "1").tags[registry.STATE_TAG] == registry.REJECTED
+    assert registry.version(product, "1").tags[version_tags.STATE_TAG] == registry.REJECTED
 
 
 def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
@@ -158,7 +159,7 @@ def test_a_rolled_back_version_that_a_person_puts_back_counts_again(
     recover(product)
 
     assert history(product).rolled_back == frozenset()
-    assert registry.champion(product).tags[registry.STATE_TAG] == registry.PROMOTED
+    assert registry.champion(product).tags[version_tags.STATE_TAG] == registry.PROMOTED
 
 
 def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(
@@ -171,7 +172,7 @@ def test_what_is_deleted_in_the_registry_makes_no_image_more_trusted(
     ingest(factory.product, THIRD)
     client, name = MlflowClient(), registry.model_name(factory.product)
     first = registry.champion(factory.product)
-    tags = {registry.NIGHT_TAG: LATER.isoformat()}
+    tags = {version_tags.NIGHT_TAG: LATER.isoformat()}
     client.create_model_version(name, first.uri, first.run_id, tags=tags)
     put_into_service(factory.product, "2", LATER)
     before = learnt_nights(factory, LATER)
@@ -195,7 +196,7 @@ def register_copy(
     client, name = MlflowClient(), registry.model_name(product)
     if not registry.versions(product):
         client.create_registered_model(name)
-    tags = {registry.NIGHT_TAG: night.isoformat()} | (tags or {})
+    tags = {version_tags.NIGHT_TAG: night.isoformat()} | (tags or {})
     client.create_model_version(name, source.uri, source.run_id, tags=tags)
 
 
@@ -210,10 +211,10 @@ def test_a_night_whose_cause_has_turned_is_told_of_again(forked: Callable[..., F
     client, name = MlflowClient(), registry.model_name(factory.product)
     first = registry.champion(factory.product)
     learnt = {
-        registry.PURPOSE_TAG: "finetune",
-        registry.NIGHT_TAG: SCRATCHED.isoformat(),
-        registry.CAUSE_TAG: "light",
-        registry.STATE_TAG: registry.REJECTED,
+        version_tags.PURPOSE_TAG: "finetune",
+        version_tags.NIGHT_TAG: SCRATCHED.isoformat(),
+        version_tags.CAUSE_TAG: "light",
+        version_tags.STATE_TAG: registry.REJECTED,
     }
     client.create_model_version(name, first.uri, first.run_id, tags=learnt)
 

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from flows.nightly import nightly
 from flows.promote import promote
-from mlflow_models import alias_log, flavor, registry
+from mlflow_models import alias_log, flavor, registry, version_tags
 from mlflow_models.tracking import sources_of
 from reconad_plugin.detector.detector import Detector
 from tests.factory import Factory, normal_picture, to_png, with_scratch
@@ -125,13 +125,13 @@ def test_a_version_names_its_whole_lineage(story: Story) -> None:
     ]
 
     assert sources_of(version) == manifests
-    in_short = json.loads(version.tags[registry.MANIFESTS_TAG])
+    in_short = json.loads(version.tags[version_tags.MANIFESTS_TAG])
     assert in_short == {"first": manifests[0], "last": manifests[1], "count": 2}
     artifacts = {entry.path for entry in MlflowClient().list_artifacts(version.run_id)}
     assert {"loss.png", "maps.png", "gate"} <= artifacts
     assert len(MlflowClient().get_metric_history(version.run_id, "held_out_loss")) >= 10
-    assert "trained" not in version.tags[registry.REASON_TAG]
-    assert json.loads(version.tags[registry.VERDICT_TAG])["golden_kind"] == "simulated"
+    assert "trained" not in version.tags[version_tags.REASON_TAG]
+    assert json.loads(version.tags[version_tags.VERDICT_TAG])["golden_kind"] == "simulated"
 
 
 def test_same_manifests_settings_and_seed_give_the_same_weights(
@@ -182,13 +182,13 @@ def test_an_interrupted_promotion_is_completed_by_the_next(
 def test_the_next_night_completes_a_promotion_that_was_cut_off(own: Factory) -> None:
     """Killed between the alias and its tags, the version is marked promoted by the next night."""
     name = registry.model_name(own.product)
-    MlflowClient().delete_model_version_tag(name, "1", registry.STATE_TAG)
-    MlflowClient().delete_model_version_tag(name, "1", registry.PROMOTED_NIGHT_TAG)
+    MlflowClient().delete_model_version_tag(name, "1", version_tags.STATE_TAG)
+    MlflowClient().delete_model_version_tag(name, "1", version_tags.PROMOTED_NIGHT_TAG)
 
     result = nightly(own.product, EMPTY_AFTER)
 
     assert str(result.action) == "no images"
-    assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
+    assert registry.champion(own.product).tags[version_tags.STATE_TAG] == "promoted"
 
 
 def test_a_promotion_cut_off_at_its_end_is_completed(own: Factory) -> None:
@@ -199,7 +199,7 @@ def test_a_promotion_cut_off_at_its_end_is_completed(own: Factory) -> None:
 
     assert str(outcome) == "promoted 1"
     assert registry.version_by_alias(own.product, registry.CHALLENGER) is None
-    assert registry.champion(own.product).tags[registry.STATE_TAG] == "promoted"
+    assert registry.champion(own.product).tags[version_tags.STATE_TAG] == "promoted"
 
 
 def register_copy(factory: Factory) -> str:

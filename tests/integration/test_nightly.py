@@ -19,7 +19,7 @@ from flows.jobs.ledger import open_ledger, read_history
 from flows.jobs.nightly_training import TrainingSet, training_job
 from flows.jobs.product import open_product
 from flows.nightly import nightly
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from mlflow_models.tracking import read_training_images
 from reconad_plugin.config.event_names import NIGHT_ENDED
 from reconad_plugin.config.product import TrainingSettings
@@ -79,7 +79,7 @@ def test_nights_that_are_run_again_change_nothing(story: Story) -> None:
     assert str(story.again[TRAINED].action) == "trained the first version"
     assert str(story.again[QUIET_TOO].action) == "none"
     assert str(story.again[DIMMED].action) == "fine-tuned, promoted 2"
-    nights = [version.tags[registry.NIGHT_TAG] for version in registry.versions(story.product)]
+    nights = [version.tags[version_tags.NIGHT_TAG] for version in registry.versions(story.product)]
     assert nights == [TRAINED.isoformat(), DIMMED.isoformat()]
 
 
@@ -98,7 +98,7 @@ def test_a_full_report_has_the_drawings_and_a_lean_one_the_rest(
     assert files == {"evidently.html", "maps.png", "scores.png"}
     assert client.list_artifacts(lean.info.run_id) == []
     assert drawn.data.metrics == lean.data.metrics
-    names = {registry.CAUSE_TAG, "reconad.model_version", "reconad.evidence", "reconad.night"}
+    names = {version_tags.CAUSE_TAG, "reconad.model_version", "reconad.evidence", "reconad.night"}
     assert names <= set(lean.data.tags)
     assert {name: drawn.data.tags[name] for name in names} == {
         name: lean.data.tags[name] for name in names
@@ -264,7 +264,7 @@ def test_a_version_is_of_the_last_night_that_it_learnt_from(
 
     job = training_job(elsewhere, date(2062, 1, 1), TrainingSettings())
 
-    assert job.tags[registry.NIGHT_TAG] == LEARNT.isoformat()
+    assert job.tags[version_tags.NIGHT_TAG] == LEARNT.isoformat()
     assert TRAINED.isoformat() not in set(job.images["night"])
     assert f"{FOUNDING_IMAGES} of " in caplog.text
     assert "are gone from the bucket" in caplog.text

@@ -19,7 +19,7 @@ from flows.platform.servers import EmbeddedPlatform
 from flows.promote import judge_once, promote
 from flows.rollback import rollback
 from flows.runtime.locks import recover
-from mlflow_models import alias_log, registry
+from mlflow_models import alias_log, registry, version_tags
 from reconad_plugin.errors import NoChampionError, StorageUnreachableError
 from reconad_plugin.ledger.night_record import NightRecords
 from tests.alias_moves import (
@@ -93,8 +93,8 @@ def test_rollback_goes_back_step_by_step(factory: Factory, platform: EmbeddedPla
     assert after_first == {"champion": "2", "previous_champion": "1"}
     assert aliases(product) == {"champion": "1"}
     bad = registry.version(product, "3")
-    assert bad.tags[registry.REASON_TAG] == "scratches were missed"
-    assert bad.tags[registry.ROLLED_BACK_NIGHT_TAG] == LATER.isoformat()
+    assert bad.tags[version_tags.REASON_TAG] == "scratches were missed"
+    assert bad.tags[version_tags.ROLLED_BACK_NIGHT_TAG] == LATER.isoformat()
     assert str(judge_once(product, LATER, bad)) == "rolled_back 3"  # never judged again by itself
     (later,) = copies(product, 1)
     put_into_service(product, later)
@@ -141,7 +141,7 @@ def test_a_rollback_that_was_cut_off_is_completed_by_the_next(
 
     assert str(outcome) == "rolled_back 3"
     assert aliases(product) == {"champion": "2", "previous_champion": "1"}
-    assert registry.version(product, "3").tags[registry.REASON_TAG] == "scratches"
+    assert registry.version(product, "3").tags[version_tags.REASON_TAG] == "scratches"
     assert recover(product).moves == ()
     (told,) = events(platform, product, "reconad.model.rolled_back", count=1)
     assert told["reason"] == "scratches"

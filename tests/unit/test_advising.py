@@ -11,7 +11,7 @@ import pytest
 from flows.jobs import advising, nightly_training
 from flows.jobs.advising import PictureFile, settle_as, settle_model
 from flows.jobs.nightly_training import _settle
-from mlflow_models.registry import ADVICE_TAG
+from mlflow_models.version_tags import ADVICE_TAG
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.errors import NotEnoughImagesError
 from reconad_plugin.images.size import ImageSize

@@ -19,8 +19,8 @@ from flows.commands.predict import run
 from flows.commands.simulate import simulate
 from flows.jobs import by_hand, learnt_images
 from flows.jobs.by_hand import finetune, name_of, table_of, train
-from flows.jobs.training_job import PARTS_TAG
 from mlflow_models import flavor
+from mlflow_models.version_tags import PARTS_TAG
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.detector import Witness
 from reconad_plugin.errors import ConfigError, PlatformError

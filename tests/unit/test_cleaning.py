@@ -13,7 +13,7 @@ from flows.jobs import cleaning
 from flows.jobs.cleaning import LAST_COPY, Clearing, Leftover, clear_machine
 from flows.jobs.night import choose_scorer
 from flows.jobs.product import Product
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from reconad_plugin.config.keep import KeepSettings
 from reconad_plugin.config.product import ProductSettings
 from reconad_plugin.config.settings import Settings
@@ -226,7 +226,7 @@ def test_a_night_is_never_scored_by_a_version_without_weights(bucket, monkeypatc
     versions = {
         "1": registry.Version("1", "models:/reconad-bolt/1", {}, "run1"),
         "2": registry.Version(
-            "2", "models:/reconad-bolt/2", {registry.CLEANED_TAG: "done"}, "run2"
+            "2", "models:/reconad-bolt/2", {version_tags.CLEANED_TAG: "done"}, "run2"
         ),
     }
     monkeypatch.setattr(registry, "version", lambda product, number: versions[number])

@@ -9,7 +9,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from mlflow_models import flavor
-from mlflow_models.registry import THRESHOLD_TAG
 from mlflow_models.serving import follow
 from mlflow_models.serving.follow import (
     Alias,
@@ -21,6 +20,7 @@ from mlflow_models.serving.follow import (
 from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.version import ServedVersion
+from mlflow_models.version_tags import THRESHOLD_TAG
 from reconad_plugin.detector.persistence import load_detector
 from reconad_plugin.errors import ModelFormatError, PlatformError
 from reconad_plugin.ledger.threshold_setting import ThresholdSetting, write_settings

@@ -12,7 +12,7 @@ from PIL import Image
 
 from flows.jobs import by_hand, nightly_training
 from flows.jobs.product import Product
-from mlflow_models import registry
+from mlflow_models import registry, version_tags
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.detector.persistence import DETECTOR_FILE, load_detector, save_detector
 from reconad_plugin.detector.score_table import map_cells
@@ -140,11 +140,11 @@ def test_folder_settles_the_size_by_the_pictures_that_train(tmp_path):
 def test_version_says_its_size_unless_it_is_a_square():
     """So tags of squares are what they were."""
     square, oblong = (
-        registry.training_tags("1f", "train", size) for size in (ImageSize.square(128), OBLONG)
+        version_tags.training_tags("1f", "train", size) for size in (ImageSize.square(128), OBLONG)
     )
 
-    assert registry.image_size_of(square) is None
-    assert registry.image_size_of(oblong) == OBLONG
+    assert version_tags.image_size_of(square) is None
+    assert version_tags.image_size_of(oblong) == OBLONG
     assert oblong.items() - square.items() == {("reconad.image_size", "64x160")}
 
 
@@ -353,7 +353,7 @@ def test_night_settles_the_size_by_the_pictures_that_train(nightly_job):
     assert loaded == job.settled.image_size == ImageSize(80, 192)
     assert job.fingerprint != square.fingerprint == job.square_fingerprint
     tags = job.record({}, {}, [], {}).tags
-    assert registry.image_size_of(tags) == ImageSize(80, 192)
+    assert version_tags.image_size_of(tags) == ImageSize(80, 192)
 
 
 @pytest.mark.parametrize(

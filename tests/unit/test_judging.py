@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from flows.jobs import judging
 from flows.jobs.judging import Contenders, PromotionOutcome, _title, outcome_of
-from mlflow_models.registry import PROMOTED, REJECTED, ROLLED_BACK, STATE_TAG, Version
+from mlflow_models.registry import PROMOTED, REJECTED, ROLLED_BACK, Version
+from mlflow_models.version_tags import STATE_TAG
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from flows.jobs.training_job import (
     find_version,
 )
 from mlflow_models.foundation import HASH_TAG, URI_TAG, Foundation
-from mlflow_models.registry import CAUSE_TAG
+from mlflow_models.version_tags import CAUSE_TAG
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.region import Region
