@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
@@ -24,6 +24,7 @@ from mlflow_models.version_tags import (
     STATE_TAG,
     THRESHOLD_TAG,
     VERDICT_TAG,
+    NotedVerdict,
 )
 from reconad_plugin.errors import ConfigError, NoChampionError
 from reconad_plugin.ledger import history
@@ -84,10 +85,10 @@ class Version:
         return self.tags.get(REASON_TAG, "")
 
     @property
-    def verdict(self) -> dict[str, Any] | None:
+    def verdict(self) -> NotedVerdict | None:
         """The gate's verdict; what is not a number in it is None. None before it was judged."""
         text = self.tags.get(VERDICT_TAG, "null")
-        return cast("dict[str, Any] | None", json.loads(text, parse_constant=lambda _: None))
+        return cast("NotedVerdict | None", json.loads(text, parse_constant=lambda _: None))
 
     @property
     def judged_against(self) -> str | None:

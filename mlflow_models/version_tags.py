@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypedDict
 
 from reconad_plugin.images.size import ImageSize
 
@@ -31,6 +31,24 @@ MODEL_VERSION_TAG: Final = "reconad.model_version"  # of a night: the version th
 EVIDENCE_TAG: Final = "reconad.evidence"  # of a night: the explanation of its cause
 
 Tags = Mapping[str, str]
+
+
+class NotedCheck(TypedDict):
+    """One rule of a verdict; what is not a number is None."""
+
+    rule: str
+    value: float | None
+    limit: float | None
+    is_passed: bool
+    sentence: str
+
+
+class NotedVerdict(TypedDict, total=False):
+    """The gate's verdict as it is noted, with more in it; see ``Verdict``."""
+
+    reason: str
+    judged_against: str | None  # number of the champion
+    checks: list[NotedCheck]
 
 
 def training_tags(

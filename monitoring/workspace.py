@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID, uuid4, uuid5
 
 from evidently.core.report import Snapshot
@@ -57,7 +57,7 @@ class WholeFiles(LocalState):
         path = Path(self.path, self._dashboard_path(project_id))
         self._write_beside(path, dashboard.dict()).replace(path)
 
-    def _write_beside(self, path: Path, content: dict[str, Any]) -> Path:
+    def _write_beside(self, path: Path, content: Mapping[str, object]) -> Path:
         written = path.with_name(f".{path.name}.{uuid4()}")
         written.write_text(json.dumps(content, cls=NumpyEncoder, indent=2), encoding="utf-8")
         return written

@@ -121,7 +121,7 @@ def _fields(
     }
 
 
-def _known_fields(found: DeploymentResponse) -> dict[str, Any]:
+def _known_fields(found: DeploymentResponse) -> dict[str, object]:
     limit = found.global_concurrency_limit
     names = "entrypoint description parameters parameter_openapi_schema enforce_parameter_schema"
     names += " work_pool_name work_queue_name job_variables pull_steps tags"

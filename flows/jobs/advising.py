@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flows.jobs.progress import reading_bar
 from mlflow_models.version_tags import advice_tags
@@ -28,7 +27,7 @@ from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.names import pass_over, read_file
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.manifest import camera_position
-from reconad_plugin.networks.registry import RANDOM_FEATURES, model_spec
+from reconad_plugin.networks.registry import RANDOM_FEATURES, Option, model_spec
 from reconad_plugin.training.pretrained_features import find_weights
 
 
@@ -105,13 +104,11 @@ def settle_model(
 
 def settle_as(settings: ProductSettings, detector: Detector) -> ProductSettings:
     """Return settings with the model, size, width and options of a version."""
-    choices = choices_of(detector)
-    return settings.settled(
-        detector.model, choices["width"], detector.network_size_px, choices["options"]
-    )
+    width, options = choices_of(detector)
+    return settings.settled(detector.model, width, detector.network_size_px, options)
 
 
-def choices_of(base: Detector) -> dict[str, Any]:
+def choices_of(base: Detector) -> tuple[str | None, dict[str, Option]]:
     """Return the width and options that a detector was built with."""
     spec = model_spec(base.model)
     sizes = base.architecture.items()
@@ -122,7 +119,7 @@ def choices_of(base: Detector) -> dict[str, Any]:
     }
     width = next((name for name, of in own.items() if of <= sizes), None)
     options = {name: value for name, value in sizes if name in spec.network_options}
-    return {"width": width, "options": options}
+    return width, options
 
 
 def explain(advice: Advice, size_px: int | ImageSize) -> str:

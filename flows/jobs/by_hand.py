@@ -137,9 +137,11 @@ def finetune(
     known = base.known_contexts
     pattern = None if known is None else known.pattern
     table = _with_positions(_with_parts(table, rules), pattern)
+    width, options = choices_of(base)
     settings = ProductSettings(
         model=base.model,
-        **choices_of(base),
+        width=width,
+        options=options,
         image_size_px=base.network_size_px,
         windows=base.windows is not None,
         witness=None if base.witness is None else base.witness.detector.model,

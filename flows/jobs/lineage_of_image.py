@@ -1,6 +1,6 @@
 """What became of an image: what it is, who scored it, and which versions learnt from it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
@@ -128,7 +128,7 @@ def _all_served(product: Product) -> pd.DataFrame:
     return table.fillna(dict.fromkeys(HASHES, "")).reset_index(drop=True)
 
 
-def _described(product: Product, row: Mapping[Any, Any]) -> dict[str, Any]:
+def _described(product: Product, row: Mapping[Hashable, str]) -> dict[str, object]:
     """Return a row with what a person decided on it; empty where nobody was asked."""
     decision = ""
     if row["night"]:

@@ -47,7 +47,7 @@ class ReconadStore(Block):
             AWS_SECRET_ACCESS_KEY=self.secret_access_key,
         )
 
-    def table(self) -> dict[str, Any]:
+    def table(self) -> dict[str, object]:
         """Return what stands in ``reconad.toml`` under ``[storage]``."""
         return self.model_dump(include={"bucket", "endpoint_url", "region", "cache_dir"})
 
@@ -72,7 +72,7 @@ class ReconadPlatform(Block):
             MLFLOW_TRACKING_PASSWORD=self.mlflow_password,
         )
 
-    def table(self) -> dict[str, Any]:
+    def table(self) -> dict[str, object]:
         """Return what stands in ``reconad.toml`` under ``[monitoring]``."""
         return self.model_dump(include={"workspace", "report"})
 

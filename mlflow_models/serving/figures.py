@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mlflow_models.serving.pyfunc import DetectorPyfunc, RequestNotes
 
@@ -50,9 +50,14 @@ class Figures:
             label = {True: "anomalous", False: "normal", None: "unreadable"}[row.pred_label]
             self._pictures.labels(row.model_version, label).inc()
 
-    def state(self) -> dict[str, Any]:
+    @property
+    def is_ready(self) -> bool:
+        """Whether the version answers that should."""
+        return self._is_up_to_date()
+
+    def state(self) -> dict[str, object]:
         """Return which version answers, and whether it is the one that should."""
-        return {"ready": self._is_up_to_date(), "model_version": self._pyfunc.number}
+        return {"ready": self.is_ready, "model_version": self._pyfunc.number}
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format, those of all workers together."""
@@ -62,10 +67,9 @@ class Figures:
 
             registry = self._prometheus.CollectorRegistry()
             MultiProcessCollector(registry)
-        state = self.state()
         own = (
             "# HELP reconad_ready Whether the version that should serve does, in this worker\n"
             "# TYPE reconad_ready gauge\n"
-            f'reconad_ready{{version="{state["model_version"]}"}} {int(state["ready"])}\n'
+            f'reconad_ready{{version="{self._pyfunc.number}"}} {int(self.is_ready)}\n'
         )
         return bytes(self._prometheus.generate_latest(registry)) + own.encode()

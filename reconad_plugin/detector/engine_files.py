@@ -8,11 +8,12 @@ the witness.
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
@@ -69,6 +70,22 @@ class EngineCheck:
         )
 
 
+class EngineDescription(TypedDict):
+    """What an engine's JSON says of it; see ``EngineFiles``."""
+
+    format_version: int
+    engine: str
+    processor: Sequence[str]
+    has_normal: bool
+    has_region: bool
+    calibration: dict[str, object]
+    matched_calibration: dict[str, object]
+    light_levels: dict[str, object] | None
+    first_calibration: dict[str, object] | None
+    scores: Sequence[float]
+    tolerance: float
+
+
 @dataclass(frozen=True)
 class EngineFiles:
     """All of one engine but its graph."""
@@ -85,7 +102,7 @@ class EngineFiles:
         save_file({_PICTURES: np.ascontiguousarray(self.check.pictures)}, folder / PICTURES_FILE)
         detector, levels = self.detector, self.detector.light_levels
         first = None if detector.witness is None else asdict(detector.witness.first)
-        description = {
+        description: EngineDescription = {
             "format_version": FORMAT_VERSION,
             "engine": self.kind.name,
             "processor": self.processor,
@@ -177,7 +194,7 @@ def open_engine(detector: Detector, folder: Path, kind: EngineKind) -> Detector:
     if why := why_not_here(kind):
         raise ModelFormatError(why)
     try:
-        description = json.loads((own / ENGINE_FILE).read_text(encoding="utf-8"))
+        description: EngineDescription = json.loads((own / ENGINE_FILE).read_text(encoding="utf-8"))
         if description["format_version"] != FORMAT_VERSION:
             raise ModelFormatError("a newer reconad wrote it: load it with that one")
         processor, here = tuple(description["processor"]), processor_kind()
@@ -198,7 +215,7 @@ def open_engine(detector: Detector, folder: Path, kind: EngineKind) -> Detector:
 
 
 def _engined(
-    detector: Detector, description: dict[str, Any], folder: Path, kind: EngineKind
+    detector: Detector, description: EngineDescription, folder: Path, kind: EngineKind
 ) -> Detector:
     """Open the engine of a detector's first network, and check it."""
     engine = read_graph(folder, kind, description["has_normal"], description["has_region"])
@@ -209,7 +226,7 @@ def _engined(
     levels, first = description["light_levels"], description["first_calibration"]
     witness = detector.witness
     if witness is not None:
-        witness = Witness(witness.detector, Calibration.read(first))
+        witness = Witness(witness.detector, Calibration.read(first or {}))
     return replace(
         detector,
         engine=engine,

@@ -4,9 +4,9 @@ model can never run code."""
 import hashlib
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import Region
 from reconad_plugin.images.size import ImageSize
-from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.networks.registry import Option, model_spec
 
 FORMAT_VERSION: Final = 1
 WITNESS_FORMAT_VERSION: Final = 2  # of a detector with a witness, which format 1 has no place for
@@ -53,6 +53,42 @@ _FORMATS: Final = (
 _OF_LIMITS: Final = "max_pixels min_side_px"  # what it says of them; the shape is that of the lens
 # what ``detector.json`` says of them
 _OF_CONTEXTS: Final = "names images pattern held_out above own_thresholds parts"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class ContextsDescription(TypedDict):
+    """What ``detector.json`` says of contexts; see ``ContextMaps``."""
+
+    reach: float
+    names: list[str]
+    images: list[int]
+    pattern: str | None
+    held_out: list[int]
+    above: list[int]
+    own_thresholds: NotRequired[list[float]]
+    parts: NotRequired[list[int]]
+
+
+class Description(TypedDict):
+    """What ``detector.json`` says of a detector; see ``Detector``."""
+
+    format_version: int
+    weights_sha256: NotRequired[str]
+    model: str
+    architecture: dict[str, Option]
+    image_size_px: int | str
+    shrunk_to: NotRequired[int | str]
+    light: dict[str, list[float]]
+    calibration: dict[str, object]
+    matched_calibration: dict[str, object]
+    first_calibration: NotRequired[dict[str, object]]  # of the first network alone
+    limits: dict[str, Any]
+    light_levels: NotRequired[dict[str, object] | None]
+    self_test_score: NotRequired[float]
+    windows: NotRequired[dict[str, Any]]
+    contexts: NotRequired[ContextsDescription]
+    lens: NotRequired[dict[str, object]]
 
 
 class _Unopened:
@@ -197,63 +233,66 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _build(description: dict[str, Any], arrays: dict[str, Any]) -> Detector:
+def _build(description: Description, arrays: Arrays) -> Detector:
     """Build a detector of what its files hold, without an engine."""
-    model, architecture = description["model"], description["architecture"]
-    size = ImageSize.parse(description["image_size_px"])
-    shrunk_to = description.get("shrunk_to")
-    seen = description.get("windows")
-    windows = seen and Windows(**seen | {"size": ImageSize.parse(seen["size"])})
-    model_spec(model)
-    normal: list[Any] = [arrays.get(f"{NORMAL_MAP}{each.name}") for each in fields(NormalMap)]
-    masks = {
-        name.removeprefix(REGION): each for name, each in arrays.items() if name.startswith(REGION)
-    }
+    model_spec(description["model"])
+    shrunk_to, seen = description.get("shrunk_to"), description.get("windows")
+    windows = None if seen is None else Windows(**seen | {"size": ImageSize.parse(seen["size"])})
+    normal, masks = (
+        {name.removeprefix(kind): each for name, each in arrays.items() if name.startswith(kind)}
+        for kind in (NORMAL_MAP, REGION)
+    )
     shown = arrays.get(SELF_TEST)
     if shown is None and "self_test_score" in description:
         raise ValueError("it has the score of a self-test and not its image")
     told = description.get("contexts")
-    contexts = None if told is None else _contexts(told, arrays)
     light, levels = description["light"], description.get("light_levels")
     return Detector(
-        model,
-        architecture,
-        size,
-        _Unopened(),
-        LightReference(_colours(light["mean"]), _colours(light["deviation"])),
-        Calibration.read(description["calibration"]),
-        Calibration.read(description["matched_calibration"]),
-        ImageLimits(**description["limits"]),
-        None if levels is None else CalibrationGroups.read(levels),
-        None if normal[0] is None else NormalMap(*normal),
-        shrunk_to and ImageSize.parse(shrunk_to),
-        windows,
-        Region(masks) if masks else None,
-        contexts=contexts,
+        model=description["model"],
+        architecture=description["architecture"],
+        image_size_px=ImageSize.parse(description["image_size_px"]),
+        engine=_Unopened(),
+        light=LightReference(_colours(light["mean"]), _colours(light["deviation"])),
+        calibration=Calibration.read(description["calibration"]),
+        matched_calibration=Calibration.read(description["matched_calibration"]),
+        limits=ImageLimits(**description["limits"]),
+        light_levels=None if levels is None else CalibrationGroups.read(levels),
+        normal_map=NormalMap(**normal) if normal else None,
+        shrunk_to=None if shrunk_to is None else ImageSize.parse(shrunk_to),
+        windows=windows,
+        region=Region(masks) if masks else None,
+        contexts=None if told is None else _contexts(told, arrays),
         self_test=None if shown is None else SelfTest(shown, description["self_test_score"]),
     )
 
 
-def _with_lens(detector: Detector, told: dict[str, Any]) -> Detector:
+def _with_lens(detector: Detector, told: dict[str, object]) -> Detector:
     values: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
     lens = Lens(**values)
     return replace(detector, lens=lens, limits=limits_with(lens, detector.limits))
 
 
-def _contexts(description: dict[str, Any], arrays: dict[str, Any]) -> ContextMaps:
+def _contexts(description: ContextsDescription, arrays: Arrays) -> ContextMaps:
     means, deviation, of_references, their_deviation = (
         arrays[f"{CONTEXTS}{name}"]
         for name in ("means", "deviation", "reference_means", "reference_deviation")
     )
     references = References(of_references, their_deviation, description["reach"])
-    names, images, held_out, above = (
-        tuple(description[name]) for name in ("names", "images", "held_out", "above")
-    )
-    own, parts = (tuple(description.get(name, ())) for name in ("own_thresholds", "parts"))
+    names, own = description["names"], description.get("own_thresholds", [])
     if not all(0 < each < math.inf for each in own) or (own and len(own) != len(names)):
-        raise ValueError(f"each context has one threshold, a number above 0; it has {own}")
-    counts = held_out, above, own, parts
-    return ContextMaps(names, images, means, deviation, references, description["pattern"], *counts)
+        raise ValueError(f"each context has one threshold, a number above 0; it has {tuple(own)}")
+    return ContextMaps(
+        names=tuple(names),
+        images=tuple(description["images"]),
+        means=means,
+        deviation=deviation,
+        references=references,
+        pattern=description["pattern"],
+        held_out=tuple(description["held_out"]),
+        above=tuple(description["above"]),
+        own_thresholds=tuple(own),
+        parts=tuple(description.get("parts", ())),
+    )
 
 
 def _colours(values: list[float]) -> tuple[float, float, float]:

@@ -5,12 +5,12 @@ Servers write it in parts under ``<product>/_reconad/served/<night>/``; the watc
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -237,7 +237,7 @@ def said_by(answers: pd.DataFrame, version: str, rows: pd.DataFrame) -> pd.DataF
     return own[list(SAID)].reindex(rows.index)
 
 
-def _rows_by(rows: pd.DataFrame, column: str) -> dict[str, Any]:
+def _rows_by(rows: pd.DataFrame, column: str) -> dict[str, Hashable]:
     """Index rows by a hash that they have."""
     return {name: row for row, name in rows[column].items() if name}
 

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from reconad_plugin.errors import StorageError
 
@@ -62,10 +61,10 @@ def write_whole(path: Path, content: bytes) -> None:
     Path(file.name).replace(path)
 
 
-def read_note(path: Path) -> dict[str, Any]:
+def read_note(path: Path) -> dict[str, str | list[str]]:
     """Read what is noted of each key; empty where no note can be read, so that all is fetched."""
     try:
-        note: dict[str, Any] = json.loads(path.read_bytes())
+        note: dict[str, str | list[str]] = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return note

@@ -110,7 +110,8 @@ def read_golden_images(
             pass_over(store.uri(info.key))
         if is_left_by_system(name) or name.endswith("/"):
             continue
-        etag, *hashes = before.get(info.key, [""])
+        noted = before.get(info.key)
+        etag, *hashes = noted if isinstance(noted, list) and noted else [""]
         if not etag or etag != info.etag or len(hashes) != _HASHES:
             try:
                 content = store.read(info.key).content

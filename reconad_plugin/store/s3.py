@@ -1,6 +1,6 @@
 """The one place that imports boto3: a client of S3, and errors that say what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -103,6 +103,7 @@ class S3Client:
     def _translated(self, action: str, error: ClientError) -> errors.StorageError:
         answer = error.response["Error"]
         metadata = error.response.get("ResponseMetadata", {})
+        headers: Mapping[str, str] = metadata.get("HTTPHeaders", {})
         code, status = answer.get("Code", "Unknown"), metadata.get("HTTPStatusCode", 0)
         is_list, is_read = (error.operation_name == each for each in ("ListObjectsV2", "GetObject"))
         if code == "NoSuchBucket" or (code == "404" and is_list):
@@ -122,9 +123,9 @@ class S3Client:
                 "check the access key, its secret and the bucket's policy"
             )
         if code in _SKEWED:
-            return errors.StorageError(f"{where}: {said}{_clocks(answer, metadata)}")
+            return errors.StorageError(f"{where}: {said}{_clocks(answer, headers)}")
         if code in _ELSEWHERE or status in _ELSEWHERE_STATUS:
-            return errors.StorageError(f"{where}: {said}: {_mend_region(answer, metadata)}")
+            return errors.StorageError(f"{where}: {said}: {_mend_region(answer, headers)}")
         if code in _FOR_NOW or status in _FOR_NOW_STATUS:
             return errors.StorageUnreachableError(f"{where}: {said}: try again later")
         if is_read and status < 500:
@@ -143,15 +144,15 @@ def _one_line(said: str) -> str:
     return " ".join(said.split()).rstrip(".")[:_MOST_SAID]
 
 
-def _clocks(answer: dict[str, str], metadata: dict[str, Any]) -> str:
-    there = answer.get("ServerTime") or metadata.get("HTTPHeaders", {}).get("date")
+def _clocks(answer: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    there = answer.get("ServerTime") or headers.get("date")
     here = answer.get("RequestTime")
     both = f": it is {there} there, and {here} here" if there and here else ""
     return f"{both}: set the clock of this machine"
 
 
-def _mend_region(answer: dict[str, str], metadata: dict[str, Any]) -> str:
-    named = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region") or answer.get("Region")
+def _mend_region(answer: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    named = headers.get("x-amz-bucket-region") or answer.get("Region")
     if named is None:
         return "the bucket is elsewhere: correct storage.region and storage.endpoint_url"
     return f"the bucket is in region {named!r}: set storage.region, or AWS_REGION by hand, to it"

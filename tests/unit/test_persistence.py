@@ -172,13 +172,13 @@ def test_broken_weights_are_refused(saved, damage):
 
 @pytest.mark.parametrize(
     "version",
-    [pytest.param(5, id="newer"), pytest.param(None, id="none"), pytest.param("1", id="text")],
+    [pytest.param(6, id="newer"), pytest.param(None, id="none"), pytest.param("1", id="text")],
 )
 def test_other_format_versions_are_refused(saved, version):
     """What another reconad wrote in another format is not guessed at."""
     rewrite(saved, format_version=version)
 
-    with pytest.raises(ModelFormatError, match=rf"reads formats 1 to 4; .* has {version!r}"):
+    with pytest.raises(ModelFormatError, match=rf"reads formats 1 to 5; .* has {version!r}"):
         load_detector(saved)
 
 
