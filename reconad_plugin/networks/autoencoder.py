@@ -148,7 +148,7 @@ class EnlargingConvolution(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, shape: tuple[int, ...]) -> None:
         super().__init__(inputs, outputs, kernel_size=3, padding=1, bias=False)
         self.shape = shape  # H and W
-        self._kept: tuple[tuple[int, int, torch.dtype], Tensor] | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None  # weights, and the kernel of them
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Enlarge and convolve a batch."""
@@ -157,18 +157,16 @@ class EnlargingConvolution(nn.Conv2d):
         return F.conv_transpose2d(coarse, self._enlarging_kernel(), stride=2, padding=1)
 
     def _enlarging_kernel(self) -> Tensor:
-        """Return the kernel of both at once: (C, D, 4, 4), kept while no weight changes.
+        """Return the kernel of both at once: (C, D, 4, 4), kept while the weights stay the same.
 
-        One picture takes less time than putting it together.
+        One picture takes less time than putting it together; a look at all weights takes little.
         """
         is_traced = torch._C._get_tracing_state() is not None
-        counts_no_changes = self.weight.is_inference()
-        if torch.is_grad_enabled() or is_traced or counts_no_changes:
+        if torch.is_grad_enabled() or is_traced:
             return self._put_together()
-        state = (self.weight._version, self.weight.data_ptr(), self.weight.dtype)
         kept = self._kept  # read once: another thread may keep its own meanwhile
-        if kept is None or kept[0] != state:
-            self._kept = kept = (state, self._put_together())
+        if kept is None or not _are_same(kept[0], self.weight):
+            self._kept = kept = (self.weight.detach().clone(), self._put_together())
         return kept[1]
 
     def _put_together(self) -> Tensor:
@@ -176,6 +174,12 @@ class EnlargingConvolution(nn.Conv2d):
         rows = padded[:, :, 1:] + padded[:, :, :-1]
         kernel = (rows[..., 1:] + rows[..., :-1]).transpose(0, 1)
         return kernel.contiguous(memory_format=torch.channels_last)  # as pictures are
+
+
+def _are_same(one: Tensor, other: Tensor) -> bool:
+    if (one.dtype, one.device) != (other.dtype, other.device):
+        return False
+    return torch.equal(one, other)
 
 
 def _normed(convolution: nn.Conv2d, channels: int) -> nn.Sequential:
