@@ -279,11 +279,7 @@ def run_alone(name: str, json_file: Path | None, data: Path | None = None) -> No
 
 
 def build_workers(
-    name: str,
-    ours_python: str,
-    peer_python: str | None,
-    textures: Path,
-    data: Path | None,
+    name: str, ours_python: str, peer_python: str | None, textures: Path, data: Path | None
 ) -> tuple[Worker, Worker]:
     """Both sides of a benchmark.
 

@@ -72,8 +72,8 @@ def training_tags(
         PICTURE_SIZE_TAG: None if pictures is None else str(pictures),
         PARTS_TAG: part_pattern,
     }
-    told = {name: value for name, value in noted.items() if value is not None}
-    return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose, **told}
+    known = {name: value for name, value in noted.items() if value is not None}
+    return {FINGERPRINT_TAG: fingerprint, PURPOSE_TAG: purpose, **known}
 
 
 def night_tags(night: str, cause: str, manifests: str) -> dict[str, str]:

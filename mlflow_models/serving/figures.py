@@ -3,13 +3,20 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from mlflow_models.serving.pyfunc import DetectorPyfunc, RequestNotes
 
 LATENCIES_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 OK: Final = 200
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class ServingState(TypedDict):
+    """What is answered to who asks whether the server is ready."""
+
+    ready: bool  # whether the version answers that should
+    model_version: str  # number of the one that does
 
 
 class Figures:
@@ -50,14 +57,9 @@ class Figures:
             label = {True: "anomalous", False: "normal", None: "unreadable"}[row.pred_label]
             self._pictures.labels(row.model_version, label).inc()
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the version answers that should."""
-        return self._is_up_to_date()
-
-    def state(self) -> dict[str, object]:
-        """Return which version answers, and whether it is the one that should."""
-        return {"ready": self.is_ready, "model_version": self._pyfunc.number}
+    def state(self) -> ServingState:
+        """Return what serves now."""
+        return {"ready": self._is_up_to_date(), "model_version": self._pyfunc.number}
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format, those of all workers together."""
@@ -67,9 +69,10 @@ class Figures:
 
             registry = self._prometheus.CollectorRegistry()
             MultiProcessCollector(registry)
+        state = self.state()
         own = (
             "# HELP reconad_ready Whether the version that should serve does, in this worker\n"
             "# TYPE reconad_ready gauge\n"
-            f'reconad_ready{{version="{self._pyfunc.number}"}} {int(self.is_ready)}\n'
+            f'reconad_ready{{version="{state["model_version"]}"}} {int(state["ready"])}\n'
         )
         return bytes(self._prometheus.generate_latest(registry)) + own.encode()

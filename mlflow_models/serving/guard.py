@@ -72,8 +72,9 @@ class Guard:
         elif scope["path"] == METRICS:
             await _send(send, 200, b"text/plain; version=0.0.4", self._figures.text())
         elif scope["path"] == READY:
-            content = json.dumps(self._figures.state()).encode()
-            await _send(send, 200 if self._figures.is_ready else 503, b"application/json", content)
+            state = self._figures.state()
+            content = json.dumps(state).encode()
+            await _send(send, 200 if state["ready"] else 503, b"application/json", content)
         elif scope["path"] == INVOCATIONS and scope["method"] == "POST":
             await self._invoke(scope, headers, receive, send)
         else:

@@ -28,7 +28,7 @@ from reconad_plugin.images.geometry import resize
 from reconad_plugin.images.lens import Lens
 from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.limits import ImageLimits
-from reconad_plugin.images.region import Mask, Region, resize_masks
+from reconad_plugin.images.region import Mask, Region, resize_mask
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.networks.registry import Option, model_spec
 
@@ -280,7 +280,7 @@ class Detector:
         if (size := self.shrunk_to) is None:
             scores = self.engine.score(images, light, normal, inside)
         else:
-            small = None if inside is None else resize_masks(inside, size)
+            small = None if inside is None else resize_mask(inside, size)
             scores = self.engine.score(resize(images, size), light, normal, small)
             maps = enlarge_maps(scores.anomaly_map, self.map_size_px)
             scores = replace(scores, anomaly_map=maps if inside is None else maps * inside)

@@ -36,6 +36,7 @@ from reconad_plugin.detector.memory import keep_freed_memory
 from reconad_plugin.detector.weights_file import read_weights
 from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ModelFormatError
+from reconad_plugin.images.region import resize_mask
 
 ENGINE_VARIABLE: Final = "RECONAD_ENGINE"
 AUTO: Final = "auto"
@@ -252,5 +253,6 @@ def read_graph(folder: Path, kind: EngineKind, has_normal: bool, has_region: boo
 def score_plainly(engine: Engine, detector: Detector, pictures: Pictures) -> Scores:
     """Score (K, 3, S, S) pictures of the network's size by an engine, held against the normal
     map of all contexts, everywhere in the region."""
-    inside = None if detector.region is None else detector.region.union
+    region, size = detector.region, detector.network_size_px
+    inside = None if region is None else resize_mask(region.union, size)
     return engine.score(pictures, None, detector.normal_map, inside)

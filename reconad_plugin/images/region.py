@@ -140,17 +140,13 @@ def read_region(
 
 
 def resize_mask(mask: Mask, size: ImageSize) -> Mask:
-    """Bring a (H, W) mask to another size, where a pixel counts that is half inside."""
+    """Bring a (H, W) mask, or (N, H, W) ones, to another size, where a pixel counts that is half
+    inside."""
+    if mask.ndim > 2:
+        return np.stack([resize_mask(each, size) for each in mask])
     levels = Image.fromarray(mask.astype(np.uint8) * 255)
     resized = levels.resize(size.shape[::-1], Image.Resampling.BOX)
     return np.asarray(resized) >= _HALF
-
-
-def resize_masks(masks: Mask, size: ImageSize) -> Mask:
-    """Bring a (H, W) mask, or (N, H, W) ones, to another size; see ``resize_mask``."""
-    if masks.ndim == 2:
-        return resize_mask(masks, size)
-    return np.stack([resize_mask(each, size) for each in masks])
 
 
 def pixels_inside(maps: NDArray[Values], region: Region | None) -> NDArray[Values]:

@@ -161,7 +161,7 @@ class EnlargingConvolution(nn.Conv2d):
 
         One picture takes less time than putting it together; a look at all weights takes little.
         """
-        is_traced = torch._C._get_tracing_state() is not None
+        is_traced = torch.jit.is_tracing()  # type: ignore[attr-defined]
         if torch.is_grad_enabled() or is_traced:
             return self._put_together()
         kept = self._kept  # read once: another thread may keep its own meanwhile

@@ -107,12 +107,16 @@ def fit_detector(
             f"a witness needs at least {LEAST_IMAGES} held-out normal images; got {held_out}: "
             f"bring more normal images, or {otherwise}"
         )
-    detector, report, normal = _fit(images, product, training, base, foundation, options, region)
+    small, within, size = images, region, product.image_size
+    if beside is not None and not product.windows and pictures != size:  # the witness sees more
+        small, within = images.at(size), None if region is None else region.at(size)
+        beside = beside.with_image_size(pictures)
+    detector, report, normal = _fit(small, product, training, base, foundation, options, within)
     if beside is not None:
         its_base = base.witness.detector if base is not None and base.witness is not None else None
         quiet = replace(options, checkpoint_folder=None, on_progress=DEFAULTS.on_progress)
         second, its_report, its_normal = _fit(
-            images, beside.with_image_size(pictures), training, its_base, None, quiet, region
+            images, beside, training, its_base, None, quiet, region
         )
         witness = Witness(second, detector.calibration)
         normal = join_held_out(normal, its_normal, witness)
@@ -122,7 +126,7 @@ def fit_detector(
             matched_calibration=_calibrate(normal.matched, normal.parts, product),
             witness=witness,
             image_size_px=pictures,
-            shrunk_to=None if detector.image_size_px == pictures else detector.image_size_px,
+            shrunk_to=None if small is images else size,
             region=region,
         )
         detector = replace(detector, contexts=_with_counts(detector, normal))
@@ -159,8 +163,6 @@ def _fit(
             "one of them out"
         )
     spec, size = model_spec(product.model), product.image_size
-    if not product.windows and ImageSize.of(images.train.shape) != size:  # a witness sees more
-        images, region = images.at(size), None if region is None else region.at(size)
     if spec.warning:
         warnings.warn(spec.warning, stacklevel=2)
     architecture = _architecture(product, base, foundation)

@@ -32,12 +32,11 @@ class NormalImages:
     lens: Lens | None = None  # that they were taken through; None: as if it were straight
 
     def at(self, size: ImageSize) -> "NormalImages":
-        """Return the same images at another size."""
-        train, calibration, judge = (
-            torch.from_numpy(resize(each.numpy(), size))
-            for each in (self.train, self.calibration, self.judge)
+        """Return the same images to learn and to calibrate on, at another size."""
+        train, calibration = (
+            torch.from_numpy(resize(each.numpy(), size)) for each in (self.train, self.calibration)
         )
-        return replace(self, train=train, calibration=calibration, judge=judge)
+        return replace(self, train=train, calibration=calibration)
 
     @property
     def straight(self) -> "NormalImages":

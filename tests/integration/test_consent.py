@@ -1,6 +1,5 @@
 """What may be learnt and what judges, when nights are run again or a version was rolled back."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -25,16 +24,14 @@ from mlflow_models import alias_log, registry, version_tags
 from mlflow_models.tracking import trained_on
 from reconad_plugin.config.product import TrainingSettings
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
-from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.size import ImageSize
 from reconad_plugin.ledger.deciding import Decision
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import read_manifest
 from reconad_plugin.ledger.night_record import DEFECT, NORMAL
 from reconad_plugin.store.golden_notes import GoldenNote, note_golden, read_golden_notes
-from reconad_plugin.store.objects import ObjectContent, ObjectStore
 from tests.command_line import run
-from tests.factory import Factory, normal_picture, to_png, with_scratch
+from tests.factory import Factory, to_png, with_scratch
 from tests.world import GATHERED, IMAGES, QUIET, SCRATCHED, TRAINED, Story, fork
 
 LATER = SCRATCHED + timedelta(9)
@@ -356,46 +353,3 @@ def test_the_newest_nights_judge_whatever_night_is_run(watched: Factory) -> None
     assert fitted
     assert not fitted & set(judges)
     assert len(without_one.normal) == len(golden.normal) - 1
-
-
-def test_few_real_defects_do_not_judge_alone(factory: Factory) -> None:
-    """Up to 59 have simulated anomalies beside them; from sixty on they are enough."""
-    factory.deliver(FIRST, IMAGES)
-    ingest(factory.product, FIRST)
-    opened = open_product(factory.product)
-
-    def golden_with(count: int) -> tuple[str, set[str]]:
-        for number in range(count):
-            picture = with_scratch(normal_picture(np.random.default_rng(number))).clip(0, 1)
-            content = to_png((255 * picture).astype(np.uint8))
-            factory.put_key(f"{factory.product}/golden/scratch/{number}.png", content)
-        labels = gather_golden(opened, FIRST, ImageSize.square(32), frozenset()).labels
-        return labels.kind, set(labels.defects)
-
-    assert golden_with(0) == ("simulated", {"simulated"})
-    assert golden_with(1) == ("real and simulated", {"scratch", "simulated"})
-    assert golden_with(LIMITS.enough_defects) == ("real", {"scratch"})
-
-
-def test_a_night_that_trains_downloads_each_golden_image_once(
-    factory: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ingest, the choice of images and the gate share what the first of them downloaded."""
-    factory.train_for(steps=20)
-    factory.deliver(FIRST)
-    golden = [f"{factory.product}/golden/{name}.png" for name in ("normal/0", "dent/0", "dent/1")]
-    for number, key in enumerate(golden):
-        picture = normal_picture(np.random.default_rng(number)).clip(0, 1)
-        factory.put_key(key, to_png((255 * picture).astype(np.uint8)))
-    downloads, read = Counter(), ObjectStore.read
-
-    def count(store: ObjectStore, key: str) -> ObjectContent:
-        downloads[key] += "/golden/" in key
-        return read(store, key)
-
-    monkeypatch.setattr(ObjectStore, "read", count)
-
-    result = nightly(factory.product, FIRST)
-
-    assert str(result.action).startswith("trained, ")
-    assert +downloads == Counter(golden)

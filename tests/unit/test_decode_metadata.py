@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from reconad_plugin.errors import InvalidImageError
@@ -148,6 +148,16 @@ def test_odd_camera_tags_refuse_no_picture(encode, speckle, file_format, odd):
     np.testing.assert_allclose(
         image, np.rot90(decode_image(encode(speckle, file_format, **options)), -1)
     )
+
+
+def test_the_size_of_a_plain_png_is_known_without_its_pixels(speckle, encode, monkeypatch):
+    """No orientation can follow the pixels, so none of them is decoded."""
+    content, decoded = encode(speckle, "PNG"), []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image))
+    height, width = speckle.shape[:2]
+
+    assert upright_size(content) == (width, height)
+    assert decoded == []
 
 
 def test_odd_camera_tags_are_no_news(encode, speckle, tmp_path):

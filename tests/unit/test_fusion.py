@@ -133,18 +133,21 @@ def test_a_version_of_two_comes_back_from_its_files(fused, normal, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def with_larger_witness(make_normal, tiny_models):
+def large_pictures(normal):
+    """The normal images, twice as high and wide."""
+    splits = (normal.train, normal.calibration, normal.judge)
+    return NormalImages(*(each.repeat_interleave(2, 2).repeat_interleave(2, 3) for each in splits))
+
+
+@pytest.fixture(scope="module")
+def with_larger_witness(large_pictures, tiny_models):
     """A detector whose witness sees more of the pictures, its region, and its pictures."""
-    small = (make_normal(count, seed) for count, seed in ((16, 1), (20, 2), (4, 3)))
-    pictures = NormalImages(
-        *(each.repeat_interleave(2, 2).repeat_interleave(2, 3) for each in small)
-    )
     mask = np.zeros((2 * SIZE_PX, 2 * SIZE_PX), np.bool_)
     mask[:, SIZE_PX // 2 :] = True
     region, larger = Region({PRODUCT_MASK: mask}), {"witness_image_size_px": 2 * SIZE_PX}
     asked = PRODUCT.model_copy(update=larger)
-    detector, _ = fit_detector(pictures, asked, A_FEW_STEPS, region=region)
-    return detector, region, pictures
+    detector, _ = fit_detector(large_pictures, asked, A_FEW_STEPS, region=region)
+    return detector, region, large_pictures
 
 
 def test_a_witness_may_see_larger_pictures(with_larger_witness, tmp_path):
@@ -175,6 +178,20 @@ def test_a_witness_may_see_larger_pictures(with_larger_witness, tmp_path):
     np.testing.assert_allclose(scores.pred_score, fused.pred_score, rtol=1e-5)
     np.testing.assert_array_equal(again.score(shown).pred_score, scores.pred_score)
     assert json.loads((tmp_path / DETECTOR_FILE).read_text())["format_version"] == 5
+
+
+def test_windows_hold_for_both(large_pictures, tiny_models):
+    """A witness of a model in windows sees windows of the same size."""
+    asked = PRODUCT.model_copy(update={"windows": True})
+
+    detector, _ = fit_detector(large_pictures, asked, A_FEW_STEPS)
+
+    both = detector, detector.witness.detector
+    assert [each.image_size_px.setting for each in both] == [2 * SIZE_PX] * 2
+    assert [each.network_size_px.setting for each in both] == [SIZE_PX] * 2
+    scores = detector.score(large_pictures.judge.numpy())
+    assert np.isfinite(scores.pred_score).all()
+    assert scores.anomaly_map.shape == (4, *detector.map_size_px.shape)
 
 
 def test_a_version_with_a_larger_witness_is_fine_tuned(with_larger_witness):
