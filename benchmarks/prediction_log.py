@@ -21,9 +21,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from mlflow_models.flavor import DetectorPyfunc
 from mlflow_models.serving.log_settings import LogSettings
 from mlflow_models.serving.prediction_log import PredictionLog
+from mlflow_models.serving.pyfunc import DetectorPyfunc
+from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.torch_engine import TorchEngine
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--away", action="store_true", help="the bucket answers to nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    detector = _detector(options.model, options.side)
+    version = ServedVersion(_detector(options.model, options.side), "1")
     encoded = base64.b64encode(_picture(options.width, options.height)).decode()
     asked = pd.DataFrame({"image": [encoded] * options.pictures})
     with tempfile.TemporaryDirectory() as folder:
@@ -72,8 +73,8 @@ def main() -> None:
         handed: list[tuple[float, float]] = []
         log.offer = _timed(log.offer, handed)  # type: ignore[method-assign]
         ways = {
-            "without": DetectorPyfunc(detector, "1"),
-            "with": DetectorPyfunc(detector, "1", log),
+            "without": DetectorPyfunc(version),
+            "with": DetectorPyfunc(version, log=log),
         }
         found: dict[str, list[float]] = {way: [] for way in ways}
         for served in ways.values():

@@ -59,11 +59,14 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[int]:
 
 
 @contextmanager
-def scoring_server(model_uri: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def scoring_server(
+    model_uri: str, log: Path, workers: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Serve a model as people do; its process and its port."""
     (port,) = free_ports(1)
     command = ["mlflow", "models", "serve", "-m", model_uri, "--env-manager", "local"]
     path = os.pathsep.join([str(COMMANDS), os.environ.get("PATH", "")])  # MLflow starts uvicorn
     health = f"http://{LOOPBACK}:{port}/ping"
-    with running([*command, "--port", str(port)], health, log, {"PATH": path}) as process:
+    command += ["--port", str(port), "--workers", str(workers)]
+    with running(command, health, log, {"PATH": path, **(environment or {})}) as process:
         yield process, port

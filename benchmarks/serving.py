@@ -76,7 +76,7 @@ def main() -> None:
             registry.enter_context(mlflow_server(Path(folder), registry_port[0]))
 
         uri, log = f"models:/{NAME}@champion", Path(folder) / "serve.log"
-        with scoring_server(uri, log) as (process, own_port):
+        with scoring_server(uri, log, options.workers) as (process, own_port):
             server = Server(process, own_port)
             pictures = [_picture(seed) for seed in range(16)]
             parts: dict[str, Callable[[], dict[str, Any]]] = {
@@ -104,6 +104,7 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument(
         "--patience", type=float, default=1, help="times the seconds that are promised, where busy"
     )
+    parser.add_argument("--workers", type=int, default=1, help="processes that answer")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="of these parts")
     parser.add_argument("--json", type=Path, default=None)
     return parser.parse_args()

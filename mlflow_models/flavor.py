@@ -30,13 +30,14 @@ from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
     OVERLAY_COLUMN,
     REFERENCE_COLUMN,
+    REGIONS_PARAMETERS,
     THRESHOLD_PARAMETER,
     DetectorPyfunc,
 )
 from mlflow_models.serving.start import Origin, serve
 from mlflow_models.serving.version import ServedVersion
 from mlflow_models.version_names import check_weights, version_at
-from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
+from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.detector.engine_files import needs_torch
 from reconad_plugin.detector.persistence import load_detector, save_detector
@@ -80,7 +81,7 @@ SIGNATURE: Final = ModelSignature(
     params=ParamSchema(
         [
             ParamSpec(MAP_COLUMN, DataType.boolean, default=False),
-            ParamSpec(REGIONS_COLUMN, DataType.boolean, default=False),
+            *(ParamSpec(name, DataType.boolean, default=False) for name in REGIONS_PARAMETERS),
             ParamSpec(OVERLAY_COLUMN, DataType.boolean, default=False),
             ParamSpec(THRESHOLD_PARAMETER, DataType.double, default=0.0),
         ]

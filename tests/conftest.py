@@ -30,6 +30,7 @@ OFF_PLATFORM = (  # tests with servers that do without it; they and the unit tes
     "test_dashboard.py",
     "test_quick_start.py",
     "test_review_page_large.py",
+    "test_serving_workers.py",
     "test_lean_install.py",
     "test_alias_log.py",
     "test_by_hand.py",

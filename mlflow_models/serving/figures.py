@@ -46,6 +46,9 @@ class Figures:
         self._pictures = prometheus.Counter(
             "reconad_pictures", "Pictures by version and what was said", ["version", "label"]
         )
+        self._logged_rows = prometheus.Counter(
+            "reconad_logged_rows", "Rows of the prediction log by what became of them", ["outcome"]
+        )
         for status in ("200", "400"):
             self._requests.labels(status)
 
@@ -56,6 +59,10 @@ class Figures:
         for row in notes.predictions if status == OK else ():
             label = {True: "anomalous", False: "normal", None: "unreadable"}[row.pred_label]
             self._pictures.labels(row.model_version, label).inc()
+
+    def count_logged(self, outcome: str, rows: int) -> None:
+        """Count rows of the prediction log by what became of them."""
+        self._logged_rows.labels(outcome).inc(rows)
 
     def state(self) -> ServingState:
         """Return what serves now."""

@@ -18,7 +18,14 @@ import fastapi
 
 from mlflow_models.serving.figures import Figures
 from mlflow_models.serving.pyfunc import NOTES, RequestNotes
-from mlflow_models.serving.request import FORMAT, JSON, explain, explain_kind, has_too_many_values
+from mlflow_models.serving.request import (
+    FORMAT,
+    JSON,
+    explain,
+    explain_kind,
+    explain_params,
+    has_too_many_values,
+)
 from mlflow_models.serving.settings import ServingSettings
 
 Message = MutableMapping[str, Any]
@@ -114,6 +121,8 @@ class Guard:
             return 400, _content(_WRONG, explain_kind(kind))
         if has_too_many_values(body, self._max_rows):
             return 400, _content(_WRONG, self._too_many)
+        if (said := await asyncio.to_thread(explain_params, body)) is not None:
+            return 400, _content(_WRONG, said)
         NOTES.set(notes)
         answer = _Answer()
         try:

@@ -32,6 +32,13 @@ from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import ObjectStore
 from reconad_plugin.store.spool import Spool, SpoolFile
 
+OUTCOMES: Final = (
+    "offered",
+    "dropped",  # the queue was full
+    "undescribed",  # there was no time for their features
+    "lost",  # the disk was full or broken
+    "sent",
+)
 _PARQUET: Final = "application/vnd.apache.parquet"
 _NICENESS: Final = 19  # of the threads, the most: requests go first
 _MOST_TEXT: Final = 1_000  # characters of a client's name for a row
@@ -87,7 +94,8 @@ class PredictionLog:
         self._queue: deque[Answered] = deque()
         self._queue_bytes = 0
         self._guard = threading.Lock()  # of the queue and the counts
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+        self._counted: Callable[[str, int], None] | None = None  # told of each count too
         self._said: set[str] = set()  # failures that the log of the server has already
         self._dropped_said = 0
         self._is_ending = threading.Event()  # all is written and sent at once from now on
@@ -104,10 +112,16 @@ class PredictionLog:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows so far: ``offered``, ``dropped`` (the queue was full), ``undescribed`` (there was no
-        time for their features), ``lost`` (the disk was full or broken) and ``sent``."""
+        """Rows so far by what became of them, of ``OUTCOMES`` those that there were."""
         with self._guard:
-            return dict(self._counts)
+            return dict(+self._counts)
+
+    def count_by(self, counted: Callable[[str, int], None]) -> None:
+        """Tell somebody of the counts too, those until now and each that is added."""
+        with self._guard:
+            for outcome, rows in self._counts.items():
+                counted(outcome, rows)
+            self._counted = counted
 
     def observe(self, detector: Detector, references: Sequence[object] | None = None) -> Observe:
         """Return what is shown the answers to one request, whose time runs from here.
@@ -135,16 +149,17 @@ class PredictionLog:
 
     def offer(self, rows: Sequence[Answered]) -> None:
         """Take what fits into the queue; drop and count the others."""
-        sizes = [row.size_bytes for row in rows]
+        sizes, dropped = [row.size_bytes for row in rows], 0
         with self._guard:
             for row, size_bytes in zip(rows, sizes, strict=True):
-                self._counts["offered"] += 1
                 is_full = len(self._queue) >= self._limits.queue_rows
                 if is_full or self._queue_bytes + size_bytes > self._limits.queue_bytes:
-                    self._counts["dropped"] += 1
+                    dropped += 1
                 else:
                     self._queue.append(row)
                     self._queue_bytes += size_bytes
+        self._count("offered", len(rows))
+        self._count("dropped", dropped)
 
     def end_soon(self) -> None:
         """From now on write and send at once: the process is about to end."""
@@ -275,9 +290,11 @@ class PredictionLog:
         if self._is_ending.wait(seconds):
             time.sleep(_FASTEST_S)
 
-    def _count(self, what: str, rows: int) -> None:
+    def _count(self, outcome: str, rows: int) -> None:
         with self._guard:
-            self._counts[what] += rows
+            self._counts[outcome] += rows
+            if self._counted is not None:
+                self._counted(outcome, rows)
 
     def _say_once(self, kind: str, text: str) -> None:
         """Warn, once of a kind until the bucket is reached again."""

@@ -27,6 +27,7 @@ from reconad_plugin.plots.overlays import draw_overlay
 IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
 OVERLAY_COLUMN: Final = "overlay"  # base64 of a PNG; also the parameter that asks for it
+REGIONS_PARAMETERS: Final = ("regions", REGIONS_COLUMN)  # the second since before the first
 THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
 MOST_THRESHOLD: Final = 1e9
 
@@ -53,20 +54,18 @@ class DetectorPyfunc:
 
     def __init__(
         self,
-        detector: Detector,
-        model_version: str,
+        served: ServedVersion,
         max_rows: int | None = None,
         columns: tuple[str, ...] = (),
         log: PredictionLog | None = None,
     ) -> None:
         """Args:
-        detector: the first version's.
-        model_version: its number.
+        served: the first version.
         max_rows: of a request; None leaves it open.
         columns: what MLflow hands on of a request.
         log: is told what was said, but for trials of another threshold.
         """
-        self.served = ServedVersion(detector, model_version)
+        self.served = served
         self.columns = columns
         self._max_rows, self._log = max_rows, log
 
@@ -86,7 +85,7 @@ class DetectorPyfunc:
 
         ``context`` may say which camera position or variant each shows; ``reference`` comes back.
         ``params={"anomaly_map": True}`` asks for the maps, ``{"overlay": True}`` for the pictures
-        with their maps laid over them, ``{"regions_found": True}`` for the areas above the pixel
+        with their maps laid over them, ``{"regions": True}`` for the areas above the pixel
         threshold, ``{"threshold": 0.7}`` for labels by another threshold.
 
         Raises:
@@ -108,9 +107,8 @@ class DetectorPyfunc:
     ) -> pd.DataFrame:
         served = self.served
         self._check_rows(len(model_input))
-        with_map, with_regions, with_overlay = (
-            bool(asked.get(name, False)) for name in (MAP_COLUMN, REGIONS_COLUMN, OVERLAY_COLUMN)
-        )
+        with_map, with_overlay = (bool(asked.get(name)) for name in (MAP_COLUMN, OVERLAY_COLUMN))
+        with_regions = any(asked.get(name) for name in REGIONS_PARAMETERS)
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
         references, observe = _column(model_input, REFERENCE_COLUMN), None

@@ -8,16 +8,18 @@ from mlflow_models.serving.pyfunc import (
     MOST_THRESHOLD,
     OVERLAY_COLUMN,
     REFERENCE_COLUMN,
+    REGIONS_PARAMETERS,
     THRESHOLD_PARAMETER,
 )
-from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN, REGIONS_COLUMN
+from reconad_plugin.detector.answer import CONTEXT_COLUMN, MAP_COLUMN
 
 FORMAT: Final = '{"dataframe_records": [{"image": "<base64>"}], "params": {}}'
 JSON: Final = "application/json"
 _FORMATS: Final = ("dataframe_records", "dataframe_split", "instances", "inputs")
 _VALUES_A_ROW: Final = 16
 _VALUES_BESIDE: Final = 1000
-_FLAGS: Final = (MAP_COLUMN, REGIONS_COLUMN, OVERLAY_COLUMN)
+_FLAGS: Final = (MAP_COLUMN, OVERLAY_COLUMN, *REGIONS_PARAMETERS)
+_PARAMETERS: Final = (*_FLAGS, THRESHOLD_PARAMETER)
 _TEXTS: Final = (IMAGE_COLUMN, CONTEXT_COLUMN, REFERENCE_COLUMN)
 
 
@@ -30,6 +32,23 @@ def has_too_many_values(body: bytes, max_rows: int) -> bool:
         True
     """
     return sum(map(body.count, (b"{", b"[", b","))) > _VALUES_A_ROW * max_rows + _VALUES_BESIDE
+
+
+def explain_params(body: bytes) -> str | None:
+    """Say what is wrong with the parameters of a JSON request; None where nothing is. MLflow passes
+    over those that it does not know, so that whoever mistypes one would never learn of it.
+
+    Example:
+        >>> explain_params(b'{"dataframe_records": [], "params": {"treshold": 0.5}}')[-46:]
+        'threshold; it has 1: correct or leave them out'
+    """
+    if b'"params"' not in body:
+        return None
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):  # which is said of the body as a whole
+        return None
+    return _explain_params(request.get("params")) if isinstance(request, dict) else None
 
 
 def explain_kind(content_type: str) -> str:
@@ -79,6 +98,11 @@ def _explain_params(params: Any) -> str | None:
         return None
     if not isinstance(params, dict):
         return "params must be a JSON object; it is another value: leave it out, or send {}"
+    if strange := set(params) - {*_PARAMETERS}:
+        return (
+            f"params must have no names but {', '.join(_PARAMETERS)}; it has "
+            f"{len(strange)}: correct or leave them out"
+        )
     for name in _FLAGS:
         if not isinstance(params.get(name, False), bool):
             return f"params.{name} must be true or false; it is another value"

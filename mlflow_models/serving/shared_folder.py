@@ -15,6 +15,7 @@ import psutil
 from reconad_plugin.errors import PlatformError
 
 _THRESHOLD: Final = "threshold-"  # with a version's number: holds what was set on it
+_SERVES: Final = "serves"  # is there once a worker has begun to serve
 _CURRENT: Final = "current"  # holds the number of the version that was taken up last
 
 
@@ -40,6 +41,18 @@ def open_shared_folder(supervisor: int) -> Path:
     folder = base / _name(supervisor)
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def note_serving(folder: Path) -> None:
+    """Note that a worker of this server serves."""
+    (folder / _SERVES).touch()
+
+
+def has_served(supervisor: int) -> bool:
+    """Say whether a worker of the server with this process has begun to serve."""
+    with suppress(OSError, PlatformError):
+        return (open_shared_folder(supervisor) / _SERVES).exists()
+    return False
 
 
 def keep_version(folder: Path, model: Path | None, number: str, threshold: float | None) -> None:

@@ -4,14 +4,15 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from mlflow_models.serving.figures import Figures
-from mlflow_models.serving.follow import Follower, followed_alias, start_following
+from mlflow_models.serving.follow import Follower, followed_alias, start_following, warm_up
 from mlflow_models.serving.guard import guard_next_application
 from mlflow_models.serving.log_settings import LOG_VARIABLE, LogSettings
 from mlflow_models.serving.prediction_log import PredictionLog
@@ -20,9 +21,11 @@ from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
 from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.shared_folder import (
+    has_served,
     keep_version,
     kept_threshold,
     kept_version,
+    note_serving,
     open_shared_folder,
 )
 from mlflow_models.serving.started import Started, how_started
@@ -31,6 +34,7 @@ from reconad_plugin.detector.engine import thread_count
 from reconad_plugin.errors import ConfigError, ReconadError
 
 WRONG_START: Final = 2  # as of a command with wrong input
+PAUSE_S: Final = 10.0  # until a worker that could not start is started again
 _SCORING_SERVER: Final = "mlflow.pyfunc.scoring_server.app"
 # the registry is asked again soon, so one call may end early; what is set already stays
 _IMPATIENT: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -59,7 +63,8 @@ def serve(model: Path, origin: Origin) -> DetectorPyfunc:
 
     Raises:
         ConfigError: a variable breaks its rule; a server ends with one line in place of it.
-        ModelFormatError: an alias is to be followed, and the model comes from no registry.
+        ModelFormatError: an alias is to be followed, and the model comes from no registry; or the
+            version fails its self-test.
     """
     if not is_server():
         return _serve(model, origin, None)
@@ -68,9 +73,17 @@ def serve(model: Path, origin: Origin) -> DetectorPyfunc:
         return _serve(model, origin, started)
     except (ReconadError, OSError) as error:
         print(f"reconad: the server cannot start: {error}", file=sys.stderr, flush=True)
-        if started.supervisor != os.getpid():  # which would start another worker for ever
+        _end_start(started)
+
+
+def _end_start(started: Started) -> NoReturn:
+    """End this process, and its server too unless others serve in it already."""
+    if started.supervisor != os.getpid():  # which starts another worker, for ever
+        if has_served(started.supervisor):
+            time.sleep(PAUSE_S)
+        else:
             os.kill(started.supervisor, signal.SIGTERM)
-        os._exit(WRONG_START)
+    os._exit(WRONG_START)
 
 
 def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfunc:
@@ -79,7 +92,7 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
     log = None if log_settings is None else open_log(log_settings)
     if started is None and settings.follow is None:
         version = origin.load(model)
-        return DetectorPyfunc(version.detector, version.number, log=log)
+        return DetectorPyfunc(version, log=log)
     shared = None
     if started is not None:
         _log_to_stderr()
@@ -87,7 +100,6 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
             _take_threads(threads_of(started.workers, thread_count()))
         if started.workers > 1:
             shared = open_shared_folder(started.supervisor)
-    version = origin.load((shared and kept_version(shared)) or model)
     most_pixels, load = settings.max_image_pixels, origin.load
 
     def load_with_limit(path: Path) -> ServedVersion:
@@ -95,11 +107,9 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
         return replace(loaded, loaded=loaded.loaded.taking(most_pixels))
 
     origin = replace(origin, load=load_with_limit)
+    version = _first_version(model, origin, shared)
     most_rows = None if started is None else settings.max_rows
-    detector = version.detector.taking(most_pixels)
-    pyfunc = DetectorPyfunc(detector, version.number, most_rows, origin.columns, log)
-    if shared is not None and (threshold := kept_threshold(shared, version.number)) is not None:
-        pyfunc.take(replace(pyfunc.served, threshold=threshold))
+    pyfunc = DetectorPyfunc(version, most_rows, origin.columns, log)
     command_line = () if started is None else started.command_line
     followed = followed_alias(settings.follow, origin.model_name, command_line)
     follower = None
@@ -107,12 +117,27 @@ def _serve(model: Path, origin: Origin, started: Started | None) -> DetectorPyfu
         keep = None if shared is None else partial(keep_version, shared)
         follower = Follower(followed, pyfunc, origin.load, origin.download, keep=keep)
     if started is not None:
-        _set_up_process(settings, shared, pyfunc, follower)
+        figures = _set_up_process(settings, shared, pyfunc, follower)
+        if log is not None:
+            log.count_by(figures.count_logged)
     if follower is not None:
         start_following(follower, settings.poll_s)
     if settings.shadow is not None:
         _add_shadow(settings, origin, log)
+    if shared is not None:
+        note_serving(shared)
     return pyfunc
+
+
+def _first_version(model: Path, origin: Origin, shared: Path | None) -> ServedVersion:
+    """Return what a server begins with, checked and warm: a version that another worker took up,
+    else that of the model."""
+    version = origin.load((shared and kept_version(shared)) or model)
+    if shared is not None:
+        version = replace(version, threshold=kept_threshold(shared, version.number))
+    version.detector.check_itself()
+    warm_up(version)
+    return version
 
 
 def _add_shadow(settings: ServingSettings, origin: Origin, log: PredictionLog | None) -> None:
@@ -133,11 +158,12 @@ def _set_up_process(
     shared: Path | None,
     pyfunc: DetectorPyfunc,
     follower: Follower | None,
-) -> None:
+) -> Figures:
     figures = Figures(pyfunc, shared, lambda: follower is None or follower.is_up_to_date)
     guard_next_application(settings, figures)
     for name, value in _IMPATIENT.items():
         os.environ.setdefault(name, value)
+    return figures
 
 
 def threads_of(workers: int, cores: int) -> int:

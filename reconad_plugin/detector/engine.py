@@ -25,6 +25,7 @@ from reconad_plugin.images.light_reference import LightReference
 from reconad_plugin.images.region import Mask
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
+_CPU_LIMIT: Final = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, in so many
 # instructions that decide what a narrow number's product comes to
 _NARROW: Final = (
     *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
@@ -97,11 +98,22 @@ def has_wide_sums() -> bool:
 
 def thread_count() -> int:
     """Return how many threads a graph takes: as many as ``OMP_NUM_THREADS`` says, which PyTorch
-    goes by as well, else one a core."""
+    goes by as well, else one for each core that this process may use."""
     said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if said.isdecimal() and int(said) > 0:
         return int(said)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(cores, _whole_cores_of_container() or cores)
+
+
+def _whole_cores_of_container() -> int | None:
+    """Return how many cores a container may use, at least one; None where it has no limit."""
+    try:
+        quota, period = _CPU_LIMIT.read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):  # no container, or "max"
+        return None
 
 
 class OpenVinoGraph:

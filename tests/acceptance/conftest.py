@@ -7,9 +7,11 @@ from selenium import webdriver
 
 from tests.acceptance.browser import chromium
 from tests.unit.conftest import (  # noqa: F401  fixtures
+    encode,
     few_validations,
     make_normal,
     plant_defect,
+    tiny_detector,
     tiny_models,
 )
 

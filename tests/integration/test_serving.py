@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,6 +33,13 @@ from tests.world import Story, copy_versions
 
 PRODUCT = "served"
 LAYOUT = ProductLayout(PRODUCT)
+DOCS = Path(__file__).parents[2] / "docs"
+SERVE_PAGE, LOG_PAGE = DOCS / "serve.md", DOCS / "prediction-log.md"
+
+
+def blocks(page: Path) -> list[str]:
+    """What stands between fences on a page."""
+    return re.findall(r"^```\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
 def encoded(seed: int, is_scratched: bool = False) -> str:
@@ -68,22 +77,25 @@ def served(told: Story) -> str:
 
 @pytest.fixture(scope="module")
 def server(told: Story, served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server as the README starts it, with a prediction log."""
+    """A server as docs/serve.md starts it, with a prediction log."""
     (port,) = free_ports(1)
+    (line,) = blocks(SERVE_PAGE)[0].splitlines()
+    assert line in blocks(LOG_PAGE)[0].splitlines()
+    for written, meant in (("reconad-ball_screw", served), ("5055", str(port))):
+        assert written in line
+        line = line.replace(written, meant)
+    command, *arguments = shlex.split(line)
     spool = tmp_path_factory.mktemp("spool")
     logged = {"": f"s3://{BUCKET}/{PRODUCT}", "_SPOOL": str(spool)}
     log = told.platform.state / "logs" / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [
-                Path(sys.executable).parent / "mlflow", "models", "serve",
-                "-m", f"models:/{served}@champion", "--env-manager", "local", "--port", str(port),
-            ],
+            [Path(sys.executable).parent / command, *arguments],
             stdout=file,
             stderr=file,
             start_new_session=True,
             env=os.environ | {f"RECONAD_PREDICTION_LOG{name}": logged[name] for name in logged},
-        )  # fmt: skip
+        )
     url = f"http://127.0.0.1:{port}"
     running = Server(url, process)
     try:
@@ -129,6 +141,21 @@ def test_serving_answers_over_http(server: Server) -> None:
     text = refused.value.read().decode()
     assert refused.value.code == 400
     assert "Traceback" not in text
+
+
+def test_the_request_of_the_page_has_the_answer_of_the_page(server: Server) -> None:
+    """Its fields, in its order; the reference comes back as it stands there."""
+    request, answer = (json.loads(block) for block in blocks(SERVE_PAGE)[1:3])
+    request["dataframe_records"][0]["image"] = encoded(8)
+
+    (row,) = ask(server.url, request)["predictions"]
+
+    (shown,) = answer["predictions"]
+    assert [*row] == [*shown]
+    assert row["reference"] == shown["reference"]
+    assert {name: type(value) for name, value in row.items()} == {
+        name: type(value) for name, value in shown.items()
+    }
 
 
 def test_a_server_follows_the_champion(server: Server, served: str) -> None:
@@ -214,6 +241,11 @@ def test_what_was_said_stands_in_the_log_when_the_server_has_ended(server: Serve
         nights = [datetime.now(UTC).date() - timedelta(day) for day in (1, 0)]  # at midnight, too
         log = pd.concat([read_served(open_bucket(BUCKET), LAYOUT, night) for night in nights])
         mine = log[log["reference"] == "lot 7"]
+    night = nights[0] if mine.empty else mine["time"].iloc[0].date()
+    read_as_on_the_page: dict = {}
+    code = blocks(LOG_PAGE)[1].replace("factory/ball_screw", f"{BUCKET}/{PRODUCT}")
+    exec(code.replace("2026-05-03", night.isoformat()), read_as_on_the_page)  # noqa: S102
+    assert (read_as_on_the_page["log"]["reference"] == "lot 7").sum() == 2
     assert mine["pred_score"].tolist()[0] == answer[0]["pred_score"]
     assert mine["error"].notna().tolist() == [False, True]
     assert mine["model_version"].tolist() == [answer[0]["model_version"]] * 2

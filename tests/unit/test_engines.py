@@ -347,3 +347,27 @@ def test_pictures_may_lie_in_memory_as_they_were_decoded(exported, images):
     found = loaded.score(decoded).pred_score
 
     np.testing.assert_allclose(found, loaded.score(images.normal).pred_score, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said", "threads"),
+    [
+        pytest.param("150000 100000", "", 1, id="a core and a half"),
+        pytest.param("50000 100000", "", 1, id="half a core"),
+        pytest.param("max 100000", "", 4, id="no limit"),
+        pytest.param(None, "", 4, id="no container"),
+        pytest.param("900000 100000", "", 4, id="more than there are"),
+        pytest.param("50000 100000", "3", 3, id="what the variable says"),
+    ],
+)
+def test_a_graph_takes_the_cores_that_its_container_may_use(
+    tmp_path, monkeypatch, limit, said, threads
+):
+    """More threads than cores would wait for each other at each end of the container's share."""
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(engines, "_CPU_LIMIT", tmp_path / "cpu.max")
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(limit)
+
+    assert engines.thread_count() == threads

@@ -64,7 +64,7 @@ def follower(registry, clock, tiny_detector, make_normal, tmp_path, caplog):
     tested = tiny_detector.with_self_test(make_normal(1, 5)[0].numpy())
     for number in ("1", "2", "3"):
         flavor.save_model(tested, str(tmp_path / number))
-    pyfunc = DetectorPyfunc(tested, "1", columns=("image", "context", "reference"))
+    pyfunc = DetectorPyfunc(ServedVersion(tested, "1"), columns=("image", "context", "reference"))
 
     def load(folder):
         return ServedVersion(load_detector(folder / flavor.DATA_FOLDER), folder.name)

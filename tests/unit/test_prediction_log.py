@@ -5,6 +5,7 @@ import logging
 import random
 import signal
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -162,10 +163,14 @@ def test_full_queue_drops_and_counts(open_log, bucket, tiny_detector, contents, 
     with open_log(replace(NEVER, queue_rows=3)) as log:
         rows = answer(log, tiny_detector, contents)
         assert log.counts == {"offered": 4, "dropped": 1}
+        told = Counter()
+        log.count_by(lambda outcome, rows: told.update({outcome: rows}))
+        answer(log, tiny_detector, contents)
 
+    assert told == {"offered": 8, "dropped": 5, "undescribed": 0, "lost": 0, "sent": 3}
     assert [row.error is None for row in rows] == [True, True, False, True]
     assert len(bucket.log) == 3
-    assert "dropped 1 rows: more were answered than it could write" in caplog.text
+    assert "dropped 5 rows: more were answered than it could write" in caplog.text
 
 
 def test_queue_is_bounded_in_bytes_too(open_log, tiny_detector, contents):

@@ -14,6 +14,8 @@ from mlflow.pyfunc.scoring_server import predictions_to_json
 from PIL import Image
 
 from mlflow_models import flavor
+from mlflow_models.serving.pyfunc import DetectorPyfunc
+from mlflow_models.serving.version import ServedVersion
 from reconad_plugin.detector.prediction import predict_encoded
 from reconad_plugin.detector.regions_found import (
     MOST_REPORTED,
@@ -152,7 +154,7 @@ def test_served_answers_have_the_column_where_it_is_asked_for(
 ):
     """As nested JSON; else the columns are what they were."""
     flavor.save_model(tiny_detector, str(tmp_path / "model"))
-    served = flavor.DetectorPyfunc(detector, "7")
+    served = DetectorPyfunc(ServedVersion(detector, "7"))
     rows = pd.DataFrame({"image": [encoded]})
 
     plain, asked = served.predict(rows), served.predict(rows, {"regions_found": True})

@@ -4,9 +4,11 @@ import asyncio
 import base64
 import json
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import mlflow
@@ -142,6 +144,11 @@ ROW = {"image": "?"}
             {"dataframe_records": [ROW], "params": []}, "params must be a JSON", id="no params"
         ),
         pytest.param(
+            {"dataframe_records": [ROW], "params": {"SECRET": 0.5, "regions": True}},
+            "params must have no names but anomaly_map, overlay, regions",
+            id="a parameter that means nothing",
+        ),
+        pytest.param(
             {"dataframe_records": [ROW], "params": {"threshold": 10**400}},
             "threshold must be a number above 0",
             id="a number too large",
@@ -260,8 +267,45 @@ def test_what_was_asked_is_counted(start, encoded):
     ):
         assert line in text
     named = set(re.findall(r"reconad_\w+", GRAFANA.read_text()))
-    assert len(named) == 4
+    text = text.replace("\n# TYPE ", "\n")
+    assert len(named) == 5
     assert [name for name in named if f"\n{name}" not in text] == []
+
+
+def test_what_became_of_logged_rows_is_counted(start, encoded, tmp_path, monkeypatch):
+    """Those of before the server listens, too; none is dropped here."""
+    log = SimpleNamespace(
+        observe=lambda *args: lambda rows: log.counted("offered", len(rows)),
+        count_by=lambda counted: (setattr(log, "counted", counted), counted("dropped", 0)),
+    )
+    monkeypatch.setattr("mlflow_models.serving.start.open_log", lambda settings: log)
+    app = start(RECONAD_PREDICTION_LOG="s3://factory/part")
+
+    ask(app, {"dataframe_records": [{"image": encoded}] * 3})
+
+    text = ask(app, path="/metrics").text
+    assert 'reconad_logged_rows_total{outcome="offered"} 3.0' in text
+    assert 'reconad_logged_rows_total{outcome="dropped"} 0.0' in text
+
+
+def test_a_server_does_not_begin_with_a_version_that_fails_its_self_test(
+    start, tiny_detector, make_normal, tmp_path, monkeypatch, capsys
+):
+    """Nobody would learn that its scores are not those of the training."""
+    shutil.rmtree(tmp_path / "model")
+    tested = tiny_detector.with_self_test(make_normal(1, 5)[0].numpy())
+    for weight in tested.engine.network.parameters():
+        weight.data.mul_(1.5)
+    flavor.save_model(tested, str(tmp_path / "model"))
+
+    monkeypatch.setattr("mlflow_models.serving.start.os._exit", sys.exit)
+
+    with pytest.raises(SystemExit, match="2"):
+        start()
+
+    said = capsys.readouterr().err
+    assert "reconad: the server cannot start: " in said
+    assert "must score its self-test image as when" in said
 
 
 def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch, caplog):
