@@ -1,14 +1,15 @@
 """A promotion or rollback happened or did not: on a real MLflow and Prefect, also when cut off."""
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic, sleep
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
@@ -22,6 +23,8 @@ from flows.runtime.locks import recover
 from mlflow_models import alias_log, registry, version_tags
 from reconad_plugin.errors import NoChampionError, StorageUnreachableError
 from reconad_plugin.ledger.night_record import NightRecords
+from reconad_plugin.ledger.served import SERVED_SCHEMA, to_part
+from reconad_plugin.store.layout import ProductLayout
 from tests.alias_moves import (
     PROMOTED,
     VERDICT,
@@ -32,15 +35,17 @@ from tests.alias_moves import (
 )
 from tests.command_line import run
 from tests.factory import Factory
-from tests.world import TRAINED, aliases
+from tests.served import served_row
+from tests.world import QUIET, aliases
 
 LATER = date(2026, 6, 9)
+SERVED, FLAGGED = 60, 20  # pictures, and those that a shadow flags
 
 
 def test_two_promoters_at_once_cannot_both_win(forked: Callable[..., Factory]) -> None:
     """Two promote two versions of a product that nothing serves: one wins, and the other is judged
-    against it."""
-    factory = forked(TRAINED)
+    against it, and by what it said as a shadow of what was served."""
+    factory = forked(QUIET)
     product = factory.product
     numbers = copies(product, 2, like=registry.version(product, "1"))
     MlflowClient().delete_registered_model_alias(registry.model_name(product), registry.CHAMPION)
@@ -56,15 +61,38 @@ def test_two_promoters_at_once_cannot_both_win(forked: Callable[..., Factory]) -
     (loser,) = set(numbers) - {winner}
     assert aliases(product)[registry.CHAMPION] == winner
     assert outcomes[loser] == f"rejected {loser}"
+    serve_with_shadow(factory, QUIET, winner, loser)
     file = factory.settings.parent / "promoted.json"
     judged = run("promote", product, "--version", loser, "--json", file)
     assert judged.returncode == 0, judged.stderr
     answer = json.loads(file.read_text())
     assert (answer["outcome"], answer["champion"]) == ("rejected", winner)
     assert answer["verdict"]["judged_against"] == winner
-    assert answer["night"] == TRAINED.isoformat()  # the last one taken in
+    assert answer["night"] == QUIET.isoformat()  # the last one taken in
     assert "is_better" in judged.stdout
+    (live,) = [each for each in answer["verdict"]["checks"] if each["rule"] == "live_alarms"]
+    assert not live["is_passed"]
+    assert f"of {SERVED} pictures that it saw as a shadow, {FLAGGED} lie" in live["sentence"]
     assert not [each for each in alias_log.moves(product) if each.is_open]
+
+
+def serve_with_shadow(factory: Factory, night: date, version: str, shadow: str) -> None:
+    """Log what a server said on a night, and what a shadow would have."""
+    noon = datetime.combine(night, time(12), UTC)
+    rows = [
+        served_row(
+            index,
+            time=noon + timedelta(minutes=index),
+            model_version=version,
+            shadow_version=shadow,
+            shadow_score=0.5,
+            shadow_label=index < FLAGGED,
+        )
+        for index in range(SERVED)
+    ]
+    key = ProductLayout(factory.product).served_part(night, "server-000001")
+    batch = pa.RecordBatch.from_pylist([row.to_record() for row in rows], SERVED_SCHEMA)
+    factory.put_key(key, to_part([batch]))
 
 
 def test_naming_the_champion_leaves_a_waiting_challenger(factory: Factory) -> None:
@@ -115,13 +143,13 @@ def events(platform: EmbeddedPlatform, product: str, name: str, count: int) -> l
         json.dumps({"filter": wanted}).encode(),
         {"Content-Type": "application/json"},
     )
-    deadline_s = time.monotonic() + 20
+    deadline_s = monotonic() + 20
     while True:
         with urllib.request.urlopen(request, timeout=10) as answer:
             found = [event["payload"] for event in json.loads(answer.read())["events"]]
-        if len(found) >= count or time.monotonic() > deadline_s:
+        if len(found) >= count or monotonic() > deadline_s:
             return found
-        time.sleep(0.5)
+        sleep(0.5)
 
 
 def test_cut_off_on_a_server_the_next_run_makes_it_whole(factory: Factory) -> None:
