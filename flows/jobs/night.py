@@ -129,8 +129,7 @@ def queue_for_review(
 ) -> None:
     """List for a person every image that looks anomalous, or all of a held night."""
     status = status_of(record.night, record, History())
-    is_accepted = scored.table["split"] != ""  # not the frame that a camera hangs at
-    waiting = scored.table[waiting_images(scored.table, status) & is_accepted]
+    waiting = scored.table[waiting_images(scored.table, status)]
     otherwise = f"night held: {record.cause}" if record.is_holding else "scored anomalous"
     why = waiting["is_suspect"].map({True: "suspect", False: otherwise})
     product.records.ask_for_review(night, waiting.assign(why=why))

@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 from monitoring.review_page.product import ReviewedProduct
-from reconad_plugin.ledger.eligibility import Status, status_of
+from reconad_plugin.ledger.eligibility import TABLE, Use, Which, normal_images, status_of
 from reconad_plugin.ledger.history import History
 from reconad_plugin.ledger.manifest import accepted_rows, known_nights, read_manifest
 from reconad_plugin.ledger.night_record import NORMAL, is_one_of
@@ -54,12 +54,10 @@ def _normal_images(
     status = status_of(night.isoformat(), record, history)
     if review is None:  # nobody knows what persons said of its images
         return {}
-    if status is Status.ORDINARY:
-        table = _scored(product, night)
-    elif status is Status.FOUNDING:
-        table = _taken_in(product, night)
-    else:
+    which = TABLE[status, Use.EXAMPLE]
+    if which is Which.NONE:
         return {}
+    table = _scored(product, night) if which is Which.NORMAL else _taken_in(product, night)
     table = table[~is_one_of(table, review[review["decision"] != NORMAL])]
     ordered = table.sort_values(["matched_score", "sha256"]).groupby("position")["sha256"]
     return {
@@ -73,8 +71,7 @@ def _scored(product: ReviewedProduct, night: date) -> pd.DataFrame:
     table = unless_damaged(partial(product.records.scores, night))
     if table is None:
         return pd.DataFrame(columns=list(_COLUMNS))
-    normal = table[~table["pred_label"].astype(bool) & ~table["is_suspect"].astype(bool)]
-    return normal.reindex(columns=list(_COLUMNS)).fillna({"position": ""})
+    return table[normal_images(table)].reindex(columns=list(_COLUMNS)).fillna({"position": ""})
 
 
 def _taken_in(product: ReviewedProduct, night: date) -> pd.DataFrame:

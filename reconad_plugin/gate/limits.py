@@ -20,6 +20,8 @@ class GateLimits:
         "a map that varies less says the same everywhere")
     max_map_coverage: float = _limit(0.5, "of the pixels", "map_coverage",
         "a map that marks more marks everything")
+    marked_height: float = _limit(0.5, "of the median peak over anomalies", "map_coverage",
+        "a pixel of a normal image that is as high counts as marked")
     recent_nights: int = _limit(7, "nights", "false_alarms, live_alarms",
         "over more nights a new light would be diluted")
     quality_rule_chance: float = _limit(0.01, "chance",
@@ -74,6 +76,7 @@ class GateLimits:
     timed_rounds: int = _limit(5, "rounds", "latency",
         "the quickest counts: a busy machine only slows down")
     named_images: int = _limit(30, "names", "verdict", "in each list; the rest is counted")
+    named_in_a_sentence: int = _limit(3, "names", "newly_missed", "in its sentence")
     named_rules: int = _limit(8, "sentences", "verdict", "in the reason, which the registry shows")
     # fmt: on
 

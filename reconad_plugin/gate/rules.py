@@ -214,8 +214,9 @@ def sees_every_defect(differences: Differences) -> Check:
         differences.simulated_gains,
     )
     chance = differences.simulated_chance
-    names = ", ".join(differences.newly_missed[:3])
-    shown = f": {names}{', ...' if real + simulated > 3 else ''}" if names else ""
+    most = LIMITS.named_in_a_sentence
+    names = ", ".join(differences.newly_missed[:most])
+    shown = f": {names}{', ...' if real + simulated > most else ''}" if names else ""
     said = Said(
         "it misses no defect that the champion finds",
         f"it takes defects for normal that the champion finds{shown}",

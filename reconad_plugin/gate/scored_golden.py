@@ -80,6 +80,7 @@ def score_golden_set(
 def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> ScoredGoldenSet:
     normal, anomalous = detector.score(golden.normal), detector.score(golden.anomalous)
     calibration, seen = detector.calibration, pixels_inside(normal.anomaly_map, detector.region)
+    marked = LIMITS.marked_height * np.median(anomalous.map_maxima)
     return ScoredGoldenSet(
         normal_scores=normal.pred_score,
         normal_flagged=normal.pred_score > calibration.image_threshold,
@@ -88,7 +89,7 @@ def _score(detector: Detector, golden: GoldenSet, seconds_per_image: float) -> S
         calibration_images=calibration.independent_images,
         calibration_flagged=calibration.independent_at_threshold,
         map_spread=_map_spread(seen),
-        map_coverage=float((seen > np.median(anomalous.map_maxima) / 2).mean()),
+        map_coverage=float((seen > marked).mean()),
         seconds_per_image=seconds_per_image,
         size_bytes=detector.size_bytes,
     )

@@ -55,6 +55,7 @@ class Use(StrEnum):
     COUNT_SUSPECTS = "count suspects"  # they, and its contrast, stand beside those of later nights
     REFERENCE = "be Evidently's reference"
     REVIEW = "wait for review"  # asked of a person on the night itself
+    EXAMPLE = "show what is normal"  # beside an image that a person decides on
 
 
 class Which(StrEnum):
@@ -73,20 +74,21 @@ class Which(StrEnum):
 
 
 N = Which.NONE
-_ALL, _NORMAL, _MATCHED = Which.ALL, Which.NORMAL, Which.MATCHED
+_ALL, _NORMAL, _MATCH = Which.ALL, Which.NORMAL, Which.MATCHED
+_ODD, _SUSPECT, _OUTLIER = Which.ABNORMAL, Which.SUSPECT, Which.OUTLIER
 _N_SPARE, _M_SPARE, _ONCE = (
     Which.NORMAL_AND_SPARE, Which.MATCHED_AND_SPARE, Which.ALL_ONCE_ACCEPTED,
 )  # fmt: skip
 _ROWS: Final = {
-    #                   train    calibrate judge     borrow    level  suspects refer. review
-    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,        _ALL,  N,    N,    Which.OUTLIER),
-    Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,        _ALL,  _ALL, _ALL, Which.ABNORMAL),
-    Status.LIGHT:       (N,       N,        _M_SPARE, N,        _ONCE, N,    N,    Which.SUSPECT),
-    Status.BORROWED:    (N,       _M_SPARE, _M_SPARE, _MATCHED, _ONCE, N,    N,    Which.SUSPECT),
-    Status.PROCESS:     (_NORMAL, _N_SPARE, _N_SPARE, N,        _ONCE, N,    N,    Which.ABNORMAL),
-    Status.HELD:        (N,       N,        N,        N,        _ONCE, N,    N,    _ALL),
-    Status.ROLLED_BACK: (N,       N,        N,        N,        _ONCE, N,    N,    N),
-    Status.UNWATCHED:   (N,       N,        N,        N,        N,     N,    N,    N),
+    #                   train    calibrate judge     borrow  level  suspects refer. review   shown
+    Status.FOUNDING:    (_ALL,    _ALL,     _ALL,     N,      _ALL,  N,    N,    _OUTLIER, _ALL),
+    Status.ORDINARY:    (_NORMAL, _N_SPARE, _N_SPARE, N,      _ALL,  _ALL, _ALL, _ODD,     _NORMAL),
+    Status.LIGHT:       (N,       N,        _M_SPARE, N,      _ONCE, N,    N,    _SUSPECT, N),
+    Status.BORROWED:    (N,       _M_SPARE, _M_SPARE, _MATCH, _ONCE, N,    N,    _SUSPECT, N),
+    Status.PROCESS:     (_NORMAL, _N_SPARE, _N_SPARE, N,      _ONCE, N,    N,    _ODD,     N),
+    Status.HELD:        (N,       N,        N,        N,      _ONCE, N,    N,    _ALL,     N),
+    Status.ROLLED_BACK: (N,       N,        N,        N,      _ONCE, N,    N,    N,        N),
+    Status.UNWATCHED:   (N,       N,        N,        N,      N,     N,    N,    N,        N),
 }  # fmt: skip
 TABLE: Final[dict[tuple[Status, Use], Which]] = {
     (status, use): which
@@ -132,18 +134,22 @@ def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
 
 
 def waiting_images(scores: pd.DataFrame, status: Status) -> pd.Series:
-    """Say which images of a night's table of scores wait for a person: (N,) bool. The table of a
-    founding night has ``is_outlier`` in place of scores."""
-    which = TABLE[status, Use.REVIEW]
+    """Say which images of a night's table of scores wait for a person: (N,) bool, none without a
+    split. The table of a founding night has ``is_outlier`` in place of scores."""
+    which, has_split = TABLE[status, Use.REVIEW], scores["split"] != ""
     if which is Which.OUTLIER:
-        return scores["is_outlier"].astype(bool)
-    is_normal = ~scores["is_suspect"] & ~scores["pred_label"]
+        return has_split & scores["is_outlier"].astype(bool)
     return {
-        Which.ALL: pd.Series(True, index=scores.index),
-        Which.ABNORMAL: ~is_normal,
-        Which.SUSPECT: scores["is_suspect"].astype(bool),
-        Which.NONE: pd.Series(False, index=scores.index),
+        Which.ALL: has_split,
+        Which.ABNORMAL: has_split & ~normal_images(scores),
+        Which.SUSPECT: has_split & scores["is_suspect"].astype(bool),
+        Which.NONE: has_split & False,
     }[which]
+
+
+def normal_images(scores: pd.DataFrame) -> pd.Series:
+    """Say which images of a night's table of scores are ``Which.NORMAL``: (N,) bool."""
+    return ~scores["is_suspect"].astype(bool) & ~scores["pred_label"].astype(bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,10 +250,9 @@ def _found(
         nothing = np.zeros(len(rows), bool)
         return nothing, nothing, nothing
     sha256, is_suspect = rows["sha256"], scores["is_suspect"].astype(bool)
-    is_abnormal = is_suspect | scores["pred_label"].astype(bool)
     return (
         sha256.isin(scores["sha256"]).to_numpy(),
-        sha256.isin(scores.loc[~is_abnormal, "sha256"]).to_numpy(),
+        sha256.isin(scores.loc[normal_images(scores), "sha256"]).to_numpy(),
         sha256.isin(scores.loc[~is_suspect, "sha256"]).to_numpy(),
     )
 

@@ -19,7 +19,8 @@ NONE, UNCLEAR, DEFECTS = "none", "unclear", "defects"
 LIGHT, CAMERA, PROCESS = "light", "camera", "process"
 CAUSES: Final = (LIGHT, CAMERA, PROCESS, DEFECTS, UNCLEAR)  # of an alarm
 LEARNING_CAUSES: Final = (LIGHT, PROCESS)  # only these lead to fine-tuning
-HOLDING_CAUSES: Final = (CAMERA, DEFECTS, UNCLEAR)  # a person decides
+# of all others a person decides
+HOLDING_CAUSES: Final = tuple(cause for cause in CAUSES if cause not in LEARNING_CAUSES)
 _HELD: Final = "the night is held: review its images"
 _FAULTY: Final = (
     "the night is held: look at the camera and at what brings its pictures, then review its "

@@ -47,13 +47,14 @@ def test_only_accepted_alarms_set_a_level():
     ],
 )
 def test_what_waits_for_a_person(status, waiting):
-    """By the status of its night and by its scores."""
+    """By the status of its night and by its scores; nothing that came after the night closed."""
     table = pd.DataFrame(
         {
-            "sha256": list("abcd"),
-            "pred_label": [False, True, False, True],
-            "is_suspect": [False, False, True, True],
-            "is_outlier": [True, False, False, False],
+            "sha256": list("abcde"),
+            "pred_label": [False, True, False, True, True],
+            "is_suspect": [False, False, True, True, True],
+            "is_outlier": [True, False, False, False, True],
+            "split": ["train", "train", "judge", "calibration", ""],
         }
     )
 
