@@ -21,10 +21,10 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 from mlflow.tracking.artifact_utils import _download_artifact_from_uri
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.utils import environment as env
-from mlflow.utils.file_utils import write_to
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
-from mlflow_models.own_wheel import NAME, own_wheel
+from mlflow_models.own_wheel import NAME
+from mlflow_models.requirements import write_requirements
 from mlflow_models.server import open_client, outage, said_by
 from mlflow_models.serving.pyfunc import (
     IMAGE_COLUMN,
@@ -48,12 +48,6 @@ from reconad_plugin.ledger.threshold_setting import in_force
 FLAVOR_NAME: Final = "reconad"
 DATA_FOLDER: Final = "detector"
 _OF_MLFLOW: Final = re.compile(r"(models|runs):/+[^/]|mlflow-artifacts:.")  # URIs
-CONSTRAINTS_FILE: Final = "constraints.txt"
-SERVING_PACKAGES: Final = (  # whose versions a served model keeps to, as they are installed here
-    "mlflow-skinny", "numpy", "openvino", "pandas", "pillow", "pyarrow", "pydantic", "safetensors",
-    "scipy",
-)  # fmt: skip
-TORCH_PACKAGES: Final = ("torch", "torchvision")  # of a model that PyTorch serves
 
 _TEXT: Final = DataType.string
 SIGNATURE: Final = ModelSignature(
@@ -89,20 +83,6 @@ SIGNATURE: Final = ModelSignature(
 )
 
 
-def default_requirements(has_torch: bool) -> list[str]:
-    """List what serving installs: reconad alone, from the wheel inside the model where there is
-    one, with PyTorch where the model needs it."""
-    extra, wheel = "[torch]" if has_torch else "", own_wheel()
-    own = f"{NAME}{extra}=={version(NAME)}" if wheel is None else f"./{wheel.path}{extra}"
-    return [own, f"-c {CONSTRAINTS_FILE}"]
-
-
-def constraints(has_torch: bool) -> list[str]:
-    """List the packages that serving needs at the versions that are installed here."""
-    packages = (*SERVING_PACKAGES, *(TORCH_PACKAGES if has_torch else ()))
-    return [f"{package}=={version(package)}" for package in packages]
-
-
 def save_model(
     detector: Detector,
     path: str,
@@ -120,7 +100,7 @@ def save_model(
         mlflow_model: the description to fill in; MLflow passes it when logging.
         input_example: rows with the ``image`` column.
         pip_requirements: what serving installs; by default reconad alone, whose wheel is then in
-            the model; see ``default_requirements``.
+            the model; see ``requirements.py``.
         metadata: free entries of the model's description.
         engines: a folder with engines of it, from ``engine_export.export_engine``.
     """
@@ -149,28 +129,11 @@ def save_model(
         image_size_px=detector.image_size_px.setting,
         data=DATA_FOLDER,
     )
-    _write_requirements(folder, pip_requirements)
+    write_requirements(folder, pip_requirements, needs_torch(folder / DATA_FOLDER))
     mlflow_model.model_size_bytes = sum(
         file.stat().st_size for file in folder.rglob("*") if file.is_file()
     )
     mlflow_model.save(str(folder / MLMODEL_FILE_NAME))
-
-
-def _write_requirements(folder: Path, asked: list[str] | None) -> None:
-    """Write what an environment of a saved model has, in each form that MLflow reads."""
-    if asked is not None:
-        conda_env, requirements, _ = env._process_pip_requirements([], asked)
-    else:
-        has_torch = needs_torch(folder / DATA_FOLDER)
-        requirements = default_requirements(has_torch)
-        conda_env = env._mlflow_conda_env(additional_pip_deps=requirements, install_mlflow=False)
-        write_to(str(folder / CONSTRAINTS_FILE), "\n".join(constraints(has_torch)))
-        if (wheel := own_wheel()) is not None:
-            wheel.write(folder)
-    with (folder / env._CONDA_ENV_FILE_NAME).open("w", encoding="utf-8") as file:
-        yaml.safe_dump(conda_env, file, default_flow_style=False)
-    write_to(str(folder / env._REQUIREMENTS_FILE_NAME), "\n".join(requirements))
-    env._PythonEnv.current().to_yaml(str(folder / env._PYTHON_ENV_FILE_NAME))
 
 
 def log_model(detector: Detector, **log_options: Any) -> ModelInfo:

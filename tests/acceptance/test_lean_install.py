@@ -93,7 +93,9 @@ def install(programs: Path, *what: str) -> None:
 
 
 @contextmanager
-def serving(programs: Path, model: Path, manager: str, folder: Path) -> Iterator[str]:
+def serving(
+    programs: Path, model: Path, manager: str, folder: Path, **variables: str
+) -> Iterator[str]:
     """A server of the model from the environment; yields its address."""
     (port,) = free_ports(1)
     log = (folder / f"{manager}.log").open("w")
@@ -101,7 +103,7 @@ def serving(programs: Path, model: Path, manager: str, folder: Path) -> Iterator
     process = subprocess.Popen(
         [str(programs / "mlflow"), "models", "serve", "-m", str(model), "--env-manager", manager,
          "--port", str(port)],
-        cwd=folder, env={**outside(), **own, "MLFLOW_ENV_ROOT": str(folder / "envs")},
+        cwd=folder, env={**outside(), **own, **variables, "MLFLOW_ENV_ROOT": str(folder / "envs")},
         stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     try:
@@ -138,16 +140,20 @@ def test_the_base_is_small_and_has_no_pytorch(lean: Path) -> None:
 def test_it_serves_the_scores_of_the_nights(
     lean: Path, model: tuple[Path, NDArray[np.float64]], tmp_path: Path, manager: str
 ) -> None:
-    """From the environment itself, and from one that MLflow makes of the wheel in the model."""
+    """From the environment itself, and from one that MLflow makes of the wheel in the model: with
+    an index, and then without."""
     if manager == "uv":
         install(lean, "uv")
     records = [{"image": _base64(each)} for each in PICTURES[:3]]
 
-    with serving(lean, model[0], manager, tmp_path) as url:
-        answer = requests.post(url, json={"dataframe_records": records}, timeout=60).json()
+    for offline in ("0", "1") if manager == "uv" else ("0",):  # the second time from uv's cache
+        place = tmp_path / offline
+        place.mkdir()
+        with serving(lean, model[0], manager, place, UV_OFFLINE=offline) as url:
+            answer = requests.post(url, json={"dataframe_records": records}, timeout=60).json()
 
-    scores = [row["pred_score"] for row in answer["predictions"]]
-    np.testing.assert_allclose(scores, model[1], rtol=1e-6)
+        scores = [row["pred_score"] for row in answer["predictions"]]
+        np.testing.assert_allclose(scores, model[1], rtol=1e-6)
 
 
 def _base64(picture: NDArray[np.uint8]) -> str:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from mlflow_models import flavor, own_wheel
+from mlflow_models import flavor, own_wheel, requirements
 from mlflow_models.own_wheel import OwnWheel
 
 
@@ -42,7 +42,12 @@ def test_a_model_asks_for_reconad_alone(logged):
 
     assert asked == [f"./{wheel.relative_to(logged)}[torch]", "-c constraints.txt"]
     assert f"openvino=={version('openvino')}" in kept
-    assert f"torch=={version('torch')}" in kept
+    assert f"torch=={version('torch').partition('+')[0]}" in kept
+    assert f"starlette=={version('starlette')}" in kept  # what the packages need in their turn
+    without = requirements.constraints(has_torch=False)
+    assert set(without) < set(kept)
+    named = {line.partition("==")[0] for line in without}
+    assert named.isdisjoint({"reconad", "torch", "mlflow", "prefect", "evidently", "pytest"})
 
 
 def test_the_wheel_is_always_the_same():
@@ -54,7 +59,7 @@ def test_the_wheel_is_always_the_same():
 
 def test_a_model_without_the_wheel_names_the_release(tiny_detector, tmp_path, monkeypatch):
     """Where it cannot be made, the model is logged all the same."""
-    monkeypatch.setattr(flavor, "own_wheel", lambda: None)
+    monkeypatch.setattr(requirements, "own_wheel", lambda: None)
 
     flavor.save_model(tiny_detector, str(tmp_path / "model"))
 
