@@ -59,6 +59,7 @@ MOST_GROWTH: Final = 0.05
 MOST_GROWTH_UNSETTLED: Final = 0.25
 PARTS: Final = ("latency", "swaps", "malformed", "soak")
 CLOSE: Final = 1e-3  # of a score, relative
+TENTHS: Final = 10
 
 
 def main() -> None:
@@ -234,10 +235,12 @@ def _measure_swaps(
     for thread in threads:
         thread.start()
     took: list[float] = []
+    memory_bytes: list[int] = []
     for index, version in enumerate(SWAPS):
         due = requests * (index + 1) / (len(SWAPS) + 1)
         while requests - left[0] < due:
             time.sleep(0.05)
+        memory_bytes.append(server.memory_bytes)
         if index == AWAY_BEFORE:
             with away():
                 time.sleep(3)
@@ -258,6 +261,7 @@ def _measure_swaps(
         "wrong_or_failed": len(failed),
         "examples": failed[:3],
         "seconds_to_swap": took,
+        "memory_mb": [round(each / 1e6, 1) for each in memory_bytes],  # before each
         "requests_a_second": len(seen) / elapsed_s,
     }
 
@@ -306,21 +310,19 @@ def _soak(server: Server, pictures: list[bytes], seconds: float) -> dict[str, An
     """Ask for a while, wrongly now and then; how the memory grew."""
     draw, connection = random.Random(1), server.connect()  # noqa: S311  no secret
     bodies = [_body(pictures[:count]) for count in (1, 2, 4)]
-    ends_s, warm_s = time.monotonic() + seconds, time.monotonic() + seconds / 10
-    count, before = 0, server.memory_bytes
-    is_warm = False
-    while time.monotonic() < ends_s:
+    began_s, count = time.monotonic(), 0
+    memory_bytes: list[int] = []  # after each tenth of the time
+    while len(memory_bytes) < TENTHS:
         wrong = draw.random() < 0.01
         _ask(connection, _damaged(bodies[0], draw) if wrong else draw.choice(bodies))
         count += 1
-        if not is_warm and time.monotonic() > warm_s:
-            is_warm, before = True, server.memory_bytes
-    after = server.memory_bytes
+        if time.monotonic() - began_s > seconds * (len(memory_bytes) + 1) / TENTHS:
+            memory_bytes.append(server.memory_bytes)
     return {
         "seconds": seconds,
         "requests": count,
-        "memory_mb": before / 1e6,
-        "growth": after / before - 1,
+        "memory_mb": [round(each / 1e6, 1) for each in memory_bytes],
+        "growth": memory_bytes[-1] / memory_bytes[0] - 1,
     }
 
 

@@ -15,7 +15,7 @@ from reconad_plugin.detector.calibration import threshold_warning
 from reconad_plugin.detector.detector import Detector
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
 from reconad_plugin.networks.base import FoundationNetwork
-from reconad_plugin.networks.registry import model_spec
+from reconad_plugin.networks.registry import founded_model, model_spec
 from reconad_plugin.plots.figures import plot_loss, plot_maps, plot_reconstructions
 from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.checkpoint import remove_checkpoint
@@ -25,7 +25,6 @@ from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
-FOUNDED: Final = "dsr"  # the model whose foundation is trained, and whose widths count
 # product settings that are logged as the training's own, as the share of the picture that they
 # cover, or by the hash of their file
 _LOGGED_APART: Final = ("train", "finetune", "regions", "lens")
@@ -77,7 +76,9 @@ def pretraining_settings(
     """
     asked = {"width": width, "image_size_px": image_size_px, "seed": seed}
     train = checked(TrainingSettings, training)
-    return checked(ProductSettings, {"model": FOUNDED, **asked, "train": train, **(limits or {})})
+    return checked(
+        ProductSettings, {"model": founded_model(), **asked, "train": train, **(limits or {})}
+    )
 
 
 def pretrain_and_log(
@@ -92,7 +93,7 @@ def pretrain_and_log(
     check_device(device)
     settings, spec = job.settings, model_spec(job.settings.model)
     if spec.foundation is None:
-        raise ConfigError(f"a foundation is pretrained for a model that has one; got {FOUNDED}")
+        raise ConfigError(f"a foundation is pretrained for a model on one; got {settings.model}")
     if len(job.images) < settings.min_training_images:
         raise NotEnoughImagesError(
             f"pretraining needs at least {settings.min_training_images} normal images; got "

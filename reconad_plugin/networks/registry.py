@@ -278,6 +278,11 @@ def model_spec(name: str) -> ModelSpec:
     return MODELS[name]
 
 
+def founded_model() -> str:
+    """Return the name of the model that stands on a foundation."""
+    return next(name for name, spec in MODELS.items() if spec.foundation is not None)
+
+
 def check_witness(model: str, witness: str) -> None:
     """Raise a ConfigError where a model cannot score beside another, of these names."""
     able = [name for name, spec in MODELS.items() if spec.can_witness]
