@@ -4,8 +4,9 @@ registry in a file."""
 from collections.abc import Callable
 
 import pytest
+from mlflow import MlflowClient
 
-from mlflow_models import alias_log
+from mlflow_models import alias_log, registry
 from mlflow_models.alias_log import PROMOTION, ROLLBACK, AliasMove, serving_stack
 from reconad_plugin.errors import PlatformError
 from tests.alias_moves import (
@@ -13,10 +14,12 @@ from tests.alias_moves import (
     PROMOTED,
     ROLLED_BACK,
     VERDICT,
+    before_call,
     bring_in,
     compete_before_calls,
     copies,
     cut_off_before_each_write,
+    die,
     put_into_service,
     state,
     take_back,
@@ -126,3 +129,22 @@ def test_cut_off_before_any_write_the_next_run_makes_it_whole(
 ) -> None:
     """Whichever write it dies before, a whole version serves, and all is as if it had not died."""
     cut_off_before_each_write("part", act, *goal)
+
+
+def test_a_champion_that_a_person_put_in_meanwhile_stays(product: str) -> None:
+    """A promotion was cut off before it moved the alias; it is given up, and no more open."""
+    copies(product, 1)
+    put_into_service(product, "1", "2")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        before_call(monkeypatch, ("set_registered_model_alias",), 1, die)
+        with pytest.raises(KeyboardInterrupt):
+            bring_in(product)
+    client, name = MlflowClient(), registry.model_name(product)
+    client.set_registered_model_alias(name, registry.CHAMPION, "1")
+
+    completed = alias_log.recover(product)
+
+    assert completed == []
+    assert aliases(product)["champion"] == "1"
+    assert state(product, "3") is None
+    assert not any(each.is_open for each in alias_log.moves(product))
