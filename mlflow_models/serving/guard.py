@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final
 
 import fastapi
@@ -31,7 +31,7 @@ from mlflow_models.serving.settings import ServingSettings
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Application = Callable[[MutableMapping[str, Any], Receive, Send], Coroutine[Any, Any, None]]
 
 INVOCATIONS: Final = "/invocations"
 METRICS: Final = "/metrics"
@@ -64,6 +64,7 @@ class Guard:
         self._token = settings.token.get_secret_value().encode() if settings.token else None
         self._most_bytes = int(settings.max_body_mb * MEGABYTE)
         self._max_rows = settings.max_rows
+        self._working: set[asyncio.Task[None]] = set()  # on what nobody waits for any more
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -124,14 +125,11 @@ class Guard:
         if (said := await asyncio.to_thread(explain_params, body)) is not None:
             return 400, _content(_WRONG, said)
         NOTES.set(notes)
-        answer = _Answer()
+        answer, failure = _Answer(), None
         try:
-            await self._app(scope, _once(body), answer.take)
+            await self._take(answer, self._app(scope, _once(body), answer.take))
         except Exception as error:  # such as a text that cannot be sent back
-            answer.status = 500
-            failure: Exception | None = error
-        else:
-            failure = None
+            answer.status, failure = 500, error
         if answer.status < 400:
             return answer.status, bytes(answer.content)
         if answer.status == 504:
@@ -144,6 +142,24 @@ class Guard:
         if failure is not None:
             _logger.error("a request failed", exc_info=failure)
         return 500, _content("INTERNAL_ERROR", _OWN_FAULT)
+
+    async def _take(self, answer: "_Answer", work: Coroutine[Any, Any, None]) -> None:
+        """Return once an answer is whole: where it took too long MLflow has answered so, and works
+        on."""
+        working = asyncio.create_task(work)
+        whole = asyncio.create_task(answer.is_whole.wait())
+        await asyncio.wait((working, whole), return_when=asyncio.FIRST_COMPLETED)
+        whole.cancel()
+        if working.done():
+            working.result()
+            return
+        self._working.add(working)
+        working.add_done_callback(self._forget)
+
+    def _forget(self, working: asyncio.Task[None]) -> None:
+        self._working.discard(working)
+        if not working.cancelled():
+            working.exception()  # which the log has already
 
     async def _read(self, headers: MutableMapping[bytes, bytes], receive: Receive) -> bytes:
         """Read the body, and no more of it than it may have."""
@@ -180,12 +196,15 @@ class _Answer:
     def __init__(self) -> None:
         self.status = 500
         self.content = bytearray()
+        self.is_whole = asyncio.Event()
 
     async def take(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.content += message.get("body", b"")
+            if not message.get("more_body", False):
+                self.is_whole.set()
 
 
 def guard_next_application(settings: ServingSettings, figures: Figures) -> None:

@@ -113,6 +113,16 @@ def test_golden_images_and_defects_are_not_learnt():
     assert f"{day(1)}/2.png" not in keys
 
 
+def test_a_defect_is_held_against_images_of_its_night_and_position_that_are_not_golden():
+    """Golden ones judge, and tell a training nothing; not even where a defect is."""
+    known = replace(ledger(2, {}), golden=frozenset({f"{day(1)}/2.png"}))
+
+    beside = known.beside(day(1), position="")
+
+    assert beside["key"].tolist() == [f"{day(1)}/{number}.png" for number in (0, 1, 3, 4)]
+    assert known.beside(day(1), position="left").empty
+
+
 def test_baseline_leaves_out_what_nothing_vouches_for():
     """Alarms set no level, and a night whose run died is not even looked at."""
     known = ledger(5, {1: "none", 2: "defects", 4: "none"})

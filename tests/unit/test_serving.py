@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -322,18 +323,30 @@ def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch, 
 
 
 def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypatch):
-    """MLflow gives up after its time; the pictures were not answered."""
+    """The answer comes after that time, whatever the server still works on; the pictures were not
+    answered, and are not logged."""
     monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "1")
-    app = start()
-    monkeypatch.setattr(
-        "mlflow_models.serving.pyfunc.predict_encoded", lambda *args: time.sleep(1.5) or []
-    )
+    logged, over = [], threading.Event()
+    log = SimpleNamespace(observe=lambda *args: logged.extend, count_by=lambda counted: None)
+    monkeypatch.setattr("mlflow_models.serving.start.open_log", lambda settings: log)
+    app = start(RECONAD_PREDICTION_LOG="s3://factory/part")
+
+    def predict_late(*args):
+        time.sleep(2.5)
+        args[-1](["a row"])
+        over.set()
+        return []
+
+    monkeypatch.setattr("mlflow_models.serving.pyfunc.predict_encoded", predict_late)
 
     answer = ask(app, {"dataframe_records": [{"image": encoded}]})
 
     assert answer.status_code == 504
+    assert answer.elapsed.total_seconds() < 2.4  # before the work is done
     assert "send fewer pictures at once" in answer.json()["message"]
     assert 'reconad_requests_total{status="504"} 1.0' in ask(app, path="/metrics").text
+    assert over.wait(10)
+    assert logged == []
 
 
 def test_other_methods_are_refused(start):
