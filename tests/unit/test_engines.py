@@ -211,6 +211,9 @@ def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_s
     assert engined.calibration.image_threshold == pytest.approx(
         plain.calibration.image_threshold, rel=0.05
     )
+    own = np.sort(engined.score(images.held_out).pred_score)  # what its thresholds rest on
+    np.testing.assert_allclose(engined.calibration.normal_scores, own, rtol=1e-5)
+    assert not np.allclose(plain.calibration.normal_scores, own, rtol=1e-5)
 
 
 @pytest.mark.parametrize("choice", ["torch", "openvino-int8"])

@@ -1,9 +1,12 @@
 """A server takes up the version that an alias points to, and keeps its own where it cannot."""
 
+import base64
 import logging
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
@@ -90,6 +93,27 @@ def test_a_new_champion_and_a_rollback_are_taken_up(follower, registry, caplog):
     assert "version 1 is at models:/reconad-gear@champion in place of version 2" in caplog.text
 
 
+def test_a_request_is_answered_by_one_version(follower, make_normal, encode, monkeypatch):
+    """That which served when it came: its threshold and its number, though another one is put in
+    while it is answered."""
+    first = follower.pyfunc.served
+    other = ServedVersion(first.loaded.held_against(1e-9), "2")
+
+    def put_in_another(detector, asked):
+        follower.pyfunc.take(other)
+        return detector
+
+    monkeypatch.setattr("mlflow_models.serving.pyfunc._with_threshold", put_in_another)
+    picture = encode(make_normal(1, 5)[0].permute(1, 2, 0).numpy(), "PNG")
+    rows = pd.DataFrame({"image": [base64.b64encode(picture).decode()]})
+
+    before, after = (follower.pyfunc.predict(rows).iloc[0] for _ in range(2))
+
+    assert before["model_version"] == "1"
+    assert before["image_threshold"] == first.detector.calibration.image_threshold
+    assert (after["model_version"], after["image_threshold"]) == ("2", 1e-9)
+
+
 def test_an_alias_that_stays_is_left_alone(follower):
     """Nothing is loaded where nothing has changed."""
     before = follower.pyfunc.served
@@ -122,6 +146,7 @@ def test_a_threshold_that_a_person_set_is_taken_up_without_loading(follower, reg
     assert answers(write_settings([raised], back)) == calibrated
     assert answers(write_settings([], raised)) == 2 * calibrated
     assert answers(None, "2") == calibrated
+    assert answers(write_settings([], raised), "3") == 2 * calibrated  # with the version, at once
 
 
 def test_a_version_that_fails_its_self_test_does_not_serve(follower, registry, clock, caplog):
@@ -140,6 +165,22 @@ def test_a_version_that_fails_its_self_test_does_not_serve(follower, registry, c
     registry.number = "3"
     follower.check()
     assert follower.pyfunc.served.number == "3"
+
+
+def test_a_version_whose_scores_are_no_numbers_does_not_serve(
+    follower, registry, tiny_detector, caplog
+):
+    """Also where it carries no self-test: a grey picture finds it out before anybody asks."""
+    for weight in tiny_detector.engine.network.parameters():
+        weight.data.fill_(float("nan"))
+    shutil.rmtree(follower.folder / "2")
+    flavor.save_model(tiny_detector, str(follower.folder / "2"))
+    registry.number = "2"
+
+    follower.check()
+
+    assert follower.pyfunc.served.number == "1"
+    assert "a score must be a number" in caplog.text
 
 
 def test_what_could_not_be_loaded_is_tried_again_after_a_pause(follower, registry, clock):
