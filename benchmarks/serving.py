@@ -6,7 +6,9 @@ right while the champion changes, and what wrong requests and hours do to it.
 
 A server follows the champion of a product with two versions, on an MLflow server of its own.
 
-latency: medians of single requests, less what the network alone takes for the same pictures.
+latency: medians of single requests; less what the network alone takes for the same pictures here;
+of a version with a narrow network, where more of it is protocol, decoding and answer; and of a model
+of MLflow's own that does nothing. All by turns.
 swaps: eight clients ask on end while the alias moves five times, back as well as on, and while the
 registry is away for some seconds. An answer is wrong whose score is not that of the version that it
 names.
@@ -32,12 +34,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import psutil
-from mlflow import MlflowClient
+from mlflow import MlflowClient, pyfunc
+from mlflow.models import ModelSignature
 from PIL import Image
 from servers import mlflow_server, scoring_server
 
@@ -45,6 +51,7 @@ from flows.platform.processes import LOOPBACK
 from mlflow_models import flavor
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
 from reconad_plugin.images.geometry import stack_images
+from reconad_plugin.networks.registry import MODELS
 
 NAME: Final = "reconad-served"
 CLIENTS: Final = 8
@@ -81,7 +88,7 @@ def main() -> None:
             server = Server(process, own_port)
             pictures = [_picture(seed) for seed in range(16)]
             parts: dict[str, Callable[[], dict[str, Any]]] = {
-                "latency": lambda: _measure_latency(server, pictures),
+                "latency": lambda: _measure_latency(server, pictures, Path(folder)),
                 "swaps": lambda: _measure_swaps(server, pictures, options.requests, away),
                 "malformed": lambda: _send_malformed(server, pictures[0], options.malformed),
                 "soak": lambda: _soak(server, pictures, options.soak_s),
@@ -171,24 +178,62 @@ def _ask(
     return answer.status, answer.read()
 
 
-def _measure_latency(server: Server, pictures: list[bytes]) -> dict[str, float]:
-    """Milliseconds of requests of one and of sixteen pictures, and of the network alone."""
+def _measure_latency(server: Server, pictures: list[bytes], folder: Path) -> dict[str, float]:
+    """Milliseconds of requests of one and of sixteen pictures, and of what they consist of."""
     detector = flavor.load_model(f"models:/{NAME}/1")
     found: dict[str, float] = {}
-    connection = server.connect()
-    for count in (1, 16):
-        body = _body(pictures[:count])
-        arrays = [np.asarray(Image.open(io.BytesIO(each))) for each in pictures[:count]]
-        images = stack_images(arrays, detector.image_size_px)
-        whole, network = [], []
-        for _ in range(30):  # by turns
-            whole.append(_seconds(lambda body=body: _ask(connection, body)))
-            network.append(_seconds(lambda images=images: detector.score(images)))
-        request_ms = statistics.median(whole[5:]) * 1000
-        network_ms = statistics.median(network[5:]) * 1000
-        found |= {f"request_ms_{count}": request_ms, f"network_ms_{count}": network_ms}
-        found[f"over_network_ms_{count}"] = request_ms - network_ms
+    with ExitStack() as others:
+        beside = [
+            others.enter_context(scoring_server(uri, folder / "beside.log"))
+            for uri in (_narrow_version(folder), _trivial_model(folder))
+        ]
+        own, narrow, trivial = (each.connect() for each in (server, *starmap(Server, beside)))
+        for count in (1, 16):
+            body = _body(pictures[:count])
+            arrays = [np.asarray(Image.open(io.BytesIO(each))) for each in pictures[:count]]
+            images = stack_images(arrays, detector.image_size_px)
+            acts: dict[str, Callable[[], object]] = {
+                "request": partial(_ask, own, body),
+                "network": partial(detector.score, images),
+                "narrow": partial(_ask, narrow, body),
+                "trivial": partial(_ask, trivial, body),
+            }
+            took = {name: list[float]() for name in acts}
+            for _ in range(30):  # by turns
+                for name, act in acts.items():
+                    took[name].append(_seconds(act))
+            ms = {name: statistics.median(each[5:]) * 1000 for name, each in took.items()}
+            ms["over_network"] = ms["request"] - ms["network"]
+            found |= {f"{name}_ms_{count}": round(value, 2) for name, value in ms.items()}
     return found
+
+
+def _narrow_version(folder: Path) -> str:
+    """Train a version with hardly a network; its address."""
+    from flows.jobs.by_hand import train
+
+    widths = {**MODELS["ae"].widths, "narrow": {"width": 4, "latent_dim": 8}}
+    MODELS["ae"] = replace(MODELS["ae"], widths=widths)
+    settings = ProductSettings(
+        model="ae", width="narrow", image_size_px=NETWORK_PX, train=TrainingSettings(steps=2)
+    )
+    with chdir(folder):
+        return train("parts", "narrow", settings).version.uri
+
+
+def _trivial_model(folder: Path) -> str:
+    """Save a model of MLflow's that takes our columns and says 0; its folder."""
+    code, model = folder / "trivial.py", folder / "trivial"
+    code.write_text(
+        "from mlflow import models, pyfunc\n\n\n"
+        "class Trivial(pyfunc.PythonModel):\n"
+        "    def predict(self, context, model_input, params=None):\n"
+        "        return [0.0] * len(model_input)\n\n\n"
+        "models.set_model(Trivial())\n"
+    )
+    signature = ModelSignature(inputs=flavor.SIGNATURE.inputs)
+    pyfunc.save_model(model, python_model=code, signature=signature, pip_requirements=[])
+    return str(model)
 
 
 def _seconds(act: Callable[[], object]) -> float:
