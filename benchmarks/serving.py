@@ -7,7 +7,7 @@ right while the champion changes, and what wrong requests and hours do to it.
 A server follows the champion of a product with two versions, on an MLflow server of its own.
 
 latency: medians of single requests; less what the network alone takes for the same pictures here;
-of a version with a narrow network, where more of it is protocol, decoding and answer; and of a model
+of a version with a narrow network, where protocol, decoding and answer take most; and of a model
 of MLflow's own that does nothing. All by turns.
 swaps: eight clients ask on end while the alias moves five times, back as well as on, and while the
 registry is away for some seconds. An answer is wrong whose score is not that of the version that it
