@@ -67,8 +67,13 @@ def test_the_short_demo_tells_the_story(tmp_path: Path) -> None:
     assert re.search(r"yes +camera, defects +30 +30 +hold for review +v2", held)
     page = (report / "index.html").read_text()
     assert page.count("data:image/png;base64,") >= 4
-    served = re.findall(r"<td[^>]*>(v\d|-)</td>", page)
-    assert served.count("v1") == 2 * 4  # champion and served, of four nights
+    table = {
+        night: re.findall(r"<td[^>]*>(v\d)</td>", row)
+        for row in re.findall(r"<tr>.*?</tr>", page, re.S)
+        for night in re.findall(r"<td[^>]*>(20\d\d-\d\d-\d\d)</td>", row)
+    }
+    assert table["2020-09-02"] == ["v1", "v1"]  # the champion, and what served
+    assert table["2020-09-03"] == ["v2", "v2"]
     assert [row["model_version"] for row in answers] == ["2", "2"]
     assert [row["pred_label"] for row in answers] == [False, True]
     assert all(row["anomaly_map"].startswith("iVBOR") for row in answers)
