@@ -1,5 +1,6 @@
 """What an environment that serves a saved model installs."""
 
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Final
@@ -7,13 +8,14 @@ from typing import Final
 import yaml
 from mlflow.utils import environment as env
 from mlflow.utils.file_utils import write_to
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from mlflow_models.own_wheel import NAME, own_wheel
 
 CONSTRAINTS_FILE: Final = "constraints.txt"
+TORCH_PACKAGES: Final = ("torch", "torchvision")  # each build asks for libraries of its own
 
 
 def default_requirements(has_torch: bool) -> list[str]:
@@ -37,16 +39,13 @@ def constraints(has_torch: bool) -> list[str]:
         seen.add(asked)
         try:
             known = distribution(name)
-        except PackageNotFoundError:  # it works without
-            continue
-        found[name] = Version(known.version).public  # without which build of it
-        wanted += [
-            each
-            for each in map(Requirement, known.requires or ())
-            if each.marker is None
-            or any(each.marker.evaluate({"extra": extra}) for extra in {"", *needed.extras})
-        ]
-    del found[NAME]
+            found[name] = Version(known.version).public  # without which build of it
+            needs = [Requirement(each) for each in known.requires or ()]
+        except (PackageNotFoundError, InvalidVersion, InvalidRequirement, TypeError, KeyError):
+            continue  # it works without, or nothing can be read of it
+        if name not in TORCH_PACKAGES:
+            wanted += [each for each in needs if _is_needed(each, needed.extras)]
+    found.pop(NAME, None)
     return [f"{name}=={found[name]}" for name in sorted(found)]
 
 
@@ -70,6 +69,11 @@ def write_requirements(model: Path, asked: list[str] | None, has_torch: bool) ->
         yaml.safe_dump(conda_env, file, default_flow_style=False)
     write_to(str(model / env._REQUIREMENTS_FILE_NAME), "\n".join(requirements))
     env._PythonEnv.current().to_yaml(str(model / env._PYTHON_ENV_FILE_NAME))
+
+
+def _is_needed(requirement: Requirement, extras: Collection[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": each}) for each in {"", *extras})
 
 
 def _extra(has_torch: bool) -> str:

@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import fastapi
@@ -25,6 +26,7 @@ from mlflow_models.serving.request import (
     explain_kind,
     explain_params,
     has_too_many_values,
+    may_have_params,
 )
 from mlflow_models.serving.settings import ServingSettings
 
@@ -38,6 +40,7 @@ METRICS: Final = "/metrics"
 READY: Final = "/ready"
 _OPEN: Final = (READY, "/ping", "/health", "/version")  # asked by those who have no token
 MEGABYTE: Final = 1_000_000
+READERS: Final = 2  # threads that read wrong requests
 _UNKNOWN: Final = (
     "a request needs the header Authorization: Bearer <token>, with the token of this server's "
     "RECONAD_TOKEN"
@@ -64,7 +67,8 @@ class Guard:
         self._token = settings.token.get_secret_value().encode() if settings.token else None
         self._most_bytes = int(settings.max_body_mb * MEGABYTE)
         self._max_rows = settings.max_rows
-        self._working: set[asyncio.Task[None]] = set()  # on what nobody waits for any more
+        self._working: set[asyncio.Task[None]] = set()  # on requests, also when nobody waits
+        self._readers = ThreadPoolExecutor(READERS)  # MLflow's threads may all be busy
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -122,7 +126,7 @@ class Guard:
             return 400, _content(_WRONG, explain_kind(kind))
         if has_too_many_values(body, self._max_rows):
             return 400, _content(_WRONG, self._too_many)
-        if (said := await asyncio.to_thread(explain_params, body)) is not None:
+        if may_have_params(body) and (said := await self._read_by(explain_params, body)):
             return 400, _content(_WRONG, said)
         NOTES.set(notes)
         answer, failure = _Answer(), None
@@ -134,7 +138,7 @@ class Guard:
             return answer.status, bytes(answer.content)
         if answer.status == 504:
             return 504, _content("DEADLINE_EXCEEDED", _TOO_LONG)
-        said = notes.refused or await asyncio.to_thread(explain, body)
+        said = notes.refused or await self._read_by(explain, body)
         if said is None and answer.status < 500 and not notes.has_failed:
             said = f"the request could not be read as a table of texts: send {FORMAT}"
         if said is not None:
@@ -148,18 +152,25 @@ class Guard:
         on."""
         working = asyncio.create_task(work)
         whole = asyncio.create_task(answer.is_whole.wait())
-        await asyncio.wait((working, whole), return_when=asyncio.FIRST_COMPLETED)
-        whole.cancel()
-        if working.done():
-            working.result()
-            return
         self._working.add(working)
         working.add_done_callback(self._forget)
+        try:
+            await asyncio.wait((working, whole), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            working.cancel()
+            raise
+        finally:
+            whole.cancel()
+        if working.done():
+            working.result()
 
     def _forget(self, working: asyncio.Task[None]) -> None:
         self._working.discard(working)
         if not working.cancelled():
-            working.exception()  # which the log has already
+            working.exception()  # is seen by who waits, if somebody does
+
+    async def _read_by(self, read: Callable[[bytes], str | None], body: bytes) -> str | None:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, read, body)
 
     async def _read(self, headers: MutableMapping[bytes, bytes], receive: Receive) -> bytes:
         """Read the body, and no more of it than it may have."""

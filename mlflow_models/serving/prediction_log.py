@@ -294,7 +294,8 @@ class PredictionLog:
         with self._guard:
             self._counts[outcome] += rows
             if self._counted is not None:
-                self._counted(outcome, rows)
+                with suppress(Exception):  # such as a full disk: no request fails by a count
+                    self._counted(outcome, rows)
 
     def _say_once(self, kind: str, text: str) -> None:
         """Warn, once of a kind until the bucket is reached again."""

@@ -106,15 +106,17 @@ class DetectorPyfunc:
         self, model_input: pd.DataFrame, asked: dict[str, Any], notes: RequestNotes
     ) -> pd.DataFrame:
         served = self.served
+        _check_wait(notes)
         self._check_rows(len(model_input))
         with_map, with_overlay = (bool(asked.get(name)) for name in (MAP_COLUMN, OVERLAY_COLUMN))
         with_regions = any(asked.get(name) for name in REGIONS_PARAMETERS)
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
-        references, observe = _column(model_input, REFERENCE_COLUMN), None
+        references = _column(model_input, REFERENCE_COLUMN)
+        observe: Observe = _pass_over
         _check_texts(REFERENCE_COLUMN, references or [])
         if self._log is not None and detector is served.detector:
-            observe = _unless_over(notes, self._log.observe(detector, references))
+            observe = self._log.observe(detector, references)
         rows = predict_encoded(
             detector,
             model_input[IMAGE_COLUMN].tolist(),
@@ -122,7 +124,7 @@ class DetectorPyfunc:
             with_map or with_overlay,
             with_regions,
             _column(model_input, CONTEXT_COLUMN) if has_contexts else None,
-            observe,
+            _unless_over(notes, observe),
         )
         notes.predictions = rows
         table = to_table(rows, with_regions, has_contexts)
@@ -166,12 +168,21 @@ def _check_texts(name: str, values: Iterable[Any]) -> None:
             )
 
 
+def _check_wait(notes: RequestNotes) -> None:
+    if notes.is_over:
+        raise MlflowException("nobody waits for this answer any more")  # nor reads this
+
+
+def _pass_over(rows: Sequence[Observed]) -> None:
+    """Show what is answered to nobody."""
+
+
 def _unless_over(notes: RequestNotes, observe: Observe) -> Observe:
-    """Show what is answered, and not what nobody waits for."""
+    """Show what is answered, and end where nobody waits any more."""
 
     def take(rows: Sequence[Observed]) -> None:
-        if not notes.is_over:
-            observe(rows)
+        _check_wait(notes)
+        observe(rows)
 
     return take
 

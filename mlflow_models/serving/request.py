@@ -34,6 +34,11 @@ def has_too_many_values(body: bytes, max_rows: int) -> bool:
     return sum(map(body.count, (b"{", b"[", b","))) > _VALUES_A_ROW * max_rows + _VALUES_BESIDE
 
 
+def may_have_params(body: bytes) -> bool:
+    """Say whether a JSON body may name parameters, in whatever letters."""
+    return b'"params"' in body or b"\\u" in body
+
+
 def explain_params(body: bytes) -> str | None:
     """Say what is wrong with the parameters of a JSON request; None where nothing is. MLflow passes
     over those that it does not know, so that whoever mistypes one would never learn of it.
@@ -42,8 +47,6 @@ def explain_params(body: bytes) -> str | None:
         >>> explain_params(b'{"dataframe_records": [], "params": {"treshold": 0.5}}')[-46:]
         'threshold; it has 1: correct or leave them out'
     """
-    if b'"params"' not in body:
-        return None
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):  # which is said of the body as a whole
@@ -104,7 +107,7 @@ def _explain_params(params: Any) -> str | None:
             f"{len(strange)}: correct or leave them out"
         )
     for name in _FLAGS:
-        if not isinstance(params.get(name, False), bool):
+        if not isinstance(params.get(name), bool | None):  # null is as if it were left out
             return f"params.{name} must be true or false; it is another value"
     threshold = params.get(THRESHOLD_PARAMETER, 1.0)
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)

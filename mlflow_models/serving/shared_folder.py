@@ -15,7 +15,8 @@ import psutil
 from reconad_plugin.errors import PlatformError
 
 _THRESHOLD: Final = "threshold-"  # with a version's number: holds what was set on it
-_SERVES: Final = "serves"  # is there once a worker has begun to serve
+_SERVES: Final = "serves-"  # with a worker's process: it has begun to serve
+_BEGAN: Final = 19  # of the fields of /proc/<id>/stat behind the name: ticks since the boot
 _CURRENT: Final = "current"  # holds the number of the version that was taken up last
 
 
@@ -25,7 +26,7 @@ def open_shared_folder(supervisor: int) -> Path:
     Raises:
         PlatformError: somebody else may enter what lies in its place.
     """
-    base = Path(tempfile.gettempdir()) / f"reconad-serving-{os.getuid()}"
+    base = _base()
     with suppress(FileExistsError):
         base.mkdir(mode=0o700)
     found = base.lstat()
@@ -44,15 +45,15 @@ def open_shared_folder(supervisor: int) -> Path:
 
 
 def note_serving(folder: Path) -> None:
-    """Note that a worker of this server serves."""
-    (folder / _SERVES).touch()
+    """Note that this worker serves."""
+    (folder / f"{_SERVES}{_name(os.getpid())}").touch()
 
 
-def has_served(supervisor: int) -> bool:
-    """Say whether a worker of the server with this process has begun to serve."""
-    with suppress(OSError, PlatformError):
-        return (open_shared_folder(supervisor) / _SERVES).exists()
-    return False
+def has_others(supervisor: int) -> bool:
+    """Say whether other workers of the server with this process serve, and live."""
+    noted = (_base() / _name(supervisor)).glob(f"{_SERVES}*")
+    names = [each.name.removeprefix(_SERVES) for each in noted]
+    return any(name == _name(_process_of(name)) for name in names)
 
 
 def keep_version(folder: Path, model: Path | None, number: str, threshold: float | None) -> None:
@@ -103,8 +104,15 @@ def _process_of(name: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
+def _base() -> Path:
+    return Path(tempfile.gettempdir()) / f"reconad-serving-{os.getuid()}"
+
+
 def _name(process: int) -> str:
-    """Name the folder of a process; an id alone is used again."""
+    """Name a process that lives; an id alone is used again, and a clock may be set."""
+    with suppress(OSError, IndexError):
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        return f"{process}-{stat.rpartition(')')[2].split()[_BEGAN]}"
     with suppress(psutil.Error):
         return f"{process}-{psutil.Process(process).create_time():.2f}"
     return ""

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from mlflow_models.serving.pyfunc import DetectorPyfunc
 from mlflow_models.serving.settings import ServingSettings, read_settings, variable
 from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.shared_folder import (
-    has_served,
+    has_others,
     keep_version,
     kept_threshold,
     kept_version,
@@ -34,7 +35,7 @@ from reconad_plugin.detector.engine import thread_count
 from reconad_plugin.errors import ConfigError, ReconadError
 
 WRONG_START: Final = 2  # as of a command with wrong input
-PAUSE_S: Final = 10.0  # until a worker that could not start is started again
+PAUSE_S: Final = 5.0  # until a worker that could not start is started again
 _SCORING_SERVER: Final = "mlflow.pyfunc.scoring_server.app"
 # the registry is asked again soon, so one call may end early; what is set already stays
 _IMPATIENT: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -71,7 +72,9 @@ def serve(model: Path, origin: Origin) -> DetectorPyfunc:
     started = how_started()
     try:
         return _serve(model, origin, started)
-    except (ReconadError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, ReconadError | OSError):
+            traceback.print_exc()
         print(f"reconad: the server cannot start: {error}", file=sys.stderr, flush=True)
         _end_start(started)
 
@@ -79,7 +82,7 @@ def serve(model: Path, origin: Origin) -> DetectorPyfunc:
 def _end_start(started: Started) -> NoReturn:
     """End this process, and its server too unless others serve in it already."""
     if started.supervisor != os.getpid():  # which starts another worker, for ever
-        if has_served(started.supervisor):
+        if has_others(started.supervisor):
             time.sleep(PAUSE_S)
         else:
             os.kill(started.supervisor, signal.SIGTERM)

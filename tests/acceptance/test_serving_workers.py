@@ -99,7 +99,8 @@ def test_two_workers_follow_count_and_survive_together(
     """Begun with a version's number, they follow the alias of the variable: each answer names the
     version that gave it, and all are of the new one soon. What they count is counted together. One
     that is killed while the registry is away comes back with the version that served, and not with
-    that of the start. One that cannot come back leaves the other to serve."""
+    that of the start. One that cannot come back leaves the other to serve; where none
+    is left the server ends."""
     log, asked = tmp_path / "serve.log", 0
     uri, environment = f"models:/{NAME}/1", {"RECONAD_FOLLOW": "champion", "TMPDIR": str(tmp_path)}
     with scoring_server(uri, log, 2, environment) as (process, port):
@@ -136,6 +137,9 @@ def test_two_workers_follow_count_and_survive_together(
             assert ask(port, body)["model_version"] == "2"
         assert left in workers_of(process.pid)
         assert process.poll() is None
+
+        psutil.Process(left).kill()
+        wait_until(lambda: process.poll() is not None)
 
 
 def test_a_server_that_may_not_ask_the_registry_says_so_and_serves(

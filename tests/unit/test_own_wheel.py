@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,7 +48,27 @@ def test_a_model_asks_for_reconad_alone(logged):
     without = requirements.constraints(has_torch=False)
     assert set(without) < set(kept)
     named = {line.partition("==")[0] for line in without}
+    assert not any(line.startswith(("nvidia-", "triton")) for line in kept)  # of one build of torch
     assert named.isdisjoint({"reconad", "torch", "mlflow", "prefect", "evidently", "pytest"})
+
+
+def test_a_package_that_cannot_be_read_is_left_open(monkeypatch):
+    """Such as what an upgrade that was cut off left behind; no training fails of it."""
+    known = requirements.distribution
+
+    def damaged(name):
+        if name == "scipy":
+            return SimpleNamespace(version=None, requires=None)
+        if name == "pandas":
+            return SimpleNamespace(version="3.0", requires=["pytz>dev"])
+        return known(name)
+
+    monkeypatch.setattr(requirements, "distribution", damaged)
+
+    kept = requirements.constraints(has_torch=False)
+
+    assert f"pillow=={version('pillow')}" in kept
+    assert not any(line.startswith("scipy") for line in kept)
 
 
 def test_the_wheel_is_always_the_same():

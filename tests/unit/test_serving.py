@@ -142,6 +142,11 @@ ROW = {"image": "?"}
             {"dataframe_records": [ROW], "params": []}, "params must be a JSON", id="no params"
         ),
         pytest.param(
+            b'{"dataframe_records": [{"image": "?"}], "par\\u0061ms": {"SECRET": 1}}',
+            "params must have no names but",
+            id="a parameter in other letters",
+        ),
+        pytest.param(
             {"dataframe_records": [ROW], "params": {"SECRET": 0.5, "regions": True}},
             "params must have no names but anomaly_map, overlay, regions",
             id="a parameter that means nothing",
@@ -221,6 +226,15 @@ def test_json_is_taken_however_it_is_called(start, encoded, kind):
     body = json.dumps({"dataframe_records": [{"image": encoded}]}).encode()
 
     assert ask(start(), body, **{"Content-Type": kind}).status_code == 200
+
+
+def test_a_parameter_that_is_null_is_as_if_it_were_left_out(start, encoded):
+    """Clients write so what is not set."""
+    body = {"dataframe_records": [{"image": encoded}], "params": {"overlay": None, "regions": None}}
+
+    (row,) = ask(start(), body).json()["predictions"]
+
+    assert row.keys().isdisjoint({"overlay", "regions_found"})
 
 
 def test_a_large_body_is_refused_before_it_is_read(start):
@@ -319,7 +333,7 @@ def test_our_own_failure_is_no_fault_of_the_client(start, encoded, monkeypatch, 
     assert "reconad_pictures_total{" not in ask(app, path="/metrics").text
 
 
-def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypatch):
+def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypatch, caplog):
     """The answer comes after that time, whatever the server still works on; the pictures were not
     answered, and are not logged."""
     monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "1")
@@ -330,9 +344,9 @@ def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypa
 
     def predict_late(*args):
         time.sleep(2.5)
-        args[-1](["a row"])
         over.set()
-        return []
+        args[-1](["a row"])
+        pytest.fail("nothing more is scored")
 
     monkeypatch.setattr("mlflow_models.serving.pyfunc.predict_encoded", predict_late)
 
@@ -344,6 +358,7 @@ def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypa
     assert 'reconad_requests_total{status="504"} 1.0' in ask(app, path="/metrics").text
     assert over.wait(10)
     assert logged == []
+    assert "nothing more is scored" not in caplog.text
 
 
 def test_other_methods_are_refused(start):
