@@ -16,6 +16,7 @@ import mlflow
 import psutil
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service import utils
 
 from benchmarks.servers import mlflow_server, scoring_server
 from flows.platform.processes import LOOPBACK
@@ -37,16 +38,18 @@ class Registry:
 
 
 @pytest.fixture
-def registry(tiny_detector: Detector, tmp_path: Path) -> Iterator[Registry]:
+def registry(
+    tiny_detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Registry]:
     """Two versions with thresholds of their own; the first is champion."""
-    before = mlflow.get_tracking_uri()
+    monkeypatch.setattr(utils, "_tracking_uri", None)  # so that both are as before afterwards
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     with ExitStack() as server:
         server.enter_context(mlflow_server(tmp_path))
-        server.callback(mlflow.set_tracking_uri, before)
         own = tiny_detector.calibration
         other = replace(own, image_threshold=2 * own.image_threshold)
         for calibration in (own, other):
-            with mlflow.start_run():
+            with mlflow.start_run(experiment_id="0"):  # not that of a test before
                 detector = replace(tiny_detector, calibration=calibration)
                 flavor.log_model(detector, registered_model_name=NAME)
         MlflowClient().set_registered_model_alias(NAME, "champion", "1")
