@@ -1,6 +1,7 @@
 """What an environment that serves a saved model installs."""
 
 from collections.abc import Collection
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Final
@@ -26,9 +27,11 @@ def default_requirements(has_torch: bool) -> list[str]:
     return [own, f"-c {CONSTRAINTS_FILE}"]
 
 
-def constraints(has_torch: bool) -> list[str]:
+@cache
+def constraints(has_torch: bool) -> tuple[str, ...]:
     """List all packages that serving needs, and those that they need, at the versions that are
-    installed here: so a later release of one changes nothing about a version that serves."""
+    installed here: so a later release of one changes nothing about a version that serves. Once a
+    process, since it reads what pip knows of a hundred packages."""
     found: dict[str, str] = {}
     wanted, seen = [Requirement(f"{NAME}{_extra(has_torch)}")], set[tuple[str, str]]()
     while wanted:
@@ -46,7 +49,7 @@ def constraints(has_torch: bool) -> list[str]:
         if name not in TORCH_PACKAGES:
             wanted += [each for each in needs if _is_needed(each, needed.extras)]
     found.pop(NAME, None)
-    return [f"{name}=={found[name]}" for name in sorted(found)]
+    return tuple(f"{name}=={found[name]}" for name in sorted(found))
 
 
 def write_requirements(model: Path, asked: list[str] | None, has_torch: bool) -> None:

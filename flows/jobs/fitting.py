@@ -93,7 +93,7 @@ def pretrain_and_log(
     check_device(device)
     settings, spec = job.settings, model_spec(job.settings.model)
     if spec.foundation is None:
-        raise ConfigError(f"a foundation is pretrained for a model on one; got {settings.model}")
+        raise ConfigError(f"the model must be one that stands on another; got {settings.model}")
     if len(job.images) < settings.min_training_images:
         raise NotEnoughImagesError(
             f"pretraining needs at least {settings.min_training_images} normal images; got "

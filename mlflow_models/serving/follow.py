@@ -170,7 +170,7 @@ class Follower:
             path = self._download(uri, folder)
             check_memory(SIZES_NEEDED * _size_bytes(path), free_memory_bytes())
             loaded = replace(self._read(path, uri), threshold=wanted.threshold)
-            warm_up(loaded)
+            try_out(loaded)
             self._holder.take(loaded)
             if self._keep is not None:
                 self._keep(path, number, wanted.threshold)
@@ -185,7 +185,6 @@ class Follower:
         try:
             check_signature(path, self._holder.columns)
             loaded = self._load(path)
-            loaded.detector.check_itself()
         except ReconadError as error:
             raise ModelFormatError(str(error).replace(str(path), uri)) from None
         except Exception as error:  # of a damaged description, MLflow raises almost anything
@@ -290,12 +289,14 @@ def free_memory_bytes(container: Path = _CONTAINER) -> int:
     return min(free, most - used + int(cached))
 
 
-def warm_up(version: ServedVersion) -> None:
-    """Score a grey image, so that the first request does not pay for what is set up once.
+def try_out(version: ServedVersion) -> None:
+    """Score the self-test image and a grey one before anybody asks, so that the first request does
+    not pay for what is set up once.
 
     Raises:
-        ModelFormatError: its score is not a number.
+        ModelFormatError: the self-test fails, or the other score is not a number.
     """
+    version.loaded.check_itself()
     grey = np.full((1, 3, *version.detector.image_size_px.shape), 128, np.uint8)
     score = version.detector.score(grey).pred_score
     if not np.isfinite(score).all():

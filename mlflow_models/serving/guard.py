@@ -40,7 +40,7 @@ METRICS: Final = "/metrics"
 READY: Final = "/ready"
 _OPEN: Final = (READY, "/ping", "/health", "/version")  # asked by those who have no token
 MEGABYTE: Final = 1_000_000
-READERS: Final = 2  # threads that read wrong requests
+READERS: Final = 2  # threads that look for what is wrong with requests
 _UNKNOWN: Final = (
     "a request needs the header Authorization: Bearer <token>, with the token of this server's "
     "RECONAD_TOKEN"

@@ -27,7 +27,7 @@ from reconad_plugin.plots.overlays import draw_overlay
 IMAGE_COLUMN: Final = "image"
 REFERENCE_COLUMN: Final = "reference"  # the client's own id of a picture, which comes back
 OVERLAY_COLUMN: Final = "overlay"  # base64 of a PNG; also the parameter that asks for it
-REGIONS_PARAMETERS: Final = ("regions", REGIONS_COLUMN)  # the second since before the first
+REGIONS_PARAMETERS: Final = ("regions", REGIONS_COLUMN)  # the second is its name of before
 THRESHOLD_PARAMETER: Final = "threshold"  # to try another one; 0 for the version's own
 MOST_THRESHOLD: Final = 1e9
 
@@ -113,8 +113,8 @@ class DetectorPyfunc:
         detector = _with_threshold(served.detector, asked)
         has_contexts = detector.known_contexts is not None
         references = _column(model_input, REFERENCE_COLUMN)
-        observe: Observe = _pass_over
         _check_texts(REFERENCE_COLUMN, references or [])
+        observe = None
         if self._log is not None and detector is served.detector:
             observe = self._log.observe(detector, references)
         rows = predict_encoded(
@@ -173,16 +173,13 @@ def _check_wait(notes: RequestNotes) -> None:
         raise MlflowException("nobody waits for this answer any more")  # nor reads this
 
 
-def _pass_over(rows: Sequence[Observed]) -> None:
-    """Show what is answered to nobody."""
-
-
-def _unless_over(notes: RequestNotes, observe: Observe) -> Observe:
-    """Show what is answered, and end where nobody waits any more."""
+def _unless_over(notes: RequestNotes, observe: Observe | None) -> Observe:
+    """Show what is answered to the log, if there is one, and end where nobody waits any more."""
 
     def take(rows: Sequence[Observed]) -> None:
         _check_wait(notes)
-        observe(rows)
+        if observe is not None:
+            observe(rows)
 
     return take
 

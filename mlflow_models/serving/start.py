@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from mlflow_models.serving.figures import Figures
-from mlflow_models.serving.follow import Follower, followed_alias, start_following, warm_up
+from mlflow_models.serving.follow import Follower, followed_alias, start_following, try_out
 from mlflow_models.serving.guard import guard_next_application
 from mlflow_models.serving.log_settings import LOG_VARIABLE, LogSettings
 from mlflow_models.serving.prediction_log import PredictionLog
@@ -138,8 +138,7 @@ def _first_version(model: Path, origin: Origin, shared: Path | None) -> ServedVe
     version = origin.load((shared and kept_version(shared)) or model)
     if shared is not None:
         version = replace(version, threshold=kept_threshold(shared, version.number))
-    version.detector.check_itself()
-    warm_up(version)
+    try_out(version)
     return version
 
 

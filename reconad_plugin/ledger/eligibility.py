@@ -136,15 +136,17 @@ def allows(status: Status, use: Use, is_accepted: bool = False) -> bool:
 def waiting_images(scores: pd.DataFrame, status: Status) -> pd.Series:
     """Say which images of a night's table of scores wait for a person: (N,) bool, none without a
     split. The table of a founding night has ``is_outlier`` in place of scores."""
-    which, has_split = TABLE[status, Use.REVIEW], scores["split"] != ""
+    which = TABLE[status, Use.REVIEW]
     if which is Which.OUTLIER:
-        return has_split & scores["is_outlier"].astype(bool)
-    return {
-        Which.ALL: has_split,
-        Which.ABNORMAL: has_split & ~normal_images(scores),
-        Which.SUSPECT: has_split & scores["is_suspect"].astype(bool),
-        Which.NONE: has_split & False,
-    }[which]
+        chosen = scores["is_outlier"].astype(bool)
+    else:
+        chosen = {
+            Which.ALL: pd.Series(True, index=scores.index),
+            Which.ABNORMAL: ~normal_images(scores),
+            Which.SUSPECT: scores["is_suspect"].astype(bool),
+            Which.NONE: pd.Series(False, index=scores.index),
+        }[which]
+    return chosen & (scores["split"] != "")
 
 
 def normal_images(scores: pd.DataFrame) -> pd.Series:

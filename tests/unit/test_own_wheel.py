@@ -65,7 +65,7 @@ def test_a_package_that_cannot_be_read_is_left_open(monkeypatch):
 
     monkeypatch.setattr(requirements, "distribution", damaged)
 
-    kept = requirements.constraints(has_torch=False)
+    kept = requirements.constraints.__wrapped__(has_torch=False)
 
     assert f"pillow=={version('pillow')}" in kept
     assert not any(line.startswith("scipy") for line in kept)

@@ -40,9 +40,9 @@ asked = {"overlay": True, "regions_found": True, "anomaly_map": True}
 answers = mlflow.pyfunc.load_model(sys.argv[1]).predict(rows, params=asked)
 from mlflow_models.flavor import load_model
 detector = load_model(sys.argv[1])
-from mlflow_models.serving.follow import warm_up
+from mlflow_models.serving.follow import try_out
 from mlflow_models.serving.version import ServedVersion
-warm_up(ServedVersion(detector, "1"))
+try_out(ServedVersion(detector, "1"))
 answers.to_json(sys.argv[3])
 """
 
