@@ -67,6 +67,7 @@ MOST_GROWTH_UNSETTLED: Final = 0.25
 PARTS: Final = ("latency", "swaps", "malformed", "soak")
 CLOSE: Final = 1e-3  # of a score, relative
 TENTHS: Final = 10
+PAUSE_S: Final = 0.05  # until the helpers of what was timed before wait in no loop any more
 
 
 def main() -> None:
@@ -201,6 +202,7 @@ def _measure_latency(server: Server, pictures: list[bytes], folder: Path) -> dic
             took = {name: list[float]() for name in acts}
             for _ in range(30):  # by turns
                 for name, act in acts.items():
+                    time.sleep(PAUSE_S)
                     took[name].append(_seconds(act))
             ms = {name: statistics.median(each[5:]) * 1000 for name, each in took.items()}
             ms["over_network"] = ms["request"] - ms["network"]

@@ -53,7 +53,10 @@ PARTS_HELP: Final = (
 )
 SERVER_HELP: Final = "of a running `mlflow models serve`, such as http://127.0.0.1:5055"
 ENGINE_HELP: Final = "openvino, openvino-bf16 or openvino-int8"
-LABELLED_HELP: Final = "test/good and test/<defect> to compare on (default: simulated anomalies)"
+LABELLED_HELP: Final = (
+    "test/good and test/<defect> to compare on (default: the product's golden set, else simulated "
+    "anomalies)"
+)
 PROTOCOL_HELP: Final = "what pixel figures count: whole, or centre-crop as DSR's authors do"
 
 

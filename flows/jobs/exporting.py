@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from flows.jobs.by_hand import registered_product
 from flows.jobs.learnt_images import fetch_image
+from flows.jobs.product import open_product
 from mlflow_models import flavor, registry, version_tags
 from mlflow_models.tracking import read_training_images, run_of, tags_of
 from mlflow_models.version_names import number_of
+from reconad_plugin.config.settings import load_settings
 from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.engine import engine_kind
 from reconad_plugin.detector.engine_export import (
@@ -26,9 +28,11 @@ from reconad_plugin.detector.engine_export import (
     export_engine,
 )
 from reconad_plugin.errors import ConfigError, NotEnoughImagesError
-from reconad_plugin.gate.golden import simulated_golden_set
+from reconad_plugin.gate.golden import GoldenSet, read_golden, simulated_golden_set
+from reconad_plugin.gate.limits import LIMITS
 from reconad_plugin.images.folder import ImageFolder
 from reconad_plugin.ledger.splits import CALIBRATION, TRAIN
+from reconad_plugin.store.golden_images import read_golden_images
 from reconad_plugin.store.mirror import hash_file, load_files, open_source
 
 SIMULATED_ON_IMAGES: Final = 100  # held-out ones, where there are no labelled defects
@@ -50,7 +54,7 @@ class Export:
     """What came of it."""
 
     figures: tuple[EngineFigures, ...]  # of each engine
-    anomalies: str  # what the figures are of: ``labelled`` or ``simulated``
+    anomalies: str  # what the figures are of: ``labelled``, ``golden`` or ``simulated``
     model_uri: str | None  # of the new version, if it was asked for
 
 
@@ -72,7 +76,7 @@ def export(job: ExportJob) -> Export:
         raise ConfigError(f"--out must be a folder that is empty or not there; got {job.out}")
     detector = flavor.load_calibrated(job.model_uri, engine=TORCH)
     folder = None if job.data is None else open_source(job.data)
-    images = _load_images(detector, job.model_uri, folder)
+    images, anomalies = _load_images(detector, job.model_uri, folder)
     figures = []
     with tempfile.TemporaryDirectory() as name:
         for kind in kinds:
@@ -81,8 +85,7 @@ def export(job: ExportJob) -> Export:
             if refusal := figures[-1].refusal:
                 raise ConfigError(f"{kind.name} may not serve: {refusal}; nothing was written")
         uri = _save(job, detector, Path(name), product)
-    is_labelled = folder is not None and _has_defects(folder)
-    return Export(tuple(figures), "labelled" if is_labelled else "simulated", uri)
+    return Export(tuple(figures), anomalies, uri)
 
 
 def _save(job: ExportJob, detector: Detector, engines: Path, product: str | None) -> str | None:
@@ -98,7 +101,10 @@ def _save(job: ExportJob, detector: Detector, engines: Path, product: str | None
     return registry.register(product, info, tags).uri
 
 
-def _load_images(detector: Detector, model_uri: str, folder: ImageFolder | None) -> ExportImages:
+def _load_images(
+    detector: Detector, model_uri: str, folder: ImageFolder | None
+) -> tuple[ExportImages, str]:
+    """Load what an export needs, and say what its anomalies are."""
     learnt = read_training_images(model_uri)
     here = {} if folder is None else {hash_file(path): path for path in folder.train}
     train, held_out = (learnt[learnt["split"] == split] for split in (TRAIN, CALIBRATION))
@@ -111,12 +117,32 @@ def _load_images(detector: Detector, model_uri: str, folder: ImageFolder | None)
     labelled = [] if folder is None else list(folder.test)
     good = load([file.path for file in labelled if file.is_normal])
     if folder is not None and _has_defects(folder):
-        bad = load([file.path for file in labelled if not file.is_normal])
+        anomalies, bad = "labelled", load([file.path for file in labelled if not file.is_normal])
+    elif golden := _read_golden(registered_product(model_uri), set(learnt["sha256"]), detector):
+        anomalies, bad = "golden", golden.anomalous
+        good = np.concatenate([good, golden.normal])
     else:
         chosen = normal[:: -(-len(normal) // SIMULATED_ON_IMAGES)]
         names = [str(number) for number in range(len(chosen))]
-        bad = simulated_golden_set(chosen, names, [""] * len(names), 0, detector.region).anomalous
-    return ExportImages(load(_find(train, here)), normal, good, bad)
+        simulated = simulated_golden_set(chosen, names, [""] * len(names), 0, detector.region)
+        anomalies, bad = "simulated", simulated.anomalous
+    return ExportImages(load(_find(train, here)), normal, good, bad), anomalies
+
+
+def _read_golden(product: str | None, learnt: set[str], detector: Detector) -> GoldenSet | None:
+    """Read the golden set of a version's product; None where the settings do not know the product,
+    or it has too few defects."""
+    try:
+        if product is None or product not in load_settings().products:
+            return None
+    except ConfigError:  # there are no settings here
+        return None
+    opened = open_product(product)
+    images = read_golden_images(opened.store, opened.cache, opened.layout, opened.limits)
+    golden = read_golden(images, detector.image_size_px, opened.intake_limits, fitted_to=learnt)
+    if golden is None or len(golden.anomalous) < LIMITS.fewest_followed:
+        return None
+    return golden
 
 
 def _has_defects(folder: ImageFolder) -> bool:

@@ -1,7 +1,6 @@
 """The commands of docs/quick-start.md as they stand there, on a fresh bucket of a new product."""
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from datetime import date
@@ -10,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flows.platform.servers import EmbeddedPlatform, running_platform, s3_client
+from tests.doc_pages import blocks
 from tests.factory import BUCKET, Factory
 from tests.receivers import Received, receivers
 
-PAGE = Path(__file__).parents[2] / "docs" / "quick-start.md"
 NIGHTS = [date(2026, 5, day) for day in (1, 2, 3)]
 SLACK = "https://hooks.slack.com/services/YOUR/OWN/ONE"
 PATIENCE_S = 840
@@ -34,8 +33,7 @@ def received() -> Iterator[Received]:
 
 def commands(received: Received) -> str:
     """The page's commands but the first block, which holds a reader's own addresses."""
-    blocks = re.findall(r"^```\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    text = "".join(blocks[1:])
+    text = "".join(blocks("quick-start.md")[1:])
     assert SLACK in text
     return text.replace(SLACK, f"{received.web}/shift").replace("budget_s = 60", "budget_s = 20")
 

@@ -14,6 +14,7 @@ from mlflow_models.tracking import read_training_images
 from mlflow_models.version_tags import ADVICE_TAG
 from reconad_plugin.images.lens_file import parse_lens
 from tests.command_line import run
+from tests.doc_pages import blocks
 from tests.lens_files import lens_file
 from tests.world import NARROW
 
@@ -200,13 +201,17 @@ def test_region_and_lens_are_shown_and_travel_with_the_version(desk: Path, parts
 def test_a_version_is_exported_to_an_engine(
     desk: Path, parts: Path, trained: dict[str, object]
 ) -> None:
-    """It becomes a folder and a new version, which know what they were exported from; no alias
-    moves, and the new one can be fine-tuned as well."""
+    """By the command of docs/engines.md. It becomes a folder and a new version, which know what
+    they were exported from; no alias moves, and the new one can be fine-tuned as well."""
     uri = str(trained["model_uri"])
-    asked = ("--engine", "openvino", "--out", "exported", "--register")
+    reconad, *written = blocks("engines.md")[0].splitlines()[0].split()
+    meant = {"models:/reconad-parts/1": uri, "parts": str(parts)}
+    assert reconad == "reconad"
+    assert meant.keys() <= set(written)
+    asked = *(meant.get(word, word) for word in written), "--out", "exported"
 
-    ended = run("export", uri, "--data", parts, *asked, "--json", "export.json")
-    again = run("export", uri, *asked)
+    ended = run(*asked, "--json", "export.json")
+    again = run(*asked)
 
     assert ended.returncode == 0, ended.stderr
     report, new = read(desk, "export.json"), ended.stdout.splitlines()[-1]

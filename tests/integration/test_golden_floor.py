@@ -7,6 +7,7 @@ from datetime import date
 import numpy as np
 
 from flows.commands.product_status import golden_lines, read_status
+from flows.jobs.exporting import ExportJob, export
 from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import open_product
 from flows.nightly import nightly
@@ -14,6 +15,11 @@ from mlflow_models import registry
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.integration.test_nightly import run_of
 from tests.world import IMAGES, LAST_QUIET, QUIET_TOO
+
+
+def ordinary_part(seed: int) -> bytes:
+    picture = normal_picture(np.random.default_rng(seed)).clip(0, 1) * 255
+    return to_png(picture.astype(np.uint8))
 
 
 def put_golden(factory: Factory, defects: int, is_seen: bool = False) -> None:
@@ -68,3 +74,21 @@ def test_defects_that_the_champion_misses_lead_to_one_training(
     assert broken.record is not None
     assert (str(broken.action), broken.record.golden) == ("none", None)
     assert opened.records.record(next_night) == broken.record
+
+
+def test_an_engine_is_compared_on_the_golden_set(forked: Callable[..., Factory]) -> None:
+    """From ten defects on, as the floor; with fewer on simulated anomalies."""
+    factory = forked(QUIET_TOO)
+    job = ExportJob(f"models:/{registry.model_name(factory.product)}/1", ["openvino"])
+    put_golden(factory, 9, is_seen=True)
+    factory.put_key(f"{factory.product}/golden/normal/0.png", ordinary_part(1))
+
+    few = export(job)
+    put_golden(factory, 10, is_seen=True)
+    enough = export(job)
+
+    assert few.anomalies == "simulated"
+    assert enough.anomalies == "golden"
+    assert enough.figures[0].anomalous == 10
+    assert enough.figures[0].normal == few.figures[0].normal + 1
+    assert enough.figures[0].engine_auroc > 0.95

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -28,18 +27,13 @@ from reconad_plugin.ledger.threshold_setting import ThresholdSetting
 from reconad_plugin.store.layout import ProductLayout
 from reconad_plugin.store.objects import open_bucket
 from tests.command_line import run
+from tests.doc_pages import blocks
 from tests.factory import BUCKET, normal_picture, to_png, with_scratch
 from tests.world import Story, copy_versions
 
 PRODUCT = "served"
 LAYOUT = ProductLayout(PRODUCT)
-DOCS = Path(__file__).parents[2] / "docs"
-SERVE_PAGE, LOG_PAGE = DOCS / "serve.md", DOCS / "prediction-log.md"
-
-
-def blocks(page: Path) -> list[str]:
-    """What stands between fences on a page."""
-    return re.findall(r"^```\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+SERVE_PAGE, LOG_PAGE = "serve.md", "prediction-log.md"
 
 
 def encoded(seed: int, is_scratched: bool = False) -> str:
