@@ -28,6 +28,7 @@ from tests.factory import BUCKET
 
 NIGHT = date(2026, 5, 7)
 POOL = "of-dispatch"
+LONGEST_STALL = timedelta(seconds=150)  # Prefect on SQLite waits 60 s for a table that is locked
 SHARED = """
 [night]
 nightly_at = "03:15"
@@ -102,7 +103,7 @@ def settings(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECONAD_CONFIG", str(file))
         patch.setattr(runs, "ASK_EVERY_S", 0.3)
-        patch.setattr(runs, "STUCK_AFTER", timedelta(seconds=60))
+        patch.setattr(runs, "STUCK_AFTER", LONGEST_STALL)
         found = load_settings()
         list(deploy(found, is_dry=False))
         yield found
