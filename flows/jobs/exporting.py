@@ -17,7 +17,7 @@ from flows.jobs.product import open_product
 from mlflow_models import flavor, registry, version_tags
 from mlflow_models.tracking import read_training_images, run_of, tags_of
 from mlflow_models.version_names import number_of
-from reconad_plugin.config.settings import load_settings
+from reconad_plugin.config.settings import load_settings, settings_path
 from reconad_plugin.detector.detector import TORCH, Detector
 from reconad_plugin.detector.engine import engine_kind
 from reconad_plugin.detector.engine_export import (
@@ -132,10 +132,7 @@ def _load_images(
 def _read_golden(product: str | None, learnt: set[str], detector: Detector) -> GoldenSet | None:
     """Read the golden set of a version's product; None where the settings do not know the product,
     or it has too few defects."""
-    try:
-        if product is None or product not in load_settings().products:
-            return None
-    except ConfigError:  # there are no settings here
+    if product is None or not settings_path().exists() or product not in load_settings().products:
         return None
     opened = open_product(product)
     images = read_golden_images(opened.store, opened.cache, opened.layout, opened.limits)

@@ -52,10 +52,12 @@ class Figures:
         for status in ("200", "400"):
             self._requests.labels(status)
 
-    def count(self, status: int, notes: RequestNotes, seconds: float) -> None:
-        """Count a request and, where it was answered, the pictures in it."""
+    def count(self, status: int, notes: RequestNotes, seconds: float | None = None) -> None:
+        """Count a request, with its seconds unless nothing was read of it, and, where it was
+        answered, the pictures in it."""
         self._requests.labels(str(status)).inc()
-        self._seconds.observe(seconds)
+        if seconds is not None:
+            self._seconds.observe(seconds)
         for row in notes.predictions if status == OK else ():
             label = {True: "anomalous", False: "normal", None: "unreadable"}[row.pred_label]
             self._pictures.labels(row.model_version, label).inc()

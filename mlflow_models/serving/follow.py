@@ -35,6 +35,7 @@ from reconad_plugin.ledger.threshold_setting import in_force, read_settings
 
 JITTER: Final = 0.25  # share of a pause, so that many servers do not ask at once
 MOST_PAUSE_S: Final = 60.0  # between two tries of what has failed
+MOST_FAILURES: Final = 6  # that are counted: the pause has its length by then
 SIZES_NEEDED: Final = 3  # memory that loading takes, in sizes of the version's files
 _ADDRESS: Final = re.compile(r"models:/+([^/@]+)@([^/@]+)/?")
 _ABSENT: Final = tuple(
@@ -96,7 +97,7 @@ class Follower:
         self.followed, self._holder, self._load, self._download = followed, holder, load, download
         self._on_absent, self._keep, self._clock_s = on_absent, keep, clock_s
         self.wanted = Wanted.of(holder.served)  # what the registry said last
-        self._failures, self._retry_s = 0, 0.0  # of the wanted version, and when to try it again
+        self._failures, self._retry_s = 0, 0.0  # to take that up, and when to try it again
         self._said: tuple[str, str] | None = None
 
     @property
@@ -118,14 +119,11 @@ class Follower:
             elif wanted is not None and not self.is_up_to_date:
                 if self._clock_s() < self._retry_s:
                     return
-                self._take_up(wanted)
+                self._try(wanted)
             if self._said is not None:
                 _logger.warning("%s is followed again", self.followed)
             self._failures, self._said = 0, None
         except Exception as error:
-            self._failures += 1
-            pause_s = min(2.0**self._failures, MOST_PAUSE_S)
-            self._retry_s = self._clock_s() + pause_s
             self._say(error)
 
     def run(self, poll_s: float) -> None:
@@ -150,6 +148,15 @@ class Follower:
                     return None
                 raise PlatformError(f"it points to no version: {said_by(error)}") from None
             raise outage(error) or error from None
+
+    def _try(self, wanted: Wanted) -> None:
+        """Take a version up; after each failure the next try comes later."""
+        try:
+            self._take_up(wanted)
+        except Exception:
+            self._failures = min(self._failures + 1, MOST_FAILURES)
+            self._retry_s = self._clock_s() + min(2.0**self._failures, MOST_PAUSE_S)
+            raise
 
     def _take_up(self, wanted: Wanted) -> None:
         serving = self._holder.served

@@ -59,6 +59,10 @@ class TooLargeError(Exception):
     """A request's body is larger than it may be."""
 
 
+class ClientGoneError(Exception):
+    """Who asked is gone before the request was whole."""
+
+
 class Guard:
     """An ASGI application around MLflow's."""
 
@@ -77,7 +81,7 @@ class Guard:
             return
         headers = dict(scope["headers"])
         if scope["path"] not in _OPEN and not self._may_ask(headers):
-            self._figures.count(401, RequestNotes(), 0.0)
+            self._figures.count(401, RequestNotes())
             await _answer(send, 401, "UNAUTHENTICATED", _UNKNOWN)
         elif scope["path"] in (METRICS, READY) and scope["method"] not in ("GET", "HEAD"):
             await _answer(send, 405, "BAD_REQUEST", "this is asked for by GET")
@@ -111,6 +115,8 @@ class Guard:
         except TooLargeError as error:
             self._figures.count(413, notes, time.perf_counter() - began_s)
             await _answer(send, 413, _WRONG, str(error))
+            return
+        except ClientGoneError:
             return
         status, content = await self._ask(_plain_kind(scope, headers), body, notes)
         notes.is_over = True
@@ -180,6 +186,8 @@ class Guard:
         body, goes_on = bytearray(), True
         while goes_on:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
             body += message.get("body", b"")
             goes_on = message.get("more_body", False)
             if len(body) > self._most_bytes:

@@ -46,10 +46,14 @@ class LogSettings:
             raise ConfigError(
                 f"{PICTURES_VARIABLE} must be {_NO} or {_ANOMALOUS}; got {pictures!r}"
             )
+        try:
+            border = NightBorder.parse(environment.get(NIGHT_VARIABLE) or "00:00 UTC")
+        except ConfigError as error:
+            raise ConfigError(f"{NIGHT_VARIABLE}: {error}") from None
         return cls(
             bucket,
             check_product_name(product),
-            NightBorder.parse(environment.get(NIGHT_VARIABLE) or "00:00 UTC"),
+            border,
             Path(environment.get(SPOOL_VARIABLE) or DEFAULT_SPOOL),
             pictures == _ANOMALOUS,
         )

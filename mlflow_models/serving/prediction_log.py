@@ -36,7 +36,7 @@ OUTCOMES: Final = (
     "offered",
     "dropped",  # the queue was full
     "undescribed",  # there was no time for their features
-    "lost",  # the disk was full or broken
+    "lost",  # the disk was full or broken, or what the log has of them could not be computed
     "sent",
 )
 _PARQUET: Final = "application/vnd.apache.parquet"
@@ -199,7 +199,11 @@ class PredictionLog:
             if not is_in_time:
                 self._count("undescribed", 1)
             shadow = self.shadow if is_in_time else None
-            rows.append(describe(answered, self._settings.keeps_pictures, is_in_time, shadow))
+            try:
+                rows.append(describe(answered, self._settings.keeps_pictures, is_in_time, shadow))
+            except Exception as error:  # a bug of ours must cost no other row
+                self._count("lost", 1)
+                self._say_once("describing", f"the prediction log loses rows: {error!r}")
             if time.monotonic() - written_s > self._limits.look_s:
                 self._spool_rows(rows)
                 rows, written_s = [], time.monotonic()

@@ -21,7 +21,13 @@ from reconad_plugin.detector.answer import (
     decode_base64,
 )
 from reconad_plugin.detector.detector import Detector
-from reconad_plugin.detector.prediction import Observe, Observed, predict_encoded, to_table
+from reconad_plugin.detector.prediction import (
+    Observe,
+    Observed,
+    predict_encoded,
+    to_table,
+    turn_of,
+)
 from reconad_plugin.plots.overlays import draw_overlay
 
 IMAGE_COLUMN: Final = "image"
@@ -188,7 +194,9 @@ def _overlays(images: Iterable[Any], rows: Iterable[Prediction]) -> list[str | N
     def draw(image: Any, row: Prediction) -> str | None:
         if row.anomaly_map is None:
             return None
-        drawn = draw_overlay(decode_base64(image), decode_base64(row.anomaly_map))
+        content = decode_base64(image)
+        with turn_of(content):
+            drawn = draw_overlay(content, decode_base64(row.anomaly_map))
         return base64.b64encode(drawn).decode("ascii")
 
     return [draw(image, row) for image, row in zip(images, rows, strict=True)]

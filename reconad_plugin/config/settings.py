@@ -99,6 +99,11 @@ class Settings(Frozen):
         return self.products[name]
 
 
+def settings_path() -> Path:
+    """Return the settings file: ``RECONAD_CONFIG``, else ``reconad.toml`` here."""
+    return Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Read and validate the settings file.
 
@@ -108,7 +113,7 @@ def load_settings(path: Path | None = None) -> Settings:
     Raises:
         ConfigError: the file is missing, is not TOML, or breaks a rule (all breaches are named).
     """
-    path = path or Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
+    path = path or settings_path()
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks files
     except FileNotFoundError:

@@ -35,7 +35,7 @@ from reconad_plugin.detector.engine import (
 from reconad_plugin.detector.memory import keep_freed_memory
 from reconad_plugin.detector.weights_file import read_weights
 from reconad_plugin.detector.windows import Pictures
-from reconad_plugin.errors import ModelFormatError
+from reconad_plugin.errors import ConfigError, ModelFormatError
 from reconad_plugin.images.region import resize_mask
 
 ENGINE_VARIABLE: Final = "RECONAD_ENGINE"
@@ -138,6 +138,8 @@ def with_engine(detector: Detector, folder: Path, choice: str | None = None) -> 
     """
     keep_freed_memory()
     choice = choice or os.environ.get(ENGINE_VARIABLE) or AUTO
+    if choice not in (choices := (AUTO, TORCH, *ENGINES)):
+        raise ConfigError(f"{ENGINE_VARIABLE} must be one of {', '.join(choices)}; got {choice!r}")
     if choice == TORCH:
         return open_in_pytorch(detector, folder)
     asked = list(ENGINES.values()) if choice == AUTO else [engine_kind(choice)]

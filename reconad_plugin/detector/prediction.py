@@ -1,11 +1,13 @@
 """Encoded pictures to the prediction that every consumer reads; see ``answer``."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -25,10 +27,11 @@ from reconad_plugin.errors import InvalidImageError
 from reconad_plugin.images.decode import count_pixels, upright_size
 from reconad_plugin.images.geometry import decode_to_size, stack_images
 
-CHUNK = 256  # pictures that are in memory at one time, fewer of large ones
-CHUNK_PIXELS = 2**26  # of all of them; 256 of 512 x 512
+CHUNK = 16  # pictures that are scored before anybody is shown them, fewer of large ones
+CHUNK_PIXELS = 2**26  # of all of them; 16 of 2048 x 2048
 SIDE_BY_SIDE_PIXELS = 2**22  # of a picture; of larger ones one at a time is in memory
-_ONE_LARGE = threading.Lock()
+_LARGE: Final = threading.Lock()  # of all who do not take turns of their own
+_OWN_LARGE: Final[ContextVar["threading.Lock | None"]] = ContextVar("own turns", default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +142,29 @@ def _read_rows(
         return list(threads.map(read_row, *zip(*contents, strict=True)))
 
 
+@contextmanager
+def turn_of(content: bytes) -> Iterator[None]:
+    """Wait for the turn of a picture file, if it is large, to be in memory.
+
+    Raises:
+        InvalidImageError: it is no picture.
+    """
+    is_large = count_pixels(content) > SIDE_BY_SIDE_PIXELS
+    with (_OWN_LARGE.get() or _LARGE) if is_large else nullcontext():
+        yield
+
+
+@contextmanager
+def with_own_turns() -> Iterator[None]:
+    """Let large pictures of this thread take turns of their own: those of others never wait for a
+    thread that goes behind them all."""
+    before = _OWN_LARGE.set(threading.Lock())
+    try:
+        yield
+    finally:
+        _OWN_LARGE.reset(before)
+
+
 @dataclass(frozen=True, eq=False)
 class _ReadRow:
     """A row as it was read."""
@@ -157,7 +183,7 @@ def _read_row(
     try:
         context = read_context(told)
         content = read_content()
-        with _ONE_LARGE if count_pixels(content) > SIDE_BY_SIDE_PIXELS else nullcontext():
+        with turn_of(content):
             picture = decode_to_size(content, detector.image_size_px, detector.limits)
             size = upright_size(content) if with_regions else (0, 0)
     except InvalidImageError as error:

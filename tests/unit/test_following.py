@@ -225,6 +225,26 @@ def test_a_registry_that_is_down_stops_nothing(follower, registry, caplog, error
     assert "models:/reconad-gear@champion is followed again" in caplog.text
 
 
+def test_a_long_outage_delays_nothing_that_comes_after(follower, registry, clock):
+    """Neither of a version that could not be loaded on any of a thousand days, nor of the registry
+    afterwards: what is wanted is taken up at the first look at which all is well."""
+    there, away = follower.folder / "2", follower.folder / "away"
+    there.rename(away)
+    registry.number = "2"
+    for day in range(1_100):
+        clock.now_s = 86_400.0 * day
+        follower.check()
+    registry.error = ConnectionError("no route")
+    for _ in range(1_100):
+        clock.now_s += 1
+        follower.check()
+    away.rename(there)
+    registry.error = None
+    follower.check()
+
+    assert follower.pyfunc.served.number == "2"
+
+
 def test_a_version_that_may_not_fit_is_not_loaded(follower, registry, clock, monkeypatch, caplog):
     """Where memory is short the old version serves on, and that is said once, however much is free
     at the next tries."""

@@ -46,7 +46,7 @@ def test_all_that_can_be_said():
         pytest.param({"": "s3://factory"}, "must be s3://bucket/product; got", id="no product"),
         pytest.param({"": "s3:///bolt"}, "must be s3://bucket/product; got", id="no bucket"),
         pytest.param({"": "s3://factory/a/b"}, "a product's name has", id="a folder"),
-        pytest.param({"_NIGHT": "6 o'clock"}, "a night starts at HH:MM", id="no time"),
+        pytest.param({"_NIGHT": "6 o'clock"}, "LOG_NIGHT: a night starts at HH:MM", id="no time"),
         pytest.param({"_PICTURES": "yes"}, "must be none or anomalous; got 'yes'", id="pictures"),
     ],
 )

@@ -277,6 +277,20 @@ def test_small_pictures_are_decoded_side_by_side(tiny_detector, encoded, decoded
     assert decoded_at_once == [4]
 
 
+def test_who_is_shown_the_rows_can_end_it_soon(tiny_detector, encoded):
+    """After sixteen pictures, such as where nobody waits for the answer any more."""
+    seen = []
+
+    def take(rows):
+        seen.append(len(rows))
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        predict_encoded(tiny_detector, [encoded] * 40, "1", observe=take)
+
+    assert seen == [16]
+
+
 def test_large_pictures_are_decoded_one_by_one(
     tiny_detector, encoded, decoded_at_once, monkeypatch
 ):

@@ -194,7 +194,7 @@ def test_a_bug_of_the_log_fails_no_request(open_log, tiny_detector, contents, mo
     with open_log() as log:
         rows = answer(log, tiny_detector, contents[:1], [Unspeakable()])
         with monkeypatch.context() as patch:
-            patch.setattr(module, "describe", lambda *_: 1 / 0)
+            patch.setattr(log, "_spool_rows", lambda rows: 1 / 0)
             answer(log, tiny_detector, contents[:1])
             wait_until(lambda: "cannot write rows" in caplog.text)
         answer(log, tiny_detector, contents[:1])
@@ -367,3 +367,24 @@ def test_spool_that_cannot_be_written_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match="_SPOOL must be a folder on a local disk that can be"):
         process_log.open_log(settings)
+
+
+def test_a_row_that_cannot_be_described_costs_no_other(
+    open_log, bucket, tiny_detector, contents, monkeypatch, caplog
+):
+    """It is counted, and the log says why once."""
+
+    def fail_on_the_second(answered, *more):
+        if answered.reference == "b":
+            raise MemoryError("too large")
+        return describe(answered, *more)
+
+    monkeypatch.setattr(module, "describe", fail_on_the_second)
+    with open_log() as log:
+        answer(log, tiny_detector, contents, ["a", "b", "c", "d"])
+        answer(log, tiny_detector, contents[:2], ["e", "b"])
+        wait_until(lambda: log.counts.get("sent") == 4)
+
+    assert sorted(bucket.log["reference"]) == ["a", "c", "d", "e"]
+    assert log.counts == {"offered": 6, "lost": 2, "sent": 4}
+    assert caplog.text.count("the prediction log loses rows: MemoryError('too large')") == 1

@@ -259,6 +259,29 @@ def test_a_token_is_asked_for(start, encoded):
     assert ask(app, path="/metrics").status_code == 401
     assert ask(app, path="/ready").status_code == 200
     assert ask(app, row, Authorization=f"Bearer {TOKEN}").status_code == 200
+    figures = ask(app, path="/metrics", Authorization=f"Bearer {TOKEN}").text
+    assert 'reconad_requests_total{status="401"} 5.0' in figures
+    assert "reconad_request_seconds_count 1.0" in figures  # of what was read
+
+
+def test_a_request_that_breaks_off_is_none(start):
+    """Nobody is there to be told what is wrong with it."""
+    app, sent = start(), []
+    begun = {"type": "http.request", "body": b'{"dataframe_records": []}', "more_body": True}
+    messages = iter([begun, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"999")]
+    scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": headers}
+    asyncio.run(app(scope, receive, send))
+
+    assert sent == []
+    assert "reconad_request_seconds_count 0.0" in ask(app, path="/metrics").text
 
 
 def test_what_was_asked_is_counted(start, encoded):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from mlflow_models.serving.answered import Answered, describe
 from mlflow_models.serving.shadow import Shadow
 from mlflow_models.serving.start import Origin, serve
 from mlflow_models.serving.version import ServedVersion
+from reconad_plugin.detector import prediction
 from reconad_plugin.detector.prediction import predict_contents
 from reconad_plugin.errors import ConfigError
 from reconad_plugin.gate.judge import judge
@@ -125,3 +127,35 @@ def test_a_shadow_needs_the_log(tiny_detector, monkeypatch):
 
     with pytest.raises(ConfigError, match="RECONAD_SHADOW needs RECONAD_PREDICTION_LOG"):
         serve(Path("model"), origin)
+
+
+def test_a_shadow_that_fails_costs_no_row(tiny_detector, answered, caplog):
+    """What was answered stands in the log, and why nothing stands beside it is said once."""
+
+    class Broken:
+        name = "torch"
+
+        def score(self, *args: object) -> None:
+            raise RuntimeError("out of memory")
+
+    shadow = Shadow(1.0, (), ServedVersion(replace(tiny_detector, engine=Broken()), "2"))
+
+    rows = [describe(each, False, True, shadow) for each in answered[:3]]
+
+    assert [row.model_version for row in rows] == ["1"] * 3
+    assert [row.shadow_version for row in rows] == [None] * 3
+    assert caplog.text.count("version 2 fails as a shadow: RuntimeError('out of memory')") == 1
+
+
+def test_no_request_waits_for_a_shadow(tiny_detector, contents, monkeypatch):
+    """Nor does a shadow for requests, one of which has a large picture in memory here."""
+    monkeypatch.setattr(prediction, "SIDE_BY_SIDE_PIXELS", 1)
+    shadow = Shadow(1.0, (), ServedVersion(tiny_detector, "2"))
+    seen = []
+    look = Thread(target=lambda: seen.append(shadow.look(contents[0], "0" * 64, None)), daemon=True)
+
+    with prediction.turn_of(contents[0]):
+        look.start()
+        look.join(60)
+
+    assert [row.error for row in seen] == [None]
