@@ -22,12 +22,15 @@ from rich.table import Table
 import reconad_plugin
 from flows.commands.json_file import write_json
 from flows.commands.options import BenchmarkOptions
+from reconad_plugin.detector.detector import TORCH
+from reconad_plugin.detector.engine import ENGINES, why_not_here
 from reconad_plugin.errors import ConfigError, ReconadError
 
 FOLDER = Path(__file__).resolve().parent
 PACKAGED_TEXTURES = Path(reconad_plugin.__file__).parent / "simulation" / "textures"
 OURS, PEER = "ours", "peer"
 _SIZES_PX = (128, 256)
+_SCORED = ("64/32, 128 px", "128/64, 256 px")  # networks, by their widths and the picture's side
 
 
 class WorkerFailedError(ReconadError, RuntimeError):
@@ -98,6 +101,17 @@ BENCHMARKS = {
         threads=2,
         pairs=(("128 px", "128 px"),),
         needs_data=True,
+    ),
+    "scoring": Benchmark(
+        title="processor seconds of one picture that DRAEM scores",
+        unit="s",
+        is_rate=False,
+        threads=1,
+        pairs=tuple(
+            (f"{network}, {way}", network)
+            for network in _SCORED
+            for way in (TORCH, *(name for name, each in ENGINES.items() if not why_not_here(each)))
+        ),
     ),
     "loading": Benchmark(
         title="pictures a second from files to batches",

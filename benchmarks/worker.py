@@ -14,6 +14,8 @@ import torch
 
 BATCH_SIZE = 8  # of DRAEM, here and there
 WARMUP_STEPS = 2
+# networks that score: as they are called, as ``engine_cost.py`` builds them, and pictures of each
+SCORED = (("64/32, 128 px", "draem-small-128", 15), ("128/64, 256 px", "draem-paper-256", 3))
 
 
 def read_options(sizes: str = "128,256") -> argparse.Namespace:
