@@ -16,7 +16,7 @@ from reconad_plugin.detector import engine_export
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
 from reconad_plugin.detector.detector import TORCH, Detector, Witness
-from reconad_plugin.detector.engine import ENGINES, engine_kind
+from reconad_plugin.detector.engine import ENGINES, engine_kind, why_not_here
 from reconad_plugin.detector.engine_export import ExportImages, compare, export_engine
 from reconad_plugin.detector.engine_files import ENGINE_FILE, ENGINE_VARIABLE, GRAPH_FILE
 from reconad_plugin.detector.normal_map import MapSums
@@ -214,6 +214,27 @@ def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_s
     own = np.sort(engined.score(images.held_out).pred_score)  # what its thresholds rest on
     np.testing.assert_allclose(engined.calibration.normal_scores, own, rtol=1e-5)
     assert not np.allclose(plain.calibration.normal_scores, own, rtol=1e-5)
+
+
+@pytest.mark.skipif(
+    why_not_here(ENGINES["openvino-bf16"]) is not None, reason="this processor has no bfloat16"
+)
+def test_bfloat16_serves_with_thresholds_of_its_own(images, tmp_path, monkeypatch):
+    """Its scores are nearly those of PyTorch, and not the same; its thresholds rest on them, also
+    when it is loaded."""
+    plain = build(images.held_out, 0)
+    save_detector(plain, tmp_path)
+    export_engine(plain, ENGINES["openvino-bf16"], images, tmp_path)
+    monkeypatch.setenv(ENGINE_VARIABLE, "auto")
+
+    loaded = load_detector(tmp_path)
+
+    assert loaded.engine.name == "openvino-bf16"
+    was, found = (each.score(images.anomalous).pred_score for each in (plain, loaded))
+    np.testing.assert_allclose(found, was, rtol=0.02)
+    assert not np.array_equal(found, was)
+    own = np.sort(loaded.score(images.held_out).pred_score)
+    np.testing.assert_allclose(loaded.calibration.normal_scores, own, rtol=1e-5)
 
 
 @pytest.mark.parametrize("choice", ["torch", "openvino-int8"])
