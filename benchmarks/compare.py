@@ -43,19 +43,19 @@ class Benchmark:
 
     Attributes:
         title: what is measured.
+        pairs: names of a figure of ours and of the peer's to hold against it.
         unit: of all figures.
         is_rate: whether higher is faster; else figures are durations.
         threads: of either worker.
-        pairs: names of a figure of ours and of the peer's to hold against it.
         needs_peer: whether the peer's worker runs in the peer's environment, not in ours.
         needs_data: whether there must be a folder of images.
     """
 
     title: str
-    unit: str
-    is_rate: bool
-    threads: int
     pairs: tuple[tuple[str, str], ...]
+    unit: str = "s"
+    is_rate: bool = False
+    threads: int = 1
     needs_peer: bool = True
     needs_data: bool = False
 
@@ -65,7 +65,6 @@ BENCHMARKS = {
         title="simulated anomalies a second",
         unit="1/s",
         is_rate=True,
-        threads=1,
         pairs=tuple(
             (f"{ours}, {size_px} px", f"{peer}, {size_px} px")
             for size_px in _SIZES_PX
@@ -78,8 +77,6 @@ BENCHMARKS = {
     ),
     "step": Benchmark(
         title="seconds a DRAEM training step",
-        unit="s",
-        is_rate=False,
         threads=2,
         pairs=tuple(
             (f"{ours}, {size_px} px", f"prepared tensors, {size_px} px")
@@ -89,24 +86,17 @@ BENCHMARKS = {
     ),
     "dsr_step": Benchmark(
         title="seconds a training step of DSR's subspaces phase",
-        unit="s",
-        is_rate=False,
         threads=2,
         pairs=tuple((f"{size_px} px", f"{size_px} px") for size_px in _SIZES_PX),
     ),
     "fit": Benchmark(
         title="seconds of a DRAEM training of 12 steps",
-        unit="s",
-        is_rate=False,
         threads=2,
         pairs=(("128 px", "128 px"),),
         needs_data=True,
     ),
     "scoring": Benchmark(
         title="processor seconds of one picture that DRAEM scores",
-        unit="s",
-        is_rate=False,
-        threads=1,
         pairs=tuple(
             (f"{network}, {way}", network)
             for network in _SCORED
@@ -117,7 +107,6 @@ BENCHMARKS = {
         title="pictures a second from files to batches",
         unit="1/s",
         is_rate=True,
-        threads=1,
         pairs=(
             ("epoch", "epoch"),
             ("epoch with opening", "epoch"),
@@ -127,9 +116,6 @@ BENCHMARKS = {
     ),
     "metrics": Benchmark(
         title="seconds of CPU time of a figure over all pixels of 200 maps",
-        unit="s",
-        is_rate=False,
-        threads=1,
         pairs=tuple(
             (f"{figure}, {kind} maps", f"{figure}, {kind} maps")
             for kind in ("smooth", "saturated")

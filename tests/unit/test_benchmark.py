@@ -21,8 +21,8 @@ from flows.commands.benchmark import load_compare, run
 from flows.commands.options import BenchmarkOptions
 from reconad_plugin.errors import ConfigError
 
-RATE = Benchmark("things a second", "1/s", is_rate=True, threads=1, pairs=(("fast", "slow"),))
-SECONDS = Benchmark("seconds a thing", "s", is_rate=False, threads=1, pairs=(("fast", "slow"),))
+RATE = Benchmark("things a second", (("fast", "slow"),), "1/s", is_rate=True)
+SECONDS = Benchmark("seconds a thing", (("fast", "slow"),))
 
 
 def make_worker(folder: Path, name: str, code: str) -> Worker:

@@ -15,12 +15,9 @@ import httpx
 import mlflow
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from mlflow.pyfunc import scoring_server
 
 from mlflow_models import flavor
-from mlflow_models.serving.request import explain
 
 GRAFANA = Path(__file__).parents[2] / "docs" / "grafana-serving.json"
 TOKEN = "a-token-of-ours"
@@ -400,10 +397,3 @@ def test_a_model_loaded_elsewhere_is_plain(tiny_detector, tmp_path, encoded):
     served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
 
     assert len(served.predict(pd.DataFrame({"image": ["?"] * 300}))) == 300
-
-
-@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_any_body_has_an_explanation(body):
-    """No bytes make the explanation itself fail, and it repeats none of them."""
-    said = explain(body)
-    assert said is None or "\n" not in said
