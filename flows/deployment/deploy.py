@@ -19,7 +19,7 @@ from flows.deployment.deployments import (
 )
 from flows.deployment.targets import block_changes, silence_actions
 from flows.deployment.wanted import wanted_automations, wanted_deployments
-from reconad_plugin.config.settings import CONFIG_VARIABLE, DEFAULT_CONFIG_PATH, Settings
+from reconad_plugin.config.settings import Settings, settings_path
 from reconad_plugin.errors import ConfigError
 
 HOME_VARIABLE = "RECONAD_HOME"
@@ -73,8 +73,7 @@ def _deploy(client: SyncPrefectClient, settings: Settings, is_dry: bool) -> Iter
 def working_folder(environment: Mapping[str, str]) -> Path:
     """Return the folder that workers run in: ``RECONAD_HOME``, else that of the settings file."""
     home = environment.get(HOME_VARIABLE)
-    file = Path(environment.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
-    return Path(home).absolute() if home else file.absolute().parent
+    return Path(home).absolute() if home else settings_path(environment).absolute().parent
 
 
 def _each_made(changes: Iterable[Change], is_dry: bool) -> Iterator[Change]:

@@ -7,6 +7,7 @@ of MLflow and Prefect come from ``MLFLOW_TRACKING_URI`` and ``PREFECT_API_URL``.
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,9 +100,9 @@ class Settings(Frozen):
         return self.products[name]
 
 
-def settings_path() -> Path:
+def settings_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the settings file: ``RECONAD_CONFIG``, else ``reconad.toml`` here."""
-    return Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
+    return Path(environment.get(CONFIG_VARIABLE, DEFAULT_CONFIG_PATH))
 
 
 def load_settings(path: Path | None = None) -> Settings:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from flows.commands.product_status import golden_lines, read_status
 from flows.jobs.exporting import ExportJob, export
@@ -12,6 +14,7 @@ from flows.jobs.ledger import open_ledger, see_history
 from flows.jobs.product import open_product
 from flows.nightly import nightly
 from mlflow_models import registry
+from reconad_plugin.errors import ConfigError
 from tests.factory import Factory, normal_picture, to_png, with_scratch
 from tests.integration.test_nightly import run_of
 from tests.world import IMAGES, LAST_QUIET, QUIET_TOO
@@ -76,8 +79,11 @@ def test_defects_that_the_champion_misses_lead_to_one_training(
     assert opened.records.record(next_night) == broken.record
 
 
-def test_an_engine_is_compared_on_the_golden_set(forked: Callable[..., Factory]) -> None:
-    """From ten defects on, as the floor; with fewer on simulated anomalies."""
+def test_an_engine_is_compared_on_the_golden_set(
+    forked: Callable[..., Factory], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From ten defects on, as the floor; with fewer on simulated anomalies. Settings that cannot be
+    read are not taken for none."""
     factory = forked(QUIET_TOO)
     job = ExportJob(f"models:/{registry.model_name(factory.product)}/1", ["openvino"])
     put_golden(factory, 9, is_seen=True)
@@ -92,3 +98,8 @@ def test_an_engine_is_compared_on_the_golden_set(forked: Callable[..., Factory])
     assert enough.figures[0].anomalous == 10
     assert enough.figures[0].normal == few.figures[0].normal + 1
     assert enough.figures[0].engine_auroc > 0.95
+    damaged = tmp_path / "reconad.toml"
+    damaged.write_text("[products")
+    monkeypatch.setenv("RECONAD_CONFIG", str(damaged))
+    with pytest.raises(ConfigError, match="settings must be TOML"):
+        export(job)
