@@ -12,14 +12,13 @@ of MLflow's own that does nothing. All by turns.
 swaps: eight clients ask on end while the alias moves five times, back as well as on, and while the
 registry is away for some seconds. An answer is wrong whose score is not that of the version that it
 names.
-malformed: requests and pictures that were damaged at random. None may crash the server, be its own
-fault (5xx), show a trace, or take two seconds.
+malformed: requests and pictures that were damaged at random, columns and parameters that are none.
+None may crash the server, be its own fault (5xx), show a trace, or take two seconds.
 soak: one request in a hundred is wrong; the memory at the end against that after a tenth of it. In
 less than five minutes memory has not settled, and may grow by more.
 """
 
 import argparse
-import base64
 import http.client
 import io
 import json
@@ -42,6 +41,7 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
+from malformed_requests import body_of, damaged, malformed_request
 from mlflow import MlflowClient, pyfunc
 from mlflow.models import ModelSignature
 from PIL import Image
@@ -166,11 +166,6 @@ def _picture(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def _body(pictures: list[bytes]) -> bytes:
-    records = [{"image": base64.b64encode(each).decode()} for each in pictures]
-    return json.dumps({"dataframe_records": records}).encode()
-
-
 def _ask(
     connection: http.client.HTTPConnection, body: bytes, kind: str = "application/json"
 ) -> tuple[int, bytes]:
@@ -190,7 +185,7 @@ def _measure_latency(server: Server, pictures: list[bytes], folder: Path) -> dic
         ]
         own, narrow, trivial = (each.connect() for each in (server, *starmap(Server, beside)))
         for count in (1, 16):
-            body = _body(pictures[:count])
+            body = body_of(pictures[:count])
             arrays = [np.asarray(Image.open(io.BytesIO(each))) for each in pictures[:count]]
             images = stack_images(arrays, detector.image_size_px)
             acts: dict[str, Callable[[], object]] = {
@@ -253,7 +248,7 @@ def _measure_swaps(
         detector = flavor.load_model(f"models:/{NAME}/{version}")
         arrays = [np.asarray(Image.open(io.BytesIO(each))) for each in pictures]
         expected[version] = detector.score(stack_images(arrays, detector.image_size_px)).pred_score
-    bodies = [_body([each]) for each in pictures]
+    bodies = [body_of([each]) for each in pictures]
     seen: list[tuple[float, str]] = []  # when each answer came, and from which version
     failed: list[str] = []
     left, lock, over = [requests], threading.Lock(), threading.Event()
@@ -314,16 +309,12 @@ def _measure_swaps(
 
 
 def _send_malformed(server: Server, picture: bytes, count: int) -> dict[str, Any]:
-    """Damage a request or the picture in it, as often as asked."""
+    """Send requests that are wrong in some way, as often as asked."""
     draw, connection = random.Random(0), server.connect()  # noqa: S311  no secret
     statuses: dict[str, int] = {}
     traces, slowest_s = 0, 0.0
-    kinds = ["application/json"] * 8 + ["text/csv", "application/vnd.apache.parquet"]
     for _ in range(count):
-        if draw.random() < 0.5:
-            body, kind = _body([_damaged(picture, draw)]), "application/json"
-        else:
-            body, kind = _damaged(_body([picture]), draw), draw.choice(kinds)
+        body, kind = malformed_request(picture, draw)
         began_s = time.perf_counter()
         try:
             status, content = _ask(connection, body, kind)
@@ -335,33 +326,15 @@ def _send_malformed(server: Server, picture: bytes, count: int) -> dict[str, Any
     return {"statuses": statuses, "traces": traces, "slowest_s": slowest_s}
 
 
-def _damaged(content: bytes, draw: random.Random) -> bytes:
-    """Bytes that were cut, turned, doubled, filled with noise, or are others altogether."""
-    damaged, at = bytearray(content), draw.randrange(len(content))
-    act = draw.randrange(5)
-    if act == 0:
-        return bytes(damaged[:at])
-    if act == 1:
-        for _ in range(draw.randrange(1, 20)):
-            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
-    elif act == 2:
-        damaged[at:at] = damaged[: draw.randrange(1, 200)]
-    elif act == 3:
-        del damaged[at : at + draw.randrange(1, 200)]
-    else:
-        return draw.randbytes(draw.randrange(0, 2000))
-    return bytes(damaged)
-
-
 def _soak(server: Server, pictures: list[bytes], seconds: float) -> dict[str, Any]:
     """Ask for a while, wrongly now and then; how the memory grew."""
     draw, connection = random.Random(1), server.connect()  # noqa: S311  no secret
-    bodies = [_body(pictures[:count]) for count in (1, 2, 4)]
+    bodies = [body_of(pictures[:count]) for count in (1, 2, 4)]
     began_s, count = time.monotonic(), 0
     memory_bytes: list[int] = []  # after each tenth of the time
     while len(memory_bytes) < TENTHS:
         wrong = draw.random() < 0.01
-        _ask(connection, _damaged(bodies[0], draw) if wrong else draw.choice(bodies))
+        _ask(connection, damaged(bodies[0], draw) if wrong else draw.choice(bodies))
         count += 1
         if time.monotonic() - began_s > seconds * (len(memory_bytes) + 1) / TENTHS:
             memory_bytes.append(server.memory_bytes)

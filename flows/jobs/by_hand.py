@@ -134,26 +134,8 @@ def finetune(
     old_train, new_train = (table[table["split"] == TRAIN] for table in (old, new))
     rest = [table[table["split"] != TRAIN] for table in (old, new)]
     table = pd.concat([oversample(old_train, new_train), *rest], ignore_index=True)
-    known = base.known_contexts
-    pattern = None if known is None else known.pattern
-    table = _with_positions(_with_parts(table, rules), pattern)
-    width, options = choices_of(base)
-    settings = ProductSettings(
-        model=base.model,
-        width=width,
-        options=options,
-        image_size_px=base.network_size_px,
-        windows=base.windows is not None,
-        witness=None if base.witness is None else base.witness.detector.model,
-        witness_image_size_px=base.image_size_px if base.shrunk_to else None,
-        target_fpr=base.calibration.target_fpr,
-        max_image_pixels=base.limits.max_pixels,
-        min_image_side_px=base.limits.min_side_px,
-        part_pattern=rules.part_pattern,
-        position_pattern=pattern,
-        contexts=known is not None,
-        seed=seed,
-    )
+    settings = _settings_of(base, rules.part_pattern, seed)
+    table = _with_positions(_with_parts(table, rules), settings.position_pattern)
     name = product or registered_product(model_uri) or name_of(data, "--product")
     job = jobs.TrainingJob(
         product=check_product_name(name),
@@ -172,6 +154,28 @@ def finetune(
         region=base.region,
     )
     return _fit(job, device)
+
+
+def _settings_of(base: Detector, part_pattern: str | None, seed: int) -> ProductSettings:
+    """Return the settings that a version was trained by, as far as a fine-tuning goes by them."""
+    width, options = choices_of(base)
+    known = base.known_contexts
+    return ProductSettings(
+        model=base.model,
+        width=width,
+        options=options,
+        image_size_px=base.network_size_px,
+        windows=base.windows is not None,
+        witness=None if base.witness is None else base.witness.detector.model,
+        witness_image_size_px=base.image_size_px if base.shrunk_to else None,
+        target_fpr=base.calibration.target_fpr,
+        max_image_pixels=base.limits.max_pixels,
+        min_image_side_px=base.limits.min_side_px,
+        part_pattern=part_pattern,
+        position_pattern=None if known is None else known.pattern,
+        contexts=known is not None,
+        seed=seed,
+    )
 
 
 def pretrain(

@@ -20,9 +20,10 @@ from reconad_plugin.plots.figures import plot_loss, plot_maps, plot_reconstructi
 from reconad_plugin.store.mirror import local_folder
 from reconad_plugin.training.checkpoint import remove_checkpoint
 from reconad_plugin.training.environment import describe_environment
-from reconad_plugin.training.fit import check_device, fit_detector, textures_of
+from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
+from reconad_plugin.training.network_fit import check_device, textures_of
 from reconad_plugin.training.report import FoundationReport, TrainingReport
 
 # product settings that are logged as the training's own, as the share of the picture that they

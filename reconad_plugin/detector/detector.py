@@ -218,13 +218,12 @@ class Detector:
         return replace(self, self_test=SelfTest(image, score))
 
     def check_itself(self) -> None:
-        """Score the self-test image, where there is one. A graph has checked itself: its scores are
-        other ones.
+        """Score the self-test image, where there is one.
 
         Raises:
-            ModelFormatError: its score is not that of the training.
+            ModelFormatError: its score is not that of the training, or of the engine's export.
         """
-        if self.engine.name == TORCH and (test := self.self_test) is not None:
+        if (test := self.self_test) is not None:
             score = self.score(test.image[None]).pred_score[0]
             test.check(float(score), self.calibration.image_threshold)
 

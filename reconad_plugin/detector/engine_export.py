@@ -111,6 +111,8 @@ def export_engine(
         raise ConfigError(f"{kind.name} needs NNCF: pip install 'reconad[int8]'")
     engined = _with_graphs(detector, kind, detector.as_seen(images.learnt), folder)
     engined = recalibrated(detector, engined, images.held_out, images.learnt)
+    if detector.self_test is not None:
+        engined = engined.with_self_test(detector.self_test.image)
     _write_files(engined, detector.as_seen(images.held_out), kind, folder)
     return open_engine(detector, folder, kind)
 

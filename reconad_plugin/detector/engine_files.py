@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
@@ -33,6 +33,7 @@ from reconad_plugin.detector.engine import (
     why_not_here,
 )
 from reconad_plugin.detector.memory import keep_freed_memory
+from reconad_plugin.detector.self_test import SelfTest
 from reconad_plugin.detector.weights_file import read_weights
 from reconad_plugin.detector.windows import Pictures
 from reconad_plugin.errors import ConfigError, ModelFormatError
@@ -85,6 +86,7 @@ class EngineDescription(TypedDict):
     first_calibration: dict[str, object] | None
     scores: Sequence[float]
     tolerance: float
+    self_test_score: NotRequired[float]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class EngineFiles:
     processor: tuple[str, ...]  # that it was exported on
     has_normal: bool  # whether its graph takes a normal map
     has_region: bool  # whether it takes where to look
-    detector: Detector  # whose thresholds are those of the engine
+    detector: Detector  # whose thresholds and self-test are those of the engine
     check: EngineCheck
 
     def write(self, folder: Path) -> None:
@@ -116,6 +118,8 @@ class EngineFiles:
             "scores": self.check.scores,
             "tolerance": self.check.tolerance,
         }
+        if detector.self_test is not None:
+            description["self_test_score"] = detector.self_test.pred_score
         (folder / ENGINE_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
@@ -185,7 +189,7 @@ def open_in_pytorch(detector: Detector, folder: Path) -> Detector:
 
 
 def open_engine(detector: Detector, folder: Path, kind: EngineKind) -> Detector:
-    """Return a detector with one graph of its folder, and that graph's thresholds.
+    """Return a detector with one graph of its folder, and that graph's thresholds and self-test.
 
     Raises:
         ModelFormatError: there is none, it cannot be read, this machine cannot run it, or it does
@@ -211,10 +215,11 @@ def open_engine(detector: Detector, folder: Path, kind: EngineKind) -> Detector:
         if isinstance(error, ModelFormatError):
             raise
         raise ModelFormatError(f"{own} cannot be read: {' '.join(str(error).split())}") from None
-    if detector.witness is None or engined.witness is None:
-        return engined
-    second = open_engine(detector.witness.detector, folder / WITNESS_FOLDER, kind)
-    return replace(engined, witness=Witness(second, engined.witness.first))
+    if detector.witness is not None and engined.witness is not None:
+        second = open_engine(detector.witness.detector, folder / WITNESS_FOLDER, kind)
+        engined = replace(engined, witness=Witness(second, engined.witness.first))
+    engined.check_itself()
+    return engined
 
 
 def _engined(
@@ -230,9 +235,11 @@ def _engined(
     witness = detector.witness
     if witness is not None:
         witness = Witness(witness.detector, Calibration.read(first or {}))
+    shown, score = detector.self_test, description.get("self_test_score")
     return replace(
         detector,
         engine=engine,
+        self_test=None if shown is None or score is None else SelfTest(shown.image, score),
         calibration=Calibration.read(description["calibration"]),
         matched_calibration=Calibration.read(description["matched_calibration"]),
         light_levels=None if levels is None else CalibrationGroups.read(levels),

@@ -29,7 +29,7 @@ class SelfTest:
         allowed = TOLERANCE * max(abs(self.pred_score), abs(image_threshold))
         if not abs(pred_score - self.pred_score) <= allowed:
             raise ModelFormatError(
-                f"a detector must score its self-test image as when it was trained, "
+                f"a detector must score its self-test image as when it was trained or exported, "
                 f"{self.pred_score:.6g} within {allowed:.2g}; here it scores {pred_score:.6g}: "
                 "its files, or a package that they need, are others than they were"
             )

@@ -277,24 +277,15 @@ def is_better(
     A higher threshold gives fewer false alarms and finds less. That is a gain over a champion that
     raises more than it promises, and else only where it costs nothing that matters.
     """
-    ours, theirs = (each.normal_flagged[labels.is_recent] for each in (challenger, champion))
-    ended, begun = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
-    recent = labels.part_of_normal[labels.is_recent]
-    chance = sign_test(theirs & ~ours, ours & ~theirs, recent)
-    is_quieter = len(ours) > 0 and (ended - begun) / len(ours) >= LIMITS.fpr_gain
-    promise = champion.calibration_images, champion.calibration_flagged
-    kept = exceedance_p_value(*_by_parts(theirs, labels), *promise)
-    is_fair = (
-        kept <= LIMITS.gain_chance or champion.recall - challenger.recall <= LIMITS.recall_margin
-    )
     gains = {
-        "fewer false alarms": is_quieter and chance <= LIMITS.gain_chance and is_fair,
+        "fewer false alarms": _has_fewer_false_alarms(challenger, champion, labels),
         "ranking": ranking.value > max(LIMITS.auroc_margin, beyond(LIMITS.gain_chance, ranking)),
         "recall": recall.difference > max(LIMITS.recall_margin, recall.chance_high),
     }
     hidden = unseen(LIMITS.hidden_loss_chance, len(set(labels.part_of_anomalous.tolist())))
     lowest = ranking.value - max(beyond(LIMITS.hidden_loss_chance, ranking), hidden)
     is_proven = lowest > -LIMITS.max_auroc_loss
+    ours, theirs = (each.normal_flagged[labels.is_recent] for each in (challenger, champion))
     better = " and ".join(name for name in gains if gains[name])
     said = Said(
         f"it is better in {better}",
@@ -317,3 +308,21 @@ def is_better(
             f"(it may be {lowest:+.3f}): bring more"
         )
     return Check("is_better", GAIN, sum(gains.values()), 1, is_passed, sentence)
+
+
+def _has_fewer_false_alarms(
+    challenger: ScoredGoldenSet, champion: ScoredGoldenSet, labels: GoldenLabels
+) -> bool:
+    """Say whether it flags fewer recent normal images, beyond chance, and does not pay for it in
+    recall where the champion keeps its promise."""
+    ours, theirs = (each.normal_flagged[labels.is_recent] for each in (challenger, champion))
+    ended, begun = theirs & ~ours, ours & ~theirs
+    chance = sign_test(ended, begun, labels.part_of_normal[labels.is_recent])
+    if not len(ours) or (int(ended.sum()) - int(begun.sum())) / len(ours) < LIMITS.fpr_gain:
+        return False
+    promise = champion.calibration_images, champion.calibration_flagged
+    kept = exceedance_p_value(*_by_parts(theirs, labels), *promise)
+    is_fair = (
+        kept <= LIMITS.gain_chance or champion.recall - challenger.recall <= LIMITS.recall_margin
+    )
+    return chance <= LIMITS.gain_chance and is_fair

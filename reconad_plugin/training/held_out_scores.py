@@ -6,7 +6,7 @@ takes seconds, those are held out too, a share at a time.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice, repeat
 from typing import Final
 
 import numpy as np
@@ -90,16 +90,15 @@ def take_normal_map(
     names = choose_contexts(told, held_out.positions, held_out.parts if held_out.positions else ())
     of_learnt, of_held_out = _only(names, told), _only(names, held_out.positions)
     of_held_out = of_held_out or [""] * len(maps)
-    sums = ContextSums.of(maps, of_held_out)
-    details = [describe_details(held_out.images.numpy())] if names else []
-    for (network, images), index in zip(learnt, chosen, strict=True):
-        for chunk in index.split(CHUNK_IMAGES):
-            shown = score_images(network, images[chunk], window_px, inside=inside).anomaly_map
-            count = sums.every.count - len(maps)
-            sums += ContextSums.of(
-                shown, of_learnt[count : count + len(chunk)] or [""] * len(chunk)
-            )
-            details += [describe_details(images[chunk].numpy())] if names else []
+    chunks = [
+        (network, images, index)
+        for (network, images), each in zip(learnt, chosen, strict=True)
+        for index in each.split(CHUNK_IMAGES)
+    ]
+    sums, contexts_of_learnt = ContextSums.of(maps, of_held_out), iter(of_learnt or repeat(""))
+    for network, images, index in chunks:
+        shown = score_images(network, images[index], window_px, inside=inside).anomaly_map
+        sums += ContextSums.of(shown, list(islice(contexts_of_learnt, len(index))))
     parts = index_parts(held_out.parts, len(maps))
     if sums.every.count - np.bincount(parts).max() < LEAST_IMAGES - 1:  # that it is held against
         return held_out
@@ -113,7 +112,9 @@ def take_normal_map(
     if names:
         own = OwnThresholds.fit(as_they_come.pred_score, of_held_out, held_out.parts)
         as_they_come, matched = (_divided(each, own.of_images) for each in (as_they_come, matched))
-        references = _fit_references(names, [*of_held_out, *of_learnt], np.concatenate(details))
+        seen = chain([held_out.images], (images[index] for _, images, index in chunks))
+        details = np.concatenate([describe_details(each.numpy()) for each in seen])
+        references = _fit_references(names, [*of_held_out, *of_learnt], details)
         contexts = sums.context_maps(references, inside)
         multiples = tuple(own.of_contexts.get(name, 1.0) for name in contexts.names)
         contexts = replace(contexts, own_thresholds=multiples)

@@ -39,15 +39,26 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (20, 3, 128, 128), np.uint8
 
 
 @pytest.fixture(scope="module")
-def lean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheels of reconad's base, as a factory without an index has them."""
+    folder = tmp_path_factory.mktemp("wheels")
+    own = own_wheel()
+    assert own is not None
+    own.write(folder)
+    pinned = ["--constraint", str(CHECKOUT / "constraints.txt")]
+    tools = ["pip", "setuptools", "wheel"]  # that MLflow puts into each environment
+    pip(Path(sys.executable).parent, "download", str(folder / own.path), *tools, *pinned,
+        "--dest", str(folder))  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lean(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with nothing but reconad's base in it."""
     folder = tmp_path_factory.mktemp("lean")
-    wheel = own_wheel()
-    assert wheel is not None
-    wheel.write(folder)
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     programs = folder / "venv" / "bin"
-    install(programs, str(folder / wheel.path), "--constraint", str(CHECKOUT / "constraints.txt"))
+    pip(programs, "install", "reconad", "--no-index", "--find-links", str(wheels))
     return programs
 
 
@@ -83,9 +94,9 @@ def outside() -> dict[str, str]:
     return {name: each for name, each in os.environ.items() if name not in left_out}
 
 
-def install(programs: Path, *what: str) -> None:
-    """Install with pip."""
-    line = [str(programs / "python"), "-m", "pip", "install", "--quiet", *what]
+def pip(programs: Path, *what: str) -> None:
+    """Run pip of an environment."""
+    line = [str(programs / "python"), "-m", "pip", "--quiet", *what]
     ended = subprocess.run(
         line, env=outside(), capture_output=True, check=False, text=True, timeout=PATIENCE_S
     )
@@ -143,7 +154,7 @@ def test_it_serves_the_scores_of_the_nights(
     """From the environment itself, and from one that MLflow makes of the wheel in the model: with
     an index, and then without."""
     if manager == "uv":
-        install(lean, "uv")
+        pip(lean, "install", "uv")
     records = [{"image": _base64(each)} for each in PICTURES[:3]]
 
     for offline in ("0", "1") if manager == "uv" else ("0",):  # the second time from uv's cache
@@ -154,6 +165,31 @@ def test_it_serves_the_scores_of_the_nights(
 
         scores = [row["pred_score"] for row in answer["predictions"]]
         np.testing.assert_allclose(scores, model[1], rtol=1e-6)
+
+
+def test_a_virtualenv_of_the_model_needs_no_index(
+    lean: Path, wheels: Path, model: tuple[Path, NDArray[np.float64]], tmp_path: Path
+) -> None:
+    """MLflow makes one with pip, of reconad's own wheel in the model and of a folder of wheels. It
+    asks pyenv for Python, which here hands out this one, and builds none."""
+    root = tmp_path / "pyenv"
+    root.mkdir()
+    (root / "pyenv").write_text(
+        f"#!/bin/sh\nroot=${{PYENV_ROOT:-{root}}}\n"
+        '[ "$1" = root ] && echo "$root" && exit\n'
+        'for version; do :; done; mkdir -p "$root/versions/$version/bin"\n'
+        f'ln -sf {os.path.realpath(sys.executable)} "$root/versions/$version/bin/python"\n'
+    )
+    (root / "pyenv").chmod(0o755)
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    programs = f"{lean}{os.pathsep}{root}{os.pathsep}{os.environ['PATH']}"
+    records = [{"image": _base64(each)} for each in PICTURES[:3]]
+
+    with serving(lean, model[0], "virtualenv", tmp_path, **offline, PATH=programs) as url:
+        answer = requests.post(url, json={"dataframe_records": records}, timeout=60).json()
+
+    scores = [row["pred_score"] for row in answer["predictions"]]
+    np.testing.assert_allclose(scores, model[1], rtol=1e-6)
 
 
 def _base64(picture: NDArray[np.uint8]) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reconad_plugin.config.product import ProductSettings, TrainingSettings
-from reconad_plugin.training import fit, loop
+from reconad_plugin.training import loop, network_fit
 from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
@@ -39,7 +39,7 @@ def test_tensors_of_two_devices_do_not_mix():
 
 def test_training_on_a_device_leaves_none_behind(model, make_normal, tmp_path, monkeypatch):
     """Variation, losses, validations, checkpoints and calibration, and on from a checkpoint."""
-    monkeypatch.setattr(fit, "check_device", lambda device: None)
+    monkeypatch.setattr(network_fit, "check_device", lambda device: None)
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
     product = ProductSettings(model=model, image_size_px=SIZE_PX, target_fpr=0.1)

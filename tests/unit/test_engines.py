@@ -23,7 +23,7 @@ from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.detector.persistence import load_detector, save_detector
 from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.detector.windows import Windows
-from reconad_plugin.errors import ConfigError, ModelFormatError
+from reconad_plugin.errors import ConfigError
 from reconad_plugin.images.light import fit_light
 from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import PRODUCT, Region
@@ -77,14 +77,15 @@ def images(make_normal, plant_defect):
 
 @pytest.fixture(scope="module")
 def detector(images):
-    """A detector with a normal map, a region, levels of light and a witness."""
+    """A detector with a normal map, a region, levels of light, a witness and a self-test."""
     normal, mask = images.held_out, np.ones(SIZE.shape, bool)
     mask[:6] = False
     region = Region({PRODUCT: mask})
     maps = build(normal, 0, region=region).score(normal).anomaly_map
     first = build(normal, 0, region=region, normal_map=MapSums.of(maps).normal_map())
     witness = Witness(build(normal, 1, region=region), first.calibration)
-    return with_levels(calibrated(replace(first, witness=witness), normal), normal)
+    both = with_levels(calibrated(replace(first, witness=witness), normal), normal)
+    return both.with_self_test(normal[0])
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +119,30 @@ def test_a_graph_is_not_saved_as_a_network(exported, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_graph_is_not_held_against_the_network(exported, detector, images):
-    """What the network scored in the training tells nothing of a graph, which checks itself."""
-    tested = detector.with_self_test(images.normal[0])
-    wrong = replace(tested, self_test=replace(tested.self_test, pred_score=99.0))
+def test_all_that_decides_is_tried_with_the_engine_in_it(own_copy, detector, caplog):
+    """Not only the graph: the picture's score by the engine, its witness and its contexts is what
+    it was at the export, else PyTorch serves."""
+    loaded = load_detector(own_copy)
+    assert loaded.self_test.pred_score == pytest.approx(detector.self_test.pred_score, rel=1e-3)
+    loaded.check_itself()
 
-    replace(wrong, engine=load_detector(exported).engine).check_itself()
-    with pytest.raises(ModelFormatError, match="must score its self-test image as when"):
-        wrong.check_itself()
+    rewrite(own_copy, self_test_score=99.0)
+
+    assert load_detector(own_copy).engine.name == TORCH
+    assert "does not serve: a detector must score its self-test image as when" in caplog.text
+
+
+def test_an_engine_of_before_has_no_score_of_its_own(own_copy):
+    """What the network scored says nothing of it, so its graph alone is checked."""
+    file = own_copy / "engines" / "openvino" / ENGINE_FILE
+    description = json.loads(file.read_text())
+    del description["self_test_score"]
+    file.write_text(json.dumps(description))
+
+    loaded = load_detector(own_copy)
+
+    assert loaded.engine.name == "openvino"
+    assert loaded.self_test is None
 
 
 def test_an_engine_in_the_model_serves_by_itself(exported, detector, images):

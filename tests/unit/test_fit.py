@@ -15,9 +15,10 @@ from reconad_plugin.networks.registry import MODELS
 from reconad_plugin.simulation.defects import DefectCuts
 from reconad_plugin.simulation.presets import PRESETS
 from reconad_plugin.training import phases
-from reconad_plugin.training.fit import FINETUNE_LEARNING_RATE_SHARE, check_device, fit_detector
+from reconad_plugin.training.fit import fit_detector
 from reconad_plugin.training.images import NormalImages
 from reconad_plugin.training.loop import RunOptions
+from reconad_plugin.training.network_fit import FINETUNE_LEARNING_RATE_SHARE, check_device
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
