@@ -206,11 +206,14 @@ def run(options: BenchmarkOptions) -> None:
     if name in ALONE:
         if data is not None and name not in READS_DATA:
             raise ConfigError(f"{name} reads no images; got --data: leave it out")
-        run_alone(name, options.json, None if data is None else _folder(data))
+        run_alone(name, options.own, options.json, None if data is None else _folder(data))
         return
     if name not in BENCHMARKS:
         names = ", ".join([*BENCHMARKS, *ALONE])
         raise ConfigError(f"a benchmark must be one of {names}; got {name!r}")
+    if options.own:
+        given = " ".join(options.own)
+        raise ConfigError(f"{name} has no options of its own; got {given}: leave them out")
     benchmark = BENCHMARKS[name]
     if benchmark.needs_data and data is None:
         raise ConfigError(
@@ -264,13 +267,16 @@ def _print(benchmark: Benchmark, comparisons: list[Comparison]) -> None:
     Console().print(table)
 
 
-def run_alone(name: str, json_file: Path | None, data: Path | None = None) -> None:
+def run_alone(
+    name: str, own_options: Sequence[str], json_file: Path | None, data: Path | None
+) -> None:
     """Run a benchmark that has no peer; it prints and writes its own figures.
 
     Raises:
         WorkerFailedError: it died, or found what must not be.
     """
     file, *options = ALONE[name]
+    options += own_options
     options += [] if json_file is None else ["--json", str(json_file.absolute())]
     options += [] if data is None else ["--data", str(data)]
     ended = subprocess.run([sys.executable, str(FOLDER / file), *options], check=False)

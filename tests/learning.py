@@ -37,7 +37,7 @@ def product(model):
 def normal(model, make_normal):
     """Normal images by what they are for; DSR learns its codes from more of them."""
     images = 32 if model == "dsr" else 16
-    return NormalImages(make_normal(images, 1), make_normal(9, 2), make_normal(4, 3))
+    return NormalImages(make_normal(images, 1), make_normal(19, 2), make_normal(4, 3))
 
 
 @pytest.fixture(scope="module")

@@ -232,6 +232,9 @@ class BenchmarkOptions:
     """Measure ours and a peer by turns (from a checkout)."""
 
     name: Annotated[str, arg("NAME", "see benchmarks/README.md")]
+    own: Annotated[Texts, arg("[-- OPTION ...]", "options of a benchmark without a peer")] = field(
+        default_factory=list
+    )
     peer_python: Annotated[File, opt("--peer-python", "PATH", "the peer's Python")] = None
     data: Annotated[
         File,

@@ -18,6 +18,7 @@ from benchmarks.compare import (
     compare,
 )
 from flows.commands.benchmark import load_compare, run
+from flows.commands.cli import main
 from flows.commands.options import BenchmarkOptions
 from reconad_plugin.errors import ConfigError
 
@@ -133,6 +134,11 @@ def options(name: str, **others: object) -> BenchmarkOptions:
         pytest.param(
             options("gate", data=Path()), "gate reads no images; got --data", id="data for none"
         ),
+        pytest.param(
+            options("step", own=["--requests", "3"]),
+            "step has no options of its own; got --requests 3",
+            id="own options for none",
+        ),
         pytest.param(options("fit"), "fit needs a folder of images", id="no data"),
         pytest.param(
             options("loading", textures=Path("nowhere")), "got nowhere", id="no such textures"
@@ -151,18 +157,35 @@ def test_benchmarks_are_part_of_a_checkout(tmp_path):
         load_compare(tmp_path)
 
 
-def test_command_writes_what_was_measured(tmp_path, monkeypatch, capsys):
-    """The table and the JSON file of two tiny workers."""
-    line = json.dumps({"figures": {ours: 6.0 for ours, _ in BENCHMARKS["loading"].pairs}})
-    for side, value in ((OURS, line), (PEER, '{"figures": {"epoch": 2.0, "decoding": 3.0}}')):
-        (tmp_path / f"loading_{side}.py").write_text(f"print({value!r})", encoding="utf-8")
+@pytest.fixture
+def benchmarks(tmp_path, monkeypatch):
+    """A folder of benchmarks with nothing but how they are run."""
     compare_file = Path(__file__).parents[2] / "benchmarks" / "compare.py"
     (tmp_path / "compare.py").write_bytes(compare_file.read_bytes())
     monkeypatch.setattr("flows.commands.benchmark.BENCHMARKS", tmp_path)
+    return tmp_path
 
-    run(options("loading", json=tmp_path / "found.json"))
 
-    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+def test_command_hands_on_what_is_the_benchmarks_own(benchmarks):
+    """What stands after ``--`` comes after what the name means, and so decides."""
+    code = "import pathlib, sys; pathlib.Path(sys.argv[-1]).write_text(' '.join(sys.argv[1:]))"
+    (benchmarks / "serving.py").write_text(code, encoding="utf-8")
+    file = benchmarks / "found.json"
+
+    assert main(["benchmark", "soak", "--json", str(file), "--", "--soak-s", "10"]) == 0
+
+    assert file.read_text(encoding="utf-8") == f"--only soak --soak-s 10 --json {file}"
+
+
+def test_command_writes_what_was_measured(benchmarks, capsys):
+    """The table and the JSON file of two tiny workers."""
+    line = json.dumps({"figures": {ours: 6.0 for ours, _ in BENCHMARKS["loading"].pairs}})
+    for side, value in ((OURS, line), (PEER, '{"figures": {"epoch": 2.0, "decoding": 3.0}}')):
+        (benchmarks / f"loading_{side}.py").write_text(f"print({value!r})", encoding="utf-8")
+
+    run(options("loading", json=benchmarks / "found.json"))
+
+    found = json.loads((benchmarks / "found.json").read_text(encoding="utf-8"))
     assert [one["ratio"] for one in found["comparisons"]] == [3.0, 3.0, 2.0]
     assert found["comparisons"][0]["ours"] == {"min": 6.0, "median": 6.0, "max": 6.0}
     assert "times faster" in capsys.readouterr().out
