@@ -7,6 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import nncf
 import numpy as np
 import pytest
 import torch
@@ -215,7 +216,7 @@ def test_windows_are_scored_by_the_engine(images, tmp_path, monkeypatch):
     "has_wide_sums", [pytest.param(True, id="wide"), pytest.param(False, id="7 bits")]
 )
 def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_sums):
-    """Normal images tell the ranges; the last convolution and what is behind it stay wide."""
+    """The last convolution and what is behind it stay wide."""
     monkeypatch.setattr(engine_export, "has_wide_sums", lambda: has_wide_sums)
     plain = build(images.held_out, 0)
 
@@ -231,6 +232,26 @@ def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_s
     own = np.sort(engined.score(images.held_out).pred_score)  # what its thresholds rest on
     np.testing.assert_allclose(engined.calibration.normal_scores, own, rtol=1e-5)
     assert not np.allclose(plain.calibration.normal_scores, own, rtol=1e-5)
+
+
+def test_learnt_images_tell_the_ranges_of_int8_also_with_anomalies(images, tmp_path, monkeypatch):
+    """Each as it is, and once more with a part of it simulated; no image that a threshold rests on
+    is among them."""
+    asked, quantize = [], nncf.quantize
+
+    def record(model, dataset, **options):
+        asked.extend(sample[0][0] for sample in dataset.get_data())
+        return quantize(model, dataset, **options)
+
+    monkeypatch.setattr(nncf, "quantize", record)
+
+    export_engine(build(images.held_out, 0), ENGINES["openvino-int8"], images, tmp_path)
+
+    count = len(images.learnt)
+    normal, anomalous = np.stack(asked[:count]), np.stack(asked[count:])
+    np.testing.assert_array_equal(normal, images.learnt)
+    changed = (anomalous != images.learnt).any(1).mean((1, 2))
+    assert ((changed > 0) & (changed < 1)).all()
 
 
 def test_bfloat16_serves_with_thresholds_of_its_own(images, tmp_path, monkeypatch):
