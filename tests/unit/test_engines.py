@@ -7,7 +7,6 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import nncf
 import numpy as np
 import pytest
 import torch
@@ -237,6 +236,8 @@ def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_s
 def test_learnt_images_tell_the_ranges_of_int8_also_with_anomalies(images, tmp_path, monkeypatch):
     """Each as it is, and once more with a part of it simulated; no image that a threshold rests on
     is among them."""
+    import nncf  # takes seconds
+
     asked, quantize = [], nncf.quantize
 
     def record(model, dataset, **options):
