@@ -194,15 +194,17 @@ def react(
         return Action(ActionKind.NO_IMAGES, remark=beside)
     if record.is_alarm:
         return answer_alarm(product, ledger, night, record, asks)
-    is_below = ledger.is_floor_to_answer(record)
-    if not is_below and not ledger.is_retraining_due(night, product.settings.retrain_every_nights):
+    if ledger.is_floor_to_answer(record):
+        need, remark = Need.GOLDEN_FLOOR, f"; champion {record.model_version}: {record.golden}"
+    elif ledger.is_retraining_due(night, product.settings.retrain_every_nights):
+        need, remark = Need.DUE, ""
+    else:
         if asks:
             ask_for_none(product)
         return Action(ActionKind.NONE)
-    remark = f"; champion {record.model_version}: {record.golden}" if is_below else ""
     if asks:
-        return ask(product, night, Need.GOLDEN_FLOOR if is_below else Need.DUE, remark)
-    if is_below:
+        return ask(product, night, need, remark)
+    if need is Need.GOLDEN_FLOOR:
         return judged(ActionKind.RETRAINED, train(product.name, night, GOLDEN_FLOOR), remark)
     return judged(ActionKind.RETRAINED, train(product.name, night))
 

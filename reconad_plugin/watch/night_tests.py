@@ -8,7 +8,7 @@ between images.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
@@ -78,51 +78,77 @@ def watch_night(
     history, normal, new_levels = baseline.nights, baseline.normal, baseline.new_levels
     names = [name for name in statistics.STATISTICS if name in tonight.values]
     limit = limits(false_alarms_per_year, max(1, len(names)))
-    nights = [*history, tonight]
-    is_normal = np.array([night.night in normal for night in history] + [False])
-    reference = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
-    found = [_values(nights, reference[:, k], name) for k, name in enumerate(names)]
-    values = np.stack([value for value, _ in found], axis=1)
-    images = np.maximum(1, np.stack([count for _, count in found], axis=1))
-    image_variances = _image_variances(nights, reference, names)
-    is_score = np.array([name in statistics.SCORE_STATISTICS for name in names])
-    charts = Charts(np.array([statistics.STEADY_DEVIATION[name] for name in names]))
-    scores: list[NDArray[np.float64]] = []
-    scored_by: str | None = None
-    for index, night in enumerate(nights):
-        if night.night in new_levels:
-            charts.reset_level(np.ones(len(names), bool))
-        if night.model_version != scored_by:
-            charts.reset_level(is_score)  # scores of two versions do not compare
-            if not scored_by:  # nights before the first version are normal on the owner's word
-                charts.admit_waiting()
-            scored_by = night.model_version
-        day = date.fromisoformat(night.night).toordinal()
-        measured = Night(day, values[index], image_variances[index], images[index])
-        tested = charts.score(measured, limit.jump)
-        charts.update(measured, reference[index])
-        if is_normal[index]:
-            scores.append(tested.score)
+    charted = _chart(baseline, tonight, names, limit.jump)
     of_level = [night for night in history if night.night in normal]
     known = comparable(history, normal, tonight.model_version)
     unresolved = comparable(history, baseline.ordinary, tonight.model_version)
     effect = _night_effect(known)
     return Watch(
         checks={
-            name: _check(tested, k, name, limit)
+            name: _check(charted.tonight, k, name, limit)
             for k, name in enumerate(names)
-            if math.isfinite(tested.value[k])
+            if math.isfinite(charted.tonight.value[k])
         },
         above_threshold=_check_count(*_above_threshold(known, tonight, new_levels), effect, limit),
         suspects=_check_count(
             [each.suspects for each in _alike(unresolved, tonight)], tonight.suspects, effect, limit
         ),
         contrast=_check_contrast(unresolved, tonight.outliers, limit),
-        ordinary_scores=np.array(scores).reshape(-1, len(names)),
-        autocorrelation=charts.autocorrelation,
+        ordinary_scores=charted.ordinary_scores,
+        autocorrelation=charted.autocorrelation,
         is_placed=is_placed(of_level, tonight),
         faults=camera_faults(of_level, tonight, new_levels),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Charted:
+    """What the charts of all statistics say once they have seen every night."""
+
+    tonight: Scores
+    ordinary_scores: NDArray[np.float64]  # (N, K) of the nights that set the level
+    autocorrelation: NDArray[np.float64]  # (K,)
+
+
+def _chart(
+    baseline: Baseline, tonight: NightStatistics, names: Sequence[str], jump: float
+) -> _Charted:
+    """Feed the charts night by night, tonight last: the level begins anew where the world has a
+    new one, and that of scores where another version scored."""
+    nights = [*baseline.nights, tonight]
+    is_normal = np.array([night.night in baseline.normal for night in baseline.nights] + [False])
+    sets_level = np.stack([_baseline(nights, is_normal, name) for name in names], axis=1)  # (T, K)
+    is_score = np.array([name in statistics.SCORE_STATISTICS for name in names])
+    charts = Charts(np.array([statistics.STEADY_DEVIATION[name] for name in names]))
+    scores: list[NDArray[np.float64]] = []
+    scored_by: str | None = None
+    for index, measured in enumerate(_measure(nights, sets_level, names)):
+        night = nights[index]
+        if night.night in baseline.new_levels:
+            charts.reset_level(np.ones(len(names), bool))
+        if night.model_version != scored_by:
+            charts.reset_level(is_score)  # scores of two versions do not compare
+            if not scored_by:  # nights before the first version are normal on the owner's word
+                charts.admit_waiting()
+            scored_by = night.model_version
+        tested = charts.score(measured, jump)
+        charts.update(measured, sets_level[index])
+        if is_normal[index]:
+            scores.append(tested.score)
+    return _Charted(tested, np.array(scores).reshape(-1, len(names)), charts.autocorrelation)
+
+
+def _measure(
+    nights: Sequence[NightStatistics], sets_level: NDArray[np.bool_], names: Sequence[str]
+) -> Iterator[Night]:
+    """Put each night's statistics together as charts take them."""
+    found = [_values(nights, sets_level[:, k], name) for k, name in enumerate(names)]
+    values = np.stack([value for value, _ in found], axis=1)
+    images = np.maximum(1, np.stack([count for _, count in found], axis=1))
+    variances = _image_variances(nights, sets_level, names)
+    for index, night in enumerate(nights):
+        day = date.fromisoformat(night.night).toordinal()
+        yield Night(day, values[index], variances[index], images[index])
 
 
 def comparable(
