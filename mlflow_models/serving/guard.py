@@ -24,9 +24,8 @@ from mlflow_models.serving.request import (
     JSON,
     explain,
     explain_kind,
-    explain_params,
+    explain_names,
     has_too_many_values,
-    may_have_params,
 )
 from mlflow_models.serving.settings import ServingSettings
 
@@ -132,7 +131,7 @@ class Guard:
             return 400, _content(_WRONG, explain_kind(kind))
         if has_too_many_values(body, self._max_rows):
             return 400, _content(_WRONG, self._too_many)
-        if may_have_params(body) and (said := await self._read_by(explain_params, body)):
+        if said := await self._read_by(explain_names, body):
             return 400, _content(_WRONG, said)
         NOTES.set(notes)
         answer, failure = _Answer(), None

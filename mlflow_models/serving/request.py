@@ -34,24 +34,20 @@ def has_too_many_values(body: bytes, max_rows: int) -> bool:
     return sum(map(body.count, (b"{", b"[", b","))) > _VALUES_A_ROW * max_rows + _VALUES_BESIDE
 
 
-def may_have_params(body: bytes) -> bool:
-    """Say whether a JSON body may name parameters, in whatever letters."""
-    return b'"params"' in body or b"\\u" in body
-
-
-def explain_params(body: bytes) -> str | None:
-    """Say what is wrong with the parameters of a JSON request; None where nothing is. MLflow passes
-    over those that it does not know, so that whoever mistypes one would never learn of it.
+def explain_names(body: bytes) -> str | None:
+    """Say what is wrong with the keys and parameters of a JSON request; None where nothing is.
+    MLflow passes over those that it does not know, so that whoever mistypes one would never learn
+    of it.
 
     Example:
-        >>> explain_params(b'{"dataframe_records": [], "params": {"treshold": 0.5}}')[-46:]
+        >>> explain_names(b'{"dataframe_records": [], "params": {"treshold": 0.5}}')[-46:]
         'threshold; it has 1: correct or leave them out'
     """
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):  # which is said of the body as a whole
         return None
-    return _explain_params(request.get("params")) if isinstance(request, dict) else None
+    return _explain_names(request) if isinstance(request, dict) else None
 
 
 def explain_kind(content_type: str) -> str:
@@ -76,14 +72,14 @@ def explain(body: bytes) -> str | None:
         return f"the body must be JSON in UTF-8; it breaks off or goes wrong{where}: send {FORMAT}"
     if not isinstance(request, dict):
         return f"the body must be a JSON object; it is another value: send {FORMAT}"
-    if strange := set(request) - {*_FORMATS, "params"}:
-        return f"the body has {len(strange)} keys that mean nothing here: send {FORMAT}"
+    if said := _explain_names(request):
+        return said
     found = [each for each in _FORMATS if each in request]
     if len(found) != 1:
         return (
             f"the body must have one of {', '.join(_FORMATS)}; it has {len(found)}: send {FORMAT}"
         )
-    return _explain_params(request.get("params")) or _explain_rows(found[0], request[found[0]])
+    return _explain_rows(found[0], request[found[0]])
 
 
 def _is_text(value: Any) -> bool:
@@ -94,6 +90,12 @@ def _is_text(value: Any) -> bool:
     except UnicodeEncodeError:  # half of a pair of code units
         return False
     return True
+
+
+def _explain_names(request: dict[str, Any]) -> str | None:
+    if strange := set(request) - {*_FORMATS, "params"}:
+        return f"the body has {len(strange)} keys that mean nothing here: send {FORMAT}"
+    return _explain_params(request.get("params"))
 
 
 def _explain_params(params: Any) -> str | None:
@@ -112,7 +114,10 @@ def _explain_params(params: Any) -> str | None:
     threshold = params.get(THRESHOLD_PARAMETER, 1.0)
     is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
     if not is_number or not 0 <= threshold <= MOST_THRESHOLD:
-        return f"params.{THRESHOLD_PARAMETER} must be a number above 0; it is another value"
+        return (
+            f"params.{THRESHOLD_PARAMETER} must be a number above 0 and at most "
+            f"{MOST_THRESHOLD:g}; it is another value"
+        )
     return None
 
 

@@ -172,6 +172,16 @@ ROW = {"image": "?"}
             {"messages": [], "dataframe_records": [ROW]}, "1 keys that mean nothing", id="a key"
         ),
         pytest.param(
+            {"dataframe_records": [ROW], "parms": {"threshold": 3}},
+            "1 keys that mean nothing",
+            id="a mistyped key",
+        ),
+        pytest.param(
+            json.dumps({"dataframe_records": [ROW], "params": {"SECRET": 3}}).encode("utf-16"),
+            "params must have no names but",
+            id="a parameter in UTF-16",
+        ),
+        pytest.param(
             b'{"dataframe_records":[' + b"[]," * 20_000 + b"[]]}",
             "it has far more values",
             id="far too many values",
