@@ -16,23 +16,26 @@ BENCHMARKS: Final = Path(__file__).resolve().parents[2] / "benchmarks"
 def run(options: BenchmarkOptions) -> None:
     """Measure ours and a peer by turns."""
     check_writable(options.json)
-    load_compare(BENCHMARKS).run(options)
+    load_benchmarks(BENCHMARKS).run(options)
 
 
-def load_compare(folder: Path) -> ModuleType:
-    """Load the module ``compare`` of a folder of benchmarks.
+def load_benchmarks(folder: Path) -> ModuleType:
+    """Load the module ``by_name`` of a folder of benchmarks.
 
     Raises:
         ConfigError: there is no such folder.
     """
-    file = folder / "compare.py"
-    spec = spec_from_file_location("reconad_benchmarks_compare", file) if file.is_file() else None
+    file = folder / "by_name.py"
+    spec = spec_from_file_location("reconad_benchmarks", file) if file.is_file() else None
     if spec is None or spec.loader is None:
         raise ConfigError(
             f"benchmarks are part of a checkout and not of the installed package; there is no "
             f"{file}: clone the repository and install it with pip install -e ."
         )
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(folder))  # for what lies beside it, as for a script
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(folder))
     return module

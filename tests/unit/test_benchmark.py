@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import (
-    ALONE,
-    BENCHMARKS,
     OURS,
     PEER,
     Benchmark,
@@ -17,11 +15,13 @@ from benchmarks.compare import (
     alternate,
     compare,
 )
-from flows.commands.benchmark import load_compare, run
+from flows.commands.benchmark import BENCHMARKS as FOLDER
+from flows.commands.benchmark import load_benchmarks, run
 from flows.commands.cli import main
 from flows.commands.options import BenchmarkOptions
 from reconad_plugin.errors import ConfigError
 
+BY_NAME = load_benchmarks(FOLDER)
 RATE = Benchmark("things a second", (("fast", "slow"),), "1/s", is_rate=True)
 SECONDS = Benchmark("seconds a thing", (("fast", "slow"),))
 
@@ -124,7 +124,7 @@ def options(name: str, **others: object) -> BenchmarkOptions:
     [
         pytest.param(
             options("speed"),
-            f"one of {', '.join([*BENCHMARKS, *ALONE])}; got 'speed'",
+            f"one of {', '.join([*BY_NAME.BENCHMARKS, *BY_NAME.ALONE])}; got 'speed'",
             id="unknown name",
         ),
         pytest.param(options("step"), "step needs the peer: give --peer-python", id="no peer"),
@@ -154,14 +154,14 @@ def test_command_says_what_is_missing(asked, message):
 def test_benchmarks_are_part_of_a_checkout(tmp_path):
     """An installed package has none, and says so."""
     with pytest.raises(ConfigError, match="part of a checkout and not of the installed package"):
-        load_compare(tmp_path)
+        load_benchmarks(tmp_path)
 
 
 @pytest.fixture
 def benchmarks(tmp_path, monkeypatch):
     """A folder of benchmarks with nothing but how they are run."""
-    compare_file = Path(__file__).parents[2] / "benchmarks" / "compare.py"
-    (tmp_path / "compare.py").write_bytes(compare_file.read_bytes())
+    for name in ("by_name.py", "compare.py"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
     monkeypatch.setattr("flows.commands.benchmark.BENCHMARKS", tmp_path)
     return tmp_path
 
@@ -179,7 +179,7 @@ def test_command_hands_on_what_is_the_benchmarks_own(benchmarks):
 
 def test_command_writes_what_was_measured(benchmarks, capsys):
     """The table and the JSON file of two tiny workers."""
-    line = json.dumps({"figures": {ours: 6.0 for ours, _ in BENCHMARKS["loading"].pairs}})
+    line = json.dumps({"figures": {ours: 6.0 for ours, _ in BY_NAME.BENCHMARKS["loading"].pairs}})
     for side, value in ((OURS, line), (PEER, '{"figures": {"epoch": 2.0, "decoding": 3.0}}')):
         (benchmarks / f"loading_{side}.py").write_text(f"print({value!r})", encoding="utf-8")
 

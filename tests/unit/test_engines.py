@@ -9,52 +9,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from reconad_plugin.detector import engine as engines
-from reconad_plugin.detector import engine_export
 from reconad_plugin.detector.calibration import calibrate
 from reconad_plugin.detector.calibration_groups import CalibrationGroups, luminances
-from reconad_plugin.detector.detector import TORCH, Detector, Witness
-from reconad_plugin.detector.engine import ENGINES, engine_kind, why_not_here
+from reconad_plugin.detector.detector import TORCH, Witness
+from reconad_plugin.detector.engine import engine_kind
 from reconad_plugin.detector.engine_export import ExportImages, compare, export_engine
 from reconad_plugin.detector.engine_files import ENGINE_FILE, ENGINE_VARIABLE, GRAPH_FILE
 from reconad_plugin.detector.normal_map import MapSums
 from reconad_plugin.detector.persistence import load_detector, save_detector
-from reconad_plugin.detector.torch_engine import TorchEngine
 from reconad_plugin.detector.windows import Windows
 from reconad_plugin.errors import ConfigError
-from reconad_plugin.images.light import fit_light
-from reconad_plugin.images.limits import ImageLimits
 from reconad_plugin.images.region import PRODUCT, Region
 from reconad_plugin.images.size import ImageSize
-from reconad_plugin.networks.autoencoder import build_autoencoder
-
-SIZE = ImageSize.square(32)
-FPR = 0.1
-OPENVINO = ENGINES["openvino"]
-
-
-def build(normal, seed, **parts):
-    """A detector with few and untrained weights, calibrated on the pictures."""
-    sizes = {"width": 4, "latent_dim": 8}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_autoencoder(SIZE, **sizes).eval().to(memory_format=torch.channels_last)
-    light, nothing = fit_light(torch.from_numpy(normal)), calibrate([0.0, 1.0], FPR)
-    of_it = (light, nothing, nothing, ImageLimits())
-    engine = TorchEngine(network, window_px=1)
-    return calibrated(Detector("ae", sizes, SIZE, engine, *of_it, **parts), normal)
-
-
-def calibrated(detector, normal):
-    """The detector with thresholds that rest on these pictures."""
-    as_they_come, matched = detector.score(normal), detector.score_matched(normal)
-    return replace(
-        detector,
-        calibration=calibrate(as_they_come.pred_score, FPR, as_they_come.map_maxima),
-        matched_calibration=calibrate(matched.pred_score, FPR, matched.map_maxima),
-    )
+from tests.small_engines import *  # noqa: F403  its pictures
+from tests.small_engines import FPR, OPENVINO, SIZE, build, calibrated
 
 
 def with_levels(detector, normal):
@@ -66,13 +36,6 @@ def with_levels(detector, normal):
         for chosen in (luminance < middle, luminance >= middle)
     ]
     return replace(detector, light_levels=CalibrationGroups((middle,), tuple(of_levels)))
-
-
-@pytest.fixture(scope="module")
-def images(make_normal, plant_defect):
-    """Pictures that were learnt, that thresholds rest on, and others."""
-    normal = [make_normal(count, seed).numpy() for count, seed in ((8, 1), (20, 2), (10, 3))]
-    return ExportImages(*normal, plant_defect(make_normal(10, 4)).numpy())
 
 
 @pytest.fixture(scope="module")
@@ -209,72 +172,6 @@ def test_windows_are_scored_by_the_engine(images, tmp_path, monkeypatch):
     was, found = large.score(of_all[-1]), engined.score(of_all[-1])
     np.testing.assert_allclose(found.pred_score, was.pred_score, rtol=1e-4)
     np.testing.assert_allclose(found.anomaly_map, was.anomaly_map, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "has_wide_sums", [pytest.param(True, id="wide"), pytest.param(False, id="7 bits")]
-)
-def test_int8_scores_nearly_as_pytorch(images, tmp_path, monkeypatch, has_wide_sums):
-    """The last convolution and what is behind it stay wide."""
-    monkeypatch.setattr(engine_export, "has_wide_sums", lambda: has_wide_sums)
-    plain = build(images.held_out, 0)
-
-    engined = export_engine(plain, ENGINES["openvino-int8"], images, tmp_path)
-
-    graph = (tmp_path / "engines" / "openvino-int8" / GRAPH_FILE).read_text()
-    assert graph.count('element_type="i8"') == 8  # of 7 convolutions and 2 linear layers
-    was, found = (each.score(images.anomalous).pred_score for each in (plain, engined))
-    np.testing.assert_allclose(found, was, rtol=0.05)
-    assert engined.calibration.image_threshold == pytest.approx(
-        plain.calibration.image_threshold, rel=0.05
-    )
-    own = np.sort(engined.score(images.held_out).pred_score)  # what its thresholds rest on
-    np.testing.assert_allclose(engined.calibration.normal_scores, own, rtol=1e-5)
-    assert not np.allclose(plain.calibration.normal_scores, own, rtol=1e-5)
-
-
-def test_learnt_images_tell_the_ranges_of_int8_also_with_anomalies(images, tmp_path, monkeypatch):
-    """Each as it is, and once more with a part of it simulated; no image that a threshold rests on
-    is among them."""
-    import nncf  # takes seconds
-
-    asked, quantize = [], nncf.quantize
-
-    def record(model, dataset, **options):
-        asked.extend(sample[0][0] for sample in dataset.get_data())
-        return quantize(model, dataset, **options)
-
-    monkeypatch.setattr(nncf, "quantize", record)
-
-    export_engine(build(images.held_out, 0), ENGINES["openvino-int8"], images, tmp_path)
-
-    count = len(images.learnt)
-    normal, anomalous = np.stack(asked[:count]), np.stack(asked[count:])
-    np.testing.assert_array_equal(normal, images.learnt)
-    changed = (anomalous != images.learnt).any(1).mean((1, 2))
-    assert ((changed > 0) & (changed < 1)).all()
-
-
-def test_bfloat16_serves_with_thresholds_of_its_own(images, tmp_path, monkeypatch):
-    """Its scores are nearly those of PyTorch, and not the same; its thresholds rest on them, also
-    when it is loaded. A processor without it exports none."""
-    plain, bfloat16 = build(images.held_out, 0), ENGINES["openvino-bf16"]
-    save_detector(plain, tmp_path)
-    if why_not_here(bfloat16) is not None:
-        with pytest.raises(ConfigError, match="this processor has no BF16"):
-            export_engine(plain, bfloat16, images, tmp_path)
-        return
-    export_engine(plain, bfloat16, images, tmp_path)
-    monkeypatch.setenv(ENGINE_VARIABLE, "auto")
-
-    loaded = load_detector(tmp_path)
-
-    assert loaded.engine.name == "openvino-bf16"
-    was, found = (each.score(images.anomalous).pred_score for each in (plain, loaded))
-    np.testing.assert_allclose(found, was, rtol=0.02)
-    assert not np.array_equal(found, was)
-    own = np.sort(loaded.score(images.held_out).pred_score)
-    np.testing.assert_allclose(loaded.calibration.normal_scores, own, rtol=1e-5)
 
 
 @pytest.mark.parametrize("choice", ["torch", "openvino-int8"])

@@ -1,8 +1,7 @@
-"""MLflow's scoring server with a detector in it: limits, a token, clear refusals, counts."""
+"""MLflow's scoring server with a detector in it: what it answers, a token, counts, and failures."""
 
 import asyncio
 import base64
-import json
 import re
 import shutil
 import sys
@@ -11,63 +10,16 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
 import mlflow
 import pandas as pd
 import pytest
-from mlflow.pyfunc import scoring_server
 
 from mlflow_models import flavor
+from tests.scoring_app import *  # noqa: F403  its fixtures
+from tests.scoring_app import ask
 
 GRAFANA = Path(__file__).parents[2] / "docs" / "grafana-serving.json"
 TOKEN = "a-token-of-ours"
-SERVER = "mlflow.pyfunc.scoring_server.app"
-
-
-@pytest.fixture(scope="module")
-def encoded(encode, make_normal):
-    """A normal picture as base64."""
-    return base64.b64encode(encode(make_normal(1, 5)[0].permute(1, 2, 0).numpy(), "PNG")).decode()
-
-
-@pytest.fixture
-def start(tiny_detector, tmp_path, monkeypatch):
-    """Starts MLflow's application on a saved detector, as `mlflow models serve` does."""
-    flavor.save_model(tiny_detector, str(tmp_path / "model"))
-    monkeypatch.setitem(sys.modules, SERVER, sys)
-
-    def begin(**variables):
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        import prometheus_client
-
-        registry = prometheus_client.CollectorRegistry()
-        monkeypatch.setattr(prometheus_client, "REGISTRY", registry)
-        for kind in ("Counter", "Histogram"):
-            plain = getattr(prometheus_client, kind)
-            monkeypatch.setattr(
-                prometheus_client,
-                kind,
-                lambda *args, plain=plain, **options: plain(*args, **options, registry=registry),
-            )
-        return scoring_server.init(mlflow.pyfunc.load_model(str(tmp_path / "model")))
-
-    return begin
-
-
-def ask(app, content=None, path="/invocations", **headers):
-    """One request; its status and what came back."""
-    body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    head = {"Content-Type": "application/json"} | headers
-
-    async def call():
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://serving") as client:
-            if content is None:
-                return await client.get(path, headers=headers)
-            return await client.post(path, content=body, headers=head)
-
-    return asyncio.run(call())
 
 
 def test_a_reference_comes_back_and_a_threshold_can_be_tried(start, encoded):
@@ -97,162 +49,6 @@ def test_an_overlay_is_drawn_where_it_is_asked_for(start, encoded):
         assert base64.b64decode(drawn["overlay"]).startswith(b"\x89PNG")
         assert (drawn["anomaly_map"] is not None) is has_map
         assert broken["overlay"] is None
-
-
-ROW = {"image": "?"}
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        pytest.param(b"{", "the body must be JSON in UTF-8; it breaks", id="cut off"),
-        pytest.param(b"\xff\xfe", "the body must be JSON in UTF-8", id="no UTF-8"),
-        pytest.param(b"[" * 1000, "the body must be JSON in UTF-8", id="nested too deep"),
-        pytest.param([], "the body must be a JSON object", id="a list"),
-        pytest.param({}, "the body must have one of dataframe_records", id="empty"),
-        pytest.param({"messages": [ROW]}, "the body has 1 keys that mean nothing", id="a chat"),
-        pytest.param({"dataframe_records": ROW}, "must be a list of rows", id="no list"),
-        pytest.param({"dataframe_records": []}, "there must be at least one row", id="no row"),
-        pytest.param({"instances": ["?"]}, "each row must be a JSON object; row 0", id="no object"),
-        pytest.param(
-            {"dataframe_records": [{"picture": "SECRET"}]},
-            "each row must have the column 'image'; row 0 has none",
-            id="another column",
-        ),
-        pytest.param(
-            {"dataframe_split": {"columns": ["x"], "data": [["?"]]}},
-            "dataframe_split must have the column 'image'",
-            id="another column, split",
-        ),
-        pytest.param({"inputs": "SECRET"}, "inputs must be lists of base64", id="inputs"),
-        pytest.param(
-            {"dataframe_records": [ROW], "params": {"threshold": -3}},
-            "threshold must be a number above 0",
-            id="threshold below 0",
-        ),
-        pytest.param(
-            {"dataframe_records": [ROW], "params": {"anomaly_map": "SECRET"}},
-            "params.anomaly_map must be true or false",
-            id="no flag",
-        ),
-        pytest.param(
-            {"dataframe_records": [ROW], "params": []}, "params must be a JSON", id="no params"
-        ),
-        pytest.param(
-            b'{"dataframe_records": [{"image": "?"}], "par\\u0061ms": {"SECRET": 1}}',
-            "params must have no names but",
-            id="a parameter in other letters",
-        ),
-        pytest.param(
-            {"dataframe_records": [ROW], "params": {"SECRET": 0.5, "regions": True}},
-            "params must have no names but anomaly_map, overlay, regions",
-            id="a parameter that means nothing",
-        ),
-        pytest.param(
-            {"dataframe_records": [ROW], "params": {"threshold": 10**400}},
-            "threshold must be a number above 0",
-            id="a number too large",
-        ),
-        pytest.param(
-            {"dataframe_records": [{"image": "?", "reference": 12345678901234567}]},
-            "the column 'reference' must be text; in row 0 it is",
-            id="a reference that is a number",
-        ),
-        pytest.param(
-            {"dataframe_records": [{"image": "?", "reference": "\ud800"}]},
-            "the column 'reference' must be text; in row 0 it is",
-            id="half a character",
-        ),
-        pytest.param(
-            {"instances": [ROW, {**ROW, "reference": "SECRET"}]},
-            "all rows of instances must have the same columns; row 1 has others",
-            id="uneven rows",
-        ),
-        pytest.param(
-            {"messages": [], "dataframe_records": [ROW]}, "1 keys that mean nothing", id="a key"
-        ),
-        pytest.param(
-            {"dataframe_records": [ROW], "parms": {"threshold": 3}},
-            "1 keys that mean nothing",
-            id="a mistyped key",
-        ),
-        pytest.param(
-            json.dumps({"dataframe_records": [ROW], "params": {"SECRET": 3}}).encode("utf-16"),
-            "params must have no names but",
-            id="a parameter in UTF-16",
-        ),
-        pytest.param(
-            b'{"dataframe_records":[' + b"[]," * 20_000 + b"[]]}",
-            "it has far more values",
-            id="far too many values",
-        ),
-        pytest.param(
-            {"dataframe_records": [ROW] * 3},
-            "at most 2 rows; got 3: send them in several requests",
-            id="too many rows",
-        ),
-    ],
-)
-def test_a_wrong_request_is_refused_in_one_sentence(start, content, sentence):
-    """A 400 with what is wrong, without a trace, and without what came."""
-    answer = ask(start(RECONAD_MAX_ROWS="2"), content)
-
-    assert answer.status_code == 400
-    assert [*answer.json()] == ["error_code", "message"]
-    assert sentence in answer.json()["message"]
-    assert "Traceback" not in answer.text
-    assert "SECRET" not in answer.text
-
-
-@pytest.mark.parametrize(
-    ("kind", "sentence"),
-    [
-        pytest.param("image/png", "Content-Type must be application/json", id="a picture"),
-        pytest.param("", "Content-Type must be application/json", id="none"),
-        pytest.param("application/json; charset=latin1", "no charset but utf-8", id="charset"),
-        pytest.param("text/csv", "Content-Type must be application/json", id="CSV"),
-        pytest.param(
-            "application/vnd.apache.parquet", "Content-Type must be application/json", id="Parquet"
-        ),
-    ],
-)
-def test_another_kind_of_content_is_refused(start, kind, sentence):
-    """The header is named where it is at fault."""
-    answer = ask(start(), b"SECRET", **{"Content-Type": kind})
-
-    assert answer.status_code == 400
-    assert sentence in answer.json()["message"]
-    assert "SECRET" not in answer.text
-
-
-@pytest.mark.parametrize(
-    "kind", ["Application/JSON", 'application/json; charset="UTF-8"', "application/json; a=b"]
-)
-def test_json_is_taken_however_it_is_called(start, encoded, kind):
-    """The standard leaves case, quotes and further options to the client."""
-    body = json.dumps({"dataframe_records": [{"image": encoded}]}).encode()
-
-    assert ask(start(), body, **{"Content-Type": kind}).status_code == 200
-
-
-def test_a_parameter_that_is_null_is_as_if_it_were_left_out(start, encoded):
-    """Clients write so what is not set."""
-    body = {"dataframe_records": [{"image": encoded}], "params": {"overlay": None, "regions": None}}
-
-    (row,) = ask(start(), body).json()["predictions"]
-
-    assert row.keys().isdisjoint({"overlay", "regions_found"})
-
-
-def test_a_large_body_is_refused_before_it_is_read(start):
-    """Neither a stated length nor one that goes on is read to its end."""
-    app = start(RECONAD_MAX_BODY_MB="0.001")
-
-    assert ask(app, b"x" * 1001).status_code == 413
-    answer = ask(app, b"x" * 5000, **{"Content-Length": "3"})
-
-    assert answer.status_code == 413
-    assert "at most 0.001 MB: send fewer pictures at once" in answer.json()["message"]
 
 
 def test_a_token_is_asked_for(start, encoded):
@@ -389,15 +185,6 @@ def test_what_takes_too_long_is_not_counted_and_says_so(start, encoded, monkeypa
     assert over.wait(10)
     assert logged == []
     assert "nothing more is scored" not in caplog.text
-
-
-def test_other_methods_are_refused(start):
-    """What is asked for by GET is not by POST, nor the other way round."""
-    app = start()
-
-    assert ask(app, path="/invocations").status_code == 405
-    assert ask(app, {}, path="/ready").status_code == 405
-    assert ask(app, {}, path="/metrics").status_code == 405
 
 
 def test_a_model_loaded_elsewhere_is_plain(tiny_detector, tmp_path, encoded):
