@@ -67,6 +67,7 @@ MOST_GROWTH_UNSETTLED: Final = 0.25
 PARTS: Final = ("latency", "swaps", "malformed", "soak")
 CLOSE: Final = 1e-3  # of a score, relative
 TENTHS: Final = 10
+WARMING: Final = 5  # turns that do not count
 PAUSE_S: Final = 0.05  # until the helpers of what was timed before wait in no loop any more
 
 
@@ -89,7 +90,7 @@ def main() -> None:
             server = Server(process, own_port)
             pictures = [_picture(seed) for seed in range(16)]
             parts: dict[str, Callable[[], dict[str, Any]]] = {
-                "latency": lambda: _measure_latency(server, pictures, Path(folder)),
+                "latency": lambda: _measure_latency(server, pictures, Path(folder), options.turns),
                 "swaps": lambda: _measure_swaps(server, pictures, options.requests, away),
                 "malformed": lambda: _send_malformed(server, pictures[0], options.malformed),
                 "soak": lambda: _soak(server, pictures, options.soak_s),
@@ -107,6 +108,7 @@ def main() -> None:
 
 def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=25, help="that are timed")
     parser.add_argument("--requests", type=int, default=100_000, help="while the champion changes")
     parser.add_argument("--malformed", type=int, default=20_000, help="requests")
     parser.add_argument("--soak-s", type=float, default=1800, help="seconds")
@@ -174,7 +176,9 @@ def _ask(
     return answer.status, answer.read()
 
 
-def _measure_latency(server: Server, pictures: list[bytes], folder: Path) -> dict[str, float]:
+def _measure_latency(
+    server: Server, pictures: list[bytes], folder: Path, turns: int
+) -> dict[str, float]:
     """Milliseconds of requests of one and of sixteen pictures, and of what they consist of."""
     detector = flavor.load_model(f"models:/{NAME}/1")
     found: dict[str, float] = {}
@@ -195,11 +199,11 @@ def _measure_latency(server: Server, pictures: list[bytes], folder: Path) -> dic
                 "trivial": partial(_ask, trivial, body),
             }
             took = {name: list[float]() for name in acts}
-            for _ in range(30):  # by turns
+            for _ in range(WARMING + turns):
                 for name, act in acts.items():
                     time.sleep(PAUSE_S)
                     took[name].append(_seconds(act))
-            ms = {name: statistics.median(each[5:]) * 1000 for name, each in took.items()}
+            ms = {name: statistics.median(each[WARMING:]) * 1000 for name, each in took.items()}
             ms["over_network"] = ms["request"] - ms["network"]
             found |= {f"{name}_ms_{count}": round(value, 2) for name, value in ms.items()}
     return found
