@@ -1,6 +1,7 @@
 """What is wrong with a request that was not answered, in one sentence that repeats none of it."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mlflow_models.serving.pyfunc import (
@@ -92,7 +93,7 @@ def _is_text(value: Any) -> bool:
     return True
 
 
-def _explain_names(request: dict[str, Any]) -> str | None:
+def _explain_names(request: Mapping[str, object]) -> str | None:
     if strange := set(request) - {*_FORMATS, "params"}:
         return f"the body has {len(strange)} keys that mean nothing here: send {FORMAT}"
     return _explain_params(request.get("params"))
