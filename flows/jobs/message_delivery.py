@@ -4,7 +4,7 @@ import smtplib
 import ssl
 from collections.abc import Mapping
 from email.message import EmailMessage
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import requests
@@ -34,7 +34,7 @@ def deliver(message: Message, target: NotifySettings, address: str) -> None:
         _post(FORMS[target.to](message), address)
 
 
-def _post(content: Mapping[str, object], address: str) -> None:
+def _post(content: Mapping[str, Any], address: str) -> None:
     host = urlsplit(address).hostname
     try:
         answer = requests.post(address, json=content, timeout=WAIT_S, allow_redirects=False)
