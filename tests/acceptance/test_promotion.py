@@ -16,7 +16,7 @@ from tests.factory import Factory
 from tests.world import TRAINED, aliases
 
 CHECKOUT = Path(__file__).parents[2]
-KILLS = 20
+KILLS = 40
 
 
 def test_two_commands_at_once_cannot_both_promote(forked: Callable[..., Factory]) -> None:

@@ -166,15 +166,16 @@ def benchmarks(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_command_hands_on_what_is_the_benchmarks_own(benchmarks):
+@pytest.mark.parametrize(("name", "part"), [("soak", "soak"), ("fuzz", "malformed")])
+def test_command_hands_on_what_is_the_benchmarks_own(benchmarks, name, part):
     """What stands after ``--`` comes after what the name means, and so decides."""
     code = "import pathlib, sys; pathlib.Path(sys.argv[-1]).write_text(' '.join(sys.argv[1:]))"
     (benchmarks / "serving.py").write_text(code, encoding="utf-8")
     file = benchmarks / "found.json"
 
-    assert main(["benchmark", "soak", "--json", str(file), "--", "--soak-s", "10"]) == 0
+    assert main(["benchmark", name, "--json", str(file), "--", "--soak-s", "10"]) == 0
 
-    assert file.read_text(encoding="utf-8") == f"--only soak --soak-s 10 --json {file}"
+    assert file.read_text(encoding="utf-8") == f"--only {part} --soak-s 10 --json {file}"
 
 
 def test_command_writes_what_was_measured(benchmarks, capsys):
